@@ -1,0 +1,16 @@
+//! Runs a repository's checks without ever repeating work that was done before.
+//!
+//! # Codemap
+//! In reading order; a module imports only from those above it.
+
+pub mod digest;
+pub mod finding;
+pub mod path;
+
+pub mod facts;
+pub mod snapshot;
+pub mod tool;
+
+pub mod plan;
+
+pub mod ecosystem;

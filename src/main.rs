@@ -1,0 +1,3 @@
+//! argv → exit code. Knows no subcommand.
+
+fn main() {}

@@ -1,0 +1,262 @@
+//! Paths inside a project.
+//!
+//! [`RelPath`] is the only way a path enters a key, a tree, a report or a stored entry.
+//! Stays free of touching the file system.
+
+use std::fmt;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+
+/// A project-relative path: UTF-8, `/`-separated, no empty, `.` or `..` segment, never absolute.
+/// The project root itself is the empty path. Ordered by its bytes.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct RelPath(String);
+
+/// Why a text is no [`RelPath`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RelPathError {
+    /// It starts with `/` (or a Windows prefix).
+    #[error("`{0}` is absolute, a path below the project root is needed")]
+    Absolute(String),
+    /// It climbs above the project root.
+    #[error("`{0}` leaves the project root")]
+    Outside(String),
+    /// It is not UTF-8.
+    #[error("`{0}` is not valid UTF-8")]
+    NotUtf8(String),
+    /// It holds a NUL byte.
+    #[error("`{0}` holds a NUL byte")]
+    Nul(String),
+}
+
+impl RelPath {
+    /// The project root.
+    #[must_use]
+    pub fn root() -> Self {
+        Self::default()
+    }
+
+    /// Normalises `text` (resolves `.` and inner `..` by name, drops doubled and trailing slashes).
+    ///
+    /// # Errors
+    /// If it is absolute, leaves the root, or holds a NUL.
+    pub fn new(text: &str) -> Result<Self, RelPathError> {
+        Self::root().join(text)
+    }
+
+    /// Wraps a path that is known to be normal, such as one that a walk below the root built.
+    /// Checked in debug builds.
+    #[must_use]
+    pub fn from_normal(text: String) -> Self {
+        debug_assert_eq!(Self::new(&text).as_deref(), Ok(text.as_str()));
+        Self(text)
+    }
+
+    /// Converts a relative `Path`.
+    ///
+    /// # Errors
+    /// As [`RelPath::new`], and if it is not UTF-8.
+    pub fn from_path(path: &Path) -> Result<Self, RelPathError> {
+        let text = path
+            .to_str()
+            .ok_or_else(|| RelPathError::NotUtf8(path.display().to_string()))?;
+        Self::new(text)
+    }
+
+    /// Resolves `text` as seen from this folder (`base.join("../x")`), by name, without following links.
+    ///
+    /// # Errors
+    /// If `text` is absolute, leaves the root, or holds a NUL.
+    pub fn join(&self, text: &str) -> Result<Self, RelPathError> {
+        if text.starts_with('/') {
+            return Err(RelPathError::Absolute(text.to_owned()));
+        }
+        if text.contains('\0') {
+            return Err(RelPathError::Nul(text.to_owned()));
+        }
+        let mut segments: Vec<&str> = self.segments().collect();
+        for segment in text.split('/') {
+            match segment {
+                "" | "." => {}
+                ".." => {
+                    if segments.pop().is_none() {
+                        return Err(RelPathError::Outside(text.to_owned()));
+                    }
+                }
+                other => segments.push(other),
+            }
+        }
+        Ok(Self(segments.join("/")))
+    }
+
+    /// The text; empty for the root.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The text for people and for argv: `.` for the root.
+    #[must_use]
+    pub fn display_dot(&self) -> &str {
+        if self.0.is_empty() { "." } else { &self.0 }
+    }
+
+    /// Whether this is the project root.
+    #[must_use]
+    pub fn is_root(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The folder that holds it; `None` for the root.
+    #[must_use]
+    pub fn parent(&self) -> Option<Self> {
+        if self.0.is_empty() {
+            return None;
+        }
+        Some(Self(
+            self.0
+                .rsplit_once('/')
+                .map_or("", |(dir, _)| dir)
+                .to_owned(),
+        ))
+    }
+
+    /// The last segment; empty for the root.
+    #[must_use]
+    pub fn file_name(&self) -> &str {
+        self.0.rsplit_once('/').map_or(&self.0, |(_, name)| name)
+    }
+
+    /// What follows the last dot of the file name, if any.
+    #[must_use]
+    pub fn extension(&self) -> Option<&str> {
+        match self.file_name().rsplit_once('.') {
+            Some((stem, extension)) if !stem.is_empty() => Some(extension),
+            _ => None,
+        }
+    }
+
+    /// Its segments from the root down.
+    pub fn segments(&self) -> impl DoubleEndedIterator<Item = &str> {
+        self.0.split('/').filter(|s| !s.is_empty())
+    }
+
+    /// Whether it is `dir` or lies below it, by whole segments.
+    #[must_use]
+    pub fn starts_with(&self, dir: &Self) -> bool {
+        dir.is_root()
+            || self.0 == dir.0
+            || (self.0.len() > dir.0.len()
+                && self.0.starts_with(&dir.0)
+                && self.0.as_bytes()[dir.0.len()] == b'/')
+    }
+
+    /// The part below `dir`; `None` if it is not below it.
+    #[must_use]
+    pub fn strip_prefix(&self, dir: &Self) -> Option<&str> {
+        if !self.starts_with(dir) {
+            return None;
+        }
+        if dir.is_root() {
+            return Some(&self.0);
+        }
+        Some(self.0[dir.0.len()..].trim_start_matches('/'))
+    }
+
+    /// The folders that hold it, nearest first, the root last.
+    pub fn ancestors(&self) -> impl Iterator<Item = Self> {
+        std::iter::successors(self.parent(), Self::parent)
+    }
+
+    /// The file below `root`.
+    #[must_use]
+    pub fn under(&self, root: &Path) -> PathBuf {
+        if self.0.is_empty() {
+            root.to_path_buf()
+        } else {
+            root.join(&self.0)
+        }
+    }
+}
+
+impl Deref for RelPath {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl AsRef<str> for RelPath {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::borrow::Borrow<str> for RelPath {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RelPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.display_dot())
+    }
+}
+
+impl fmt::Debug for RelPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+impl serde::Serialize for RelPath {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for RelPath {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::new(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rel(text: &str) -> RelPath {
+        RelPath::new(text).expect(text)
+    }
+
+    #[test]
+    fn normalises_and_refuses_to_leave_the_root() {
+        assert_eq!(rel("./a//b/../c/").as_str(), "a/c");
+        assert_eq!(rel("a/b").join("../x.yaml").as_deref(), Ok("a/x.yaml"));
+        assert!(matches!(RelPath::new("/a"), Err(RelPathError::Absolute(_))));
+        assert!(matches!(
+            RelPath::new("a/../.."),
+            Err(RelPathError::Outside(_))
+        ));
+        assert!(matches!(RelPath::new("a\0b"), Err(RelPathError::Nul(_))));
+    }
+
+    #[test]
+    fn parts_of_a_path() {
+        let path = rel("a/b.tar.gz");
+        assert_eq!(path.file_name(), "b.tar.gz");
+        assert_eq!(path.extension(), Some("gz"));
+        assert_eq!(rel(".yamllint").extension(), None);
+        assert_eq!(path.parent(), Some(rel("a")));
+        assert_eq!(
+            path.ancestors().collect::<Vec<_>>(),
+            [rel("a"), RelPath::root()]
+        );
+        assert!(path.starts_with(&rel("a")) && !rel("ab/c").starts_with(&rel("a")));
+        assert_eq!(path.strip_prefix(&rel("a")), Some("b.tar.gz"));
+        assert_eq!(RelPath::root().to_string(), ".");
+    }
+}

@@ -1,0 +1,214 @@
+//! A check: what runs, what it may see, and what becomes of its output.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::digest::Digest;
+use crate::finding::Finding;
+use crate::path::RelPath;
+use crate::plan::output::Parse;
+use crate::snapshot::FileId;
+
+/// One step that yields a verdict.
+#[derive(Debug, Clone)]
+pub struct Check {
+    /// `rust:clippy`, `yaml:yamllint@sub`, `kustomize:build:overlays/base`, or the name from the configuration.
+    pub id: String,
+    /// `lint`, `validate`, `security`, `test`, `ci`, or the user's own. What the commands select by.
+    pub tags: Vec<String>,
+    /// Ecosystem for `--rust-only` and its siblings: `rust`, `python`, `yaml`, `markdown`, `kustomize`; empty for others.
+    pub ecosystem: &'static str,
+    /// What is done.
+    pub work: Work,
+    /// What it may see.
+    pub inputs: Inputs,
+    /// Names of the layers it stands on, `base` first.
+    pub layers: Vec<String>,
+    /// What of its results is stored.
+    pub cache: CacheMode,
+    /// If set, the result is never stored, and this says why (`remote resource https://… is not pinned`).
+    pub not_cached: Option<String>,
+    /// Entries older than this miss.
+    pub max_age: Option<Duration>,
+    /// Wall time after which it is stopped and counts as an error.
+    pub timeout: Option<Duration>,
+}
+
+/// Which results of a check are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CacheMode {
+    /// Passes and failures.
+    #[default]
+    All,
+    /// Passes only (the default for tag `test`).
+    Passes,
+    /// Nothing.
+    Off,
+}
+
+/// What is done.
+#[derive(Debug, Clone)]
+pub enum Work {
+    /// Done in process, on verified content.
+    Builtin(Arc<dyn Builtin>),
+    /// A program run by an engine.
+    Command(Box<Command>),
+    /// The project declares a tool that is not here: an error (exit 3), never a silent pass.
+    /// Holds the message: which tool, declared where, and the ways out.
+    Missing(String),
+    /// It is planned, but this version cannot run it; `ci` names it. Holds the reason.
+    Unsupported(String),
+}
+
+/// The files a check may see, as indices into the snapshot, each list sorted and without repeats.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Inputs {
+    /// Files every part sees.
+    pub shared: Vec<FileId>,
+    /// The subset of `shared` that configures the tool; only used to word miss reasons (`config-changed`).
+    pub config: Vec<FileId>,
+    /// For a check that works file by file: the checked files. Each is one part, which sees `shared` and itself.
+    /// `None` = the whole check is one part.
+    pub parts: Option<Vec<FileId>>,
+    /// Files outside the universe or above the root that the tool would find, by the place they take in the room.
+    pub outside: Vec<OutsideFile>,
+}
+
+/// A file that is no member of the snapshot but that the check sees: configuration above the project root, or a
+/// literal ignored input.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OutsideFile {
+    /// Where it is, from the root: `up` folders above the root, then `path`.
+    pub up: u32,
+    /// The path below that folder.
+    pub path: RelPath,
+    /// Its content's digest when planned.
+    pub digest: Digest,
+}
+
+/// A check done in process.
+///
+/// Its verdict: failed if it returns a finding of severity `Error`.
+pub trait Builtin: fmt::Debug + Send + Sync {
+    /// Goes into the key. Raised with every change that could change a verdict or a finding.
+    fn version(&self) -> u32;
+
+    /// Everything else that shapes the outcome, as (name, value) pairs for the key.
+    fn params(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
+    /// Checks the files of `view`: the shared ones and, for a check with parts, one part.
+    /// Findings are sorted by the caller.
+    ///
+    /// # Errors
+    /// If content cannot be read or is no longer what was hashed; the run then takes a new snapshot.
+    fn check(&self, view: &dyn InputView) -> std::io::Result<Vec<Finding>>;
+}
+
+/// What a built-in check sees.
+pub trait InputView {
+    /// All visible paths, sorted. For a check with parts this includes the shared files.
+    fn paths(&self) -> Vec<&RelPath>;
+
+    /// The part this call is about; `None` for a whole check.
+    fn part(&self) -> Option<&RelPath>;
+
+    /// The verified content of a visible file; the text of the target for a link.
+    ///
+    /// # Errors
+    /// `NotFound` if it is not visible; others if it cannot be read or differs from what was hashed.
+    fn read(&self, path: &str) -> std::io::Result<Vec<u8>>;
+}
+
+/// A program run by an engine in a room or a container.
+#[derive(Clone)]
+pub struct Command {
+    /// Program and arguments. A program without `/` is looked up in `tools`; with `/` it is a file of the snapshot.
+    pub argv: Vec<String>,
+    /// Commands run before it in the same place, for their effect on `products` only (`cargo clean -p …`).
+    /// A failure of one is an infrastructure error.
+    pub before: Vec<Vec<String>>,
+    /// Working directory.
+    pub dir: RelPath,
+    /// Whether the parts' paths (relative to `dir`) are appended to argv.
+    pub append_files: bool,
+    /// Whether many parts may share one process, their output being told apart by [`Parse`].
+    pub batch: bool,
+    /// Names of the user's variables it may see. Their values enter the key; unset differs from empty.
+    pub env: Vec<String>,
+    /// Variables set to fixed values. In the key.
+    pub set_env: BTreeMap<String, String>,
+    /// Variables that grant a place of the host (`CARGO_HOME`). Their names are in the key, their values are not:
+    /// what matters of the content is a layer's or a tool's business.
+    pub grants: BTreeMap<String, PathBuf>,
+    /// The programs on its PATH, sorted by name.
+    pub tools: Vec<Tool>,
+    /// Folders (relative to the project root) that survive between runs in the same room.
+    pub products: Vec<RelPath>,
+    /// Output globs restored on a hit.
+    pub outputs: Vec<String>,
+    /// Whether it may use the network.
+    pub network: bool,
+    /// Names of secret variables.
+    pub secrets: Vec<String>,
+    /// How its output becomes findings.
+    pub parse: Arc<dyn Parse>,
+    /// Whether stdout is the product and is left out of human reports when the check passes (`kustomize build`).
+    pub quiet_stdout: bool,
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Command")
+            .field("argv", &self.argv)
+            .field("dir", &self.dir)
+            .field("tools", &self.tools)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A program a check may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tool {
+    /// A program of the host.
+    Host {
+        /// The name it has on the check's PATH.
+        name: String,
+        /// Where it is, resolved through managers and shims.
+        path: PathBuf,
+        /// What it is: digest of the binary and whatever else decides its behaviour.
+        identity: Digest,
+        /// For people (`ruff 0.5.7`).
+        version: Option<String>,
+    },
+    /// A program of an environment that a layer builds; the layer's key is its identity.
+    Layer {
+        /// The name it has on the check's PATH.
+        name: String,
+        /// Name of the layer.
+        layer: String,
+        /// Path below the layer's folder (`bin/yamllint`).
+        path: String,
+        /// For people.
+        version: Option<String>,
+    },
+    /// A program the check would use if it were there: absent differs from present in the key.
+    Absent {
+        /// The name.
+        name: String,
+    },
+}
+
+impl Tool {
+    /// The name on the check's PATH.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Host { name, .. } | Self::Layer { name, .. } | Self::Absent { name } => name,
+        }
+    }
+}

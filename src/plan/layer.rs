@@ -1,0 +1,68 @@
+//! A layer: base → tools → deps. What it is made of is its key; how it is built is the engine's business.
+
+use std::path::PathBuf;
+
+/// One step that yields an environment for checks.
+#[derive(Debug, Clone)]
+pub struct Layer {
+    /// Unique in the plan: `base`, `tools:rust`, `deps:rust@sub`, `tools:yamllint`.
+    pub name: String,
+    /// Its place in base → tools → deps.
+    pub kind: LayerKind,
+    /// The layers it stands on, by name.
+    pub on: Vec<String>,
+    /// What identifies it, as named parts in a fixed order. Enters its key; the first part that differs is the
+    /// reason that is printed when it is Dirty. Values hold no absolute paths.
+    pub parts: Vec<(String, String)>,
+    /// What building it takes.
+    pub build: Build,
+}
+
+/// The place of a layer (the source layer of the design is the input set of a check).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LayerKind {
+    /// Base image and system packages; on the host: os, arch, libc.
+    Base,
+    /// Linters, toolchains.
+    Tools,
+    /// Dependencies without the project's own source.
+    Deps,
+}
+
+impl LayerKind {
+    /// The word in flags, output and records.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Base => "base",
+            Self::Tools => "tools",
+            Self::Deps => "deps",
+        }
+    }
+}
+
+/// What building a layer takes. Runs with the user's HOME, environment and package configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Build {
+    /// Nothing: it is there (host platform, installed toolchain).
+    Present,
+    /// A Python virtual environment from hash-checked wheels:
+    /// `pip install --require-hashes --no-deps --only-binary :all:`.
+    PythonEnv {
+        /// The interpreter that makes it.
+        python: PathBuf,
+        /// Text of the requirements file, one `name==version --hash=… …` each.
+        requirements: String,
+    },
+    /// `cargo fetch --locked` in `dir` (relative to the project root), with the manifests and the lockfile there.
+    CargoFetch {
+        /// Folder of the workspace, relative to the project root.
+        dir: crate::path::RelPath,
+        /// The cargo program.
+        cargo: PathBuf,
+        /// Files (manifests, lockfile, cargo configuration, target roots) the command needs to see.
+        files: Vec<crate::snapshot::FileId>,
+        /// Environment besides the user's own (`RUSTUP_TOOLCHAIN`).
+        set_env: Vec<(String, String)>,
+    },
+}

@@ -1,0 +1,39 @@
+//! The plan: which checks a project has, and the layers they stand on. A DAG of steps without effects.
+//!
+//! - [`check`]: a step that yields a verdict. - [`layer`]: a step that yields an environment.
+//!
+//! Owns the vocabulary in which ecosystems and the configuration describe work, so that keys, engines, runs and
+//! reports need to know no ecosystem. Stays free of IO, digests of inputs, clocks and verdicts.
+
+pub mod check;
+pub mod layer;
+pub mod output;
+
+pub use check::{Builtin, CacheMode, Check, Command, InputView, Inputs, Tool, Work};
+pub use layer::{Build, Layer, LayerKind};
+pub use output::{Output, Parse, Parsed, Share};
+
+/// All steps of a project, before selection.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// Layers, each before those that stand on it. Names are unique.
+    pub layers: Vec<Layer>,
+    /// Checks in the order they are reported. Ids are unique.
+    pub checks: Vec<Check>,
+    /// Things worth telling the user that change no verdict.
+    pub warnings: Vec<String>,
+}
+
+impl Plan {
+    /// The layer of that name.
+    #[must_use]
+    pub fn layer(&self, name: &str) -> Option<&Layer> {
+        self.layers.iter().find(|layer| layer.name == name)
+    }
+
+    /// The check of that id.
+    #[must_use]
+    pub fn check(&self, id: &str) -> Option<&Check> {
+        self.checks.iter().find(|check| check.id == id)
+    }
+}
