@@ -7,6 +7,9 @@ pub mod digest;
 pub mod finding;
 pub mod path;
 
+pub mod env;
+pub mod process;
+
 pub mod facts;
 pub mod snapshot;
 pub mod tool;

@@ -1,3 +1,121 @@
 //! The catalogue: what every ecosystem offers (how it is recognised, its checks and layers, its tools' output).
 //!
 //! To add one: copy the smallest file, add one line to the catalogue.
+
+use std::path::PathBuf;
+
+use crate::digest::Digest;
+use crate::env::Env;
+use crate::facts::Facts;
+use crate::path::RelPath;
+use crate::plan::Plan;
+use crate::plan::check::OutsideFile;
+use crate::snapshot::{FileId, Snapshot};
+use crate::tool::Tools;
+
+/// What an ecosystem may look at while it plans. Helper processes go through [`Facts`].
+pub struct Scope<'a> {
+    /// The project's files.
+    pub snapshot: &'a Snapshot,
+    /// For each file of the snapshot, whether the configuration excludes it: such a file plans no check and is never
+    /// a checked file, but it stays readable as an input.
+    pub excluded: &'a [bool],
+    /// Remembered answers.
+    pub facts: &'a Facts,
+    /// The host's programs.
+    pub tools: &'a Tools,
+    /// The user's environment.
+    pub env: &'a Env,
+    /// `[checks."security:secrets"] baseline`.
+    pub secrets_baseline: Option<&'a RelPath>,
+}
+
+/// Planning failed on something the user can mend: names the file, the place and the way out. Exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct PlanError {
+    /// The whole message; the first line says what, further lines (`  --> file:line:column`, `help: …`) say where and how.
+    pub message: String,
+}
+
+impl PlanError {
+    /// A message.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+        }
+    }
+}
+
+/// One ecosystem: adds its layers, checks and warnings to the plan.
+pub type Planner = fn(&Scope<'_>, &mut Plan) -> Result<(), PlanError>;
+
+impl Scope<'_> {
+    /// The files that may be checked (not excluded), sorted, with their ids.
+    pub fn checked(&self) -> impl Iterator<Item = (FileId, &crate::snapshot::Entry)> {
+        self.snapshot
+            .entries()
+            .iter()
+            .zip(self.excluded)
+            .enumerate()
+            .filter(|(_, (_, excluded))| !**excluded)
+            .filter_map(|(index, (entry, _))| Some((FileId::try_from(index).ok()?, entry)))
+    }
+
+    /// The content of a file as text, if it is there, is a regular file and is UTF-8.
+    #[must_use]
+    pub fn text(&self, path: &str) -> Option<String> {
+        let id = self.snapshot.find(path)?;
+        String::from_utf8(self.snapshot.read(id).ok()?).ok()
+    }
+
+    /// Files with one of these names (`ruff.toml`, `.cargo/config.toml`) in the folders above the project root, up to
+    /// `/`, nearest first: a tool that searches upwards would find them, so they are keyed and copied into the room's
+    /// parent folders.
+    #[must_use]
+    pub fn above(&self, names: &[&str]) -> Vec<OutsideFile> {
+        let mut found = Vec::new();
+        for (up, folder) in (1..).zip(self.snapshot.root().ancestors().skip(1)) {
+            for name in names {
+                let Ok(bytes) = std::fs::read(folder.join(name)) else {
+                    continue;
+                };
+                let Ok(path) = RelPath::new(name) else {
+                    continue;
+                };
+                found.push(OutsideFile {
+                    up,
+                    path,
+                    digest: Digest::of(&bytes),
+                });
+            }
+        }
+        found
+    }
+
+    /// The files with one of these names in `dir` and the folders above it up to the project root, nearest first.
+    #[must_use]
+    pub fn chain(&self, dir: &RelPath, names: &[&str]) -> Vec<FileId> {
+        std::iter::once(dir.clone())
+            .chain(dir.ancestors())
+            .flat_map(|folder| names.iter().filter_map(move |name| folder.join(name).ok()))
+            .filter_map(|path| self.snapshot.find(&path))
+            .collect()
+    }
+
+    /// The user's home folder.
+    #[must_use]
+    pub fn home(&self) -> Option<PathBuf> {
+        self.env.path(crate::env::HOME)
+    }
+}
+
+/// The id of a check or layer that belongs to `dir`: `id` for the root, `id@dir` below it.
+#[must_use]
+pub fn id_at(id: &str, dir: &RelPath) -> String {
+    if dir.is_root() {
+        id.to_owned()
+    } else {
+        format!("{id}@{dir}")
+    }
+}

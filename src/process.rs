@@ -1,0 +1,34 @@
+//! Child processes. The only place that starts one: always with explicit folder, arguments and environment.
+//!
+//! Stays free of tool names.
+
+use std::io;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use crate::env::Env;
+
+/// Runs a short helper (`cargo metadata`, `python -c …`) to its end and captures what it says.
+/// It gets exactly the variables of `env` plus `set`, and no standard input.
+///
+/// # Errors
+/// If it cannot be started.
+pub fn capture(
+    program: &Path,
+    args: &[&str],
+    dir: &Path,
+    env: &Env,
+    set: &[(&str, &str)],
+) -> io::Result<Output> {
+    let mut command = Command::new(program);
+    command
+        .args(args)
+        .current_dir(dir)
+        .env_clear()
+        .envs(env.all())
+        .stdin(Stdio::null());
+    for (name, value) in set {
+        command.env(name, value);
+    }
+    command.output()
+}
