@@ -8,6 +8,7 @@ pub mod finding;
 pub mod path;
 
 pub mod env;
+pub mod fs;
 pub mod process;
 
 pub mod facts;
@@ -15,5 +16,12 @@ pub mod snapshot;
 pub mod tool;
 
 pub mod plan;
+
+pub mod key;
+
+pub mod event;
+pub mod record;
+
+pub mod store;
 
 pub mod ecosystem;

@@ -1,0 +1,44 @@
+//! What happens during a run, in order. `run` emits, `report` consumes.
+//!
+//! Stays free of formatting.
+
+use crate::key::Miss;
+use crate::record::{CheckRecord, RunRecord};
+
+/// One event.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// The checks are known.
+    RunStarted {
+        /// The command.
+        command: &'a str,
+        /// The engine.
+        engine: &'a str,
+        /// Number of checks.
+        checks: usize,
+    },
+    /// Something worth saying that changes no verdict.
+    Warning(&'a str),
+    /// A check is being run.
+    CheckStarted {
+        /// Its id.
+        id: &'a str,
+        /// Why.
+        miss: Option<&'a Miss>,
+    },
+    /// A layer is being built for a check.
+    LayerStarted {
+        /// Its name.
+        name: &'a str,
+    },
+    /// A check has its verdict.
+    CheckFinished(&'a CheckRecord),
+    /// All checks have.
+    RunFinished(&'a RunRecord),
+}
+
+/// Takes events as they come. Called from several threads, one at a time.
+pub trait Sink: Send {
+    /// Takes one.
+    fn event(&mut self, event: &Event<'_>);
+}

@@ -1,0 +1,34 @@
+//! Action keys: what a check's result depends on, named, encoded and hashed.
+//!
+//! | input | where it enters |
+//! |---|---|
+//! | format of keys | [`KEY_VERSION`], first in every encoding |
+//! | engine class, platform | `engine` |
+//! | layers (base, tools, deps) | `layer NAME` = [`layer_key`]; its parts ride along unhashed, to word reasons |
+//! | argv and earlier commands, in order | `command` |
+//! | working directory | `dir` |
+//! | declared variables: value, empty, unset | `env NAME` |
+//! | fixed variables | `set-env NAME` |
+//! | programs on PATH, also absent ones | `tool NAME` |
+//! | output parser, outputs, network, products | `option NAME` |
+//! | shared files: path, kind, content | `inputs` (tree digest) |
+//! | files outside the snapshot the tool finds | `outside` |
+//! | checked files of a check with parts | `files` (tree digest); each part's key holds its own file only |
+//!
+//! Not in: mtimes, owners, umask, absolute paths, undeclared variables, the order of configuration keys.
+//!
+//! A check without parts has one key. A check with parts has a *common* key (everything but `files`), from which
+//! each part's key follows with the path, kind and digest of its file, and a whole key (everything).
+//!
+//! Pure: stays free of IO and of reading the environment; the caller brings values.
+
+pub mod diff;
+pub mod encode;
+pub mod fingerprint;
+
+pub use diff::{Miss, MissKind};
+pub use fingerprint::{CheckKey, Fingerprint, Part, PartKind, check_key, layer_key, part_key};
+
+/// Version of everything that decides a key. Raised whenever an encoding, a rule or a built-in environment changes:
+/// every entry of every user then misses once.
+pub const KEY_VERSION: u32 = 1;

@@ -1,0 +1,180 @@
+//! What one invocation did: verdicts, cache states, durations. Plain facts, below both `run` and `report`.
+//!
+//! Stays free of paths on disk and of formatting.
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::finding::Finding;
+use crate::key::{Miss, MissKind};
+
+/// How a check, or a run, ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// The tool's exit code was 0.
+    Passed,
+    /// It was not run (`--dry-run`, `--fail-fast`).
+    Skipped,
+    /// The tool's exit code was not 0.
+    Failed,
+    /// It could not be run.
+    Error,
+}
+
+/// Where a result came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cache {
+    /// The local store.
+    Hit,
+    /// A shared store.
+    RemoteHit,
+    /// Another process that ran the same key at the same time.
+    Joined,
+    /// It was run, at least in part.
+    Miss,
+    /// Caching was turned off.
+    Off,
+}
+
+impl Cache {
+    /// Whether nothing was run for it.
+    #[must_use]
+    pub const fn is_hit(self) -> bool {
+        matches!(self, Self::Hit | Self::RemoteHit | Self::Joined)
+    }
+}
+
+/// How many parts were replayed and run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartCount {
+    /// Replayed.
+    pub hit: u32,
+    /// Run.
+    pub ran: u32,
+}
+
+/// What became of one check.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CheckRecord {
+    /// Its id.
+    pub id: String,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// Where the result came from.
+    pub cache: Cache,
+    /// Why it was not Fresh.
+    pub miss: Option<Miss>,
+    /// Its key; `None` only for an error before keying.
+    pub key: Option<Digest>,
+    /// The tool's exit code, if it ran.
+    pub exit_code: Option<i32>,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+    /// Diagnostics.
+    pub findings: Vec<Finding>,
+    /// What it took now, in milliseconds.
+    pub duration_ms: u64,
+    /// What replaying saved against running, in milliseconds; negative if it cost more. 0 for a run.
+    pub saved_ms: i64,
+    /// Parts replayed and run; `None` for a check without parts.
+    pub parts: Option<PartCount>,
+    /// Why it could not run, or what else there is to say; whole sentences.
+    pub message: Option<String>,
+    /// Why its result was not stored, where one would expect it to be.
+    pub not_stored: Option<String>,
+    /// Whether stdout is a product that people do not want to see.
+    pub quiet_stdout: bool,
+    /// Layers that were built for it.
+    pub built: Vec<String>,
+}
+
+impl CheckRecord {
+    /// A record of a check that did not run.
+    #[must_use]
+    pub fn not_run(id: &str, verdict: Verdict, key: Option<Digest>) -> Self {
+        Self {
+            id: id.to_owned(),
+            verdict,
+            cache: Cache::Miss,
+            miss: None,
+            key,
+            exit_code: None,
+            stdout: String::new(),
+            stderr: String::new(),
+            findings: Vec::new(),
+            duration_ms: 0,
+            saved_ms: 0,
+            parts: None,
+            message: None,
+            not_stored: None,
+            quiet_stdout: false,
+            built: Vec::new(),
+        }
+    }
+}
+
+/// What one check did, as kept in a run record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckLine {
+    /// Its id.
+    pub id: String,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// Where the result came from.
+    pub cache: Cache,
+    /// Why it was run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub miss: Option<MissKind>,
+    /// What it was about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// Milliseconds.
+    pub duration_ms: u64,
+    /// Milliseconds saved.
+    pub saved_ms: i64,
+    /// Parts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parts: Option<PartCount>,
+}
+
+/// What one invocation did. Holds no values of variables and no output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// Start, milliseconds since 1970 UTC.
+    pub started_ms: u64,
+    /// From process start to run-finished, in milliseconds: the feedback time.
+    pub duration_ms: u64,
+    /// The command (`dev-check`).
+    pub command: String,
+    /// Id of the project.
+    pub project: String,
+    /// Engine that was chosen.
+    pub engine: String,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// Net time saved, in milliseconds.
+    pub saved_ms: i64,
+    /// Its checks.
+    pub checks: Vec<CheckLine>,
+}
+
+impl RunRecord {
+    /// Checks that ran nothing.
+    #[must_use]
+    pub fn hits(&self) -> usize {
+        self.checks
+            .iter()
+            .filter(|check| check.cache.is_hit())
+            .count()
+    }
+
+    /// The others.
+    #[must_use]
+    pub fn misses(&self) -> usize {
+        self.checks.len() - self.hits()
+    }
+}

@@ -1,0 +1,146 @@
+//! Clearing by request: everything, or exactly the results of some checks, or some layers.
+//!
+//! The plan is made first and shown; applying it touches only plain files and folders of our own store, and follows
+//! no link. The caller holds the store exclusively.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::digest::Digest;
+use crate::store::Store;
+use crate::store::usage::{Size, files_below};
+
+/// What to clear.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// Everything but run records.
+    All,
+    /// Results of the check with that id, and of its parts.
+    Check(String),
+    /// The layers with these keys.
+    Layers(Vec<Digest>),
+}
+
+/// What will be deleted.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct ClearPlan {
+    paths: Vec<PathBuf>,
+    /// Files and bytes that go.
+    pub size: Size,
+}
+
+/// Folders that [`Target::All`] empties. Run records stay: they are the history that `cache status` tells.
+const CLEARED: &[&str] = &[
+    "ac", "parts", "cas", "trees", "last", "memo", "rooms", "layers",
+];
+
+impl Store {
+    /// Plans a clearing.
+    #[must_use]
+    pub fn plan_clear(&self, targets: &[Target]) -> ClearPlan {
+        let mut paths = BTreeSet::new();
+        for target in targets {
+            match target {
+                Target::All => paths.extend(CLEARED.iter().map(|folder| self.base.join(folder))),
+                Target::Check(id) => paths.extend(self.results_of(id)),
+                Target::Layers(keys) => {
+                    paths.extend(
+                        keys.iter()
+                            .map(|key| self.base.join("layers").join(key.to_string())),
+                    );
+                }
+            }
+        }
+        let mut plan = ClearPlan::default();
+        for path in paths {
+            for (_, bytes) in files_below(&path) {
+                plan.size.files += 1;
+                plan.size.bytes += bytes;
+            }
+            plan.paths.push(path);
+        }
+        plan
+    }
+
+    fn results_of(&self, id: &str) -> Vec<PathBuf> {
+        let mut paths = Vec::new();
+        for (path, _) in files_below(&self.base.join("ac")) {
+            let entry = std::fs::read(&path)
+                .ok()
+                .and_then(|bytes| super::entry::parse(&bytes).ok());
+            let Some(entry) = entry.filter(|entry| entry.check == id) else {
+                continue;
+            };
+            paths.push(path);
+            if let Some(common) = entry.common {
+                paths.push(self.sharded("parts", &common));
+            }
+        }
+        paths
+    }
+
+    /// Deletes what was planned.
+    ///
+    /// # Errors
+    /// At the first path that cannot be deleted; it is named.
+    pub fn apply_clear(&self, plan: &ClearPlan) -> io::Result<()> {
+        for path in &plan.paths {
+            remove(path).map_err(|error| {
+                io::Error::new(
+                    error.kind(),
+                    format!("cannot delete {}: {error}", path.display()),
+                )
+            })?;
+        }
+        Ok(())
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    let result = match std::fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() => std::fs::remove_dir_all(path),
+        Ok(_) => std::fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::entry::{Lookup, sample};
+
+    #[test]
+    fn clearing_a_check_makes_exactly_that_check_miss() {
+        let store = Store::temporary().expect("store");
+        let (mine, other) = (Digest::of(b"mine"), Digest::of(b"other"));
+        store.save(&sample(mine)).expect("save");
+        store
+            .save(&crate::store::entry::Entry {
+                check: "d".into(),
+                ..sample(other)
+            })
+            .expect("save");
+        let plan = store.plan_clear(&[Target::Check("c".into())]);
+        assert_eq!(plan.size.files, 1);
+        store.apply_clear(&plan).expect("clear");
+        assert!(matches!(store.lookup(&mine), Lookup::Absent));
+        assert!(matches!(store.lookup(&other), Lookup::Hit(_)));
+    }
+
+    #[test]
+    fn clearing_all_follows_no_link() {
+        let store = Store::temporary().expect("store");
+        let outside = tempfile::tempdir().expect("dir");
+        std::fs::write(outside.path().join("keep"), "x").expect("write");
+        std::os::unix::fs::symlink(outside.path(), store.base().join("rooms")).expect("link");
+        store
+            .apply_clear(&store.plan_clear(&[Target::All]))
+            .expect("clear");
+        assert!(outside.path().join("keep").exists());
+    }
+}

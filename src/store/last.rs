@@ -1,0 +1,122 @@
+//! The last key of each check of a project: what miss reasons compare with. Only ever used for wording.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+
+use crate::digest::Digest;
+use crate::store::Store;
+
+/// The last keys of one project's checks.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Last {
+    checks: BTreeMap<String, Seen>,
+}
+
+/// What was seen of one check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// Its key.
+    pub key: Digest,
+    /// Blob with its fingerprint.
+    pub fingerprint: Digest,
+    /// Whether its result was stored.
+    pub stored: bool,
+}
+
+impl Last {
+    /// What was seen of a check.
+    #[must_use]
+    pub fn get(&self, check: &str) -> Option<Seen> {
+        self.checks.get(check).copied()
+    }
+
+    /// Notes a check.
+    pub fn set(&mut self, check: &str, seen: Seen) {
+        self.checks.insert(check.to_owned(), seen);
+    }
+}
+
+impl Store {
+    fn last_path(&self, project: &str) -> PathBuf {
+        self.base.join("last").join(project)
+    }
+
+    /// What was seen last of a project (an id of [0-9a-f]).
+    #[must_use]
+    pub fn last(&self, project: &str) -> Last {
+        std::fs::read(self.last_path(project))
+            .ok()
+            .and_then(|bytes| parse(&bytes))
+            .unwrap_or_default()
+    }
+
+    /// Saves it.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn save_last(&self, project: &str, last: &Last) -> io::Result<()> {
+        let mut body = String::new();
+        for (check, seen) in &last.checks {
+            let stored = if seen.stored { '+' } else { '-' };
+            body.push_str(&format!(
+                "{} {} {stored} {check}\n",
+                seen.key, seen.fingerprint
+            ));
+        }
+        self.write(
+            &self.last_path(project),
+            &super::seal("dagcache-last", 1, body.as_bytes()),
+        )
+    }
+}
+
+fn parse(bytes: &[u8]) -> Option<Last> {
+    let body = std::str::from_utf8(super::unseal(bytes, "dagcache-last", 1).ok()?).ok()?;
+    let mut last = Last::default();
+    for line in body.lines() {
+        let mut words = line.splitn(4, ' ');
+        let key = words.next()?.parse().ok()?;
+        let fingerprint = words.next()?.parse().ok()?;
+        let stored = words.next()? == "+";
+        last.set(
+            words.next()?,
+            Seen {
+                key,
+                fingerprint,
+                stored,
+            },
+        );
+    }
+    Some(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn last_keys_come_back() {
+        let store = Store::temporary().expect("store");
+        let mut last = Last::default();
+        last.set(
+            "a b",
+            Seen {
+                key: Digest::of(b"k"),
+                fingerprint: Digest::of(b"f"),
+                stored: true,
+            },
+        );
+        store.save_last("p", &last).expect("save");
+        assert_eq!(store.last("p"), last);
+        assert_eq!(store.last("q"), Last::default());
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_are_nothing(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(parse(&bytes).is_none());
+        }
+    }
+}

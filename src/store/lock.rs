@@ -1,0 +1,97 @@
+//! One lock per action key: two processes that miss the same key run it once, the second replays.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::path::PathBuf;
+
+use crate::digest::Digest;
+use crate::store::Store;
+
+/// Held while a key is being run. Freed when dropped, and by the kernel when the process dies.
+#[derive(Debug)]
+pub struct KeyLock {
+    file: Option<File>,
+    path: PathBuf,
+    /// Whether another process held it first.
+    pub waited: bool,
+}
+
+impl Store {
+    /// Takes the lock of a key, waiting for whoever runs it now.
+    ///
+    /// # Errors
+    /// If the lock file cannot be made or locked.
+    pub fn lock_key(&self, key: &Digest) -> io::Result<KeyLock> {
+        let path = self.base.join("locks").join(key.to_string());
+        if !self.writable {
+            return Ok(KeyLock {
+                file: None,
+                path,
+                waited: false,
+            });
+        }
+        let mut waited = false;
+        loop {
+            let file = OpenOptions::new().append(true).create(true).open(&path)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    waited = true;
+                    file.lock()?;
+                }
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+            // The holder removes the file when done: a lock on a removed file guards nothing.
+            if same_file(&file, &path) {
+                return Ok(KeyLock {
+                    file: Some(file),
+                    path,
+                    waited,
+                });
+            }
+        }
+    }
+}
+
+fn same_file(file: &File, path: &std::path::Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    match (file.metadata(), std::fs::symlink_metadata(path)) {
+        (Ok(held), Ok(named)) => held.dev() == named.dev() && held.ino() == named.ino(),
+        _ => false,
+    }
+}
+
+impl Drop for KeyLock {
+    fn drop(&mut self) {
+        if self.file.is_some() {
+            // Still locked: nobody else can hold this very file. A leftover file is harmless.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_holder_waits_for_the_first() {
+        let store = Store::temporary().expect("store");
+        let key = Digest::of(b"k");
+        let first = store.lock_key(&key).expect("lock");
+        assert!(!first.waited);
+        std::thread::scope(|scope| {
+            let (started, start) = std::sync::mpsc::channel();
+            let store = &store;
+            let second = scope.spawn(move || {
+                started.send(()).expect("receiver lives");
+                store.lock_key(&key).expect("lock")
+            });
+            start.recv().expect("thread started");
+            assert!(store.base.join("locks").join(key.to_string()).exists());
+            drop(first);
+            let second = second.join().expect("thread");
+            assert!(same_file(second.file.as_ref().expect("held"), &second.path));
+        });
+    }
+}

@@ -1,0 +1,269 @@
+//! The store: results, blobs, run records and what engines keep, as plain files of one version.
+//!
+//! ```text
+//! DAGCACHE_DIR (or the platform's cache folder)/
+//!   CACHEDIR.TAG
+//!   v1/
+//!     ac/ab/<key>       one result of a whole check ([`entry`])
+//!     parts/ab/<key>    results of the parts of a check, by its common key ([`parts`])
+//!     cas/ab/<digest>   blobs: fingerprints, outputs of parts ([`blob`])
+//!     trees/ab/<digest> listed trees, for miss reasons
+//!     last/<project>    the last key of each check of a project, for miss reasons ([`last`])
+//!     memo/             what the snapshot, the facts and the tools remember
+//!     runs/<day>.jsonl  run records, a line each ([`runs`])
+//!     rooms/ layers/    what the local engine keeps
+//!     locks/            one file per action key, and `store`
+//! ```
+//!
+//! Invariants: a file appears under its name only when it is whole (temp + rename), a result after the blobs it
+//! names. Every read is verified; what is damaged, truncated, foreign or newer is a miss with a reason, never an
+//! error and never served. A run holds `locks/store` shared, clearing holds it exclusively. A store that cannot be
+//! written is used read-only, one that cannot be made is replaced by none: the run is then uncached, never wrong.
+//!
+//! Stays free of computing keys and of printing.
+
+pub mod blob;
+pub mod clear;
+pub mod entry;
+pub mod last;
+pub mod lock;
+pub mod parts;
+pub mod runs;
+pub mod usage;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::digest::Digest;
+
+/// Version of the layout: a folder of its own, so that two versions of the program never read each other's files.
+pub const LAYOUT: &str = "v1";
+
+const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n# This folder is a cache of cargo-dagcache. It can be deleted.\n# See https://bford.info/cachedir/\n";
+
+/// An open store.
+#[derive(Debug)]
+pub struct Store {
+    base: PathBuf,
+    writable: bool,
+    /// Held shared for the time of a run.
+    _lock: Option<std::fs::File>,
+    /// Set when the store is a private folder that goes with the run.
+    _temporary: Option<tempfile::TempDir>,
+}
+
+/// A store could not be opened as asked.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot use the cache folder {path}: {source}")]
+pub struct OpenError {
+    /// The folder.
+    pub path: PathBuf,
+    /// Why.
+    pub source: io::Error,
+}
+
+impl Store {
+    /// Opens (and makes) the store below `dir` and takes its lock shared; waits while another process clears it.
+    ///
+    /// # Errors
+    /// If the folder cannot be made or its lock not be taken. See [`Store::open_or_fallback`].
+    pub fn open(dir: &Path) -> Result<Self, OpenError> {
+        Self::open_with(dir, false)
+    }
+
+    /// As [`Store::open`], but alone: waits until no run uses the store.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_exclusive(dir: &Path) -> Result<Self, OpenError> {
+        Self::open_with(dir, true)
+    }
+
+    fn open_with(dir: &Path, exclusive: bool) -> Result<Self, OpenError> {
+        let fail = |source| OpenError {
+            path: dir.to_owned(),
+            source,
+        };
+        let base = dir.join(LAYOUT);
+        let locks = base.join("locks");
+        let lock_path = locks.join("store");
+        let file = match std::fs::OpenOptions::new().append(true).open(&lock_path) {
+            Ok(file) => file,
+            Err(_) => {
+                std::fs::create_dir_all(&locks).map_err(fail)?;
+                let tag = dir.join("CACHEDIR.TAG");
+                if !tag.exists() {
+                    std::fs::write(tag, TAG).map_err(fail)?;
+                }
+                std::fs::OpenOptions::new()
+                    .append(true)
+                    .create(true)
+                    .open(&lock_path)
+                    .map_err(fail)?
+            }
+        };
+        if exclusive {
+            file.lock()
+        } else {
+            file.lock_shared()
+        }
+        .map_err(fail)?;
+        Ok(Self {
+            base,
+            writable: true,
+            _lock: Some(file),
+            _temporary: None,
+        })
+    }
+
+    /// Opens the store, or, where it cannot be written, reads what is there, or else works in a private temporary
+    /// folder. The second value is the one warning that is due then.
+    ///
+    /// # Errors
+    /// If not even a temporary folder can be made.
+    pub fn open_or_fallback(dir: Option<&Path>) -> Result<(Self, Option<String>), OpenError> {
+        let Some(dir) = dir else {
+            let warning = "no cache folder: neither DAGCACHE_DIR, XDG_CACHE_HOME nor HOME is set; nothing is remembered";
+            return Ok((Self::temporary()?, Some(warning.to_owned())));
+        };
+        match Self::open(dir) {
+            Ok(store) => Ok((store, None)),
+            Err(error) if dir.join(LAYOUT).is_dir() => {
+                let warning =
+                    format!("{error}; results are read from it, nothing new is remembered");
+                let base = dir.join(LAYOUT);
+                Ok((
+                    Self {
+                        base,
+                        writable: false,
+                        _lock: None,
+                        _temporary: None,
+                    },
+                    Some(warning),
+                ))
+            }
+            Err(error) => Ok((
+                Self::temporary()?,
+                Some(format!("{error}; nothing is remembered")),
+            )),
+        }
+    }
+
+    /// A private store that goes with the run.
+    ///
+    /// # Errors
+    /// If no temporary folder can be made.
+    pub fn temporary() -> Result<Self, OpenError> {
+        let fail = |source| OpenError {
+            path: std::env::temp_dir(),
+            source,
+        };
+        let temporary = tempfile::Builder::new()
+            .prefix("dagcache-")
+            .tempdir()
+            .map_err(fail)?;
+        let base = temporary.path().join(LAYOUT);
+        std::fs::create_dir_all(base.join("locks")).map_err(fail)?;
+        Ok(Self {
+            base,
+            writable: true,
+            _lock: None,
+            _temporary: Some(temporary),
+        })
+    }
+
+    /// Whether results can be saved.
+    #[must_use]
+    pub fn writable(&self) -> bool {
+        self.writable
+    }
+
+    /// Whether the store goes with the run.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        self._temporary.is_some()
+    }
+
+    /// The folder of this version.
+    #[must_use]
+    pub fn base(&self) -> &Path {
+        &self.base
+    }
+
+    /// A folder of the store (`memo`, `rooms`, `layers`, `locks`).
+    #[must_use]
+    pub fn folder(&self, name: &str) -> PathBuf {
+        self.base.join(name)
+    }
+
+    fn sharded(&self, kind: &str, digest: &Digest) -> PathBuf {
+        let hex = digest.to_string();
+        self.base.join(kind).join(&hex[..2]).join(hex)
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        if !self.writable {
+            return Ok(());
+        }
+        crate::fs::write_atomic(path, bytes)
+    }
+}
+
+/// Splits a verified file: a header line `NAME VERSION SHA256-of-the-rest`, then the body.
+fn unseal<'a>(bytes: &'a [u8], name: &str, version: u32) -> Result<&'a [u8], String> {
+    let end = bytes
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .ok_or("it is truncated")?;
+    let header = std::str::from_utf8(&bytes[..end]).map_err(|_| "its header is damaged")?;
+    let mut words = header.split(' ');
+    if words.next() != Some(name) {
+        return Err("it is of another kind".to_owned());
+    }
+    let found = words.next().unwrap_or_default();
+    if found != version.to_string() {
+        return Err(format!(
+            "it has format {found}, this version reads {version}"
+        ));
+    }
+    let body = &bytes[end + 1..];
+    if words.next().and_then(|hex| hex.parse().ok()) != Some(Digest::of(body)) {
+        return Err("its content does not match its checksum".to_owned());
+    }
+    Ok(body)
+}
+
+/// The counterpart of [`unseal`].
+fn seal(name: &str, version: u32, body: &[u8]) -> Vec<u8> {
+    let mut bytes = format!("{name} {version} {}\n", Digest::of(body)).into_bytes();
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sealed_file_opens_only_whole_and_as_what_it_is() {
+        let sealed = seal("x", 1, b"body");
+        assert_eq!(unseal(&sealed, "x", 1), Ok(&b"body"[..]));
+        assert!(unseal(&sealed[..sealed.len() - 1], "x", 1).is_err());
+        assert!(unseal(&sealed, "y", 1).is_err());
+        assert!(
+            unseal(&sealed, "x", 2)
+                .expect_err("newer")
+                .contains("format 1")
+        );
+        assert!(unseal(b"", "x", 1).is_err());
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_gives_a_private_store_and_one_warning() {
+        let file = tempfile::NamedTempFile::new().expect("temp file");
+        let (store, warning) =
+            Store::open_or_fallback(Some(&file.path().join("below"))).expect("fallback");
+        assert!(store.is_temporary());
+        assert!(warning.is_some_and(|text| text.contains("nothing is remembered")));
+    }
+}

@@ -1,0 +1,120 @@
+//! Run records: one JSON line a run, one file a day, appended in one write. A damaged line is passed over.
+
+use std::io::{self, Write as _};
+
+use crate::record::RunRecord;
+use crate::store::Store;
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+/// Files of days before this are removed when a new day begins.
+const KEEP_DAYS: u64 = 90;
+
+impl Store {
+    /// Appends a record.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn append_run(&self, record: &RunRecord) -> io::Result<()> {
+        if !self.writable {
+            return Ok(());
+        }
+        let day = record.started_ms / DAY_MS;
+        let dir = self.base.join("runs");
+        let path = dir.join(format!("{day}.jsonl"));
+        let mut line = serde_json::to_vec(record).map_err(io::Error::other)?;
+        line.push(b'\n');
+        let mut options = std::fs::OpenOptions::new();
+        options.append(true);
+        let mut file = match options.open(&path) {
+            Ok(file) => file,
+            Err(_) => {
+                std::fs::create_dir_all(&dir)?;
+                self.forget_days_before(day.saturating_sub(KEEP_DAYS));
+                options.create(true).open(&path)?
+            }
+        };
+        file.write_all(&line)
+    }
+
+    fn forget_days_before(&self, first: u64) {
+        for (day, path) in self.run_days() {
+            if day < first {
+                let _ = std::fs::remove_file(path);
+            }
+        }
+    }
+
+    fn run_days(&self) -> Vec<(u64, std::path::PathBuf)> {
+        let Ok(folder) = std::fs::read_dir(self.base.join("runs")) else {
+            return Vec::new();
+        };
+        let mut days: Vec<_> = folder
+            .flatten()
+            .filter_map(|file| {
+                let name = file.file_name();
+                let day = name.to_str()?.strip_suffix(".jsonl")?.parse().ok()?;
+                Some((day, file.path()))
+            })
+            .collect();
+        days.sort();
+        days
+    }
+
+    /// The records of runs that started at or after `since_ms`, oldest first.
+    #[must_use]
+    pub fn runs(&self, since_ms: u64) -> Vec<RunRecord> {
+        let mut records = Vec::new();
+        for (day, path) in self.run_days() {
+            if day < since_ms / DAY_MS {
+                continue;
+            }
+            let Ok(bytes) = std::fs::read(path) else {
+                continue;
+            };
+            let lines = bytes.split(|byte| *byte == b'\n');
+            records.extend(
+                lines
+                    .filter_map(|line| serde_json::from_slice::<RunRecord>(line).ok())
+                    .filter(|record| record.started_ms >= since_ms),
+            );
+        }
+        records
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Verdict;
+
+    #[test]
+    fn records_come_back_and_a_damaged_line_is_passed_over() {
+        let store = Store::temporary().expect("store");
+        let record = |started_ms| RunRecord {
+            started_ms,
+            duration_ms: 1,
+            command: "lint".into(),
+            project: "p".into(),
+            engine: "local".into(),
+            verdict: Verdict::Passed,
+            saved_ms: -1,
+            checks: vec![],
+        };
+        store.append_run(&record(5)).expect("append");
+        let path = store.base().join("runs/0.jsonl");
+        let mut bytes = std::fs::read(&path).expect("read");
+        bytes.extend_from_slice(b"{\"broken\n");
+        std::fs::write(&path, bytes).expect("damage");
+        store.append_run(&record(DAY_MS + 1)).expect("append");
+        store.append_run(&record(7)).expect("append");
+        assert_eq!(
+            store
+                .runs(0)
+                .iter()
+                .map(|r| r.started_ms)
+                .collect::<Vec<_>>(),
+            [5, 7, DAY_MS + 1]
+        );
+        assert_eq!(store.runs(DAY_MS).len(), 1);
+    }
+}

@@ -1,0 +1,101 @@
+//! How much the store holds, by folder and by check.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::store::Store;
+
+/// Size of one group of files.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Size {
+    /// Number of files.
+    pub files: u64,
+    /// Bytes of content.
+    pub bytes: u64,
+}
+
+impl Size {
+    fn add(&mut self, bytes: u64) {
+        self.files += 1;
+        self.bytes += bytes;
+    }
+}
+
+/// Sizes of a store.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Everything.
+    pub total: Size,
+    /// By folder: `results`, `parts`, `blobs`, `rooms`, `layers`, `memo`, `runs`.
+    pub folders: BTreeMap<&'static str, Size>,
+    /// Stored results by check id.
+    pub checks: BTreeMap<String, Size>,
+}
+
+/// Folder on disk and the word for it.
+const FOLDERS: &[(&str, &str)] = &[
+    ("ac", "results"),
+    ("parts", "parts"),
+    ("cas", "blobs"),
+    ("trees", "blobs"),
+    ("rooms", "rooms"),
+    ("layers", "layers"),
+    ("memo", "memo"),
+    ("last", "memo"),
+    ("runs", "runs"),
+];
+
+impl Store {
+    /// Measures the store. Reads every entry, but no blob.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let mut usage = Usage::default();
+        for (folder, word) in FOLDERS {
+            for (path, bytes) in files_below(&self.base.join(folder)) {
+                usage.total.add(bytes);
+                usage.folders.entry(word).or_default().add(bytes);
+                if *folder == "ac" {
+                    let entry = std::fs::read(&path)
+                        .ok()
+                        .and_then(|bytes| super::entry::parse(&bytes).ok());
+                    let check = entry.map_or_else(|| "(damaged)".to_owned(), |entry| entry.check);
+                    usage.checks.entry(check).or_default().add(bytes);
+                }
+            }
+        }
+        usage
+    }
+}
+
+/// All plain files below a folder with their sizes; links are not followed.
+pub(super) fn files_below(dir: &Path) -> impl Iterator<Item = (std::path::PathBuf, u64)> {
+    walkdir::WalkDir::new(dir)
+        .into_iter()
+        .flatten()
+        .filter(|file| file.file_type().is_file())
+        .map(|file| {
+            let bytes = file.metadata().map_or(0, |meta| meta.len());
+            (file.into_path(), bytes)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+
+    #[test]
+    fn counts_results_by_check() {
+        let store = Store::temporary().expect("store");
+        store
+            .save(&crate::store::entry::sample(Digest::of(b"1")))
+            .expect("save");
+        store
+            .save(&crate::store::entry::sample(Digest::of(b"2")))
+            .expect("save");
+        let usage = store.usage();
+        assert_eq!(usage.checks["c"].files, 2);
+        assert_eq!(usage.folders["results"], usage.checks["c"]);
+        assert_eq!(usage.total.files, 2);
+    }
+}
