@@ -1,12 +1,19 @@
 //! Child processes. The only place that starts one: always with explicit folder, arguments and environment.
 //!
-//! Stays free of tool names.
+//! - [`capture`]: a short helper, run to its end.
+//! - [`run`]: work that may be long: an own process group, a time limit, cancellation, bounded output.
+//!
+//! Stays free of tool names and of what an exit code means.
 
 use std::io;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use crate::env::Env;
+
+mod supervise;
+
+pub use supervise::{Ended, Launch, Limits, Live, Ran, Stream, run};
 
 /// Runs a short helper (`cargo metadata`, `python -c …`) to its end and captures what it says.
 /// It gets exactly the variables of `env` plus `set`, and no standard input.
