@@ -25,3 +25,5 @@ pub mod record;
 pub mod store;
 
 pub mod ecosystem;
+
+pub mod room;

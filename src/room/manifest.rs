@@ -1,0 +1,191 @@
+//! What a room is known to hold: written before every run, believed at the next one only as far as it checks out.
+//!
+//! On disk: a line `dagcache-room 1 <digest of the rest>`, then JSON. Anything else is no manifest, and the room
+//! starts from empty. Paths in it are only ever compared, never written to.
+
+use std::collections::BTreeMap;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::snapshot::Kind;
+
+const MAGIC: &str = "dagcache-room 1 ";
+
+/// Nanoseconds since the epoch.
+pub type Nanos = i64;
+
+/// The content of a room before its last run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// What the products in it were made with.
+    pub product_key: Digest,
+    /// No file was ever written with a later modification time.
+    pub newest: Nanos,
+    /// When the stats below were taken.
+    pub verified: Nanos,
+    /// By path below the managed folder.
+    pub files: BTreeMap<String, Written>,
+}
+
+/// One file of a room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// Digest of its content or target text.
+    pub digest: Digest,
+    /// `f`, `x` or `l`.
+    kind: char,
+    /// What lstat said.
+    pub stat: Stat,
+}
+
+impl Written {
+    /// A file as it was just seen.
+    pub fn new(kind: Kind, digest: Digest, stat: Stat) -> Self {
+        Self {
+            digest,
+            kind: letter(kind),
+            stat,
+        }
+    }
+
+    /// Whether it was written as that kind.
+    pub fn is(&self, kind: Kind) -> bool {
+        self.kind == letter(kind)
+    }
+}
+
+const fn letter(kind: Kind) -> char {
+    match kind {
+        Kind::File => 'f',
+        Kind::Executable => 'x',
+        Kind::Symlink => 'l',
+    }
+}
+
+/// What tells that a file was touched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stat {
+    dev: u64,
+    ino: u64,
+    size: u64,
+    mode: u32,
+    /// Modification time.
+    pub mtime: Nanos,
+    /// Change time.
+    ctime: Nanos,
+}
+
+impl Stat {
+    /// From lstat.
+    pub fn of(meta: &Metadata) -> Self {
+        Self {
+            dev: meta.dev(),
+            ino: meta.ino(),
+            size: meta.size(),
+            mode: meta.mode(),
+            mtime: nanos(meta.mtime(), meta.mtime_nsec()),
+            ctime: nanos(meta.ctime(), meta.ctime_nsec()),
+        }
+    }
+
+    /// Whether a change made right after `verified` would show as another stat: within one tick of the clock of the
+    /// file system it need not.
+    pub fn is_settled(&self, verified: Nanos) -> bool {
+        let coarse = self.ctime % 1_000_000_000 == 0;
+        let margin = if coarse { 2_000_000_000 } else { 20_000_000 };
+        self.ctime.saturating_add(margin) < verified
+    }
+}
+
+/// Seconds and nanoseconds in one number (good until the year 2262).
+pub const fn nanos(seconds: i64, nanoseconds: i64) -> Nanos {
+    seconds
+        .saturating_mul(1_000_000_000)
+        .saturating_add(nanoseconds)
+}
+
+impl Manifest {
+    /// The bytes to keep.
+    pub fn encode(&self) -> serde_json::Result<Vec<u8>> {
+        let body = serde_json::to_vec(self)?;
+        let mut bytes = format!("{MAGIC}{}\n", Digest::of(&body)).into_bytes();
+        bytes.extend_from_slice(&body);
+        Ok(bytes)
+    }
+
+    /// Reads what [`Manifest::encode`] wrote; `None` for anything else.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let rest = bytes.strip_prefix(MAGIC.as_bytes())?;
+        let (digest, body) = rest.split_at_checked(2 * Digest::LEN)?;
+        let digest: Digest = std::str::from_utf8(digest).ok()?.parse().ok()?;
+        let body = body.strip_prefix(b"\n")?;
+        (Digest::of(body) == digest)
+            .then(|| serde_json::from_slice(body).ok())
+            .flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn example() -> Manifest {
+        let dir = tempfile::tempdir().unwrap();
+        let stat = Stat::of(&std::fs::metadata(dir.path()).unwrap());
+        let digest = Digest::of(b"x");
+        let files = [Kind::File, Kind::Executable, Kind::Symlink]
+            .map(|kind| (format!("{kind:?}"), Written::new(kind, digest, stat)));
+        Manifest {
+            product_key: digest,
+            newest: 5,
+            verified: -7,
+            files: files.into(),
+        }
+    }
+
+    #[test]
+    fn what_was_encoded_is_decoded() {
+        let manifest = example();
+        assert_eq!(
+            Manifest::decode(&manifest.encode().unwrap()),
+            Some(manifest)
+        );
+    }
+
+    #[test]
+    fn another_version_is_no_manifest() {
+        let bytes = example().encode().unwrap();
+        let newer = String::from_utf8(bytes)
+            .unwrap()
+            .replace("room 1", "room 2");
+        assert_eq!(Manifest::decode(newer.as_bytes()), None);
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
+            prop_assert_eq!(Manifest::decode(&bytes), None);
+        }
+
+        #[test]
+        fn arbitrary_bytes_with_a_right_checksum_never_panic(body: Vec<u8>) {
+            let mut bytes = format!("{MAGIC}{}\n", Digest::of(&body)).into_bytes();
+            bytes.extend_from_slice(&body);
+            prop_assert_eq!(Manifest::decode(&bytes), None);
+        }
+
+        #[test]
+        fn a_flipped_bit_or_a_lost_tail_is_no_manifest(index: prop::sample::Index, bit in 0..8_u32) {
+            let mut bytes = example().encode().unwrap();
+            let at = index.index(bytes.len());
+            prop_assert_eq!(Manifest::decode(&bytes[..at]), None);
+            bytes[at] ^= 1 << bit;
+            prop_assert_eq!(Manifest::decode(&bytes), None);
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Deleting what a check left, whatever it did to modes and links.
+
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+/// Deletes a file, a link or a whole folder; absent is fine. Links are deleted, never followed.
+///
+/// # Errors
+/// If something cannot be deleted.
+pub fn remove(path: &Path) -> io::Result<()> {
+    let meta = match path.symlink_metadata() {
+        Ok(meta) => meta,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if !meta.is_dir() {
+        return std::fs::remove_file(path);
+    }
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            open_up(path);
+            std::fs::remove_dir_all(path)
+        }
+        other => other,
+    }
+}
+
+/// Makes folders without write or search permission (Go's module cache) deletable. What fails here fails the
+/// deletion, which then says so.
+fn open_up(path: &Path) {
+    let folders = walkdir::WalkDir::new(path)
+        .into_iter()
+        .filter_entry(|entry| {
+            let folder = entry.file_type().is_dir();
+            if folder {
+                let _ = std::fs::set_permissions(entry.path(), Permissions::from_mode(0o700));
+            }
+            folder
+        });
+    for _ in folders {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_locked_folder_is_deleted_and_a_link_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (kept, gone) = (dir.path().join("kept"), dir.path().join("gone"));
+        std::fs::create_dir_all(gone.join("a/b")).unwrap();
+        std::fs::write(gone.join("a/b/file"), "").unwrap();
+        std::fs::write(&kept, "").unwrap();
+        std::os::unix::fs::symlink(dir.path(), gone.join("a/link")).unwrap();
+        for folder in ["a/b", "a"] {
+            std::fs::set_permissions(gone.join(folder), Permissions::from_mode(0)).unwrap();
+        }
+        remove(&gone).unwrap();
+        remove(&gone).unwrap();
+        assert!(!gone.exists() && kept.exists());
+    }
+}

@@ -1,0 +1,258 @@
+//! Bringing a folder to exactly a wanted content, whatever a tool left there, at the price of a stat per file.
+//!
+//! - Everything not wanted goes, except kept folders; links are deleted, never followed, also at parents.
+//! - A file that is already right keeps its inode and times. A new or changed one is a new inode (a tool may have
+//!   linked the old one elsewhere) with the time stamp of this reset.
+//! - A file is right if its stat is that of the manifest and settled, else if its content is. One that was touched
+//!   gets the stamp even if its content is right: what a tool derived meanwhile may come from another content.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use crate::digest::Digest;
+use crate::room::manifest::{Nanos, Stat, Written};
+use crate::room::remove::remove;
+use crate::room::{RoomError, at};
+use crate::snapshot::Kind;
+
+/// One file a room shall hold.
+pub struct Wanted<'a> {
+    /// What it is.
+    pub kind: Kind,
+    /// Digest of its content or target text.
+    pub digest: Digest,
+    /// Brings the content (or target text), verified against the digest.
+    pub read: Box<dyn Fn() -> Result<Vec<u8>, RoomError> + 'a>,
+}
+
+/// What the folder shall hold afterwards. Paths are relative to it, `/`-separated, without `.` and `..`.
+#[derive(Default)]
+pub struct Target<'a> {
+    /// Files and links.
+    pub files: BTreeMap<String, Wanted<'a>>,
+    /// Folders that exist even if empty.
+    pub folders: BTreeSet<String>,
+    /// Folders whose other content is kept.
+    pub kept: BTreeSet<String>,
+}
+
+/// Resets `root` (created if absent) and returns what it now holds. `known` is what it held before the last run;
+/// `stamp` is the modification time of everything that changes.
+///
+/// # Errors
+/// If content changed since it was hashed, or something cannot be read or written.
+pub fn reset(
+    root: &Path,
+    target: &Target<'_>,
+    known: &BTreeMap<String, Written>,
+    verified: Nanos,
+    stamp: Nanos,
+) -> Result<BTreeMap<String, Written>, RoomError> {
+    let mut folders: BTreeSet<&str> = target.folders.iter().map(String::as_str).collect();
+    for path in target.files.keys().chain(&target.folders) {
+        folders.extend(parents(path));
+    }
+    let reset = Reset {
+        root,
+        target,
+        folders,
+        known,
+        verified,
+        stamp,
+    };
+    reset.clean(root, "")?;
+    reset.forget()?;
+    for folder in &reset.folders {
+        make_folder(&root.join(folder))?;
+    }
+    target
+        .files
+        .iter()
+        .map(|(path, wanted)| Ok((path.clone(), reset.place(path, wanted)?)))
+        .collect()
+}
+
+struct Reset<'a> {
+    root: &'a Path,
+    target: &'a Target<'a>,
+    folders: BTreeSet<&'a str>,
+    known: &'a BTreeMap<String, Written>,
+    verified: Nanos,
+    stamp: Nanos,
+}
+
+impl Reset<'_> {
+    /// Deletes what is not wanted below `folder`, which is known to be (or is made) a real folder.
+    fn clean(&self, folder: &Path, rel: &str) -> Result<(), RoomError> {
+        make_folder(folder)?;
+        for entry in at(folder, fs::read_dir(folder))? {
+            let entry = at(folder, entry)?;
+            let path = entry.path();
+            let kind = at(&path, entry.file_type())?;
+            let name = entry.file_name();
+            let rel = match (name.to_str(), rel) {
+                (None, _) => None, // no wanted path is like this
+                (Some(name), "") => Some(name.to_owned()),
+                (Some(name), _) => Some(format!("{rel}/{name}")),
+            };
+            match rel {
+                Some(rel) if kind.is_dir() && self.target.kept.contains(&rel) => {}
+                Some(rel) if kind.is_dir() && self.has_below(&rel) => self.clean(&path, &rel)?,
+                Some(rel) if !kind.is_dir() && self.target.files.contains_key(&rel) => {}
+                _ => at(&path, remove(&path))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn has_below(&self, rel: &str) -> bool {
+        self.folders.contains(rel)
+            || self
+                .target
+                .kept
+                .iter()
+                .any(|kept| parents(kept).any(|parent| parent == rel))
+    }
+
+    /// Deletes files of earlier inputs from the kept folders, which [`Reset::clean`] leaves alone.
+    fn forget(&self) -> Result<(), RoomError> {
+        let real = |folder: &str| {
+            let meta = self.root.join(folder).symlink_metadata();
+            meta.is_ok_and(|meta| meta.is_dir())
+        };
+        for path in self.known.keys() {
+            let kept = parents(path).any(|folder| self.target.kept.contains(folder));
+            if kept && !self.target.files.contains_key(path) && parents(path).all(real) {
+                let path = self.root.join(path);
+                at(&path, remove(&path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes one file right.
+    fn place(&self, rel: &str, wanted: &Wanted<'_>) -> Result<Written, RoomError> {
+        let path = self.root.join(rel);
+        let known = self
+            .known
+            .get(rel)
+            .filter(|known| known.digest == wanted.digest);
+        if let Ok(meta) = path.symlink_metadata() {
+            let stat = Stat::of(&meta);
+            if let Some(known) = known
+                && known.is(wanted.kind)
+                && known.stat == stat
+                && stat.is_settled(self.verified)
+            {
+                return Ok(known.clone());
+            }
+            if has_content(&path, &meta, wanted) {
+                let untouched = known.is_some_and(|known| known.stat.mtime == stat.mtime);
+                at(&path, self.mend(&path, &meta, wanted.kind, untouched))?;
+                return written(&path, wanted);
+            }
+            at(&path, remove(&path))?;
+        }
+        let content = (wanted.read)()?;
+        at(&path, self.write(&path, wanted.kind, content))?;
+        written(&path, wanted)
+    }
+
+    fn mend(
+        &self,
+        path: &Path,
+        meta: &fs::Metadata,
+        kind: Kind,
+        untouched: bool,
+    ) -> io::Result<()> {
+        if kind == Kind::Symlink {
+            return Ok(());
+        }
+        if meta.permissions().mode() & 0o7777 != mode(kind) {
+            fs::set_permissions(path, Permissions::from_mode(mode(kind)))?;
+        }
+        if !untouched {
+            set_modified(path, time(self.stamp))?;
+        }
+        Ok(())
+    }
+
+    fn write(&self, path: &Path, kind: Kind, content: Vec<u8>) -> io::Result<()> {
+        if kind == Kind::Symlink {
+            let target = std::ffi::OsString::from_vec(content);
+            return std::os::unix::fs::symlink(target, path);
+        }
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)?;
+        file.write_all(&content)?;
+        file.set_permissions(Permissions::from_mode(mode(kind)))?;
+        file.set_modified(time(self.stamp))
+    }
+}
+
+/// All folders above a path, without the root.
+fn parents(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('/').filter_map(|(at, _)| path.get(..at))
+}
+
+/// Makes sure of one real folder whose parent is one.
+fn make_folder(path: &Path) -> Result<(), RoomError> {
+    let meta = path.symlink_metadata().ok();
+    if !meta.as_ref().is_some_and(fs::Metadata::is_dir) {
+        if meta.is_some() {
+            at(path, remove(path))?;
+        }
+        at(path, fs::create_dir(path))?;
+    }
+    if meta.is_none_or(|meta| meta.permissions().mode() & 0o7777 != 0o755) {
+        at(
+            path,
+            fs::set_permissions(path, Permissions::from_mode(0o755)),
+        )?;
+    }
+    Ok(())
+}
+
+/// Whether what lies there has the wanted content, whatever its mode and times.
+fn has_content(path: &Path, meta: &fs::Metadata, wanted: &Wanted<'_>) -> bool {
+    let content = match wanted.kind {
+        Kind::Symlink if meta.is_symlink() => {
+            fs::read_link(path).map(|target| target.as_os_str().as_bytes().to_vec())
+        }
+        Kind::File | Kind::Executable if meta.is_file() => fs::read(path),
+        _ => return false,
+    };
+    content.is_ok_and(|content| Digest::of(&content) == wanted.digest)
+}
+
+fn written(path: &Path, wanted: &Wanted<'_>) -> Result<Written, RoomError> {
+    let meta = at(path, path.symlink_metadata())?;
+    Ok(Written::new(wanted.kind, wanted.digest, Stat::of(&meta)))
+}
+
+const fn mode(kind: Kind) -> u32 {
+    match kind {
+        Kind::Executable => 0o755,
+        Kind::File | Kind::Symlink => 0o644,
+    }
+}
+
+/// Needs no write permission on the file, which a tool may have taken away.
+fn set_modified(path: &Path, time: SystemTime) -> io::Result<()> {
+    fs::File::open(path)?.set_modified(time)
+}
+
+fn time(stamp: Nanos) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::try_from(stamp).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests;
