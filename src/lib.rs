@@ -26,4 +26,5 @@ pub mod store;
 
 pub mod ecosystem;
 
+pub mod engine;
 pub mod room;

@@ -77,6 +77,8 @@ pub struct Contents<'a> {
     /// Files that are not the project's, as (path in the project, content): a lockfile that a layer resolved.
     /// The project's own file of that name wins.
     pub extra: &'a [(RelPath, Vec<u8>)],
+    /// Folders that exist even if no file is in them.
+    pub folders: &'a [RelPath],
     /// Folders that survive between runs.
     pub products: &'a [RelPath],
     /// What products must have been made with to survive.
@@ -251,6 +253,8 @@ impl Room {
         let tree = self.tree();
         let mut target = Target::default();
         target.folders.insert(place(&tree, ".git"));
+        let folders = contents.folders.iter().map(|path| place(&tree, path));
+        target.folders.extend(folders);
         for (path, content) in contents.extra {
             target.files.insert(place(&tree, path), extra(content));
         }
@@ -314,7 +318,7 @@ fn outside<'a>(snapshot: &'a Snapshot, file: &'a OutsideFile) -> Wanted<'a> {
 }
 
 /// What was hashed and is gone, or is now something else, has changed too.
-fn unchanged(path: &Path, read: io::Result<Vec<u8>>) -> Result<Vec<u8>, RoomError> {
+pub(crate) fn unchanged(path: &Path, read: io::Result<Vec<u8>>) -> Result<Vec<u8>, RoomError> {
     use io::ErrorKind::{InvalidData, InvalidInput, IsADirectory, NotADirectory, NotFound};
     match read {
         Err(error)

@@ -55,7 +55,7 @@ mod tests {
         std::fs::write(&kept, "").unwrap();
         std::os::unix::fs::symlink(dir.path(), gone.join("a/link")).unwrap();
         for folder in ["a/b", "a"] {
-            std::fs::set_permissions(gone.join(folder), Permissions::from_mode(0)).unwrap();
+            std::fs::set_permissions(gone.join(folder), Permissions::from_mode(0o000)).unwrap();
         }
         remove(&gone).unwrap();
         remove(&gone).unwrap();

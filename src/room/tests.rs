@@ -9,6 +9,7 @@ fn reset(room: &mut Room, files: &[(&str, &str)], key: &str) {
         files: &[&ids],
         outside: &[],
         extra: &[],
+        folders: &[],
         products: &products,
         product_key: Digest::of(key.as_bytes()),
     })
@@ -111,6 +112,7 @@ fn place_outside(up: u32, digest: &str) -> (Room, Result<(), RoomError>, tempfil
         files: &[],
         outside: &outside,
         extra: &[(RelPath::new("Cargo.lock").unwrap(), b"lock".to_vec())],
+        folders: &[RelPath::new("work/dir").unwrap()],
         products: &[],
         product_key: Digest::of(b""),
     });
@@ -131,6 +133,7 @@ fn files_above_the_root_lie_as_far_above_the_tree() {
         Some("lock")
     );
     assert_eq!(room.above(1), parent);
+    assert!(room.tree().join("work/dir").is_dir());
 }
 
 #[test]

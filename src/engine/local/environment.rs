@@ -1,0 +1,57 @@
+//! The environment of a check: what is the same for every check, and what it declared. Nothing else of the user's.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use crate::env::{Env, HOME, PATH};
+use crate::plan::Command;
+use crate::room::Room;
+
+/// The start of 1980, the earliest time a zip archive can hold. Fixed, so that builds are the same on every day.
+const SOURCE_DATE_EPOCH: &str = "315532800";
+
+const TMPDIR: &str = "TMPDIR";
+
+/// Names that stay the room's even if declared: the value would be in the key, what it leads to would not.
+const OURS: [&str; 3] = [HOME, PATH, TMPDIR];
+
+/// All variables of a check in `room`, sorted by name.
+///
+/// Colour is not forced: `CLICOLOR_FORCE` also changes what a script sees of the programs it calls and thereby verdicts
+/// (`ls` and `grep` inside pipes). A check that wants it has it in its arguments.
+#[must_use]
+pub fn environment(room: &Room, command: &Command, user: &Env) -> Vec<(OsString, OsString)> {
+    let home = room.home();
+    let mut vars: BTreeMap<OsString, OsString> = BTreeMap::new();
+    let mut set = |name: &str, value: OsString| vars.insert(name.into(), value);
+    set("LANG", "C.UTF-8".into());
+    set("TZ", "UTC".into());
+    set("SOURCE_DATE_EPOCH", SOURCE_DATE_EPOCH.into());
+    // Or every import would change a layer that others use.
+    set("PYTHONDONTWRITEBYTECODE", "1".into());
+    set("GIT_CEILING_DIRECTORIES", room.above(1).into());
+    set("GIT_CONFIG_NOSYSTEM", "1".into());
+    set(HOME, home.clone().into());
+    set(TMPDIR, room.tmp().into());
+    set(PATH, room.bin().into());
+    set("XDG_CONFIG_HOME", home.join(".config").into());
+    set("XDG_CACHE_HOME", home.join(".cache").into());
+    set("XDG_DATA_HOME", home.join(".local/share").into());
+    set("XDG_STATE_HOME", home.join(".local/state").into());
+    let declared = command.env.iter().filter(|name| {
+        let ours = OURS.contains(&name.as_str());
+        !ours
+    });
+    for name in declared {
+        if let Some(value) = user.var_os(name) {
+            vars.insert(name.into(), value.clone());
+        }
+    }
+    for (name, value) in &command.set_env {
+        vars.insert(name.into(), value.into());
+    }
+    for (name, path) in &command.grants {
+        vars.insert(name.into(), path.into());
+    }
+    vars.into_iter().collect()
+}

@@ -1,0 +1,423 @@
+//! Layers on the host: built once, in place, under a lock, and complete only when that is written down.
+//!
+//! ```text
+//! <layers>/<key>/           a Python environment (its scripts hold this path, so it is never moved), or
+//!   Cargo.lock              the lockfile that a Cargo layer resolved because the project has none
+//!   requirements.txt        what a Python environment was made from
+//!   complete                version, key, place and an inventory of the folder; written last
+//! ```
+//! A folder whose `complete` is not exactly what it should be is deleted and built again.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::digest::{Digest, Hasher};
+use crate::engine::local::folder::Folder;
+use crate::engine::local::{blocking, log_tail, quoted};
+use crate::engine::{EngineError, Prepare, Prepared, describe};
+use crate::path::RelPath;
+use crate::plan::{Build, Layer};
+use crate::process::{self, Ended, Launch, Limits};
+use crate::room::remove;
+use crate::snapshot::{FileId, Kind, Snapshot};
+
+/// How often a layer that another process builds is looked at.
+const POLL: Duration = Duration::from_millis(50);
+
+/// pip can install into another interpreter's environment from this version on; with an older one the environment
+/// gets its own pip, which takes seconds.
+const CAN_INSTALL_ELSEWHERE: &str =
+    "import pip, sys; sys.exit([int(n) for n in pip.__version__.split('.')[:2]] < [22, 3])";
+
+/// The layers of a host.
+#[derive(Debug)]
+pub struct Layers {
+    dir: Folder,
+    locks: Folder,
+    /// Keys of layers found complete by this process.
+    verified: Mutex<HashSet<Digest>>,
+}
+
+impl Layers {
+    /// Kept in `dir`, with locks in `locks`.
+    #[must_use]
+    pub fn new(dir: PathBuf, locks: PathBuf) -> Self {
+        Self {
+            dir: Folder::new(dir),
+            locks: Folder::new(locks),
+            verified: Mutex::new(HashSet::new()),
+        }
+    }
+
+    /// The folder of a layer that is complete. Layers without a build have none.
+    #[must_use]
+    pub fn find(&self, key: Digest) -> Option<PathBuf> {
+        let mut places = vec![self.dir.wanted()];
+        places.extend(self.dir.get().ok());
+        let dir = places
+            .into_iter()
+            .map(|place| place.join(key.to_string()))
+            .find(|dir| self.is_complete(dir, key))?;
+        Some(dir)
+    }
+
+    /// The lockfile a layer resolved: where it belongs and its content.
+    ///
+    /// # Errors
+    /// If the layer has one that cannot be read.
+    pub fn lockfile(
+        &self,
+        layer: &Layer,
+        key: Digest,
+        snapshot: &Snapshot,
+    ) -> Result<Option<(RelPath, Vec<u8>)>, EngineError> {
+        let Build::CargoFetch { dir, files, .. } = &layer.build else {
+            return Ok(None);
+        };
+        let path = lockfile_path(dir);
+        if has_file(files, snapshot, &path) {
+            return Ok(None);
+        }
+        let Some(folder) = self.find(key) else {
+            return Err(not_built(&layer.name));
+        };
+        let file = folder.join("Cargo.lock");
+        let content =
+            std::fs::read(&file).map_err(|source| EngineError::Io { path: file, source })?;
+        Ok(Some((path, content)))
+    }
+
+    /// See [`crate::engine::Engine::prepare`].
+    ///
+    /// # Errors
+    /// If a layer cannot be built.
+    pub async fn prepare(
+        &self,
+        request: &Prepare<'_>,
+        cancel: &CancellationToken,
+    ) -> Result<Vec<Prepared>, EngineError> {
+        let mut prepared = Vec::new();
+        for (layer, key) in request.layers {
+            prepared.push(Prepared {
+                layer: layer.name.clone(),
+                built: self.prepare_one(layer, *key, request, cancel).await?,
+            });
+        }
+        Ok(prepared)
+    }
+
+    async fn prepare_one(
+        &self,
+        layer: &Layer,
+        key: Digest,
+        request: &Prepare<'_>,
+        cancel: &CancellationToken,
+    ) -> Result<Option<Duration>, EngineError> {
+        let present = || blocking(|| self.find(key)).is_some();
+        if layer.build == Build::Present || (!request.force && present()) {
+            return Ok(None);
+        }
+        let lock = self.lock(key, cancel).await?;
+        // Another process may have built it meanwhile.
+        if !request.force && present() {
+            return Ok(None);
+        }
+        let start = Instant::now();
+        let place = io_at(self.dir.wanted(), self.dir.get())?;
+        let builder = Builder {
+            layer,
+            dir: place.join(key.to_string()),
+            lock: &lock,
+            request,
+            cancel,
+        };
+        self.forget(key);
+        builder.build().await?;
+        let marker = builder.dir.join("complete");
+        let text = io_at(&builder.dir, complete(&builder.dir, key))?;
+        io_at(&marker, std::fs::write(&marker, text))?;
+        Ok(Some(start.elapsed()))
+    }
+
+    /// One builder at a time per key, in all processes.
+    async fn lock(&self, key: Digest, cancel: &CancellationToken) -> Result<File, EngineError> {
+        let place = io_at(self.locks.wanted(), self.locks.get())?;
+        let path = place.join(format!("layer-{key}"));
+        let file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path);
+        let file = io_at(&path, file)?;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(std::fs::TryLockError::Error(error)) => return io_at(&path, Err(error)),
+                Err(std::fs::TryLockError::WouldBlock) => tokio::select! {
+                    () = cancel.cancelled() => return Err(EngineError::Cancelled),
+                    () = tokio::time::sleep(POLL) => {}
+                },
+            }
+        }
+    }
+
+    fn is_complete(&self, dir: &Path, key: Digest) -> bool {
+        let verified = || self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+        if verified().contains(&key) {
+            return dir.is_dir();
+        }
+        let Ok(marker) = std::fs::read_to_string(dir.join("complete")) else {
+            return false;
+        };
+        let sound = complete(dir, key).is_ok_and(|text| text == marker);
+        if sound {
+            verified().insert(key);
+        }
+        sound
+    }
+
+    fn forget(&self, key: Digest) {
+        let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
+        verified.remove(&key);
+    }
+}
+
+/// A layer that was not prepared, or was damaged since.
+#[must_use]
+pub fn not_built(layer: &str) -> EngineError {
+    EngineError::Unavailable(format!("layer `{layer}` has not been built"))
+}
+
+/// The text that makes a layer complete.
+fn complete(dir: &Path, key: Digest) -> io::Result<String> {
+    let inventory = inventory(dir)?;
+    let place = Digest::of(dir.as_os_str().as_encoded_bytes());
+    Ok(format!("dagcache-layer 1\n{key}\n{place}\n{inventory}\n"))
+}
+
+/// Digest of the names, sizes and times of a layer's files. What Python caches beside them is not of the layer.
+fn inventory(dir: &Path) -> io::Result<Digest> {
+    let mut hasher = Hasher::new();
+    let files = walkdir::WalkDir::new(dir)
+        .min_depth(1)
+        .sort_by_file_name()
+        .into_iter()
+        .filter_entry(|entry| {
+            let name = entry.file_name();
+            name != "__pycache__" && !(entry.depth() == 1 && name == "complete")
+        });
+    for entry in files {
+        let entry = entry?;
+        let meta = entry.metadata()?;
+        let path = entry.path().strip_prefix(dir).unwrap_or(entry.path());
+        hasher.update(path.as_os_str().as_encoded_bytes());
+        hasher.update(&[0, u8::from(meta.is_dir()), u8::from(meta.is_symlink())]);
+        if meta.is_file() {
+            let time = meta.modified()?.duration_since(UNIX_EPOCH);
+            hasher.update(&meta.len().to_le_bytes());
+            hasher.update(&time.unwrap_or_default().as_nanos().to_le_bytes());
+        }
+    }
+    Ok(hasher.finish())
+}
+
+/// One layer being built.
+struct Builder<'a> {
+    layer: &'a Layer,
+    dir: PathBuf,
+    lock: &'a File,
+    request: &'a Prepare<'a>,
+    cancel: &'a CancellationToken,
+}
+
+impl Builder<'_> {
+    async fn build(&self) -> Result<(), EngineError> {
+        match &self.layer.build {
+            Build::Present => Ok(()),
+            Build::PythonEnv {
+                python,
+                requirements,
+            } => self.python_env(python, requirements).await,
+            Build::CargoFetch {
+                dir,
+                cargo,
+                files,
+                set_env,
+            } => self.cargo_fetch(dir, cargo, files, set_env).await,
+        }
+    }
+
+    async fn python_env(&self, python: &Path, requirements: &str) -> Result<(), EngineError> {
+        self.start_from_empty()?;
+        let env = self.env(&[("PIP_USER", "0")], &["PYTHONPATH", "PYTHONHOME"]);
+        let venv = self.dir.to_string_lossy().into_owned();
+        let probe = ["-c", CAN_INSTALL_ELSEWHERE];
+        let elsewhere = self.try_step(python, &probe, &self.dir, &env).await?.0 == Ended::Exit(0);
+        let mut create = vec!["-m", "venv"];
+        create.extend(elsewhere.then_some("--without-pip"));
+        create.push(&venv);
+        self.step(python, &create, &self.dir, &env).await?;
+
+        let file = self.dir.join("requirements.txt");
+        io_at(&file, std::fs::write(&file, requirements))?;
+        let inner = self.dir.join("bin/python");
+        let (inner_text, file_text) = (inner.to_string_lossy(), file.to_string_lossy());
+        let mut install = vec!["-m", "pip"];
+        if elsewhere {
+            install.extend(["--python", &inner_text]);
+        }
+        install.extend(["install", "--require-hashes", "--no-deps"]);
+        install.extend(["--only-binary", ":all:", "--no-input"]);
+        install.extend(["--disable-pip-version-check", "-r", &file_text]);
+        let pip = if elsewhere { python } else { &inner };
+        self.step(pip, &install, &self.dir, &env).await
+    }
+
+    /// The product is what cargo keeps in its own home; the layer's folder only holds a lockfile, if none was given.
+    async fn cargo_fetch(
+        &self,
+        dir: &RelPath,
+        cargo: &Path,
+        files: &[FileId],
+        set_env: &[(String, String)],
+    ) -> Result<(), EngineError> {
+        let snapshot = self.request.snapshot;
+        let resolved = self.dir.join("Cargo.lock");
+        let earlier = std::fs::read(&resolved).ok();
+        self.start_from_empty()?;
+        let source = self.dir.join("source");
+        for id in files {
+            materialise(snapshot, *id, &source)?;
+        }
+        let dir_path = dir.under(&source);
+        let env = self.env(
+            &set_env
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str()))
+                .collect::<Vec<_>>(),
+            &[],
+        );
+        let given = has_file(files, snapshot, &lockfile_path(dir));
+        let lockfile = dir_path.join("Cargo.lock");
+        if !given {
+            match earlier {
+                Some(earlier) => io_at(&lockfile, std::fs::write(&lockfile, earlier))?,
+                None => {
+                    let generate = ["generate-lockfile"];
+                    self.step(cargo, &generate, &dir_path, &env).await?;
+                }
+            }
+        }
+        let fetch = ["fetch", "--locked"];
+        self.step(cargo, &fetch, &dir_path, &env).await?;
+        if !given {
+            io_at(&lockfile, std::fs::rename(&lockfile, &resolved))?;
+        }
+        io_at(&source, remove(&source))
+    }
+
+    fn start_from_empty(&self) -> Result<(), EngineError> {
+        io_at(&self.dir, remove(&self.dir))?;
+        io_at(&self.dir, std::fs::create_dir_all(&self.dir))
+    }
+
+    /// The user's environment: mirrors and certificates are configured there.
+    fn env(&self, set: &[(&str, &str)], without: &[&str]) -> Vec<(OsString, OsString)> {
+        let users = self.request.env.all();
+        let mut env: Vec<_> = users
+            .filter(|(name, _)| !without.iter().any(|other| name.as_os_str() == *other))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        env.extend(set.iter().map(|(name, value)| (name.into(), value.into())));
+        env
+    }
+
+    async fn step(
+        &self,
+        program: &Path,
+        args: &[&str],
+        dir: &Path,
+        env: &[(OsString, OsString)],
+    ) -> Result<(), EngineError> {
+        let (ended, output) = self.try_step(program, args, dir, env).await?;
+        if ended == Ended::Exit(0) {
+            return Ok(());
+        }
+        let program = program.to_string_lossy();
+        let command = quoted(std::iter::once(program.as_ref()).chain(args.iter().copied()));
+        Err(EngineError::Layer {
+            layer: self.layer.name.clone(),
+            message: format!("`{command}` {}", describe(ended)),
+            output,
+        })
+    }
+
+    async fn try_step(
+        &self,
+        program: &Path,
+        args: &[&str],
+        dir: &Path,
+        env: &[(OsString, OsString)],
+    ) -> Result<(Ended, String), EngineError> {
+        let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let launch = Launch {
+            program,
+            args: &args,
+            dir,
+            env,
+            hold: Some(self.lock),
+        };
+        let ran = process::run(&launch, &Limits::default(), self.cancel, None).await;
+        let ran = ran.map_err(|error| EngineError::Spawn {
+            program: program.display().to_string(),
+            message: error.to_string(),
+        })?;
+        match ran.ended {
+            Ended::Cancelled => Err(EngineError::Cancelled),
+            ended => Ok((ended, log_tail(&ran))),
+        }
+    }
+}
+
+fn lockfile_path(dir: &RelPath) -> RelPath {
+    dir.join("Cargo.lock").unwrap_or_default()
+}
+
+fn has_file(files: &[FileId], snapshot: &Snapshot, path: &RelPath) -> bool {
+    files.iter().any(|id| snapshot.entry(*id).path == *path)
+}
+
+/// Writes a file of the snapshot below a fresh folder.
+fn materialise(snapshot: &Snapshot, id: FileId, root: &Path) -> Result<(), EngineError> {
+    let entry = snapshot.entry(id);
+    let path = entry.path.under(root);
+    let parent = path.parent().unwrap_or(root);
+    io_at(parent, std::fs::create_dir_all(parent))?;
+    let source = entry.path.under(snapshot.root());
+    let content = crate::room::unchanged(&source, snapshot.read(id))?;
+    let written = match entry.kind {
+        Kind::Symlink => {
+            use std::os::unix::ffi::OsStringExt;
+            std::os::unix::fs::symlink(OsString::from_vec(content), &path)
+        }
+        Kind::File | Kind::Executable => std::fs::write(&path, content),
+    };
+    io_at(&path, written)
+}
+
+fn io_at<T>(path: &Path, result: io::Result<T>) -> Result<T, EngineError> {
+    result.map_err(|source| EngineError::Io {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,343 @@
+//! The host engine: checks run as processes of this machine, each in a room, with a closed PATH and a clean
+//! environment.
+//!
+//! - [`environment`]: the variables. - [`path_farm`]: the programs. - [`layers`]: what is built once.
+//! - [`relative`]: the captured output. - [`folder`]: what happens if the store cannot be written.
+//!
+//! It confines nothing yet: a program that knows an absolute path can read it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::digest::Digest;
+use crate::engine::{
+    Capabilities, Ended, Engine, EngineError, Executed, Pending, Place, Prepare, Prepared, Request,
+    describe, part_arguments,
+};
+use crate::path::RelPath;
+use crate::plan::{Output, Tool};
+use crate::process::{self, Launch, Limits, Ran};
+use crate::room::{Contents, Room, RoomError};
+
+mod environment;
+mod folder;
+mod layers;
+mod path_farm;
+mod relative;
+
+use environment::environment;
+use folder::Folder;
+use layers::Layers;
+use relative::Relative;
+
+/// Where the engine keeps things: folders of the store.
+#[derive(Debug, Clone)]
+pub struct Dirs {
+    /// Rooms, in a folder per project.
+    pub rooms: PathBuf,
+    /// Built layers.
+    pub layers: PathBuf,
+    /// Lock files.
+    pub locks: PathBuf,
+}
+
+/// The host engine for one project.
+#[derive(Debug)]
+pub struct LocalEngine {
+    rooms: Folder,
+    layers: Layers,
+    platform: String,
+    limits: Limits,
+}
+
+impl LocalEngine {
+    /// For the project of that id, which must be a plain folder name. Touches no disk.
+    #[must_use]
+    pub fn new(dirs: Dirs, project: &str) -> Self {
+        Self {
+            rooms: Folder::new(dirs.rooms.join(project)),
+            layers: Layers::new(dirs.layers, dirs.locks),
+            platform: platform(),
+            limits: Limits::default(),
+        }
+    }
+
+    async fn execute(
+        &self,
+        request: &Request<'_>,
+        cancel: &CancellationToken,
+    ) -> Result<Executed, EngineError> {
+        if cancel.is_cancelled() {
+            return Err(EngineError::Cancelled);
+        }
+        let room = blocking(|| self.furnish(request))?;
+        let relative = Relative::new(&room);
+        let env = environment(&room, request.command, request.env);
+        let action = Action {
+            room: &room,
+            relative: &relative,
+            dir: request.command.dir.under(&room.tree()),
+            env: &env,
+            request,
+            cancel,
+        };
+        let ran = action.run(self.limits).await;
+        room.end();
+        let ran = ran?;
+        Ok(Executed {
+            output: Output {
+                exit_code: exit_code(ran.ended),
+                stdout: relative.text(&ran.stdout),
+                stderr: relative.text(&ran.stderr),
+            },
+            ended: ran.ended,
+            duration: ran.duration,
+            peak_memory: ran.peak_memory,
+            truncated: ran.truncated,
+            place: Some(Place::new(room.tree(), room)),
+        })
+    }
+
+    /// A room with the inputs, the tools and the working directory of a request.
+    fn furnish(&self, request: &Request<'_>) -> Result<Room, EngineError> {
+        let command = request.command;
+        let rooms = self.rooms.get().map_err(|source| EngineError::Io {
+            path: self.rooms.wanted().to_owned(),
+            source,
+        })?;
+        let mut room = Room::take(rooms, request.id)?;
+        room.reset(&Contents {
+            snapshot: request.snapshot,
+            files: &[request.shared, request.parts],
+            outside: request.outside,
+            extra: &self.lockfiles(request)?,
+            folders: std::slice::from_ref(&command.dir),
+            products: &command.products,
+            product_key: request.product_key,
+        })?;
+        let layer = |name: &str| self.layers.find(key_of(request, name)?);
+        self.require_layers(request)?;
+        let bin = room.bin();
+        path_farm::fill(&bin, &command.tools, layer)
+            .map_err(|source| EngineError::Io { path: bin, source })?;
+        Ok(room)
+    }
+
+    fn lockfiles(&self, request: &Request<'_>) -> Result<Vec<(RelPath, Vec<u8>)>, EngineError> {
+        let layers = request.layers.iter();
+        let found = layers.map(|(layer, key)| self.layers.lockfile(layer, *key, request.snapshot));
+        found.filter_map(Result::transpose).collect()
+    }
+
+    fn require_layers(&self, request: &Request<'_>) -> Result<(), EngineError> {
+        for tool in &request.command.tools {
+            if let Tool::Layer { layer, .. } = tool
+                && key_of(request, layer)
+                    .and_then(|key| self.layers.find(key))
+                    .is_none()
+            {
+                return Err(layers::not_built(layer));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Engine for LocalEngine {
+    fn class(&self) -> &'static str {
+        "local"
+    }
+
+    fn platform(&self) -> &str {
+        &self.platform
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            confined: false,
+            offline: false,
+        }
+    }
+
+    fn prepare<'a>(
+        &'a self,
+        request: &'a Prepare<'a>,
+        cancel: &'a CancellationToken,
+    ) -> Pending<'a, Result<Vec<Prepared>, EngineError>> {
+        Box::pin(self.layers.prepare(request, cancel))
+    }
+
+    fn run<'a>(
+        &'a self,
+        request: &'a Request<'a>,
+        cancel: &'a CancellationToken,
+    ) -> Pending<'a, Result<Executed, EngineError>> {
+        Box::pin(self.execute(request, cancel))
+    }
+}
+
+fn key_of(request: &Request<'_>, layer: &str) -> Option<Digest> {
+    let found = request.layers.iter().find(|(other, _)| other.name == layer);
+    found.map(|(_, key)| *key)
+}
+
+/// A check in its room.
+struct Action<'a> {
+    room: &'a Room,
+    relative: &'a Relative,
+    dir: PathBuf,
+    env: &'a [(std::ffi::OsString, std::ffi::OsString)],
+    request: &'a Request<'a>,
+    cancel: &'a CancellationToken,
+}
+
+impl Action<'_> {
+    /// The time limit is for all commands together.
+    async fn run(&self, limits: Limits) -> Result<Ran, EngineError> {
+        let mut left = self.request.timeout;
+        for argv in &self.request.command.before {
+            let limits = Limits {
+                timeout: left,
+                ..limits
+            };
+            let ran = self.before(argv, &limits).await?;
+            left = left.map(|left| left.saturating_sub(ran));
+        }
+        let limits = Limits {
+            timeout: left,
+            ..limits
+        };
+        let command = self.request.command;
+        let mut argv = command.argv.clone();
+        if command.append_files {
+            let (parts, snapshot) = (self.request.parts, self.request.snapshot);
+            argv.extend(part_arguments(&command.dir, parts, snapshot));
+        }
+        let mut ran = self.start(&argv, &limits, true).await?;
+        if let (Ended::Timeout(_), Some(limit)) = (ran.ended, self.request.timeout) {
+            ran.ended = Ended::Timeout(limit);
+        }
+        if ran.truncated {
+            ran.stderr
+                .extend_from_slice(b"\n[dagcache: some of the output is missing]\n");
+        }
+        Ok(ran)
+    }
+
+    async fn before(&self, argv: &[String], limits: &Limits) -> Result<Duration, EngineError> {
+        let ran = self.start(argv, limits, false).await?;
+        match ran.ended {
+            Ended::Exit(0) => Ok(ran.duration),
+            Ended::Cancelled => Err(EngineError::Cancelled),
+            ended => Err(EngineError::Before {
+                command: quoted(argv.iter().map(String::as_str)),
+                message: describe(ended),
+                output: self.relative.text(log_tail(&ran).as_bytes()),
+            }),
+        }
+    }
+
+    async fn start(
+        &self,
+        argv: &[String],
+        limits: &Limits,
+        live: bool,
+    ) -> Result<Ran, EngineError> {
+        let (program, args) = argv.split_first().ok_or_else(|| {
+            EngineError::Unavailable(format!("check `{}` has no command", self.request.id))
+        })?;
+        let spawn = |message| EngineError::Spawn {
+            program: program.clone(),
+            message,
+        };
+        let found = path_farm::resolve(&self.room.bin(), &self.dir, program).map_err(spawn)?;
+        let launch = Launch {
+            program: &found,
+            args,
+            dir: &self.dir,
+            env: self.env,
+            hold: Some(self.room.lock()),
+        };
+        let live = self.request.live.filter(|_| live);
+        process::run(&launch, limits, self.cancel, live)
+            .await
+            .map_err(|error| spawn(error.to_string()))
+    }
+}
+
+impl From<RoomError> for EngineError {
+    fn from(error: RoomError) -> Self {
+        match error {
+            RoomError::Changed(path) => Self::Changed(path),
+            RoomError::Io { path, source } => Self::Io { path, source },
+            full @ RoomError::Full(_) => Self::Unavailable(full.to_string()),
+        }
+    }
+}
+
+/// As a shell would say it.
+const fn exit_code(ended: Ended) -> i32 {
+    match ended {
+        Ended::Exit(code) => code,
+        Ended::Signal(signal) => 128 + signal,
+        Ended::Timeout(_) => 124,
+        Ended::Cancelled => 130,
+    }
+}
+
+/// The end of what a command said, for a message: its errors, or what it printed if it reported none.
+fn log_tail(ran: &Ran) -> String {
+    const LINES: usize = 40;
+    let stderr = String::from_utf8_lossy(&ran.stderr);
+    let text = if stderr.trim().is_empty() {
+        String::from_utf8_lossy(&ran.stdout)
+    } else {
+        stderr
+    };
+    let lines: Vec<&str> = text.trim_end().lines().collect();
+    let skipped = lines.len().saturating_sub(LINES);
+    lines.get(skipped..).unwrap_or_default().join("\n")
+}
+
+/// A command line that a shell would take apart again.
+fn quoted<'a>(argv: impl Iterator<Item = &'a str>) -> String {
+    let plain = |arg: &str| {
+        !arg.is_empty()
+            && arg
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c))
+    };
+    let quote = |arg: &str| {
+        if plain(arg) {
+            arg.to_owned()
+        } else {
+            format!("'{}'", arg.replace('\'', r"'\''"))
+        }
+    };
+    argv.map(quote).collect::<Vec<_>>().join(" ")
+}
+
+/// Work that blocks, where the runtime can be told.
+fn blocking<T>(work: impl FnOnce() -> T) -> T {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
+    }
+}
+
+/// `os-arch-libc` of the host, whatever this program itself is linked against.
+fn platform() -> String {
+    use std::env::consts::{ARCH, OS};
+    let musl = Path::new("/lib").join(format!("ld-musl-{ARCH}.so.1"));
+    match (OS, musl.exists()) {
+        ("linux", true) => format!("{OS}-{ARCH}-musl"),
+        ("linux", false) => format!("{OS}-{ARCH}-gnu"),
+        _ => format!("{OS}-{ARCH}-system"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,115 @@
+//! Making captured output independent of where a room lies.
+
+use std::path::Path;
+
+use crate::room::Room;
+
+/// What stands for each absolute place of a room.
+pub struct Relative {
+    /// (prefix, replacement), a longer prefix before a shorter one.
+    folders: Vec<(String, String)>,
+}
+
+impl Relative {
+    /// For one room, under its plain and its resolved path.
+    #[must_use]
+    pub fn new(room: &Room) -> Self {
+        let mut folders = Vec::new();
+        let mut add = |path: &Path, to: &str| {
+            let resolved = path.canonicalize().ok();
+            for path in [Some(path), resolved.as_deref()].into_iter().flatten() {
+                if let Some(text) = path.to_str() {
+                    folders.push((text.to_owned(), to.to_owned()));
+                }
+            }
+        };
+        add(&room.tree(), ".");
+        for up in 1..=room.depth() {
+            add(&room.above(up), &vec![".."; up as usize].join("/"));
+        }
+        add(&room.home(), "~");
+        add(&room.tmp(), "$TMPDIR");
+        add(&room.bin(), ".");
+        folders.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+        folders.dedup();
+        Self { folders }
+    }
+
+    /// Lossy UTF-8 with all places of the room made relative.
+    #[must_use]
+    pub fn text(&self, bytes: &[u8]) -> String {
+        let mut text = String::from_utf8_lossy(bytes).into_owned();
+        for (prefix, to) in &self.folders {
+            if text.contains(prefix.as_str()) {
+                text = replace(&text, prefix, to);
+            }
+        }
+        text
+    }
+}
+
+/// Replaces the folder `prefix` where it is a whole path or the start of one. What is below `.` is named without it.
+fn replace(text: &str, prefix: &str, to: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(prefix) {
+        rest = after;
+        if goes_on(after) {
+            out.push_str(before);
+            out.push_str(prefix);
+            continue;
+        }
+        out.push_str(before.strip_suffix("file://").unwrap_or(before));
+        match after.strip_prefix('/') {
+            Some(below) if to == "." && below.starts_with(is_name) => rest = below,
+            _ => out.push_str(to),
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Whether the name of the folder is longer than the prefix. Full stops alone end a sentence.
+fn goes_on(after: &str) -> bool {
+    after.trim_start_matches('.').starts_with(is_name)
+}
+
+fn is_name(c: char) -> bool {
+    c.is_alphanumeric() || "-_.~+".contains(c)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_folders_are_replaced() {
+        let check = |text: &str, expect: &str| assert_eq!(replace(text, "/r/tree", "."), expect);
+        check("/r/tree/src/a.rs:1:2: x", "src/a.rs:1:2: x");
+        check("--> file:///r/tree/src/a.rs", "--> src/a.rs");
+        check("Checking a v0.1.0 (/r/tree)", "Checking a v0.1.0 (.)");
+        check("in /r/tree.", "in ..");
+        check("in /r/tree/ and", "in ./ and");
+        check(
+            "/r/tree2/a /r/tree-x /r/tree.d/a",
+            "/r/tree2/a /r/tree-x /r/tree.d/a",
+        );
+        check("a=/r/tree/a:/r/tree/b:/r/tree", "a=a:b:.");
+        check("", "");
+        assert_eq!(replace("/r/a.toml", "/r", "../.."), "../../a.toml");
+    }
+
+    #[test]
+    fn places_of_a_room_are_named_as_the_user_knows_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let room = Room::take(dir.path(), "a").unwrap();
+        let relative = Relative::new(&room);
+        let said = |path: std::path::PathBuf| relative.text(path.to_string_lossy().as_bytes());
+        assert_eq!(said(room.tree().join("src/ä")), "src/ä");
+        assert_eq!(said(room.above(1).join("ruff.toml")), "../ruff.toml");
+        assert_eq!(said(room.home().join(".cache")), "~/.cache");
+        assert_eq!(said(room.tmp()), "$TMPDIR");
+        assert_eq!(said(room.bin().join("cargo")), "cargo");
+        assert_eq!(relative.text(b"\xff\n"), "\u{fffd}\n");
+    }
+}

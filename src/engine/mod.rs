@@ -1,0 +1,275 @@
+//! Engines: what builds layers and runs checks. The trait and its vocabulary.
+//!
+//! - [`local`]: on this host, in rooms.
+//!
+//! An engine is handed content and returns what happened. It knows neither the store's entries, nor what a key means
+//! (it only compares them), nor verdicts: whether something is stored is the caller's decision.
+
+use std::any::Any;
+use std::fmt;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::digest::Digest;
+use crate::env::Env;
+use crate::path::RelPath;
+use crate::plan::check::OutsideFile;
+use crate::plan::{Command, Layer, Output};
+pub use crate::process::{Ended, Live, Stream};
+use crate::snapshot::{FileId, Snapshot};
+
+pub mod local;
+
+/// What an engine returns at once and does when awaited. Dropping it ends what it started.
+pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Runs steps.
+pub trait Engine: Send + Sync {
+    /// The engine's class: engines of different classes never share a key.
+    fn class(&self) -> &'static str;
+
+    /// `linux-x86_64-gnu`: where its programs run. Enters every key.
+    fn platform(&self) -> &str;
+
+    /// What it can keep a check from.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Makes sure that all layers are there. What is already built is left as it is; a layer that another process is
+    /// building is waited for.
+    fn prepare<'a>(
+        &'a self,
+        request: &'a Prepare<'a>,
+        cancel: &'a CancellationToken,
+    ) -> Pending<'a, Result<Vec<Prepared>, EngineError>>;
+
+    /// Runs one check, or some of its parts. Its layers have been prepared.
+    fn run<'a>(
+        &'a self,
+        request: &'a Request<'a>,
+        cancel: &'a CancellationToken,
+    ) -> Pending<'a, Result<Executed, EngineError>>;
+}
+
+/// What an engine can keep a check from. What it cannot is said to the user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Undeclared files of the host cannot be read.
+    pub confined: bool,
+    /// Without permission, there is no network.
+    pub offline: bool,
+}
+
+/// Layers to build where they are missing.
+pub struct Prepare<'a> {
+    /// Each after those it stands on, with its key.
+    pub layers: &'a [(&'a Layer, Digest)],
+    /// Where the files that builds need come from.
+    pub snapshot: &'a Snapshot,
+    /// The user's environment.
+    pub env: &'a Env,
+    /// Build even what is there: something outside (a package cache) was lost.
+    pub force: bool,
+}
+
+/// A layer that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prepared {
+    /// Its name.
+    pub layer: String,
+    /// How long building took; `None` if it was there.
+    pub built: Option<Duration>,
+}
+
+/// One action.
+pub struct Request<'a> {
+    /// Id of the check.
+    pub id: &'a str,
+    /// What runs.
+    pub command: &'a Command,
+    /// Where content comes from.
+    pub snapshot: &'a Snapshot,
+    /// Files it sees.
+    pub shared: &'a [FileId],
+    /// Files it sees and, with [`Command::append_files`], is told to look at.
+    pub parts: &'a [FileId],
+    /// Files from outside the snapshot.
+    pub outside: &'a [OutsideFile],
+    /// The user's environment; the declared names are taken from it.
+    pub env: &'a Env,
+    /// The layers it stands on, with their keys.
+    pub layers: &'a [(&'a Layer, Digest)],
+    /// Products of earlier runs are kept only if they were made under an equal one: the fingerprint without the tree.
+    pub product_key: Digest,
+    /// Wall time after which it is ended.
+    pub timeout: Option<Duration>,
+    /// Sees its output as it comes.
+    pub live: Option<Live<'a>>,
+}
+
+/// An action that came to an end.
+#[derive(Debug)]
+pub struct Executed {
+    /// What it said. The exit code is only meaningful if it ended with [`Ended::Exit`]; otherwise it is 128 plus the
+    /// signal, 124 after a timeout and 130 when cancelled.
+    pub output: Output,
+    /// How it ended.
+    pub ended: Ended,
+    /// Wall time of the command itself.
+    pub duration: Duration,
+    /// Peak memory in bytes, where the engine can tell.
+    pub peak_memory: Option<u64>,
+    /// Whether some of the output is missing.
+    pub truncated: bool,
+    /// Where it ran, untouched until this is dropped.
+    pub place: Option<Place>,
+}
+
+/// A folder that stays as the check left it for as long as this lives.
+pub struct Place {
+    tree: PathBuf,
+    _hold: Box<dyn Any + Send + Sync>,
+}
+
+impl Place {
+    /// A folder kept by `hold`.
+    pub fn new(tree: PathBuf, hold: impl Any + Send + Sync) -> Self {
+        Self {
+            tree,
+            _hold: Box::new(hold),
+        }
+    }
+
+    /// The copy of the project root.
+    #[must_use]
+    pub fn tree(&self) -> &Path {
+        &self.tree
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Place").field(&self.tree).finish()
+    }
+}
+
+/// An action could not be run, or says nothing about the project. Never stored.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// A file is no longer what was hashed: the snapshot is to be taken again.
+    #[error("{} changed while the check was prepared", .0.display())]
+    Changed(PathBuf),
+    /// A layer could not be built.
+    #[error("layer `{layer}` could not be built: {message}{}", tail(.output))]
+    Layer {
+        /// Its name.
+        layer: String,
+        /// What happened, with the command that repeats it.
+        message: String,
+        /// The end of what the command said.
+        output: String,
+    },
+    /// A command that prepares a check failed.
+    #[error("`{command}`, which prepares the check, {message}{}", tail(.output))]
+    Before {
+        /// The command.
+        command: String,
+        /// How it ended.
+        message: String,
+        /// The end of what it said.
+        output: String,
+    },
+    /// A program cannot be started.
+    #[error("cannot start `{program}`: {message}")]
+    Spawn {
+        /// As it was asked for.
+        program: String,
+        /// Why, and the way out.
+        message: String,
+    },
+    /// The file system refused.
+    #[error("cannot use {}", path.display())]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// No room or layer can be had; holds the whole message.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The run was cancelled before the command ran.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+fn tail(output: &str) -> String {
+    if output.is_empty() {
+        String::new()
+    } else {
+        format!("\n{output}")
+    }
+}
+
+/// How an ended command reads in a message, after its name.
+#[must_use]
+pub fn describe(ended: Ended) -> String {
+    match ended {
+        Ended::Exit(code) => format!("ended with exit code {code}"),
+        Ended::Signal(signal) => format!("was ended by signal {signal}"),
+        Ended::Timeout(limit) => {
+            format!("did not end within {}", humantime::format_duration(limit))
+        }
+        Ended::Cancelled => "was cancelled".to_owned(),
+    }
+}
+
+/// The arguments a command gets for its parts: their paths relative to its working directory.
+#[must_use]
+pub fn part_arguments(dir: &RelPath, parts: &[FileId], snapshot: &Snapshot) -> Vec<String> {
+    let arguments = parts
+        .iter()
+        .map(|id| relative(dir, &snapshot.entry(*id).path));
+    arguments.collect()
+}
+
+/// `path` as seen from `dir`, never to be taken for an option.
+fn relative(dir: &RelPath, path: &RelPath) -> String {
+    let common = dir
+        .segments()
+        .zip(path.segments())
+        .take_while(|(a, b)| a == b)
+        .count();
+    let up = dir.segments().skip(common).map(|_| "..");
+    let text = up
+        .chain(path.segments().skip(common))
+        .collect::<Vec<_>>()
+        .join("/");
+    if text.starts_with('-') {
+        format!("./{text}")
+    } else {
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_named_as_seen_from_the_working_directory() {
+        let check = |dir: &str, path: &str, expect: &str| {
+            let rel = |text: &str| RelPath::new(text).unwrap();
+            assert_eq!(relative(&rel(dir), &rel(path)), expect);
+        };
+        check("", "a/b.yaml", "a/b.yaml");
+        check("a", "a/b.yaml", "b.yaml");
+        check("a/c", "a/b.yaml", "../b.yaml");
+        check("ab", "a/b.yaml", "../a/b.yaml");
+        check("", "-rf", "./-rf");
+        check("a", "a/-rf", "./-rf");
+    }
+}
