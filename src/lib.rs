@@ -23,6 +23,7 @@ pub mod event;
 pub mod record;
 
 pub mod store;
+pub mod config;
 
 pub mod ecosystem;
 

@@ -1,0 +1,333 @@
+//! `[checks.ID]`: from its table to a [`CheckConfig`], and the rules for ids and values.
+//!
+//! Stays free of planning.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::time::Duration;
+
+use toml::de::{DeTable, DeValue};
+
+use crate::config::diagnose::nearest;
+use crate::config::model::{CheckConfig, Findings, SECRETS};
+use crate::config::read::Reader;
+use crate::config::schema;
+use crate::path::RelPath;
+use crate::plan::CacheMode;
+use crate::snapshot::Snapshot;
+
+/// Built-in checks by id, without the folder they are about.
+pub const BUILT_IN: &[&str] = &[
+    "rust:fmt",
+    "rust:clippy",
+    "rust:test",
+    "rust:doc",
+    "rust:deny",
+    "python:ruff-check",
+    "python:ruff-format",
+    "python:mypy",
+    "python:pytest",
+    "yaml:syntax",
+    "yaml:yamllint",
+    "markdown:mdformat",
+    "kustomize:build",
+    "kustomize:refs",
+    SECRETS,
+];
+
+/// Words that mean something else where an id may stand: commands (`explain CHECK`) and layers (`cache clear LAYER`).
+const RESERVED: &[&str] = &[
+    "lint",
+    "validate",
+    "dev-check",
+    "pre-commit",
+    "ci",
+    "generate",
+    "cache",
+    "explain",
+    "lock",
+    "init",
+    "doctor",
+    "config",
+    "shell",
+    "completions",
+    "help",
+    "base",
+    "tools",
+    "deps",
+    "source",
+];
+
+/// Keys that say what a check of one's own is; a built-in check knows them itself.
+const OWN_ONLY: &[&str] = &["command", "files", "per-file", "outputs", "findings"];
+
+const GROUPS: &[&str] = &["path", "line", "column", "severity", "code", "message"];
+
+/// Whether an id is that of a built-in check.
+#[must_use]
+pub fn is_built_in_form(id: &str) -> bool {
+    id.contains(':')
+}
+
+/// Reads one table. `key` is the span of the id.
+pub(super) fn read(
+    reader: &mut Reader<'_>,
+    snapshot: &Snapshot,
+    id: &str,
+    key: &Range<usize>,
+    table: &DeTable<'_>,
+) -> CheckConfig {
+    let name = if is_built_in_form(id) {
+        format!("checks.\"{id}\"")
+    } else {
+        format!("checks.{id}")
+    };
+    reader.known_keys(table, &name, schema::CHECK);
+    check_id(reader, id, key, table);
+    keys_that_fit(reader, id, table);
+    not_supported_yet(reader, table);
+    let dir = reader.parsed(table, "dir", |text| folder(snapshot, text));
+    let config = CheckConfig {
+        place: reader.place(key),
+        command: command(reader, table, dir.as_ref()),
+        args: reader.texts(table, "args", no_nul),
+        inputs: reader.globs(table, "inputs"),
+        files: reader.globs(table, "files"),
+        per_file: reader.flag(table, "per-file"),
+        env: reader.texts(table, "env", variable),
+        set_env: reader.text_map(table, "set-env", variable),
+        tools: reader.texts(table, "tools", tool),
+        outputs: reader.texts(table, "outputs", no_nul),
+        findings: reader.parsed(table, "findings", findings),
+        tags: reader.texts(table, "tags", word),
+        timeout: reader.parsed(table, "timeout", timeout),
+        max_age: reader.parsed(table, "max-age", duration),
+        cache: cache(reader, table),
+        network: reader.flag(table, "network"),
+        secrets: reader.texts(table, "secrets", variable),
+        baseline: reader.parsed(table, "baseline", |text| file(snapshot, text)),
+        dir,
+    };
+    relations(reader, &config, table);
+    config
+}
+
+fn check_id(reader: &mut Reader<'_>, id: &str, key: &Range<usize>, table: &DeTable<'_>) {
+    if is_built_in_form(id) {
+        return;
+    }
+    if let Err(message) = word(id) {
+        reader.problem(
+            key.clone(),
+            format!("bad name `{id}` for a check"),
+            &message,
+        );
+    } else if RESERVED.contains(&id) {
+        let title = format!("a check cannot be named `{id}`");
+        reader.problem(
+            key.clone(),
+            title,
+            "this word means something else on the command line",
+        );
+    } else if !table.contains_key("command") {
+        let help = match built_in_like(id) {
+            Some(meant) => format!("did you mean the built-in `[checks.\"{meant}\"]`?"),
+            None => "a check of your own needs `command = [\"PROGRAM\", …]`".to_owned(),
+        };
+        let title = format!("check `{id}` has no `command`");
+        reader.problem_with_help(key.clone(), title, "", help);
+    }
+}
+
+/// The built-in id that a name without `:` was probably meant to be: `clippy`, `rust-fmt`.
+fn built_in_like(name: &str) -> Option<&'static str> {
+    let last_part = |id: &&&str| id.split_once(':').is_some_and(|(_, last)| last == name);
+    BUILT_IN
+        .iter()
+        .find(last_part)
+        .copied()
+        .or_else(|| nearest(name, BUILT_IN.iter().copied()))
+}
+
+/// Reports keys that mean nothing for this kind of check.
+fn keys_that_fit(reader: &mut Reader<'_>, id: &str, table: &DeTable<'_>) {
+    for (key, _) in table {
+        let word = key.get_ref().as_ref();
+        if word == "baseline" && id != SECRETS {
+            let title = format!("`baseline` is only for `{SECRETS}`");
+            reader.problem(key.span(), title, "");
+        }
+        if is_built_in_form(id) && OWN_ONLY.contains(&word) {
+            let help = "define a check of your own, under a name without `:`".to_owned();
+            let title = format!("`{word}` of a built-in check cannot be changed");
+            reader.problem_with_help(key.span(), title, "", help);
+        }
+    }
+}
+
+/// Reports what is understood but cannot be done yet and could change a verdict.
+fn not_supported_yet(reader: &mut Reader<'_>, table: &DeTable<'_>) {
+    for key in ["network", "secrets", "outputs"] {
+        let Some(value) = table.get(key) else {
+            continue;
+        };
+        let asks = match value.get_ref() {
+            DeValue::Boolean(flag) => *flag,
+            DeValue::Array(items) => !items.is_empty(),
+            _ => false,
+        };
+        if asks {
+            let title = format!("`{key}` is not supported yet");
+            reader.problem(value.span(), title, "");
+        }
+    }
+}
+
+fn command(
+    reader: &mut Reader<'_>,
+    table: &DeTable<'_>,
+    dir: Option<&RelPath>,
+) -> Option<Vec<String>> {
+    let argv = reader.texts(table, "command", no_nul)?;
+    let span = table.get("command")?.span();
+    let problem = match argv.first().map(String::as_str) {
+        None | Some("") => Some("names no program".to_owned()),
+        Some(program) if program.starts_with('/') => Some(
+            "an absolute path differs between machines; name the program and let PATH find it"
+                .to_owned(),
+        ),
+        Some(program) if program.contains('/') => {
+            let base = dir.cloned().unwrap_or_default();
+            base.join(program).err().map(|error| error.to_string())
+        }
+        Some(_) => None,
+    };
+    if let Some(message) = problem {
+        reader.problem(span, "bad value for `command`".to_owned(), &message);
+    }
+    Some(argv)
+}
+
+fn cache(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Option<CacheMode> {
+    let value = table.get("cache")?;
+    match value.get_ref() {
+        DeValue::Boolean(true) => Some(CacheMode::All),
+        DeValue::Boolean(false) => Some(CacheMode::Off),
+        DeValue::String(text) if text == "passes" => Some(CacheMode::Passes),
+        _ => {
+            let title = "`cache` must be `true`, `false` or `\"passes\"`".to_owned();
+            reader.problem(value.span(), title, "");
+            None
+        }
+    }
+}
+
+/// Reports keys that contradict or need each other.
+fn relations(reader: &mut Reader<'_>, config: &CheckConfig, table: &DeTable<'_>) {
+    if config.per_file == Some(true)
+        && config.files.is_none()
+        && let Some((key, _)) = table.get_key_value("per-file")
+    {
+        let title = "`per-file` needs `files`".to_owned();
+        reader.problem(key.span(), title, "there are no files to go through");
+    }
+    let fixed: BTreeSet<&String> = config.set_env.iter().flat_map(|map| map.keys()).collect();
+    let seen = config.env.iter().flatten();
+    if let Some(both) = seen.filter(|name| fixed.contains(name)).min()
+        && let Some((key, _)) = table.get_key_value("set-env")
+    {
+        let title = format!("`{both}` is in `env` and in `set-env`");
+        reader.problem(key.span(), title, "it can have one value only");
+    }
+}
+
+/// A name of one's own: a check, a tag.
+pub(super) fn word(text: &str) -> Result<(), String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if !text.is_empty() && text.chars().all(fits) {
+        Ok(())
+    } else {
+        Err("letters, digits, `.`, `_` and `-` are allowed".to_owned())
+    }
+}
+
+fn no_nul(text: &str) -> Result<(), String> {
+    if text.contains('\0') {
+        Err("holds a NUL character".to_owned())
+    } else {
+        Ok(())
+    }
+}
+
+fn variable(name: &str) -> Result<(), String> {
+    if name == "PATH" {
+        return Err("PATH is made of `tools`".to_owned());
+    }
+    if name.is_empty() || name.contains(['=', '\0']) || name.contains(char::is_whitespace) {
+        return Err(format!("`{name}` is not the name of a variable"));
+    }
+    Ok(())
+}
+
+fn tool(name: &str) -> Result<(), String> {
+    if name.is_empty() || name.contains(['/', '\0']) {
+        return Err("a tool is the name of a program on PATH, without `/`".to_owned());
+    }
+    Ok(())
+}
+
+fn folder(snapshot: &Snapshot, text: &str) -> Result<RelPath, String> {
+    let dir = RelPath::new(text).map_err(|error| error.to_string())?;
+    if dir.is_root() || !snapshot.below(&dir).is_empty() {
+        Ok(dir)
+    } else {
+        Err("there is no file of the project below this folder".to_owned())
+    }
+}
+
+fn file(snapshot: &Snapshot, text: &str) -> Result<RelPath, String> {
+    let path = RelPath::new(text).map_err(|error| error.to_string())?;
+    match snapshot.find(&path) {
+        Some(_) => Ok(path),
+        None => Err("this is not a file of the project".to_owned()),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text)
+        .map_err(|_| format!("`{text}` is not a duration; write `90s`, `5m` or `7d`"))
+}
+
+fn timeout(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("must be longer than zero".to_owned()),
+        length => Ok(length),
+    }
+}
+
+fn findings(text: &str) -> Result<Findings, String> {
+    match text {
+        "gcc" => return Ok(Findings::Gcc),
+        "sarif" => return Ok(Findings::Sarif),
+        _ => {}
+    }
+    let regex = regex::Regex::new(text).map_err(|error| regex_message(&error))?;
+    let names: Vec<&str> = regex.capture_names().flatten().collect();
+    if let Some(other) = names.iter().find(|name| !GROUPS.contains(name)) {
+        return Err(match nearest(other, GROUPS.iter().copied()) {
+            Some(meant) => format!("unknown group `{other}`, did you mean `{meant}`?"),
+            None => format!("unknown group `{other}`; known: {}", GROUPS.join(", ")),
+        });
+    }
+    if !names.contains(&"path") {
+        return Err("neither `gcc` nor `sarif` nor a regular expression with `(?<path>…)`".into());
+    }
+    Ok(Findings::Regex(regex))
+}
+
+/// The last line of the library's message says what is wrong; the lines before it draw the pattern.
+fn regex_message(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let last = text.lines().next_back().unwrap_or_default();
+    last.trim_start_matches("error: ").to_owned()
+}

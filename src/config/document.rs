@@ -1,0 +1,160 @@
+//! From the configuration table to a [`Config`].
+//!
+//! Stays free of where the table was found.
+
+use std::collections::BTreeMap;
+
+use toml::de::DeTable;
+
+use crate::config::check;
+use crate::config::diagnose::nearest;
+use crate::config::model::{Base, CheckConfig, Config, Engine, EngineKind, Remote};
+use crate::config::read::Reader;
+use crate::config::schema;
+use crate::snapshot::Snapshot;
+
+/// Tags of built-in checks.
+const TAGS: &[&str] = &["lint", "validate", "security", "test", "ci"];
+
+/// Reads the whole table. What is wrong is in the reader's problems.
+pub(super) fn read(reader: &mut Reader<'_>, snapshot: &Snapshot, top: &DeTable<'_>) -> Config {
+    reader.known_keys(top, "", schema::TOP);
+    let checks = checks(reader, snapshot, top);
+    Config {
+        exclude: reader.globs(top, "exclude").unwrap_or_default(),
+        engine: engine(reader, top),
+        base: base(reader, top),
+        commands: commands(reader, top, &checks),
+        checks,
+        max_size: max_size(reader, top),
+        remote: remote(reader, top),
+    }
+}
+
+fn engine(reader: &mut Reader<'_>, top: &DeTable<'_>) -> Engine {
+    let Some(table) = reader.table(top, "engine", "engine", schema::ENGINE) else {
+        return Engine::default();
+    };
+    reader.without_effect(table, "address", "engine.address");
+    Engine {
+        kind: reader
+            .parsed(table, "kind", engine_kind)
+            .unwrap_or_default(),
+        address: reader.text(table, "address"),
+    }
+}
+
+fn engine_kind(text: &str) -> Result<EngineKind, String> {
+    match text {
+        "auto" => Ok(EngineKind::Auto),
+        "dagger" => Ok(EngineKind::Dagger),
+        "local" => Ok(EngineKind::Local),
+        _ => Err(match nearest(text, schema::ENGINES.iter().copied()) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => format!("known engines: {}", schema::ENGINES.join(", ")),
+        }),
+    }
+}
+
+fn base(reader: &mut Reader<'_>, top: &DeTable<'_>) -> Base {
+    let Some(layers) = reader.table(top, "layers", "layers", schema::LAYERS) else {
+        return Base::default();
+    };
+    let Some(table) = reader.table(layers, "base", "layers.base", schema::BASE) else {
+        return Base::default();
+    };
+    reader.without_effect(table, "image", "layers.base.image");
+    reader.without_effect(table, "packages", "layers.base.packages");
+    Base {
+        image: reader.text(table, "image"),
+        packages: reader
+            .texts(table, "packages", |_| Ok(()))
+            .unwrap_or_default(),
+    }
+}
+
+fn checks(
+    reader: &mut Reader<'_>,
+    snapshot: &Snapshot,
+    top: &DeTable<'_>,
+) -> BTreeMap<String, CheckConfig> {
+    let mut checks = BTreeMap::new();
+    let Some(tables) = reader.any_table(top, "checks") else {
+        return checks;
+    };
+    for (key, value) in tables {
+        let id = key.get_ref().as_ref();
+        if let Some(table) = reader.as_table(value, &format!("checks.{id}")) {
+            let check = check::read(reader, snapshot, id, &key.span(), table);
+            checks.insert(id.to_owned(), check);
+        }
+    }
+    checks
+}
+
+/// A tag that no check can have would silently leave out work, so it is an error.
+fn commands(
+    reader: &mut Reader<'_>,
+    top: &DeTable<'_>,
+    checks: &BTreeMap<String, CheckConfig>,
+) -> BTreeMap<String, Vec<String>> {
+    let mut commands = BTreeMap::new();
+    let Some(table) = reader.table(top, "commands", "commands", schema::COMMANDS) else {
+        return commands;
+    };
+    let own = checks
+        .values()
+        .flat_map(|check| check.tags.iter().flatten());
+    let known: Vec<&str> = TAGS
+        .iter()
+        .copied()
+        .chain(own.map(String::as_str))
+        .collect();
+    for key in schema::COMMANDS {
+        let Some(tags) = reader.texts(table, key.name, |tag| known_tag(tag, &known)) else {
+            continue;
+        };
+        if tags.is_empty()
+            && let Some(value) = table.get(key.name)
+        {
+            let title = format!("`{}` would run nothing", key.name);
+            reader.problem(value.span(), title, "name at least one tag");
+        }
+        commands.insert(key.name.to_owned(), tags);
+    }
+    commands
+}
+
+fn known_tag(tag: &str, known: &[&str]) -> Result<(), String> {
+    if known.contains(&tag) {
+        return Ok(());
+    }
+    Err(match nearest(tag, known.iter().copied()) {
+        Some(meant) => format!("no check has the tag `{tag}`, did you mean `{meant}`?"),
+        None => format!("no check has the tag `{tag}`"),
+    })
+}
+
+fn max_size(reader: &mut Reader<'_>, top: &DeTable<'_>) -> Option<u64> {
+    let table = reader.table(top, "cache", "cache", schema::CACHE)?;
+    reader.without_effect(table, "max-size", "cache.max-size");
+    reader.parsed(table, "max-size", |text| {
+        text.parse::<bytesize::ByteSize>()
+            .map(|size| size.as_u64())
+            .map_err(|_| format!("`{text}` is not a size; write `10GiB`"))
+    })
+}
+
+fn remote(reader: &mut Reader<'_>, top: &DeTable<'_>) -> Remote {
+    let Some(table) = reader.table(top, "remote", "remote", schema::REMOTE) else {
+        return Remote::default();
+    };
+    reader.without_effect(table, "registry", "remote.registry");
+    reader.without_effect(table, "trusted-keys", "remote.trusted-keys");
+    Remote {
+        registry: reader.text(table, "registry"),
+        trusted_keys: reader
+            .texts(table, "trusted-keys", |_| Ok(()))
+            .unwrap_or_default(),
+    }
+}

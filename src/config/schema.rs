@@ -1,0 +1,338 @@
+//! All keys there are: names, types, defaults and meaning. Unknown-key errors, the JSON schema and `config show` are
+//! derived from this one list.
+//!
+//! Stays free of reading a configuration.
+
+use serde_json::{Map, Value, json};
+
+/// One key of a table.
+#[derive(Debug)]
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    /// What holds when it is absent, as a TOML value.
+    pub(super) default: Option<&'static str>,
+    pub(super) about: &'static str,
+}
+
+/// What a key holds.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Kind {
+    Text,
+    Texts,
+    /// Names with a string each.
+    TextMap,
+    Flag,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// `true`, `false` or one of these words.
+    FlagOrWord(&'static [&'static str]),
+    Table(&'static [Key]),
+    /// Tables under names of the user's choice.
+    Named(&'static [Key]),
+}
+
+const fn key(
+    name: &'static str,
+    kind: Kind,
+    default: Option<&'static str>,
+    about: &'static str,
+) -> Key {
+    Key {
+        name,
+        kind,
+        default,
+        about,
+    }
+}
+
+pub(super) const ENGINES: &[&str] = &["auto", "dagger", "local"];
+
+pub(super) const TOP: &[Key] = &[
+    key(
+        "exclude",
+        Kind::Texts,
+        Some("[]"),
+        "Globs of files that plan no check and are never checked. They stay readable as inputs.",
+    ),
+    key("engine", Kind::Table(ENGINE), None, "Where checks run."),
+    key("layers", Kind::Table(LAYERS), None, "What checks stand on."),
+    key(
+        "checks",
+        Kind::Named(CHECK),
+        None,
+        "Checks of one's own (any name, needs `command`) and overrides of built-in ones (`rust:clippy`), where only the named keys change.",
+    ),
+    key(
+        "commands",
+        Kind::Table(COMMANDS),
+        None,
+        "The tags each command runs.",
+    ),
+    key("cache", Kind::Table(CACHE), None, "The store."),
+    key("remote", Kind::Table(REMOTE), None, "The shared store."),
+];
+
+pub(super) const ENGINE: &[Key] = &[
+    key(
+        "kind",
+        Kind::Word(ENGINES),
+        Some("\"auto\""),
+        "The engine that runs checks.",
+    ),
+    key(
+        "address",
+        Kind::Text,
+        None,
+        "Address of a Dagger runner. $_EXPERIMENTAL_DAGGER_RUNNER_HOST wins.",
+    ),
+];
+
+pub(super) const LAYERS: &[Key] = &[key(
+    "base",
+    Kind::Table(BASE),
+    None,
+    "Image and system packages of the Dagger engine.",
+)];
+
+pub(super) const BASE: &[Key] = &[
+    key(
+        "image",
+        Kind::Text,
+        None,
+        "Image of the base layer. Its tag is pinned to a digest in dagcache.lock.",
+    ),
+    key(
+        "packages",
+        Kind::Texts,
+        Some("[]"),
+        "System packages to install in it.",
+    ),
+];
+
+pub(super) const CHECK: &[Key] = &[
+    key(
+        "command",
+        Kind::Texts,
+        None,
+        "Program and arguments, without a shell. A program with a `/` is a file of the project, relative to `dir`, and joins the inputs; any other is looked up on PATH. Checks of one's own only.",
+    ),
+    key(
+        "args",
+        Kind::Texts,
+        Some("[]"),
+        "Arguments appended to the command; the way to extend a built-in check.",
+    ),
+    key(
+        "dir",
+        Kind::Text,
+        Some("\".\""),
+        "Working directory, relative to the project root.",
+    ),
+    key(
+        "inputs",
+        Kind::Texts,
+        Some("[\"**\"]"),
+        "Globs of the files it may see. A path without metacharacters may name a file that git ignores.",
+    ),
+    key(
+        "files",
+        Kind::Texts,
+        Some("[]"),
+        "Globs of the files it checks: appended to the command, and visible to it. Checks of one's own only.",
+    ),
+    key(
+        "per-file",
+        Kind::Flag,
+        Some("false"),
+        "Whether each of `files` is checked and stored by itself, seeing `inputs` and that file. Checks of one's own only.",
+    ),
+    key(
+        "env",
+        Kind::Texts,
+        Some("[]"),
+        "Names of environment variables it may see; all others are hidden. Added to those of a built-in check.",
+    ),
+    key(
+        "set-env",
+        Kind::TextMap,
+        Some("{}"),
+        "Environment variables with fixed values. Added to those of a built-in check.",
+    ),
+    key(
+        "tools",
+        Kind::Texts,
+        Some("[]"),
+        "Programs it may use besides the command; nothing else is on its PATH. Added to those of a built-in check.",
+    ),
+    key(
+        "outputs",
+        Kind::Texts,
+        Some("[]"),
+        "Globs of files it writes, restored on a hit. Not supported yet. Checks of one's own only.",
+    ),
+    key(
+        "findings",
+        Kind::Text,
+        None,
+        "How its output becomes findings: `gcc`, `sarif`, or a regular expression for a line with the named groups path (required), line, column, severity, code, message. Checks of one's own only.",
+    ),
+    key(
+        "tags",
+        Kind::Texts,
+        Some("[\"lint\"]"),
+        "What the commands select it by: lint, validate, security, test, ci, or words of one's own.",
+    ),
+    key(
+        "timeout",
+        Kind::Text,
+        None,
+        "Wall time after which it is stopped and counts as an error (`5m`).",
+    ),
+    key(
+        "max-age",
+        Kind::Text,
+        None,
+        "Stored results older than this are not used (`7d`).",
+    ),
+    key(
+        "cache",
+        Kind::FlagOrWord(&["passes"]),
+        Some("true"),
+        "Which results are stored: all, none, or passes only (the default for tag `test`).",
+    ),
+    key(
+        "network",
+        Kind::Flag,
+        Some("false"),
+        "Whether it may use the network. Not supported yet.",
+    ),
+    key(
+        "secrets",
+        Kind::Texts,
+        Some("[]"),
+        "Names of secret environment variables, masked in its output. Not supported yet.",
+    ),
+    key(
+        "baseline",
+        Kind::Text,
+        None,
+        "File of accepted findings. Only for `security:secrets`.",
+    ),
+];
+
+pub(super) const COMMANDS: &[Key] = &[
+    key(
+        "lint",
+        Kind::Texts,
+        Some("[\"lint\"]"),
+        "Tags that `lint` runs.",
+    ),
+    key(
+        "validate",
+        Kind::Texts,
+        Some("[\"validate\"]"),
+        "Tags that `validate` runs.",
+    ),
+    key(
+        "dev-check",
+        Kind::Texts,
+        Some("[\"lint\", \"validate\", \"security\"]"),
+        "Tags that `dev-check` runs.",
+    ),
+    key(
+        "pre-commit",
+        Kind::Texts,
+        Some("[\"lint\", \"validate\", \"security\"]"),
+        "Tags that `pre-commit` runs.",
+    ),
+    key(
+        "ci",
+        Kind::Texts,
+        None,
+        "Tags that `ci` runs; every check if absent.",
+    ),
+];
+
+pub(super) const CACHE: &[Key] = &[key(
+    "max-size",
+    Kind::Text,
+    None,
+    "Size that the store is kept under (`10GiB`).",
+)];
+
+pub(super) const REMOTE: &[Key] = &[
+    key(
+        "registry",
+        Kind::Text,
+        None,
+        "OCI repository that results and layers are shared through.",
+    ),
+    key(
+        "trusted-keys",
+        Kind::Texts,
+        Some("[]"),
+        "Public keys whose signed results are accepted.",
+    ),
+];
+
+impl Key {
+    /// The default as a value.
+    pub(super) fn default_value(&self) -> Option<toml::Value> {
+        self.default?.parse().ok()
+    }
+
+    fn json(&self) -> Value {
+        let mut schema = self.kind.json();
+        schema.insert("description".to_owned(), json!(self.about));
+        if let Some(default) = self.default_value() {
+            schema.insert("default".to_owned(), json!(default));
+        }
+        Value::Object(schema)
+    }
+}
+
+impl Kind {
+    fn json(self) -> Map<String, Value> {
+        let text = json!({"type": "string"});
+        let schema = match self {
+            Self::Text => text,
+            Self::Texts => json!({"type": "array", "items": text}),
+            Self::TextMap => json!({"type": "object", "additionalProperties": text}),
+            Self::Flag => json!({"type": "boolean"}),
+            Self::Word(words) => json!({"enum": words}),
+            Self::FlagOrWord(words) => json!({"anyOf": [{"type": "boolean"}, {"enum": words}]}),
+            Self::Table(keys) => table(keys),
+            Self::Named(keys) => json!({"type": "object", "additionalProperties": table(keys)}),
+        };
+        match schema {
+            Value::Object(map) => map,
+            _ => Map::new(),
+        }
+    }
+}
+
+fn table(keys: &[Key]) -> Value {
+    let properties: Map<String, Value> = keys
+        .iter()
+        .map(|key| (key.name.to_owned(), key.json()))
+        .collect();
+    json!({"type": "object", "properties": properties, "additionalProperties": false})
+}
+
+/// The JSON schema of `dagcache.toml` and of the tables that stand for it.
+#[must_use]
+pub fn schema() -> String {
+    let mut root = Map::new();
+    root.insert(
+        "$schema".to_owned(),
+        json!("https://json-schema.org/draft/2020-12/schema"),
+    );
+    root.insert("title".to_owned(), json!("Configuration of cargo-dagcache"));
+    if let Value::Object(map) = table(TOP) {
+        root.extend(map);
+    }
+    let mut text = serde_json::to_string_pretty(&root).unwrap_or_default();
+    text.push('\n');
+    text
+}
