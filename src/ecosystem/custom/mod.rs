@@ -1,0 +1,107 @@
+//! Checks from the configuration: those of one's own, and what it changes about built-in ones.
+//!
+//! Runs after all ecosystems, because overrides need the planned checks.
+//! Stays free of reading the configuration.
+
+mod files;
+mod gcc;
+mod location;
+mod overrides;
+mod own;
+mod regex;
+mod sarif;
+#[cfg(test)]
+mod testing;
+mod tools;
+
+use crate::config::{BUILT_IN, CheckConfig, Config, is_built_in_form, nearest};
+use crate::ecosystem::{PlanError, Scope};
+use crate::plan::Plan;
+
+pub use gcc::Gcc;
+pub use overrides::apply_override;
+pub use regex::LinePattern;
+pub use sarif::Sarif;
+
+/// Applies the overrides to `plan` and adds the checks of one's own.
+///
+/// # Errors
+/// If a key makes no sense for the check it is meant for, or a declared input cannot be read.
+pub fn plan(scope: &Scope<'_>, config: &Config, plan: &mut Plan) -> Result<(), PlanError> {
+    let find = |name: &str| scope.tools.find(name);
+    for (id, table) in config.checks.iter().filter(|(id, _)| is_built_in_form(id)) {
+        match plan.checks.iter_mut().find(|check| check.id == *id) {
+            Some(check) => apply_override(check, table, scope)?,
+            None => plan.warnings.extend(unmatched(id, table, plan)),
+        }
+    }
+    for (id, table) in config.checks.iter().filter(|(id, _)| !is_built_in_form(id)) {
+        let check = own::check(scope, &find, id, table, &mut plan.warnings)?;
+        plan.checks.extend(check);
+    }
+    Ok(())
+}
+
+/// The warning for an override of nothing. A built-in check that this project does not need is no mistake: the same
+/// configuration may serve many branches.
+fn unmatched(id: &str, table: &CheckConfig, plan: &Plan) -> Option<String> {
+    if BUILT_IN.contains(&id) {
+        return None;
+    }
+    let planned = plan.checks.iter().map(|check| check.id.as_str());
+    let help = match nearest(id, planned.chain(BUILT_IN.iter().copied())) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => "no such check is planned".to_owned(),
+    };
+    let place = &table.place;
+    Some(format!(
+        "`checks.\"{id}\"` changes nothing ({place}): {help}"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{World, planned};
+    use super::*;
+
+    #[test]
+    fn an_override_of_nothing_is_a_warning_unless_the_check_is_just_not_needed() {
+        let world = World::new(
+            &[("a.yaml", "")],
+            "checks.'yaml:yamlint'.tags = ['x']\nchecks.'rust:clippy'.tags = ['x']\nchecks.'x:nowhere'.tags = ['x']",
+        );
+        let mut steps = Plan {
+            checks: vec![planned("yaml:yamllint@sub")],
+            ..Plan::default()
+        };
+        plan(&world.scope(), &world.config, &mut steps).expect("planned");
+        assert_eq!(
+            steps.warnings,
+            [
+                "`checks.\"x:nowhere\"` changes nothing (dagcache.toml:3:8): no such check is planned",
+                "`checks.\"yaml:yamlint\"` changes nothing (dagcache.toml:1:8): did you mean `yaml:yamllint`?",
+            ]
+        );
+    }
+
+    #[test]
+    fn overrides_and_own_checks_meet_in_the_plan() {
+        let world = World::new(
+            &[("a.yaml", "")],
+            "checks.'yaml:yamllint'.tags = ['x']\nchecks.mine = { command = ['no-such-program'] }",
+        );
+        let mut steps = Plan {
+            checks: vec![planned("yaml:yamllint")],
+            ..Plan::default()
+        };
+        plan(&world.scope(), &world.config, &mut steps).expect("planned");
+        let tags: Vec<_> = steps.checks.iter().map(|c| (&*c.id, &*c.tags)).collect();
+        assert_eq!(
+            tags,
+            [
+                ("yaml:yamllint", &["x".to_owned()][..]),
+                ("mine", &["lint".to_owned()][..]),
+            ]
+        );
+    }
+}

@@ -1,0 +1,226 @@
+//! What the configuration changes about a built-in check: only the keys it names.
+//!
+//! Stays free of checks of one's own.
+
+use super::files;
+use super::tools::{Find, Found};
+use crate::config::CheckConfig;
+use crate::ecosystem::{PlanError, Scope};
+use crate::plan::{Check, Command, Work};
+
+/// Applies `[checks."ID"]` to the planned check of that id.
+///
+/// `args` come at the very end of the command, before any checked file. `env`, `set-env` and `tools` add to what the
+/// check needs itself; `inputs` replace what it sees, but for its configuration files; the other keys replace.
+///
+/// # Errors
+/// If a key says something about a command and the check runs in process, or a declared input cannot be read.
+pub fn apply_override(
+    check: &mut Check,
+    table: &CheckConfig,
+    scope: &Scope<'_>,
+) -> Result<(), PlanError> {
+    let find = |name: &str| scope.tools.find(name);
+    apply(check, table, scope, &find)
+}
+
+fn apply(
+    check: &mut Check,
+    table: &CheckConfig,
+    scope: &Scope<'_>,
+    find: Find<'_>,
+) -> Result<(), PlanError> {
+    if let Some(tags) = &table.tags {
+        check.tags.clone_from(tags);
+    }
+    check.timeout = table.timeout.or(check.timeout);
+    check.max_age = table.max_age.or(check.max_age);
+    check.cache = table.cache.unwrap_or(check.cache);
+    if matches!(check.work, Work::Builtin(_)) {
+        return in_process(&check.id, table);
+    }
+    if table.inputs.is_some() {
+        inputs(check, table, scope)?;
+    }
+    if let Work::Command(command) = &mut check.work {
+        change_command(command, table);
+    }
+    add_tools(check, table, scope, find);
+    Ok(())
+}
+
+/// Refuses keys that would silently do nothing.
+fn in_process(id: &str, table: &CheckConfig) -> Result<(), PlanError> {
+    let keys = [
+        ("args", table.args.is_some()),
+        ("dir", table.dir.is_some()),
+        ("inputs", table.inputs.is_some()),
+        ("env", table.env.is_some()),
+        ("set-env", table.set_env.is_some()),
+        ("tools", table.tools.is_some()),
+    ];
+    let Some((key, _)) = keys.iter().find(|(_, named)| *named) else {
+        return Ok(());
+    };
+    let place = &table.place;
+    Err(PlanError::new(format!(
+        "`{key}` means nothing to `{id}`, which is built in and runs no command\n  --> {place}\nhelp: remove `{key}`; `exclude` keeps files from being checked"
+    )))
+}
+
+fn inputs(check: &mut Check, table: &CheckConfig, scope: &Scope<'_>) -> Result<(), PlanError> {
+    let Some(globs) = &table.inputs else {
+        return Ok(());
+    };
+    let key = format!("checks.\"{}\".inputs", check.id);
+    let selected = files::select(scope, globs, false, &key, table)?;
+    check.inputs.shared = files::union(selected.ids, &check.inputs.config);
+    check.inputs.outside.extend(selected.outside);
+    check.inputs.outside.sort();
+    check.inputs.outside.dedup();
+    Ok(())
+}
+
+fn change_command(command: &mut Command, table: &CheckConfig) {
+    command.argv.extend(table.args.iter().flatten().cloned());
+    if let Some(dir) = &table.dir {
+        command.dir.clone_from(dir);
+    }
+    command.env.extend(table.env.iter().flatten().cloned());
+    command.env.sort();
+    command.env.dedup();
+    let fixed = table.set_env.iter().flatten();
+    command
+        .set_env
+        .extend(fixed.map(|(name, value)| (name.clone(), value.clone())));
+}
+
+/// Adds tools; one that is not there makes the check one that cannot run.
+fn add_tools(check: &mut Check, table: &CheckConfig, scope: &Scope<'_>, find: Find<'_>) {
+    let Work::Command(command) = &mut check.work else {
+        return;
+    };
+    let user = format!("`tools` of check `{}`", check.id);
+    let mut found = Found::default();
+    for name in table.tools.iter().flatten() {
+        if let Err(message) = found.add(scope, find, name, &user, &table.place) {
+            check.work = Work::Missing(message);
+            return;
+        }
+    }
+    if check.not_cached.is_none() {
+        check.not_cached.clone_from(&found.not_cached);
+    }
+    for tool in found.into_tools() {
+        command.tools.retain(|known| known.name() != tool.name());
+        command.tools.push(tool);
+    }
+    command.tools.sort_by(|a, b| a.name().cmp(b.name()));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::digest::Digest;
+    use crate::ecosystem::custom::testing::{World, planned};
+    use crate::finding::Finding;
+    use crate::plan::{Builtin, CacheMode, InputView};
+    use crate::tool::Program;
+
+    #[derive(Debug)]
+    struct Nothing;
+
+    impl Builtin for Nothing {
+        fn version(&self) -> u32 {
+            1
+        }
+
+        fn check(&self, _: &dyn InputView) -> std::io::Result<Vec<Finding>> {
+            Ok(Vec::new())
+        }
+    }
+
+    fn find(name: &str) -> Option<Program> {
+        (name == "grep").then(|| Program {
+            name: name.to_owned(),
+            path: "/tools/grep".into(),
+            real: "/tools/grep".into(),
+            digest: Digest::of(b"grep"),
+        })
+    }
+
+    fn overridden(check: Check, keys: &str) -> (World, Result<Check, PlanError>) {
+        let files = [(".yamllint", ""), ("a.yaml", ""), ("sub/b.yaml", "")];
+        let world = World::new(&files, &format!("checks.'{}' = {{ {keys} }}", check.id));
+        let table = &world.config.checks[&check.id];
+        let mut changed = check;
+        let result = apply(&mut changed, table, &world.scope(), &find).map(|()| changed);
+        (world, result)
+    }
+
+    #[test]
+    fn only_the_named_keys_change() {
+        let before = planned("yaml:yamllint");
+        let (_, after) = overridden(before.clone(), "timeout = '5m'");
+        let after = after.expect("applied");
+        assert_eq!(after.timeout, Some(Duration::from_secs(300)));
+        let rest = Check {
+            timeout: None,
+            ..after
+        };
+        assert_eq!(format!("{rest:?}"), format!("{before:?}"));
+    }
+
+    #[test]
+    fn every_key_of_a_command_takes_effect() {
+        let keys = "args = ['--', '-D'], dir = 'sub', env = ['A', 'KEPT'], set-env = { B = '2' }, tools = ['grep'], tags = ['x'], max-age = '1d', cache = 'passes'";
+        let (_, after) = overridden(planned("yaml:yamllint"), keys);
+        let after = after.expect("applied");
+        assert_eq!(after.tags, ["x"]);
+        assert_eq!(after.max_age, Some(Duration::from_secs(86_400)));
+        assert_eq!(after.cache, CacheMode::Passes);
+        let Work::Command(command) = &after.work else {
+            panic!("{after:?}");
+        };
+        assert_eq!(command.argv, ["lint", "--", "-D"]);
+        assert_eq!(command.dir.as_str(), "sub");
+        assert_eq!(command.env, ["A", "KEPT"]);
+        assert_eq!(command.set_env.len(), 2);
+        assert_eq!(command.tools.len(), 1);
+    }
+
+    #[test]
+    fn inputs_replace_what_it_sees_but_for_its_configuration() {
+        let mut check = planned("yaml:yamllint");
+        check.inputs.shared = vec![0, 1];
+        check.inputs.config = vec![0];
+        let (world, after) = overridden(check, "inputs = ['sub/**']");
+        let shared = after.expect("applied").inputs.shared;
+        assert_eq!(world.paths(&shared), [".yamllint", "sub/b.yaml"]);
+    }
+
+    #[test]
+    fn a_missing_tool_stops_the_check() {
+        let (_, after) = overridden(planned("yaml:yamllint"), "tools = ['nope']");
+        let work = after.expect("applied").work;
+        assert!(matches!(work, Work::Missing(message) if message.contains("`nope`")));
+    }
+
+    #[test]
+    fn keys_of_commands_mean_nothing_in_process() {
+        let mut check = planned("yaml:syntax");
+        check.work = Work::Builtin(Arc::new(Nothing));
+        let (_, refused) = overridden(check.clone(), "args = ['-x']");
+        let message = refused.expect_err("refused").message;
+        assert!(
+            message.starts_with("`args` means nothing to `yaml:syntax`")
+                && message.contains("--> dagcache.toml:1:8"),
+            "{message}"
+        );
+        let (_, after) = overridden(check, "cache = false");
+        assert_eq!(after.expect("applied").cache, CacheMode::Off);
+    }
+}

@@ -1,0 +1,447 @@
+//! A check of one's own: from `[checks.NAME]` to a planned check.
+//!
+//! Stays free of overrides.
+
+use std::sync::Arc;
+
+use super::files::{self, Selected};
+use super::gcc::Gcc;
+use super::regex::LinePattern;
+use super::sarif::Sarif;
+use super::tools::{Find, Found};
+use crate::config::{CheckConfig, Findings, Globs};
+use crate::ecosystem::{PlanError, Scope};
+use crate::path::RelPath;
+use crate::plan::check::OutsideFile;
+use crate::plan::output::NoFindings;
+use crate::plan::{Check, Command, Inputs, Parse, Work};
+use crate::snapshot::FileId;
+
+/// Plans `[checks.id]`. `None` (and a warning) if it is for files and there are none.
+pub(super) fn check(
+    scope: &Scope<'_>,
+    find: Find<'_>,
+    id: &str,
+    table: &CheckConfig,
+    warnings: &mut Vec<String>,
+) -> Result<Option<Check>, PlanError> {
+    let files = checked_files(scope, id, table)?;
+    let mut seen = seen_files(scope, id, table)?;
+    warnings.append(&mut seen.warnings);
+    if let Some(files) = &files {
+        warnings.extend_from_slice(&files.warnings);
+        if files.ids.is_empty() && files.outside.is_empty() {
+            let place = &table.place;
+            warnings.push(format!(
+                "check `{id}` is left out: `files` matches no file ({place})"
+            ));
+            return Ok(None);
+        }
+    }
+    let mut found = Found::default();
+    let argv = program(scope, find, id, table, &mut seen, &mut found);
+    let not_cached = found.not_cached.take();
+    let work = match argv {
+        Ok(argv) => {
+            let command = command(scope, table, argv, files.as_ref(), found);
+            Work::Command(Box::new(command))
+        }
+        Err(message) => Work::Missing(message),
+    };
+    Ok(Some(Check {
+        id: id.to_owned(),
+        tags: table.tags_or_default(),
+        ecosystem: "",
+        work,
+        inputs: inputs(table, seen, files),
+        layers: vec!["base".to_owned()],
+        cache: table.cache_or_default(),
+        not_cached,
+        max_age: table.max_age,
+        timeout: table.timeout,
+    }))
+}
+
+fn seen_files(scope: &Scope<'_>, id: &str, table: &CheckConfig) -> Result<Selected, PlanError> {
+    let everything = Globs::everything();
+    let globs = table.inputs.as_ref().unwrap_or(&everything);
+    files::select(scope, globs, false, &format!("checks.{id}.inputs"), table)
+}
+
+/// `files`, if the check has any. With `per-file` an ignored file cannot be a part: said, and left out.
+fn checked_files(
+    scope: &Scope<'_>,
+    id: &str,
+    table: &CheckConfig,
+) -> Result<Option<Selected>, PlanError> {
+    let Some(globs) = table
+        .files
+        .as_ref()
+        .filter(|globs| **globs != Globs::nothing())
+    else {
+        return Ok(None);
+    };
+    let key = format!("checks.{id}.files");
+    let mut selected = files::select(scope, globs, true, &key, table)?;
+    if table.per_file == Some(true) {
+        for file in std::mem::take(&mut selected.outside) {
+            let place = &table.place;
+            let path = file.path;
+            selected.warnings.push(format!(
+                "`{key}` names `{path}`, which git ignores: it is not checked per file ({place})"
+            ));
+        }
+    }
+    Ok(Some(selected))
+}
+
+/// Resolves program, interpreter and tools; a program of the project joins `seen`.
+/// Yields argv without files, or the message for what is missing.
+fn program(
+    scope: &Scope<'_>,
+    find: Find<'_>,
+    id: &str,
+    table: &CheckConfig,
+    seen: &mut Selected,
+    found: &mut Found,
+) -> Result<Vec<String>, String> {
+    let place = &table.place;
+    let argv: Vec<String> = [&table.command, &table.args]
+        .into_iter()
+        .flatten()
+        .flatten()
+        .cloned()
+        .collect();
+    let program = argv
+        .first()
+        .ok_or_else(|| format!("check `{id}` has no command ({place})"))?;
+    for name in table.tools.iter().flatten() {
+        let user = format!("`tools` of check `{id}`");
+        found.add(scope, find, name, &user, place)?;
+    }
+    if !program.contains('/') {
+        let user = format!("`command` of check `{id}`");
+        found.add(scope, find, program, &user, place)?;
+        return Ok(argv);
+    }
+    let path = working_directory(table)
+        .join(program)
+        .map_err(|error| format!("{error} ({place})"))?;
+    if let Some(script) = scope.snapshot.find(&path) {
+        seen.ids = files::union(std::mem::take(&mut seen.ids), &[script]);
+        found.add_interpreter(scope, find, script, place)?;
+    } else {
+        let file = ignored_program(scope, &path).ok_or_else(|| {
+            format!("`{path}`, the `command` of check `{id}`, is not there ({place})")
+        })?;
+        seen.outside.push(file);
+        seen.outside.sort();
+        seen.outside.dedup();
+        found.not_cached = Some(format!(
+            "`{path}` is ignored by git, what it uses cannot be told"
+        ));
+    }
+    Ok(argv)
+}
+
+fn ignored_program(scope: &Scope<'_>, path: &RelPath) -> Option<OutsideFile> {
+    let digest = scope
+        .tools
+        .digest(&path.under(scope.snapshot.root()))
+        .ok()?;
+    Some(OutsideFile {
+        up: 0,
+        path: path.clone(),
+        digest,
+    })
+}
+
+fn working_directory(table: &CheckConfig) -> RelPath {
+    table.dir.clone().unwrap_or_default()
+}
+
+fn command(
+    scope: &Scope<'_>,
+    table: &CheckConfig,
+    mut argv: Vec<String>,
+    files: Option<&Selected>,
+    found: Found,
+) -> Command {
+    let dir = working_directory(table);
+    let per_file = table.per_file == Some(true);
+    if let Some(files) = files.filter(|_| !per_file) {
+        argv.extend(arguments(scope, &dir, files));
+    }
+    let mut env = table.env.clone().unwrap_or_default();
+    env.sort();
+    env.dedup();
+    Command {
+        argv,
+        before: Vec::new(),
+        dir,
+        append_files: per_file,
+        batch: per_file && names_files(table.findings.as_ref()),
+        env,
+        set_env: table.set_env.clone().unwrap_or_default(),
+        grants: [].into(),
+        tools: found.into_tools(),
+        products: Vec::new(),
+        outputs: table.outputs.clone().unwrap_or_default(),
+        network: table.network.unwrap_or_default(),
+        secrets: table.secrets.clone().unwrap_or_default(),
+        parse: parser(table.findings.as_ref()),
+        quiet_stdout: false,
+    }
+}
+
+/// The checked files as arguments, in the order of their paths.
+fn arguments(scope: &Scope<'_>, dir: &RelPath, files: &Selected) -> Vec<String> {
+    let ids = files.ids.iter().map(|id| &scope.snapshot.entry(*id).path);
+    let mut paths: Vec<&RelPath> = ids
+        .chain(files.outside.iter().map(|file| &file.path))
+        .collect();
+    paths.sort();
+    paths
+        .into_iter()
+        .map(|path| files::relative(dir, path))
+        .collect()
+}
+
+/// Whether the output of one process can be given to the files it is about.
+const fn names_files(findings: Option<&Findings>) -> bool {
+    matches!(findings, Some(Findings::Gcc | Findings::Regex(_)))
+}
+
+fn parser(findings: Option<&Findings>) -> Arc<dyn Parse> {
+    match findings {
+        None => Arc::new(NoFindings),
+        Some(Findings::Gcc) => Arc::new(Gcc),
+        Some(Findings::Sarif) => Arc::new(Sarif),
+        Some(Findings::Regex(regex)) => Arc::new(LinePattern::new(regex.clone())),
+    }
+}
+
+fn inputs(table: &CheckConfig, seen: Selected, files: Option<Selected>) -> Inputs {
+    let Selected {
+        ids, mut outside, ..
+    } = seen;
+    let mut shared: Vec<FileId> = ids;
+    let mut parts = None;
+    if let Some(files) = files {
+        if table.per_file == Some(true) {
+            parts = Some(files.ids);
+        } else {
+            shared = files::union(shared, &files.ids);
+            outside.extend(files.outside);
+            outside.sort();
+            outside.dedup();
+        }
+    }
+    Inputs {
+        shared,
+        config: Vec::new(),
+        parts,
+        outside,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+    use crate::ecosystem::custom::testing::{World, rel};
+    use crate::plan::CacheMode;
+    use crate::tool::Program;
+
+    const FILES: &[(&str, &str)] = &[
+        ("ci/headers.sh", "#!/usr/bin/env bash\n"),
+        ("ci/plain", "\x7fELF"),
+        ("sub/a.h", ""),
+        ("sub/deep/b.h", ""),
+        ("sub/gone/c.h", ""),
+        ("z.c", ""),
+    ];
+
+    /// Knows `bash`, `grep` and `lint`.
+    fn find(name: &str) -> Option<Program> {
+        ["bash", "grep", "lint"].contains(&name).then(|| Program {
+            name: name.to_owned(),
+            path: format!("/tools/{name}").into(),
+            real: format!("/tools/{name}").into(),
+            digest: Digest::of(name.as_bytes()),
+        })
+    }
+
+    struct Planned {
+        world: World,
+        check: Option<Check>,
+        warnings: Vec<String>,
+    }
+
+    fn plan(config: &str) -> Planned {
+        let world = World::new(FILES, config);
+        let mut warnings = Vec::new();
+        let (id, table) = world.config.checks.first_key_value().expect("a check");
+        let check = check(&world.scope(), &find, id, table, &mut warnings).expect("planned");
+        Planned {
+            check,
+            warnings,
+            world,
+        }
+    }
+
+    impl Planned {
+        fn check(&self) -> &Check {
+            self.check.as_ref().expect("a check")
+        }
+
+        fn command(&self) -> &Command {
+            match &self.check().work {
+                Work::Command(command) => command,
+                other => panic!("{other:?}"),
+            }
+        }
+
+        fn missing(&self) -> &str {
+            match &self.check().work {
+                Work::Missing(message) => message,
+                other => panic!("{other:?}"),
+            }
+        }
+
+        fn shared(&self) -> Vec<&str> {
+            self.world.paths(&self.check().inputs.shared)
+        }
+
+        fn tools(&self) -> Vec<&str> {
+            self.command()
+                .tools
+                .iter()
+                .map(|tool| tool.name())
+                .collect()
+        }
+    }
+
+    #[test]
+    fn without_further_keys_it_sees_everything_and_lints() {
+        let planned = plan("checks.x = { command = ['lint', '-v'] }");
+        assert_eq!(planned.shared().len(), FILES.len() + 1);
+        assert_eq!(planned.command().argv, ["lint", "-v"]);
+        assert_eq!(planned.tools(), ["lint"]);
+        let check = planned.check();
+        assert_eq!(check.tags, ["lint"]);
+        assert_eq!((check.cache, check.timeout), (CacheMode::All, None));
+        assert_eq!(check.inputs.parts, None);
+        assert!(!planned.command().append_files);
+    }
+
+    #[test]
+    fn a_test_stores_passes_only_unless_it_says_otherwise() {
+        let cache = |keys| {
+            let text = format!("checks.x = {{ command = ['lint'], {keys} }}");
+            plan(&text).check().cache
+        };
+        assert_eq!(cache("tags = ['test']"), CacheMode::Passes);
+        assert_eq!(cache("tags = ['test'], cache = true"), CacheMode::All);
+        assert_eq!(cache("cache = false"), CacheMode::Off);
+    }
+
+    #[test]
+    fn files_are_appended_and_visible() {
+        let planned = plan(
+            "exclude = ['sub/gone']
+             [checks.x]
+             command = ['lint']
+             args = ['--']
+             dir = 'sub/deep'
+             inputs = ['z.c']
+             files = ['**/*.h']",
+        );
+        assert_eq!(planned.command().argv, ["lint", "--", "../a.h", "b.h"]);
+        assert_eq!(planned.command().dir, rel("sub/deep"));
+        assert_eq!(planned.shared(), ["sub/a.h", "sub/deep/b.h", "z.c"]);
+    }
+
+    #[test]
+    fn per_file_makes_each_file_a_part() {
+        let planned = plan(
+            "checks.x = { command = ['lint'], inputs = ['z.c', 'sub/gone'], files = ['sub/*.h'], per-file = true, findings = 'gcc' }",
+        );
+        let inputs = &planned.check().inputs;
+        assert_eq!(
+            planned.world.paths(inputs.parts.as_deref().expect("parts")),
+            ["sub/a.h"]
+        );
+        assert_eq!(planned.shared(), ["sub/gone/c.h", "z.c"]);
+        let command = planned.command();
+        assert_eq!(command.argv, ["lint"]);
+        assert!(command.append_files && command.batch);
+    }
+
+    #[test]
+    fn parts_share_a_process_only_if_findings_name_their_file() {
+        let batch = |findings: &str| {
+            let text = format!(
+                "checks.x = {{ command = ['lint'], files = ['*.c'], per-file = true {findings} }}"
+            );
+            plan(&text).command().batch
+        };
+        assert!(batch(", findings = '(?<path>.*): .*'"));
+        assert!(!batch(", findings = 'sarif'"));
+        assert!(!batch(""));
+    }
+
+    #[test]
+    fn a_program_of_the_project_joins_the_inputs_and_brings_its_interpreter() {
+        let planned = plan(
+            "checks.x = { command = ['../ci/headers.sh'], dir = 'sub', inputs = ['z.c'], tools = ['grep'] }",
+        );
+        assert_eq!(planned.shared(), ["ci/headers.sh", "z.c"]);
+        assert_eq!(planned.tools(), ["bash", "grep"]);
+        let planned = plan("checks.x = { command = ['./ci/plain'], inputs = [] }");
+        assert_eq!(planned.shared(), ["ci/plain"]);
+        assert_eq!(planned.tools(), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_missing_is_named_with_its_user_and_the_ways_out() {
+        assert_eq!(
+            plan("checks.x = { command = ['nope'] }").missing(),
+            "`nope` is not on PATH, `command` of check `x` needs it (dagcache.toml:1:8): install it, or use `--engine dagger`"
+        );
+        let planned = plan("checks.x = { command = ['lint'], tools = ['grep', 'nope'] }");
+        assert!(
+            planned
+                .missing()
+                .contains("`nope` is not on PATH, `tools` of check `x`")
+        );
+        let planned = plan("checks.x = { command = ['ci/none.sh'] }");
+        assert!(
+            planned
+                .missing()
+                .starts_with("`ci/none.sh`, the `command` of check `x`, is not")
+        );
+    }
+
+    #[test]
+    fn a_check_for_files_that_do_not_exist_is_left_out_loudly() {
+        let planned = plan("checks.x = { command = ['lint'], files = ['*.zig'] }");
+        assert!(planned.check.is_none());
+        assert_eq!(
+            planned.warnings,
+            ["check `x` is left out: `files` matches no file (dagcache.toml:1:8)"]
+        );
+    }
+
+    #[test]
+    fn findings_choose_the_parser() {
+        let identity = |findings: &str| {
+            let text = format!("checks.x = {{ command = ['lint'] {findings} }}");
+            plan(&text).command().parse.identity()
+        };
+        assert_eq!(identity(""), "none/1");
+        assert_eq!(identity(", findings = 'gcc'"), "gcc/1");
+        assert_eq!(identity(", findings = 'sarif'"), "sarif/1");
+        assert_eq!(identity(", findings = '(?<path>.)'"), "regex/1:(?<path>.)");
+    }
+}

@@ -1,0 +1,107 @@
+//! What the tests of this folder share.
+
+use crate::config::{Config, load};
+use crate::ecosystem::Scope;
+use crate::env::Env;
+use crate::facts::Facts;
+use crate::path::RelPath;
+use crate::plan::output::NoFindings;
+use crate::plan::{CacheMode, Check, Command, Inputs, Output, Work};
+use crate::snapshot::Snapshot;
+use crate::tool::Tools;
+
+pub(super) fn rel(text: &str) -> RelPath {
+    RelPath::new(text).unwrap_or_else(|error| panic!("{error}"))
+}
+
+pub(super) fn output(exit_code: i32, stdout: &str) -> Output {
+    Output {
+        exit_code,
+        stdout: stdout.to_owned(),
+        stderr: String::new(),
+    }
+}
+
+/// A project in memory, with its configuration in `dagcache.toml`.
+pub(super) struct World {
+    pub(super) snapshot: Snapshot,
+    pub(super) config: Config,
+    excluded: Vec<bool>,
+    facts: Facts,
+    tools: Tools,
+    env: Env,
+}
+
+impl World {
+    pub(super) fn new(files: &[(&str, &str)], config: &str) -> Self {
+        let mut all = files.to_vec();
+        all.push(("dagcache.toml", config));
+        let snapshot = Snapshot::in_memory(&all);
+        let config = load(&snapshot)
+            .unwrap_or_else(|error| panic!("{}", error.render(false)))
+            .config;
+        Self {
+            excluded: config.excluded(&snapshot),
+            snapshot,
+            config,
+            facts: Facts::default(),
+            tools: Tools::default(),
+            env: Env::default(),
+        }
+    }
+
+    pub(super) fn scope(&self) -> Scope<'_> {
+        Scope {
+            snapshot: &self.snapshot,
+            excluded: &self.excluded,
+            facts: &self.facts,
+            tools: &self.tools,
+            env: &self.env,
+            secrets_baseline: None,
+        }
+    }
+
+    /// The paths of some files.
+    pub(super) fn paths(&self, ids: &[u32]) -> Vec<&str> {
+        ids.iter()
+            .map(|id| self.snapshot.entry(*id).path.as_str())
+            .collect()
+    }
+}
+
+/// A command as a built-in check would plan it.
+pub(super) fn command() -> Command {
+    Command {
+        argv: vec!["lint".to_owned()],
+        before: Vec::new(),
+        dir: RelPath::root(),
+        append_files: false,
+        batch: false,
+        env: vec!["KEPT".to_owned()],
+        set_env: [("KEPT".to_owned(), "1".to_owned())].into(),
+        grants: [].into(),
+        tools: Vec::new(),
+        products: Vec::new(),
+        outputs: Vec::new(),
+        network: false,
+        secrets: Vec::new(),
+        parse: std::sync::Arc::new(NoFindings),
+        quiet_stdout: false,
+    }
+}
+
+/// A check as an ecosystem would plan it.
+pub(super) fn planned(id: &str) -> Check {
+    Check {
+        id: id.to_owned(),
+        tags: vec!["lint".to_owned()],
+        ecosystem: "yaml",
+        work: Work::Command(Box::new(command())),
+        inputs: Inputs::default(),
+        layers: vec!["base".to_owned()],
+        cache: CacheMode::All,
+        not_cached: None,
+        max_age: None,
+        timeout: None,
+    }
+}
