@@ -2,6 +2,8 @@
 //!
 //! Stays free of running checks and of knowing any ecosystem.
 
+pub mod rustup;
+
 use std::path::PathBuf;
 
 use crate::digest::Digest;

@@ -1,0 +1,608 @@
+//! The Rust toolchain that a folder uses: what `cargo` and its siblings on PATH really run.
+//!
+//! Where PATH leads to a rustup proxy, rustup's own rules are followed: the user's RUSTUP_TOOLCHAIN, then from the
+//! folder upwards its overrides and `rust-toolchain` files, then the default
+//! (<https://rust-lang.github.io/rustup/overrides.html>). Nothing is ever installed. Elsewhere the programs on PATH
+//! are the toolchain. Stays free of knowing what the programs are for.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::digest::{Digest, Hasher};
+use crate::env::{self, Env};
+use crate::facts::Facts;
+use crate::tool::{Program, Tools};
+
+/// The programs of a toolchain, each used if it is there.
+const PROGRAMS: &[&str] = &[
+    "cargo",
+    "cargo-clippy",
+    "cargo-fmt",
+    "clippy-driver",
+    "rustc",
+    "rustdoc",
+    "rustfmt",
+];
+
+/// Set by newer rustup proxies: where the toolchain they chose comes from (`cli` and `env` are the user's word).
+const RUSTUP_TOOLCHAIN_SOURCE: &str = "RUSTUP_TOOLCHAIN_SOURCE";
+
+/// An installed toolchain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Toolchain {
+    /// `stable-x86_64-unknown-linux-gnu`; `None` without rustup.
+    pub name: Option<String>,
+    /// The folder of `rustc`.
+    pub bin_dir: PathBuf,
+    /// What it is: digests of its programs and compiler libraries, names and sizes of its standard libraries.
+    pub identity: Digest,
+    /// `rustc 1.95.0 (59807616e 2026-04-14)`, if it could be asked.
+    pub version: Option<String>,
+    /// Rustup's home, if rustup manages it.
+    pub rustup_home: Option<PathBuf>,
+    programs: BTreeMap<&'static str, PathBuf>,
+}
+
+impl Toolchain {
+    /// The program of that name, if the toolchain has it.
+    #[must_use]
+    pub fn program(&self, name: &str) -> Option<&Path> {
+        self.programs.get(name).map(PathBuf::as_path)
+    }
+
+    /// Whether rustup manages it.
+    #[must_use]
+    pub const fn via_rustup(&self) -> bool {
+        self.rustup_home.is_some()
+    }
+
+    /// One without programs.
+    #[cfg(test)]
+    #[must_use]
+    pub fn for_tests(name: &str, identity: Digest) -> Self {
+        Self {
+            name: Some(name.to_owned()),
+            bin_dir: PathBuf::new(),
+            identity,
+            version: None,
+            rustup_home: None,
+            programs: BTreeMap::new(),
+        }
+    }
+
+    /// How to get a component that is not there.
+    #[must_use]
+    pub fn add_component(&self, component: &str) -> String {
+        match &self.name {
+            Some(name) => format!("rustup component add {component} --toolchain {name}"),
+            None => format!("install `{component}` beside `{}`", self.bin_dir.display()),
+        }
+    }
+}
+
+/// There is no usable toolchain; the message names the way out.
+#[derive(Debug, thiserror::Error)]
+pub enum ToolchainError {
+    /// Neither rustup nor a toolchain is on PATH.
+    #[error("`{0}` is not on PATH: install Rust (https://rustup.rs)")]
+    NoProgram(&'static str),
+    /// Rustup is there, but its home is unknown.
+    #[error("rustup has no home: set RUSTUP_HOME or HOME")]
+    NoHome,
+    /// Rustup has neither an override nor a default.
+    #[error("rustup has no default toolchain: run `rustup default stable`")]
+    NoDefault,
+    /// The toolchain asked for is not installed.
+    #[error(
+        "the Rust toolchain `{name}` ({origin}) is not installed: run `rustup toolchain install {name}`"
+    )]
+    NotInstalled {
+        /// Its name as asked for.
+        name: String,
+        /// Who asks for it.
+        origin: String,
+    },
+    /// A toolchain file or rustup's settings cannot be understood.
+    #[error("cannot understand `{path}`: {why}")]
+    BadFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// A file of the toolchain cannot be read.
+    #[error("cannot read the Rust toolchain at `{path}`: {source}")]
+    Unreadable {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// What resolving looks at.
+pub struct Host<'a> {
+    /// The host's programs.
+    pub tools: &'a Tools,
+    /// Remembered answers.
+    pub facts: &'a Facts,
+    /// The user's environment.
+    pub env: &'a Env,
+    /// Reads a toolchain file by its absolute path, if it is there: the project's hashed content inside the project,
+    /// the disk elsewhere.
+    pub read: &'a dyn Fn(&Path) -> Option<Vec<u8>>,
+}
+
+/// The toolchain that programs started in `dir` (absolute) use.
+///
+/// # Errors
+/// If there is none, or the one asked for is not installed.
+pub fn resolve(host: &Host<'_>, dir: &Path) -> Result<Toolchain, ToolchainError> {
+    let cargo = host
+        .tools
+        .find("cargo")
+        .ok_or(ToolchainError::NoProgram("cargo"))?;
+    if is_proxy(host, &cargo) {
+        managed(host, dir)
+    } else {
+        unmanaged(host)
+    }
+}
+
+/// Proxies are links to `rustup`, or copies (hard links) of it beside it or in CARGO_HOME.
+fn is_proxy(host: &Host<'_>, program: &Program) -> bool {
+    if program
+        .real
+        .file_stem()
+        .is_some_and(|stem| stem == "rustup")
+    {
+        return true;
+    }
+    let cargo_home = home_of(host.env, env::CARGO_HOME, ".cargo").map(|home| home.join("bin"));
+    let folders = [program.path.parent().map(Path::to_path_buf), cargo_home];
+    folders.into_iter().flatten().any(|folder| {
+        let rustup = folder.join(format!("rustup{}", std::env::consts::EXE_SUFFIX));
+        rustup.is_file()
+            && host
+                .tools
+                .digest(&rustup)
+                .is_ok_and(|d| d == program.digest)
+    })
+}
+
+fn home_of(env: &Env, name: &str, folder: &str) -> Option<PathBuf> {
+    env.path(name)
+        .or_else(|| Some(env.path(env::HOME)?.join(folder)))
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Settings {
+    default_toolchain: Option<String>,
+    default_host_triple: Option<String>,
+    #[serde(default)]
+    overrides: BTreeMap<String, String>,
+}
+
+/// A toolchain somebody asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Wanted {
+    Name(String),
+    Path(PathBuf),
+}
+
+fn managed(host: &Host<'_>, dir: &Path) -> Result<Toolchain, ToolchainError> {
+    let home = home_of(host.env, env::RUSTUP_HOME, ".rustup").ok_or(ToolchainError::NoHome)?;
+    let settings = settings(&home.join("settings.toml"))?;
+    let (wanted, origin) = wanted(host, &settings, dir)?;
+    let (name, folder) = match wanted {
+        Wanted::Path(path) => (path.display().to_string(), path),
+        Wanted::Name(name) => installed(&home, &settings, &name)
+            .ok_or(ToolchainError::NotInstalled { name, origin })?,
+    };
+    let programs = in_folder(&folder.join("bin"));
+    build(host, Some(name), &folder, programs, Some(home))
+}
+
+fn settings(path: &Path) -> Result<Settings, ToolchainError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => toml::from_str(&text).map_err(|error| ToolchainError::BadFile {
+            path: path.to_path_buf(),
+            why: error.message().to_owned(),
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Settings::default()),
+        Err(source) => Err(ToolchainError::Unreadable {
+            path: path.to_path_buf(),
+            source,
+        }),
+    }
+}
+
+fn wanted(
+    host: &Host<'_>,
+    settings: &Settings,
+    dir: &Path,
+) -> Result<(Wanted, String), ToolchainError> {
+    if let Some(name) = of_environment(host.env) {
+        return Ok((
+            Wanted::Name(name.to_owned()),
+            env::RUSTUP_TOOLCHAIN.to_owned(),
+        ));
+    }
+    for folder in dir.ancestors() {
+        if let Some(name) = folder
+            .to_str()
+            .and_then(|text| settings.overrides.get(text))
+        {
+            let origin = format!("override for `{}`", folder.display());
+            return Ok((Wanted::Name(name.clone()), origin));
+        }
+        for (file, plain) in [("rust-toolchain", true), ("rust-toolchain.toml", false)] {
+            let path = folder.join(file);
+            let Some(bytes) = (host.read)(&path) else {
+                continue;
+            };
+            let text = String::from_utf8_lossy(&bytes);
+            let wanted = toolchain_file(&text, plain, folder)
+                .map_err(|why| ToolchainError::BadFile { path, why })?;
+            if let Some(wanted) = wanted {
+                return Ok((wanted, format!("`{}`", folder.join(file).display())));
+            }
+            return default(settings);
+        }
+    }
+    default(settings)
+}
+
+fn default(settings: &Settings) -> Result<(Wanted, String), ToolchainError> {
+    let name = settings.default_toolchain.clone();
+    let name = name.ok_or(ToolchainError::NoDefault)?;
+    Ok((Wanted::Name(name), "rustup's default".to_owned()))
+}
+
+/// The user's RUSTUP_TOOLCHAIN. A proxy sets it too, for its children; then only its own word tells whether the
+/// user had asked.
+fn of_environment(env: &Env) -> Option<&str> {
+    let name = env.var(env::RUSTUP_TOOLCHAIN).filter(|n| !n.is_empty())?;
+    let by_proxy = env.var(env::RUST_RECURSION_COUNT).is_some();
+    let by_user = matches!(env.var(RUSTUP_TOOLCHAIN_SOURCE), Some("cli" | "env"));
+    (!by_proxy || by_user).then_some(name)
+}
+
+#[derive(Deserialize)]
+struct ToolchainFile {
+    toolchain: ToolchainTable,
+}
+
+#[derive(Deserialize)]
+struct ToolchainTable {
+    channel: Option<String>,
+    path: Option<PathBuf>,
+}
+
+/// What a toolchain file asks for; `None` if it only lists components. `plain`: one line with a name will do.
+fn toolchain_file(text: &str, plain: bool, folder: &Path) -> Result<Option<Wanted>, String> {
+    let mut lines = text.trim().lines();
+    if plain
+        && let (Some(name), None) = (lines.next(), lines.next())
+        && !name.trim_start().starts_with('[')
+    {
+        return Ok(Some(Wanted::Name(name.trim().to_owned())));
+    }
+    let file: ToolchainFile = toml::from_str(text).map_err(|error| error.message().to_owned())?;
+    match (file.toolchain.channel, file.toolchain.path) {
+        (Some(_), Some(_)) => Err("it has both `channel` and `path`".to_owned()),
+        (Some(channel), None) => Ok(Some(Wanted::Name(channel))),
+        (None, Some(path)) => Ok(Some(Wanted::Path(folder.join(path)))),
+        (None, None) => Ok(None),
+    }
+}
+
+/// The full name and folder of an installed toolchain: `NAME` (custom, or with its host) or `NAME-HOST`.
+fn installed(home: &Path, settings: &Settings, name: &str) -> Option<(String, PathBuf)> {
+    // A name is one folder, never a path.
+    if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\']) {
+        return None;
+    }
+    let host = settings
+        .default_host_triple
+        .clone()
+        .unwrap_or_else(host_triple);
+    [name.to_owned(), format!("{name}-{host}")]
+        .into_iter()
+        .map(|full| (full.clone(), home.join("toolchains").join(full)))
+        .find(|(_, folder)| folder.join("bin").is_dir())
+}
+
+/// The triple rustup assumes where its settings name none.
+fn host_triple() -> String {
+    let platform = match std::env::consts::OS {
+        "linux" => "unknown-linux-gnu",
+        "macos" => "apple-darwin",
+        "windows" => "pc-windows-msvc",
+        other => other,
+    };
+    format!("{}-{platform}", std::env::consts::ARCH)
+}
+
+fn in_folder(bin: &Path) -> BTreeMap<&'static str, PathBuf> {
+    PROGRAMS
+        .iter()
+        .map(|name| {
+            (
+                *name,
+                bin.join(format!("{name}{}", std::env::consts::EXE_SUFFIX)),
+            )
+        })
+        .filter(|(_, path)| path.is_file())
+        .collect()
+}
+
+fn unmanaged(host: &Host<'_>) -> Result<Toolchain, ToolchainError> {
+    let rustc = host
+        .tools
+        .find("rustc")
+        .ok_or(ToolchainError::NoProgram("rustc"))?;
+    let sysroot = PathBuf::from(ask(
+        host,
+        &rustc.real,
+        rustc.digest,
+        &["--print", "sysroot"],
+    )?);
+    let programs = PROGRAMS
+        .iter()
+        .filter_map(|name| Some((*name, host.tools.find(name)?.real)))
+        .collect();
+    build(host, None, &sysroot, programs, None)
+}
+
+/// What the program says, remembered under where and what it is.
+fn ask(
+    host: &Host<'_>,
+    program: &Path,
+    identity: Digest,
+    args: &[&str],
+) -> Result<String, ToolchainError> {
+    let mut hasher = Hasher::new();
+    hasher.update(identity.as_bytes());
+    hasher.update(program.as_os_str().as_encoded_bytes());
+    for arg in args {
+        hasher.update(&[0]);
+        hasher.update(arg.as_bytes());
+    }
+    let dir = program.parent().unwrap_or(Path::new("/"));
+    host.facts.derive("rustc-says/1", hasher.finish(), || {
+        let output = crate::process::capture(program, args, dir, host.env, &[])
+            .and_then(|output| match output.status.success() {
+                true => Ok(output),
+                false => Err(io::Error::other(
+                    String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+                )),
+            })
+            .map_err(|source| ToolchainError::Unreadable {
+                path: program.to_path_buf(),
+                source,
+            })?;
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    })
+}
+
+fn build(
+    host: &Host<'_>,
+    name: Option<String>,
+    sysroot: &Path,
+    programs: BTreeMap<&'static str, PathBuf>,
+    rustup_home: Option<PathBuf>,
+) -> Result<Toolchain, ToolchainError> {
+    let rustc = programs
+        .get("rustc")
+        .ok_or(ToolchainError::NoProgram("rustc"))?
+        .clone();
+    let identity =
+        identity(host.tools, sysroot, &programs).map_err(|source| ToolchainError::Unreadable {
+            path: sysroot.to_path_buf(),
+            source,
+        })?;
+    Ok(Toolchain {
+        name,
+        bin_dir: rustc.parent().unwrap_or(sysroot).to_path_buf(),
+        identity,
+        version: ask(host, &rustc, identity, &["--version"]).ok(),
+        rustup_home,
+        programs,
+    })
+}
+
+fn identity(
+    tools: &Tools,
+    sysroot: &Path,
+    programs: &BTreeMap<&'static str, PathBuf>,
+) -> io::Result<Digest> {
+    let mut hasher = Hasher::new();
+    let mut part = |name: &str, value: &[u8]| {
+        for bytes in [name.as_bytes(), value] {
+            hasher.update(&(bytes.len() as u64).to_le_bytes());
+            hasher.update(bytes);
+        }
+    };
+    for (name, path) in programs {
+        part(name, tools.digest(path)?.as_bytes());
+    }
+    let lib = sysroot.join("lib");
+    for name in names(&lib)? {
+        if name.starts_with("librustc_driver") || name.starts_with("libLLVM") {
+            part(&name, tools.digest(&lib.join(&name))?.as_bytes());
+        }
+    }
+    let rustlib = lib.join("rustlib");
+    for target in names(&rustlib)? {
+        let folder = rustlib.join(&target).join("lib");
+        if !folder.is_dir() {
+            continue;
+        }
+        for name in names(&folder)? {
+            let size = std::fs::metadata(folder.join(&name))?.len();
+            part(&format!("{target}/{name}"), &size.to_le_bytes());
+        }
+    }
+    Ok(hasher.finish())
+}
+
+fn names(folder: &Path) -> io::Result<Vec<String>> {
+    let mut names = std::fs::read_dir(folder)?
+        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+        .collect::<io::Result<Vec<_>>>()?;
+    names.sort_unstable();
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn file(text: &str, plain: bool) -> Result<Option<Wanted>, String> {
+        toolchain_file(text, plain, Path::new("/p"))
+    }
+
+    fn name(text: &str) -> Option<Wanted> {
+        Some(Wanted::Name(text.to_owned()))
+    }
+
+    #[test]
+    fn toolchain_files_name_a_channel_a_path_or_nothing() {
+        assert_eq!(file("1.95.0\n", true), Ok(name("1.95.0")));
+        assert_eq!(
+            file("[toolchain]\nchannel = \"beta\"", true),
+            Ok(name("beta"))
+        );
+        assert_eq!(
+            file("[toolchain]\nchannel = \"beta\"", false),
+            Ok(name("beta"))
+        );
+        assert_eq!(
+            file("[toolchain]\ncomponents = [\"clippy\"]", false),
+            Ok(None)
+        );
+        assert_eq!(
+            file("[toolchain]\npath = \"tc\"", false),
+            Ok(Some(Wanted::Path(PathBuf::from("/p/tc"))))
+        );
+        assert!(file("1.95.0", false).is_err());
+        assert!(file("", true).is_err());
+    }
+
+    #[test]
+    fn the_proxys_own_variable_does_not_count() {
+        let set = |extra: &[(&str, &str)]| {
+            let env = Env::from_pairs(&[&[("RUSTUP_TOOLCHAIN", "beta")], extra].concat());
+            of_environment(&env).map(str::to_owned)
+        };
+        let proxy = ("RUST_RECURSION_COUNT", "1");
+        assert_eq!(set(&[]).as_deref(), Some("beta"));
+        assert_eq!(set(&[proxy]), None);
+        assert_eq!(set(&[proxy, ("RUSTUP_TOOLCHAIN_SOURCE", "default")]), None);
+        assert_eq!(
+            set(&[proxy, ("RUSTUP_TOOLCHAIN_SOURCE", "env")]).as_deref(),
+            Some("beta")
+        );
+    }
+
+    #[test]
+    fn the_nearest_folder_wins_and_its_override_comes_first() {
+        let files = BTreeMap::from([
+            (
+                PathBuf::from("/p/rust-toolchain.toml"),
+                "[toolchain]\nchannel = \"1.80.0\"",
+            ),
+            (PathBuf::from("/p/old/rust-toolchain"), "1.70.0"),
+        ]);
+        let read = |path: &Path| files.get(path).map(|text| text.as_bytes().to_vec());
+        let (tools, facts, env) = (Tools::default(), Facts::default(), Env::default());
+        let host = Host {
+            tools: &tools,
+            facts: &facts,
+            env: &env,
+            read: &read,
+        };
+        let settings = Settings {
+            default_toolchain: Some("stable".to_owned()),
+            overrides: BTreeMap::from([("/p/over".to_owned(), "nightly".to_owned())]),
+            ..Settings::default()
+        };
+        let wanted = |dir: &str| wanted(&host, &settings, Path::new(dir)).unwrap().0;
+        for (dir, expected) in [
+            ("/q", "stable"),
+            ("/p/sub", "1.80.0"),
+            ("/p/old/x", "1.70.0"),
+            ("/p/over/x", "nightly"),
+        ] {
+            assert_eq!(wanted(dir), Wanted::Name(expected.to_owned()), "{dir}");
+        }
+    }
+
+    /// A toolchain folder with the given files, (path, content).
+    fn install(folder: &Path, files: &[(&str, &str)]) {
+        for (path, text) in files {
+            let place = folder.join(path);
+            std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+            std::fs::write(place, text).unwrap();
+        }
+    }
+
+    #[test]
+    fn names_lead_to_installed_folders_only() {
+        let home = tempfile::tempdir().unwrap();
+        let settings = Settings {
+            default_host_triple: Some("h-h".to_owned()),
+            ..Settings::default()
+        };
+        install(
+            home.path(),
+            &[
+                ("toolchains/stable-h-h/bin/rustc", ""),
+                ("toolchains/mine/bin/rustc", ""),
+            ],
+        );
+        let full = |name: &str| installed(home.path(), &settings, name).map(|(name, _)| name);
+        assert_eq!(full("stable").as_deref(), Some("stable-h-h"));
+        assert_eq!(full("stable-h-h").as_deref(), Some("stable-h-h"));
+        assert_eq!(full("mine").as_deref(), Some("mine"));
+        for absent in ["beta", "", "..", "../toolchains/mine"] {
+            assert_eq!(full(absent), None, "{absent}");
+        }
+    }
+
+    #[test]
+    fn every_part_of_a_toolchain_is_in_its_identity() {
+        let of = |files: &[(&str, &str)]| {
+            let folder = tempfile::tempdir().unwrap();
+            install(folder.path(), files);
+            let programs = in_folder(&folder.path().join("bin"));
+            identity(&Tools::default(), folder.path(), &programs).unwrap()
+        };
+        let files = [
+            ("bin/rustc", "r"),
+            ("bin/rustfmt", "f"),
+            ("lib/librustc_driver-1.so", "d"),
+            ("lib/rustlib/h/lib/libstd.rlib", "s"),
+            ("share/doc", "x"),
+        ];
+        for index in 0..files.len() {
+            let mut other = files;
+            other[index].1 = "other";
+            let counts = !files[index].0.starts_with("share");
+            assert_eq!(of(&files) != of(&other), counts, "{}", files[index].0);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_toolchain_files_never_panic(text in "\\PC{0,80}", plain: bool) {
+            let _ = file(&text, plain);
+        }
+    }
+}
