@@ -22,8 +22,8 @@ pub mod key;
 pub mod event;
 pub mod record;
 
-pub mod store;
 pub mod config;
+pub mod store;
 
 pub mod ecosystem;
 

@@ -2,6 +2,7 @@
 //!
 //! To add one: copy the smallest file, add one line to the catalogue.
 
+pub mod cargo;
 pub mod custom;
 
 use std::path::PathBuf;

@@ -54,7 +54,7 @@ pub enum Build {
         /// Text of the requirements file, one `name==version --hash=… …` each.
         requirements: String,
     },
-    /// `cargo fetch --locked` in `dir` (relative to the project root), with the manifests and the lockfile there.
+    /// `cargo fetch` in `dir` (relative to the project root), with the manifests and the lockfile there.
     CargoFetch {
         /// Folder of the workspace, relative to the project root.
         dir: crate::path::RelPath,
@@ -62,6 +62,10 @@ pub enum Build {
         cargo: PathBuf,
         /// Files (manifests, lockfile, cargo configuration, target roots) the command needs to see.
         files: Vec<crate::snapshot::FileId>,
+        /// Files outside the universe it needs to see, by their place: configuration above the root, an ignored lockfile.
+        outside: Vec<crate::plan::check::OutsideFile>,
+        /// Whether there is a lockfile, and it must not change (`--locked`).
+        locked: bool,
         /// Environment besides the user's own (`RUSTUP_TOOLCHAIN`).
         set_env: Vec<(String, String)>,
     },

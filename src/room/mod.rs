@@ -299,21 +299,27 @@ fn project(snapshot: &Snapshot, id: FileId) -> Wanted<'_> {
 
 /// Never executable: only its content is known to the key.
 fn outside<'a>(snapshot: &'a Snapshot, file: &'a OutsideFile) -> Wanted<'a> {
-    let read = move || {
-        let up = usize::try_from(file.up).unwrap_or(usize::MAX);
-        let folder = snapshot.root().ancestors().nth(up);
-        let path = file.path.under(folder.unwrap_or(Path::new("/")));
-        let content = unchanged(&path, std::fs::read(&path))?;
-        if Digest::of(&content) == file.digest {
-            Ok(content)
-        } else {
-            Err(RoomError::Changed(path))
-        }
-    };
+    let read = move || outside_content(snapshot, file);
     Wanted {
         kind: Kind::File,
         digest: file.digest,
         read: Box::new(read),
+    }
+}
+
+/// The verified content of a file outside the snapshot.
+pub(crate) fn outside_content(
+    snapshot: &Snapshot,
+    file: &OutsideFile,
+) -> Result<Vec<u8>, RoomError> {
+    let up = usize::try_from(file.up).unwrap_or(usize::MAX);
+    let folder = snapshot.root().ancestors().nth(up);
+    let path = file.path.under(folder.unwrap_or(Path::new("/")));
+    let content = unchanged(&path, std::fs::read(&path))?;
+    if Digest::of(&content) == file.digest {
+        Ok(content)
+    } else {
+        Err(RoomError::Changed(path))
     }
 }
 

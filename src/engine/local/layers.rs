@@ -23,6 +23,7 @@ use crate::engine::local::folder::Folder;
 use crate::engine::local::{blocking, log_tail, quoted};
 use crate::engine::{EngineError, Prepare, Prepared, describe};
 use crate::path::RelPath;
+use crate::plan::check::OutsideFile;
 use crate::plan::{Build, Layer};
 use crate::process::{self, Ended, Launch, Limits};
 use crate::room::remove;
@@ -76,15 +77,14 @@ impl Layers {
         &self,
         layer: &Layer,
         key: Digest,
-        snapshot: &Snapshot,
     ) -> Result<Option<(RelPath, Vec<u8>)>, EngineError> {
-        let Build::CargoFetch { dir, files, .. } = &layer.build else {
+        let Build::CargoFetch { dir, locked, .. } = &layer.build else {
             return Ok(None);
         };
-        let path = lockfile_path(dir);
-        if has_file(files, snapshot, &path) {
+        if *locked {
             return Ok(None);
         }
+        let path = lockfile_path(dir);
         let Some(folder) = self.find(key) else {
             return Err(not_built(&layer.name));
         };
@@ -249,8 +249,14 @@ impl Builder<'_> {
                 dir,
                 cargo,
                 files,
+                outside,
+                locked,
                 set_env,
-            } => self.cargo_fetch(dir, cargo, files, set_env).await,
+            } => {
+                let source = self.dir.join("source");
+                self.cargo_fetch(dir, cargo, (files, outside, &source), set_env, *locked)
+                    .await
+            }
         }
     }
 
@@ -285,17 +291,14 @@ impl Builder<'_> {
         &self,
         dir: &RelPath,
         cargo: &Path,
-        files: &[FileId],
+        (files, outside, place): (&[FileId], &[OutsideFile], &Path),
         set_env: &[(String, String)],
+        given: bool,
     ) -> Result<(), EngineError> {
-        let snapshot = self.request.snapshot;
         let resolved = self.dir.join("Cargo.lock");
         let earlier = std::fs::read(&resolved).ok();
         self.start_from_empty()?;
-        let source = self.dir.join("source");
-        for id in files {
-            materialise(snapshot, *id, &source)?;
-        }
+        let source = materialise_all(self.request.snapshot, files, outside, place)?;
         let dir_path = dir.under(&source);
         let env = self.env(
             &set_env
@@ -304,7 +307,6 @@ impl Builder<'_> {
                 .collect::<Vec<_>>(),
             &[],
         );
-        let given = has_file(files, snapshot, &lockfile_path(dir));
         let lockfile = dir_path.join("Cargo.lock");
         if !given {
             match earlier {
@@ -320,7 +322,7 @@ impl Builder<'_> {
         if !given {
             io_at(&lockfile, std::fs::rename(&lockfile, &resolved))?;
         }
-        io_at(&source, remove(&source))
+        io_at(place, remove(place))
     }
 
     fn start_from_empty(&self) -> Result<(), EngineError> {
@@ -390,8 +392,28 @@ fn lockfile_path(dir: &RelPath) -> RelPath {
     dir.join("Cargo.lock").unwrap_or_default()
 }
 
-fn has_file(files: &[FileId], snapshot: &Snapshot, path: &RelPath) -> bool {
-    files.iter().any(|id| snapshot.entry(*id).path == *path)
+/// Writes files below a fresh folder, with room above the copy of the project root for those from outside. Returns
+/// the copy of the project root.
+fn materialise_all(
+    snapshot: &Snapshot,
+    files: &[FileId],
+    outside: &[OutsideFile],
+    place: &Path,
+) -> Result<PathBuf, EngineError> {
+    let depth = outside.iter().map(|file| file.up).max().unwrap_or(0);
+    let root = (0..depth).fold(place.to_owned(), |path, _| path.join("up"));
+    for id in files {
+        materialise(snapshot, *id, &root)?;
+    }
+    for file in outside {
+        let folder = (0..file.up).fold(root.as_path(), |path, _| path.parent().unwrap_or(path));
+        let path = file.path.under(folder);
+        let parent = path.parent().unwrap_or(folder);
+        io_at(parent, std::fs::create_dir_all(parent))?;
+        let content = crate::room::outside_content(snapshot, file)?;
+        io_at(&path, std::fs::write(&path, content))?;
+    }
+    Ok(root)
 }
 
 /// Writes a file of the snapshot below a fresh folder.

@@ -127,7 +127,7 @@ impl LocalEngine {
 
     fn lockfiles(&self, request: &Request<'_>) -> Result<Vec<(RelPath, Vec<u8>)>, EngineError> {
         let layers = request.layers.iter();
-        let found = layers.map(|(layer, key)| self.layers.lockfile(layer, *key, request.snapshot));
+        let found = layers.map(|(layer, key)| self.layers.lockfile(layer, *key));
         found.filter_map(Result::transpose).collect()
     }
 

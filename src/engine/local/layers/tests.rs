@@ -172,6 +172,8 @@ fn cargo_bench(files: &[(&str, &str)]) -> Bench {
         dir: RelPath::new("sub").unwrap(),
         cargo,
         files: bench.snapshot.below(&RelPath::root()).collect(),
+        outside: Vec::new(),
+        locked: files.iter().any(|(path, _)| path.ends_with("Cargo.lock")),
         set_env: vec![("LOG".to_owned(), log)],
     };
     bench
@@ -188,20 +190,14 @@ async fn cargo_fetches_what_the_lockfile_says() {
     assert!(bench.prepare(true).await.unwrap());
     let log = std::fs::read_to_string(bench.dir.path().join("log")).unwrap();
     assert_eq!(log, "fetch --locked\nmanifest\nlock\n".repeat(2));
-    let lockfile = bench
-        .layers
-        .lockfile(&bench.layer, bench.key, &bench.snapshot);
+    let lockfile = bench.layers.lockfile(&bench.layer, bench.key);
     assert_eq!(lockfile.unwrap(), None);
 }
 
 #[tokio::test]
 async fn without_a_lockfile_one_is_resolved_once_and_kept() {
     let bench = cargo_bench(&[("sub/Cargo.toml", "manifest\n")]);
-    let lockfile = || {
-        bench
-            .layers
-            .lockfile(&bench.layer, bench.key, &bench.snapshot)
-    };
+    let lockfile = || bench.layers.lockfile(&bench.layer, bench.key);
     assert!(matches!(lockfile(), Err(EngineError::Unavailable(_))));
     for force in [false, true] {
         assert!(bench.prepare(force).await.unwrap());
