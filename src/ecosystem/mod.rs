@@ -4,6 +4,7 @@
 
 pub mod cargo;
 pub mod custom;
+pub mod cargo;
 
 use std::path::PathBuf;
 

@@ -1,0 +1,399 @@
+//! `rust:clippy`: `cargo clippy --workspace --all-targets --locked`, the whole workspace as one part.
+//!
+//! # What it sees
+//! Every file below the workspace's folder: `include_str!`, procedural macros (embedded folders, templates, recorded
+//! queries) and build scripts may read any of them, and no rule about names or text tells which. What it cannot see is
+//! not in its room, so a narrower guess would not go stale, it would fail or change the verdict. Narrowing is the work
+//! of inputs discovered by a run. Where the workspace is a subfolder, the rest of the project is seen only if something
+//! may reach it: code that runs at build time, a path dependency outside the folder, or `../` in a source file.
+//!
+//! # Never stale
+//! Artifacts of dependencies survive between runs; those of the workspace's own packages are removed before each
+//! (`cargo clean -p`), because cargo trusts them in cases where it should not. [`match_clean`] keeps that
+//! true when arguments are appended that select another profile or platform.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::ecosystem::Scope;
+use crate::env;
+use crate::path::RelPath;
+use crate::plan::check::{Command, Inputs, OutsideFile, Tool, Work};
+use crate::snapshot::FileId;
+use crate::tool::rustup::Toolchain;
+
+use super::clippy_output::CargoJson;
+use super::config::{self, CARGO_CONFIG, CLIPPY_CONFIG, TOOLCHAIN_FILE, chains};
+use super::deps::Lockfile;
+use super::host::build_tools;
+use super::workspace::Workspace;
+
+/// The toolchain's programs it needs, with the component that brings each.
+const TOOLCHAIN_PROGRAMS: &[(&str, &str)] = &[
+    ("cargo", "cargo"),
+    ("cargo-clippy", "clippy"),
+    ("clippy-driver", "clippy"),
+    ("rustc", "rustc"),
+];
+
+/// Used if they are there: build scripts may format or document what they generate.
+const OPTIONAL_PROGRAMS: &[&str] = &["rustdoc", "rustfmt"];
+
+/// What the check is made of, besides the scope.
+pub struct Clippy<'a> {
+    /// The workspace's folder.
+    pub dir: &'a RelPath,
+    /// What is in it.
+    pub workspace: &'a Workspace,
+    /// Runs it.
+    pub toolchain: &'a Toolchain,
+    /// Its lockfile.
+    pub lockfile: &'a Lockfile,
+    /// Cargo's home.
+    pub cargo_home: &'a Path,
+}
+
+impl Clippy<'_> {
+    /// What is done.
+    #[must_use]
+    pub fn work(&self, scope: &Scope<'_>) -> Work {
+        match self.tools(scope) {
+            Ok(tools) => Work::Command(Box::new(self.command(scope, tools))),
+            Err(message) => Work::Missing(message),
+        }
+    }
+
+    fn command(&self, scope: &Scope<'_>, tools: Vec<Tool>) -> Command {
+        let target = target_folder(scope, self.dir);
+        let mut argv = strings(&["cargo-clippy", "clippy", "--workspace", "--all-targets"]);
+        let mut clean = strings(&["cargo", "clean", "--quiet", "--offline"]);
+        if self.lockfile.is_there() {
+            argv.push("--locked".to_owned());
+            clean.push("--locked".to_owned());
+        }
+        argv.push("--message-format=json".to_owned());
+        for member in &self.workspace.members {
+            clean.extend(["-p".to_owned(), member.name.clone()]);
+        }
+        Command {
+            argv,
+            before: vec![clean],
+            dir: self.dir.clone(),
+            append_files: false,
+            batch: false,
+            env: Vec::new(),
+            set_env: self.set_env(target),
+            grants: self.grants(),
+            tools,
+            products: self.dir.join(target).into_iter().collect(),
+            outputs: Vec::new(),
+            network: false,
+            secrets: Vec::new(),
+            parse: Arc::new(CargoJson),
+            quiet_stdout: true,
+        }
+    }
+
+    fn set_env(&self, target: &str) -> BTreeMap<String, String> {
+        let mut set = BTreeMap::from([
+            // What configuration files say about these would lead out of the room or to programs that are not in it.
+            ("CARGO_BUILD_BUILD_DIR", target),
+            ("CARGO_TARGET_DIR", target),
+            ("RUSTC_WRAPPER", ""),
+            ("CARGO_INCREMENTAL", "0"),
+            ("CARGO_NET_OFFLINE", "true"),
+            ("CARGO_TERM_COLOR", "always"),
+            ("CARGO_TERM_PROGRESS_WHEN", "never"),
+        ]);
+        if let Some(name) = &self.toolchain.name {
+            set.insert(env::RUSTUP_TOOLCHAIN, name);
+        }
+        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        set.into_iter().map(owned).collect()
+    }
+
+    fn grants(&self) -> BTreeMap<String, std::path::PathBuf> {
+        let cargo = Some((env::CARGO_HOME, self.cargo_home.to_path_buf()));
+        let rustup = self.toolchain.rustup_home.clone();
+        [cargo, rustup.map(|home| (env::RUSTUP_HOME, home))]
+            .into_iter()
+            .flatten()
+            .map(|(name, path)| (name.to_owned(), path))
+            .collect()
+    }
+
+    fn tools(&self, scope: &Scope<'_>) -> Result<Vec<Tool>, String> {
+        let host = |name: &str, path: &Path| Tool::Host {
+            name: name.to_owned(),
+            path: path.to_path_buf(),
+            identity: self.toolchain.identity,
+            version: self.toolchain.version.clone(),
+        };
+        let mut tools = build_tools(scope);
+        for (name, component) in TOOLCHAIN_PROGRAMS {
+            let path = self.toolchain.program(name).ok_or_else(|| {
+                let way = self.toolchain.add_component(component);
+                format!("`{name}` is not part of the Rust toolchain: run `{way}`, or use `--engine dagger`")
+            })?;
+            tools.push(host(name, path));
+        }
+        for name in OPTIONAL_PROGRAMS {
+            tools.push(match self.toolchain.program(name) {
+                Some(path) => host(name, path),
+                None => Tool::Absent {
+                    name: (*name).to_owned(),
+                },
+            });
+        }
+        tools.sort_by(|a, b| a.name().cmp(b.name()));
+        Ok(tools)
+    }
+
+    /// What it may see.
+    #[must_use]
+    pub fn inputs(&self, scope: &Scope<'_>) -> Inputs {
+        let packages: Vec<RelPath> = self
+            .workspace
+            .members
+            .iter()
+            .map(|member| &member.dir)
+            .chain(&self.workspace.path_dependencies)
+            .cloned()
+            .collect();
+        let mut config = chains(scope, std::slice::from_ref(self.dir), CARGO_CONFIG);
+        config.extend(chains(scope, &packages, CLIPPY_CONFIG));
+        config.extend(chains(
+            scope,
+            std::slice::from_ref(self.dir),
+            TOOLCHAIN_FILE,
+        ));
+        config.sort_unstable();
+        config.dedup();
+        let tree = if self.reaches_outside(scope) {
+            RelPath::root()
+        } else {
+            self.dir.clone()
+        };
+        let mut shared: Vec<FileId> = scope
+            .snapshot
+            .below(&tree)
+            .chain(config.iter().copied())
+            .collect();
+        shared.sort_unstable();
+        shared.dedup();
+        let mut outside: Vec<OutsideFile> = config::above(scope, self.cargo_home);
+        outside.extend(self.lockfile.outside().cloned());
+        Inputs {
+            shared,
+            config,
+            parts: None,
+            outside,
+        }
+    }
+
+    /// Whether something in the workspace may read files of the project outside the workspace's folder.
+    fn reaches_outside(&self, scope: &Scope<'_>) -> bool {
+        let inside = |dir: &RelPath| dir.starts_with(self.dir);
+        !self.dir.is_root()
+            && (self
+                .workspace
+                .members
+                .iter()
+                .any(|m| m.runs_at_build || !inside(&m.dir))
+                || !self.workspace.path_dependencies.iter().all(inside)
+                || scope.snapshot.below(self.dir).any(|id| climbs(scope, id)))
+    }
+}
+
+/// Whether a file is Rust source that holds `../` or `/..`, or a link.
+fn climbs(scope: &Scope<'_>, id: FileId) -> bool {
+    let entry = scope.snapshot.entry(id);
+    if entry.kind == crate::snapshot::Kind::Symlink {
+        return true;
+    }
+    if entry.path.extension() != Some("rs") {
+        return false;
+    }
+    scope
+        .facts
+        .derive(
+            "rust-climbs/1",
+            entry.digest,
+            || -> std::io::Result<bool> {
+                let bytes = scope.snapshot.read(id)?;
+                let climbing =
+                    |window: &[u8]| matches!(window, b"../" | b"/.." | b"..\\" | b"\\..");
+                Ok(bytes.windows(3).any(climbing))
+            },
+        )
+        // Whoever runs it meets the same error.
+        .unwrap_or(true)
+}
+
+/// Where the room keeps artifacts: `target`, where tools expect it, unless the project has files there.
+fn target_folder(scope: &Scope<'_>, dir: &RelPath) -> &'static str {
+    let taken = dir
+        .join("target")
+        .is_ok_and(|target| !scope.snapshot.below(&target).is_empty());
+    if taken { ".dagcache-target" } else { "target" }
+}
+
+fn strings(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+/// Arguments with a value that say where artifacts go.
+const PLACES: &[&str] = &["--profile", "--target"];
+
+/// Makes the `cargo clean` before a cargo command clean where the command will build: to be called after arguments
+/// were appended to its argv. Other commands stay as they are. Calling it again changes nothing.
+pub fn match_clean(command: &mut Command) {
+    let mut places = Vec::new();
+    let mut args = command.argv.iter().take_while(|arg| *arg != "--");
+    while let Some(arg) = args.next() {
+        let (name, value) = arg
+            .split_once('=')
+            .map_or((arg.as_str(), None), |(n, v)| (n, Some(v)));
+        if matches!(name, "--release" | "-r") {
+            places.push("--release".to_owned());
+        } else if PLACES.contains(&name) {
+            let value = value.or_else(|| args.next().map(String::as_str));
+            places.push(format!("{name}={}", value.unwrap_or_default()));
+        }
+    }
+    for clean in &mut command.before {
+        if clean
+            .get(..2)
+            .is_some_and(|head| head == ["cargo", "clean"])
+        {
+            clean.extend(
+                places
+                    .iter()
+                    .filter(|p| !clean.contains(p))
+                    .cloned()
+                    .collect::<Vec<_>>(),
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+    use crate::ecosystem::cargo::workspace::Member;
+    use crate::env::Env;
+    use crate::facts::Facts;
+    use crate::snapshot::Snapshot;
+    use crate::tool::Tools;
+
+    fn member(dir: &str, runs_at_build: bool) -> Member {
+        Member {
+            name: "m".to_owned(),
+            dir: RelPath::new(dir).unwrap(),
+            runs_at_build,
+        }
+    }
+
+    /// The files a workspace in `w` sees, and its command.
+    fn seen(files: &[(&str, &str)], workspace: &Workspace) -> (Vec<String>, Command) {
+        let snapshot = Snapshot::in_memory(files);
+        let excluded = vec![false; files.len()];
+        let (facts, tools, env) = (Facts::default(), Tools::default(), Env::default());
+        let scope = Scope {
+            snapshot: &snapshot,
+            excluded: &excluded,
+            facts: &facts,
+            tools: &tools,
+            env: &env,
+            secrets_baseline: None,
+        };
+        let clippy = Clippy {
+            dir: &RelPath::new("w").unwrap(),
+            workspace,
+            toolchain: &Toolchain::for_tests("stable", Digest::of(b"t")),
+            lockfile: &Lockfile::Tracked(0),
+            cargo_home: Path::new("/nonexistent/.cargo"),
+        };
+        let inputs = clippy.inputs(&scope);
+        let paths = inputs
+            .shared
+            .iter()
+            .map(|id| snapshot.entry(*id).path.to_string());
+        (paths.collect(), clippy.command(&scope, Vec::new()))
+    }
+
+    #[test]
+    fn a_workspace_in_a_subfolder_sees_that_folder_and_the_configuration_above() {
+        let workspace = Workspace {
+            members: vec![member("w", false)],
+            ..Workspace::default()
+        };
+        let mut files = vec![
+            (".cargo/config.toml", ""),
+            ("README.md", ""),
+            ("clippy.toml", ""),
+            ("w/README.md", ""),
+            ("w/src/lib.rs", "fn f() { for _ in 0..1 {} }"),
+        ];
+        let narrow = [
+            ".cargo/config.toml",
+            "clippy.toml",
+            "w/README.md",
+            "w/src/lib.rs",
+        ];
+        assert_eq!(seen(&files, &workspace).0, narrow);
+        files[4].1 = "include_str!(\"../../README.md\")";
+        assert_eq!(seen(&files, &workspace).0.len(), files.len());
+    }
+
+    #[test]
+    fn code_that_runs_at_build_time_and_packages_outside_see_everything() {
+        let files = [("README.md", ""), ("w/src/lib.rs", "")];
+        for (member, outside) in [
+            (member("w", true), vec![]),
+            (member("w", false), vec![RelPath::root()]),
+        ] {
+            let workspace = Workspace {
+                members: vec![member],
+                path_dependencies: outside,
+                ..Workspace::default()
+            };
+            assert_eq!(seen(&files, &workspace).0.len(), 2);
+        }
+    }
+
+    #[test]
+    fn artifacts_go_where_the_project_has_no_files() {
+        let workspace = Workspace::default();
+        let folder = |files: &[(&str, &str)]| seen(files, &workspace).1.products[0].to_string();
+        assert_eq!(folder(&[("w/a", "")]), "w/target");
+        assert_eq!(folder(&[("w/target/a", "")]), "w/.dagcache-target");
+    }
+
+    #[test]
+    fn members_are_cleaned_where_the_command_builds() {
+        let workspace = Workspace {
+            members: vec![member("w", false)],
+            ..Workspace::default()
+        };
+        let (_, mut command) = seen(&[], &workspace);
+        assert!(command.before[0].ends_with(&strings(&["-p", "m"])));
+        command.argv.extend(strings(&[
+            "--profile",
+            "ci",
+            "--target=t",
+            "--",
+            "--release",
+        ]));
+        for _ in 0..2 {
+            match_clean(&mut command);
+            assert!(
+                command.before[0].ends_with(&strings(&["-p", "m", "--profile=ci", "--target=t"])),
+                "{:?}",
+                command.before
+            );
+        }
+    }
+}

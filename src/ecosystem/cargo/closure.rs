@@ -1,0 +1,160 @@
+//! The files rustfmt reads when it starts at target roots: the roots and, from each, its modules.
+//!
+//! Stays free of parsing ([`super::modules`]) and of configuration files.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use crate::ecosystem::Scope;
+use crate::path::RelPath;
+use crate::snapshot::{FileId, Kind, Snapshot};
+
+use super::modules::{Declaration, Unfollowed, declarations};
+
+/// The closure of some target roots.
+#[derive(Debug, Default)]
+pub struct Closure {
+    /// All files and links on the way to them, sorted.
+    pub files: BTreeSet<FileId>,
+    /// The path text of a module that may lie outside the project, if any.
+    pub outside: Option<String>,
+}
+
+/// Follows `mod` and `#[path]` from `roots`. Modules that are nowhere are left out: the tool will say so.
+#[must_use]
+pub fn closure(scope: &Scope<'_>, roots: &[RelPath]) -> Closure {
+    let mut closure = Closure::default();
+    let mut queue: VecDeque<RelPath> = roots.iter().cloned().collect();
+    let mut seen: BTreeSet<RelPath> = roots.iter().cloned().collect();
+    while let Some(path) = queue.pop_front() {
+        let Some(id) = locate(scope.snapshot, &path, &mut closure) else {
+            continue;
+        };
+        for declaration in declarations_of(scope, id) {
+            match declaration.candidates(&path) {
+                Ok(found) => queue.extend(found.into_iter().filter(|p| seen.insert(p.clone()))),
+                Err(Unfollowed(text)) => closure.outside = Some(text),
+            }
+        }
+    }
+    closure
+}
+
+/// A file that cannot be read has no modules here; the copy into the room meets the same error and reports it.
+fn declarations_of(scope: &Scope<'_>, id: FileId) -> Vec<Declaration> {
+    scope
+        .facts
+        .derive(
+            "rust-modules/1",
+            scope.snapshot.entry(id).digest,
+            || -> std::io::Result<_> {
+                let bytes = scope.snapshot.read(id)?;
+                Ok(declarations(&String::from_utf8_lossy(&bytes)))
+            },
+        )
+        .unwrap_or_default()
+}
+
+/// More links than this in one path are a loop, as for the kernel.
+const MAX_LINKS: usize = 40;
+
+/// The file at `path`, through links; it and the links are added to the closure.
+fn locate(snapshot: &Snapshot, path: &RelPath, closure: &mut Closure) -> Option<FileId> {
+    let mut path = path.clone();
+    for _ in 0..MAX_LINKS {
+        if let Some(id) = snapshot.find(&path)
+            && snapshot.entry(id).kind != Kind::Symlink
+        {
+            closure.files.insert(id);
+            return Some(id);
+        }
+        let (link, rest) = std::iter::once(path.clone())
+            .chain(path.ancestors())
+            .find_map(|prefix| {
+                let id = snapshot.find(&prefix)?;
+                let rest = path.strip_prefix(&prefix)?.to_owned();
+                (snapshot.entry(id).kind == Kind::Symlink).then_some((id, rest))
+            })?;
+        closure.files.insert(link);
+        let target = String::from_utf8(snapshot.read(link).ok()?).ok()?;
+        let folder = snapshot.entry(link).path.parent().unwrap_or_default();
+        match folder.join(&target).and_then(|to| to.join(&rest)) {
+            Ok(next) => path = next,
+            Err(_) => {
+                closure.outside = Some(target);
+                return None;
+            }
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::Env;
+    use crate::facts::Facts;
+    use crate::tool::Tools;
+
+    fn closure_of(files: &[(&str, &str)], roots: &[&str]) -> (Vec<String>, Option<String>) {
+        let snapshot = Snapshot::in_memory(files);
+        let excluded = vec![false; files.len()];
+        let (facts, tools, env) = (Facts::default(), Tools::default(), Env::default());
+        let scope = Scope {
+            snapshot: &snapshot,
+            excluded: &excluded,
+            facts: &facts,
+            tools: &tools,
+            env: &env,
+            secrets_baseline: None,
+        };
+        let roots: Vec<RelPath> = roots.iter().map(|r| RelPath::new(r).unwrap()).collect();
+        let closure = closure(&scope, &roots);
+        let paths = closure.files.iter().map(|id| snapshot.entry(*id));
+        (
+            paths.map(|e| e.path.as_str().to_owned()).collect(),
+            closure.outside,
+        )
+    }
+
+    #[test]
+    fn modules_are_followed_and_other_files_are_not() {
+        let files = [
+            ("README.md", ""),
+            ("src/a.rs", "mod b; #[path = \"odd.inc\"] mod c;"),
+            ("src/a/b.rs", "mod lib; mod a;"),
+            ("src/lib.rs", "mod a; mod gone;"),
+            ("src/odd.inc", "mod d;"),
+            ("src/d.rs", ""),
+            ("src/unused.rs", "mod b;"),
+        ];
+        let (paths, outside) = closure_of(&files, &["src/lib.rs"]);
+        let expected = [
+            "src/a.rs",
+            "src/a/b.rs",
+            "src/d.rs",
+            "src/lib.rs",
+            "src/odd.inc",
+        ];
+        assert_eq!(
+            (paths.as_slice(), outside),
+            (&expected.map(String::from)[..], None)
+        );
+    }
+
+    #[test]
+    fn both_places_of_a_module_are_in() {
+        let files = [
+            ("src/a.rs", ""),
+            ("src/a/mod.rs", ""),
+            ("src/lib.rs", "mod a;"),
+        ];
+        assert_eq!(closure_of(&files, &["src/lib.rs"]).0.len(), 3);
+    }
+
+    #[test]
+    fn a_module_outside_the_project_is_told() {
+        let files = [("src/lib.rs", "#[path = \"../../x.rs\"] mod x;")];
+        let (_, outside) = closure_of(&files, &["src/lib.rs"]);
+        assert_eq!(outside.as_deref(), Some("../../x.rs"));
+    }
+}

@@ -1,0 +1,180 @@
+//! `deps:rust`: what a workspace takes from elsewhere, fetched into CARGO_HOME.
+//!
+//! Keyed by the lockfile's closure of external packages, not by the lockfile: comments, the workspace's own versions
+//! and packages nobody reaches leave it Fresh.
+
+use crate::digest::Digest;
+use crate::ecosystem::{PlanError, Scope, id_at};
+use crate::path::RelPath;
+use crate::plan::check::OutsideFile;
+use crate::plan::layer::{Build, Layer, LayerKind};
+use crate::snapshot::FileId;
+use crate::tool::rustup::Toolchain;
+
+use super::config::{self, CARGO_CONFIG, chains};
+use super::lock::external_closure;
+use super::manifests::manifests;
+use super::workspace::Workspace;
+
+/// The lockfile of a workspace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lockfile {
+    /// It is part of the project.
+    Tracked(FileId),
+    /// It is there, but git ignores it.
+    Ignored(OutsideFile, String),
+    /// There is none.
+    None,
+}
+
+impl Lockfile {
+    /// The one beside the workspace's root manifest.
+    #[must_use]
+    pub fn find(scope: &Scope<'_>, dir: &RelPath) -> Self {
+        let Ok(path) = dir.join("Cargo.lock") else {
+            return Self::None;
+        };
+        if let Some(id) = scope.snapshot.find(&path) {
+            return Self::Tracked(id);
+        }
+        match std::fs::read_to_string(path.under(scope.snapshot.root())) {
+            Ok(text) => {
+                let digest = Digest::of(text.as_bytes());
+                Self::Ignored(
+                    OutsideFile {
+                        up: 0,
+                        path,
+                        digest,
+                    },
+                    text,
+                )
+            }
+            Err(_) => Self::None,
+        }
+    }
+
+    /// Whether there is one.
+    #[must_use]
+    pub const fn is_there(&self) -> bool {
+        !matches!(self, Self::None)
+    }
+
+    /// The file to be laid into the room, if git ignores it.
+    pub fn outside(&self) -> impl Iterator<Item = &OutsideFile> {
+        match self {
+            Self::Ignored(file, _) => Some(file),
+            _ => None,
+        }
+        .into_iter()
+    }
+
+    /// The external packages, as parts of a key.
+    fn packages(
+        &self,
+        scope: &Scope<'_>,
+        dir: &RelPath,
+    ) -> Result<Vec<(String, String)>, PlanError> {
+        let (digest, text) = match self {
+            Self::Tracked(id) => (scope.snapshot.entry(*id).digest, None),
+            Self::Ignored(file, text) => (file.digest, Some(text.clone())),
+            Self::None => return Ok(Vec::new()),
+        };
+        let path = dir.join("Cargo.lock").unwrap_or_default();
+        let refused = |why: String| {
+            PlanError::new(format!(
+                "cannot understand `{path}`: {}\n  --> {path}\nhelp: `cargo generate-lockfile` writes a new one",
+                why.trim()
+            ))
+        };
+        let closure = scope.facts.derive("cargo-lock-closure/1", digest, || {
+            let text = text
+                .or_else(|| scope.text(&path))
+                .ok_or_else(|| refused("it cannot be read as text".to_owned()))?;
+            external_closure(&text).map_err(|error| refused(error.to_string()))
+        })?;
+        Ok(closure.into_iter().collect())
+    }
+}
+
+/// The layer; `None` if nothing comes from elsewhere.
+///
+/// # Errors
+/// If the lockfile is none.
+pub fn layer(
+    scope: &Scope<'_>,
+    toolchain: &Toolchain,
+    tools_layer: &str,
+    dir: &RelPath,
+    workspace: &Workspace,
+    lockfile: &Lockfile,
+) -> Result<Option<Layer>, PlanError> {
+    let Some(cargo) = toolchain.program("cargo") else {
+        return Ok(None);
+    };
+    let mut parts = lockfile.packages(scope, dir)?;
+    if lockfile.is_there() && parts.is_empty() && !workspace.has_external {
+        return Ok(None);
+    }
+    if !lockfile.is_there() {
+        if !workspace.has_external {
+            return Ok(None);
+        }
+        for id in manifests(scope) {
+            let entry = scope.snapshot.entry(id);
+            parts.push((entry.path.to_string(), entry.digest.to_string()));
+        }
+    }
+    // Sources may be replaced by configuration.
+    let home = config::cargo_home(scope).and_then(|home| config::home_digest(&home));
+    parts.push((
+        "configuration in CARGO_HOME".to_owned(),
+        home.map_or_else(|| "none".to_owned(), |digest| digest.to_string()),
+    ));
+    Ok(Some(Layer {
+        name: id_at("deps:rust", dir),
+        kind: LayerKind::Deps,
+        on: vec!["base".to_owned(), tools_layer.to_owned()],
+        parts,
+        build: Build::CargoFetch {
+            dir: dir.clone(),
+            cargo: cargo.to_path_buf(),
+            files: files(scope, dir, workspace, lockfile),
+            outside: outside(scope, lockfile),
+            locked: lockfile.is_there(),
+            set_env: toolchain
+                .name
+                .iter()
+                .map(|name| (crate::env::RUSTUP_TOOLCHAIN.to_owned(), name.clone()))
+                .collect(),
+        },
+    }))
+}
+
+/// All manifests (a path dependency may inherit from any), target roots, the lockfile and cargo's configuration.
+fn files(
+    scope: &Scope<'_>,
+    dir: &RelPath,
+    workspace: &Workspace,
+    lockfile: &Lockfile,
+) -> Vec<FileId> {
+    let mut files = manifests(scope);
+    files.extend(chains(scope, std::slice::from_ref(dir), CARGO_CONFIG));
+    files.extend(
+        workspace
+            .targets
+            .iter()
+            .filter_map(|t| scope.snapshot.find(&t.path)),
+    );
+    if let Lockfile::Tracked(id) = lockfile {
+        files.push(*id);
+    }
+    files.sort_unstable();
+    files.dedup();
+    files
+}
+
+fn outside(scope: &Scope<'_>, lockfile: &Lockfile) -> Vec<OutsideFile> {
+    let above = config::cargo_home(scope).map(|home| config::above(scope, &home));
+    let config = above.unwrap_or_default().into_iter();
+    config.chain(lockfile.outside().cloned()).collect()
+}

@@ -1,0 +1,193 @@
+//! Cargo.lock: the packages from elsewhere that a workspace's own packages reach.
+//!
+//! Pure parser. Comments, order, format versions, the workspace's own versions and packages nobody reaches do not
+//! change its answer.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+
+/// The text is no Cargo.lock.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct LockError(#[from] toml::de::Error);
+
+#[derive(Debug, Deserialize)]
+struct Lock {
+    #[serde(default)]
+    package: Vec<Package>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Package {
+    name: String,
+    version: String,
+    source: Option<String>,
+    checksum: Option<String>,
+    #[serde(default)]
+    dependencies: Vec<String>,
+}
+
+impl Package {
+    fn identity(&self) -> String {
+        [
+            Some(self.version.as_str()),
+            self.source.as_deref(),
+            self.checksum.as_deref(),
+        ]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(" ")
+    }
+
+    /// Whether a dependency entry (`name`, `name version` or `name version (source)`) means this package.
+    fn is_meant_by(&self, entry: &str) -> bool {
+        let mut words = entry.split_whitespace();
+        words.next() == Some(&self.name)
+            && words.next().is_none_or(|version| version == self.version)
+            && words.next().is_none_or(|source| {
+                Some(source.trim_start_matches('(').trim_end_matches(')')) == self.source.as_deref()
+            })
+    }
+}
+
+/// The external packages that packages without a source (the workspace's own and path dependencies) reach:
+/// name → `version source checksum`, several joined by `, `.
+///
+/// # Errors
+/// If the text is no Cargo.lock.
+pub fn external_closure(text: &str) -> Result<BTreeMap<String, String>, LockError> {
+    let lock: Lock = toml::from_str(text)?;
+    let mut by_name: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (index, package) in lock.package.iter().enumerate() {
+        by_name.entry(&package.name).or_default().push(index);
+    }
+    let own = |index: &usize| lock.package.get(*index).is_some_and(|p| p.source.is_none());
+    let mut queue: Vec<usize> = (0..lock.package.len()).filter(own).collect();
+    let mut reached: BTreeSet<usize> = queue.iter().copied().collect();
+    while let Some(package) = queue.pop().and_then(|index| lock.package.get(index)) {
+        for entry in &package.dependencies {
+            let name = entry.split_whitespace().next().unwrap_or_default();
+            for index in by_name.get(name).into_iter().flatten() {
+                let meant = lock
+                    .package
+                    .get(*index)
+                    .is_some_and(|p| p.is_meant_by(entry));
+                if meant && reached.insert(*index) {
+                    queue.push(*index);
+                }
+            }
+        }
+    }
+    Ok(collect(&lock, &reached))
+}
+
+fn collect(lock: &Lock, reached: &BTreeSet<usize>) -> BTreeMap<String, String> {
+    let mut versions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for package in reached.iter().filter_map(|index| lock.package.get(*index)) {
+        if package.source.is_some() {
+            versions
+                .entry(package.name.clone())
+                .or_default()
+                .insert(package.identity());
+        }
+    }
+    versions
+        .into_iter()
+        .map(|(name, all)| (name, all.into_iter().collect::<Vec<_>>().join(", ")))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LOCK: &str = r#"
+version = 4
+[[package]]
+name = "own"
+version = "0.1.0"
+dependencies = ["a", "b 1.0.0"]
+[[package]]
+name = "a"
+version = "2.0.0"
+source = "registry+x"
+checksum = "aa"
+dependencies = ["b 2.0.0 (registry+x)"]
+[[package]]
+name = "b"
+version = "1.0.0"
+source = "registry+x"
+[[package]]
+name = "b"
+version = "2.0.0"
+source = "registry+x"
+checksum = "b2"
+[[package]]
+name = "unreached"
+version = "1.0.0"
+source = "registry+x"
+"#;
+
+    #[test]
+    fn what_is_reached_counts_and_nothing_else() {
+        let closure = external_closure(LOCK).unwrap();
+        let expected = [
+            ("a", "2.0.0 registry+x aa"),
+            ("b", "1.0.0 registry+x, 2.0.0 registry+x b2"),
+        ];
+        let expected = expected.map(|(k, v)| (k.to_owned(), v.to_owned()));
+        assert_eq!(closure, BTreeMap::from(expected));
+    }
+
+    #[test]
+    fn comments_own_versions_and_unreached_packages_change_nothing() {
+        let base = external_closure(LOCK).unwrap();
+        let other = LOCK
+            .replace("version = 4", "# a comment\nversion = 3")
+            .replace("0.1.0", "0.2.0")
+            .replace(
+                "name = \"unreached\"\nversion = \"1.0.0\"",
+                "name = \"z\"\nversion = \"9.0.0\"",
+            );
+        assert_eq!(external_closure(&other).unwrap(), base);
+    }
+
+    #[test]
+    fn versions_and_checksums_of_reached_packages_count() {
+        let base = external_closure(LOCK).unwrap();
+        for (from, to) in [
+            ("\"aa\"", "\"ab\""),
+            ("2.0.0", "2.0.1"),
+            ("registry+x", "git+x"),
+        ] {
+            assert_ne!(
+                external_closure(&LOCK.replace(from, to)).unwrap(),
+                base,
+                "{from}"
+            );
+        }
+    }
+
+    #[test]
+    fn other_text_is_an_error() {
+        assert!(external_closure("[[package]]\nname = 1").is_err());
+        assert!(external_closure("<<<<<<< HEAD").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_text_never_panics(text in "\\PC{0,200}") {
+            let _ = external_closure(&text);
+        }
+
+        #[test]
+        fn arbitrary_dependency_entries_never_panic(entry in "[a-z ().]{0,20}") {
+            let text = format!("[[package]]\nname = \"a\"\nversion = \"1\"\ndependencies = [\"{entry}\"]");
+            let _ = external_closure(&text);
+        }
+    }
+}

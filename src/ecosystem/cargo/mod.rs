@@ -1,0 +1,210 @@
+//! Cargo workspaces: `rust:fmt` and `rust:clippy`, and the names of the checks that come later.
+//!
+//! - [`manifests`]: which Cargo.toml files are roots. - [`workspace`]: what cargo says about one.
+//! - [`modules`], [`closure`]: the files rustfmt reads. - [`config`]: configuration chains. - [`lock`], [`deps`]: what
+//!   comes from elsewhere. - [`host`]: programs of the host a build may call.
+//! - [`rustfmt`], [`clippy`]: the checks. - [`output`], [`rustfmt_output`], [`clippy_output`]: their findings.
+//!
+//! A Fresh run starts no process: what cargo and rustc say is remembered under the digests of what they were told.
+
+pub mod clippy;
+pub mod clippy_output;
+mod closure;
+mod config;
+mod deps;
+mod host;
+mod lock;
+mod manifests;
+mod modules;
+mod output;
+mod rustfmt;
+pub mod rustfmt_output;
+mod workspace;
+
+use std::path::Path;
+
+use crate::ecosystem::{PlanError, Scope, id_at};
+use crate::path::RelPath;
+use crate::plan::Plan;
+use crate::plan::check::{CacheMode, Check, Inputs, Work};
+use crate::plan::layer::{Build, Layer, LayerKind};
+use crate::tool::rustup::{Host, Toolchain, resolve};
+
+use clippy::Clippy;
+use deps::Lockfile;
+use workspace::{Workspace, Workspaces};
+
+/// Adds the checks and layers of every Cargo workspace. The planner of this ecosystem.
+///
+/// # Errors
+/// If a manifest or lockfile cannot be understood, or a path dependency lies above the project root.
+pub fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
+    let workspaces = Workspaces::new(scope);
+    for dir in manifests::roots(scope)? {
+        match toolchain(scope, &dir) {
+            Ok(toolchain) => {
+                let workspace = workspaces.read(&dir, &toolchain)?;
+                if !workspace.members.is_empty() {
+                    plan_workspace(scope, plan, &dir, &toolchain, &workspace)?;
+                }
+            }
+            Err(message) => {
+                for id in ["rust:fmt", "rust:clippy"] {
+                    let work = Work::Missing(message.clone());
+                    plan.checks
+                        .push(check(id, &dir, "lint", work, Inputs::default()));
+                }
+                plan_later(scope, plan, &dir);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The toolchain that cargo would use in `dir`; otherwise why there is none, and the ways out.
+fn toolchain(scope: &Scope<'_>, dir: &RelPath) -> Result<Toolchain, String> {
+    let root = scope.snapshot.root();
+    let read = |path: &Path| match path.strip_prefix(root) {
+        Ok(inside) => {
+            let path = RelPath::from_path(inside).ok()?;
+            scope.snapshot.read(scope.snapshot.find(&path)?).ok()
+        }
+        Err(_) => std::fs::read(path).ok(),
+    };
+    let host = Host {
+        tools: scope.tools,
+        facts: scope.facts,
+        env: scope.env,
+        read: &read,
+    };
+    resolve(&host, &dir.under(root)).map_err(|error| format!("{error}, or use `--engine dagger`"))
+}
+
+fn plan_workspace(
+    scope: &Scope<'_>,
+    plan: &mut Plan,
+    dir: &RelPath,
+    toolchain: &Toolchain,
+    workspace: &Workspace,
+) -> Result<(), PlanError> {
+    let tools_layer = tools_layer(plan, dir, toolchain);
+    let layers = |more: Option<&Layer>| {
+        let names = ["base".to_owned(), tools_layer.clone()].into_iter();
+        names.chain(more.map(|layer| layer.name.clone())).collect()
+    };
+
+    let (work, inputs, not_cached) = rustfmt::plan(scope, toolchain, dir, workspace);
+    plan.checks.push(Check {
+        layers: layers(None),
+        not_cached,
+        ..check("rust:fmt", dir, "lint", work, inputs)
+    });
+
+    let lockfile = Lockfile::find(scope, dir);
+    let deps = deps::layer(scope, toolchain, &tools_layer, dir, workspace, &lockfile)?;
+    let layers = layers(deps.as_ref());
+    plan.layers.extend(deps);
+    plan.checks.push(Check {
+        layers,
+        not_cached: unpinned(dir, workspace, &lockfile),
+        ..clippy_check(scope, dir, toolchain, workspace, &lockfile)
+    });
+    plan_later(scope, plan, dir);
+    Ok(())
+}
+
+fn clippy_check(
+    scope: &Scope<'_>,
+    dir: &RelPath,
+    toolchain: &Toolchain,
+    workspace: &Workspace,
+    lockfile: &Lockfile,
+) -> Check {
+    let Some(cargo_home) = config::cargo_home(scope) else {
+        let work = Work::Missing("cargo has no home: set CARGO_HOME or HOME".to_owned());
+        return check("rust:clippy", dir, "lint", work, Inputs::default());
+    };
+    let clippy = Clippy {
+        dir,
+        workspace,
+        toolchain,
+        lockfile,
+        cargo_home: &cargo_home,
+    };
+    let (work, inputs) = (clippy.work(scope), clippy.inputs(scope));
+    check("rust:clippy", dir, "lint", work, inputs)
+}
+
+/// Without a lockfile the versions are those that CARGO_HOME happens to hold: no key could tell them.
+fn unpinned(dir: &RelPath, workspace: &Workspace, lockfile: &Lockfile) -> Option<String> {
+    (workspace.has_external && !lockfile.is_there()).then(|| {
+        let lock = dir.join("Cargo.lock").unwrap_or_default();
+        format!(
+            "there is no `{lock}` that pins the dependencies; `cargo generate-lockfile` writes one"
+        )
+    })
+}
+
+/// Checks of later versions: named by `ci`, unknown to other commands.
+fn plan_later(scope: &Scope<'_>, plan: &mut Plan, dir: &RelPath) {
+    let later = || Work::Unsupported("comes with a later version".to_owned());
+    for (id, tag) in [("rust:test", "test"), ("rust:doc", "test")] {
+        plan.checks
+            .push(check(id, dir, tag, later(), Inputs::default()));
+    }
+    let deny = ["deny.toml", ".deny.toml", ".cargo/deny.toml"];
+    let declared = |name: &&str| {
+        dir.join(name)
+            .is_ok_and(|path| scope.snapshot.find(&path).is_some())
+    };
+    if deny.iter().any(declared) {
+        plan.checks.push(check(
+            "rust:deny",
+            dir,
+            "security",
+            later(),
+            Inputs::default(),
+        ));
+    }
+}
+
+fn check(id: &str, dir: &RelPath, tag: &str, work: Work, inputs: Inputs) -> Check {
+    Check {
+        id: id_at(id, dir),
+        tags: vec![tag.to_owned()],
+        ecosystem: "rust",
+        work,
+        inputs,
+        layers: Vec::new(),
+        cache: if tag == "test" {
+            CacheMode::Passes
+        } else {
+            CacheMode::All
+        },
+        not_cached: None,
+        max_age: None,
+        timeout: None,
+    }
+}
+
+/// The name of the layer for a toolchain; workspaces with the same toolchain share it.
+fn tools_layer(plan: &mut Plan, dir: &RelPath, toolchain: &Toolchain) -> String {
+    let parts = vec![("toolchain".to_owned(), toolchain.identity.to_string())];
+    let same = |layer: &&Layer| layer.name.starts_with("tools:rust") && layer.parts == parts;
+    if let Some(layer) = plan.layers.iter().find(same) {
+        return layer.name.clone();
+    }
+    let plain = "tools:rust".to_owned();
+    let name = match plan.layer(&plain) {
+        Some(_) => id_at(&plain, dir),
+        None => plain,
+    };
+    plan.layers.push(Layer {
+        name: name.clone(),
+        kind: LayerKind::Tools,
+        on: vec!["base".to_owned()],
+        parts,
+        build: Build::Present,
+    });
+    name
+}

@@ -1,0 +1,94 @@
+//! What the parsers of this folder's tools share: lines without colours, and rustc's human form of diagnostics.
+
+use std::path::Path;
+
+use crate::finding::{Finding, Severity};
+use crate::path::RelPath;
+
+/// `text` without colour codes.
+pub fn plain(text: &str) -> String {
+    anstream::adapter::strip_str(text).to_string()
+}
+
+/// A path as a tool printed it: absolute ones are none of the project's, for the room's were made relative.
+pub fn project_path(text: &str) -> Option<RelPath> {
+    if Path::new(text).is_absolute() {
+        return None;
+    }
+    RelPath::new(text).ok().filter(|path| !path.is_root())
+}
+
+/// `PATH:LINE:COLUMN`, from the right.
+fn place(text: &str) -> Option<(&str, u32, u32)> {
+    let (rest, column) = text.rsplit_once(':')?;
+    let (path, line) = rest.rsplit_once(':')?;
+    Some((path, line.parse().ok()?, column.parse().ok()?))
+}
+
+/// The blocks `error: …` (`error[CODE]: …`) of a tool's stderr up to the next empty line, each one finding; its place
+/// is that of the first `--> PATH:LINE:COLUMN` in it.
+pub fn error_blocks(stderr: &str) -> Vec<Finding> {
+    let text = plain(stderr);
+    let mut found: Vec<Finding> = Vec::new();
+    let mut block: Vec<&str> = Vec::new();
+    for line in text.lines().chain([""]) {
+        if line.starts_with("error") || line.trim().is_empty() {
+            found.extend(block_finding(&block));
+            block.clear();
+        }
+        if line.starts_with("error") || !block.is_empty() {
+            block.push(line);
+        }
+    }
+    found
+}
+
+fn block_finding(block: &[&str]) -> Option<Finding> {
+    let (head, message) = block.first()?.split_once(": ")?;
+    let code = match head.strip_prefix("error")? {
+        "" => None,
+        code => Some(code.strip_prefix('[')?.strip_suffix(']')?.to_owned()),
+    };
+    let place = block
+        .iter()
+        .find_map(|line| place(line.trim_start().strip_prefix("--> ")?));
+    Some(Finding {
+        path: place.and_then(|(path, _, _)| project_path(path)),
+        line: place.map(|(_, line, _)| line),
+        column: place.map(|(_, _, column)| column),
+        severity: Severity::Error,
+        code,
+        message: message.trim().to_owned(),
+        rendered: (block.len() > 1).then(|| block.join("\n")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn blocks_have_message_code_and_place() {
+        let found = error_blocks(
+            "   Compiling a\n\u{1b}[31merror[E1]\u{1b}[0m: bad\n  --> src/a.rs:3:7\n   |\n\nwarning: no\nerror: plain\n",
+        );
+        assert_eq!(found.len(), 2);
+        let path = found[0].path.as_ref().map(ToString::to_string);
+        assert_eq!(path.as_deref(), Some("src/a.rs"));
+        assert_eq!((found[0].line, found[0].column), (Some(3), Some(7)));
+        assert_eq!(found[0].code.as_deref(), Some("E1"));
+        assert_eq!(
+            (found[1].message.as_str(), &found[1].path),
+            ("plain", &None)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_text_never_panics(text in "(error|\\[|\\]|: |--> |:[0-9]|\\PC|\n){0,60}") {
+            let _ = error_blocks(&text);
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! `rust:fmt`: the verdict of `cargo fmt --all --check`, keyed by what rustfmt reads.
+//!
+//! `cargo fmt` runs one rustfmt for each edition. Where all targets have the same edition (with inheritance), that one
+//! rustfmt is the check, and it sees the module closure of the target roots and their `rustfmt.toml` chain: manifests
+//! and other files change nothing. Otherwise `cargo-fmt` itself is run and the manifests are inputs too. In both,
+//! arguments appended by the configuration are rustfmt's.
+//!
+//! A configuration file in the user's home does not count (a room would meet it as its own ancestor where the project
+//! might not): where no target root has one, an empty one is named.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::ecosystem::Scope;
+use crate::path::RelPath;
+use crate::plan::check::{Command, Inputs, OutsideFile, Tool, Work};
+use crate::snapshot::FileId;
+use crate::tool::rustup::Toolchain;
+
+use super::closure::closure;
+use super::config::{CARGO_CONFIG, RUSTFMT_CONFIG, chains};
+use super::manifests::manifests;
+use super::rustfmt_output::RustfmtOutput;
+use super::workspace::{Target, Workspace};
+
+/// What rustfmt is told to read where no configuration of the project counts.
+const EMPTY_CONFIG: &str = "/dev/null";
+
+/// The check's work, inputs, and why its result is not stored, if so.
+#[must_use]
+pub fn plan(
+    scope: &Scope<'_>,
+    toolchain: &Toolchain,
+    dir: &RelPath,
+    workspace: &Workspace,
+) -> (Work, Inputs, Option<String>) {
+    let roots: Vec<RelPath> = workspace.targets.iter().map(|t| t.path.clone()).collect();
+    let closure = closure(scope, &roots);
+    let config = configuration(scope, &roots, &closure.files);
+    let mut files = closure.files;
+    let outside = closure.outside.map(|path| {
+        format!("a module lies outside the project (`#[path = \"{path}\"]`) and cannot be part of the key")
+    });
+
+    let editions: BTreeSet<&str> = workspace
+        .targets
+        .iter()
+        .map(|t| t.edition.as_str())
+        .collect();
+    let mut editions = editions.into_iter();
+    let (argv, tools) = match (editions.next(), editions.next()) {
+        (Some(edition), None) => (
+            rustfmt_argv(edition, dir, &workspace.targets, config.argument.as_deref()),
+            tools(toolchain, &["rustfmt"]),
+        ),
+        _ => {
+            files.extend(manifests(scope));
+            files.extend(chains(scope, std::slice::from_ref(dir), CARGO_CONFIG));
+            (
+                cargo_fmt_argv(config.argument.as_deref()),
+                tools(toolchain, &["cargo", "cargo-fmt", "rustc", "rustfmt"]),
+            )
+        }
+    };
+    files.extend(&config.files);
+    let inputs = Inputs {
+        shared: files.into_iter().collect(),
+        config: config.files,
+        parts: None,
+        outside: config.outside,
+    };
+    let work = match tools {
+        Ok(tools) => Work::Command(Box::new(command(argv, dir, tools))),
+        Err(message) => Work::Missing(message),
+    };
+    (work, inputs, outside.or(config.not_cached))
+}
+
+fn command(argv: Vec<String>, dir: &RelPath, tools: Vec<Tool>) -> Command {
+    Command {
+        argv,
+        before: Vec::new(),
+        dir: dir.clone(),
+        append_files: false,
+        batch: false,
+        env: Vec::new(),
+        set_env: BTreeMap::new(),
+        grants: BTreeMap::new(),
+        tools,
+        products: Vec::new(),
+        outputs: Vec::new(),
+        network: false,
+        secrets: Vec::new(),
+        parse: Arc::new(RustfmtOutput),
+        quiet_stdout: false,
+    }
+}
+
+fn rustfmt_argv(
+    edition: &str,
+    dir: &RelPath,
+    targets: &[Target],
+    config: Option<&str>,
+) -> Vec<String> {
+    let mut argv: Vec<String> = ["rustfmt", "--check", "--edition", edition]
+        .map(str::to_owned)
+        .to_vec();
+    argv.extend(config.map(str::to_owned));
+    argv.extend(targets.iter().map(|target| relative(dir, &target.path)));
+    argv
+}
+
+fn cargo_fmt_argv(config: Option<&str>) -> Vec<String> {
+    ["cargo-fmt", "--all", "--check", "--"]
+        .into_iter()
+        .chain(config)
+        .map(str::to_owned)
+        .collect()
+}
+
+/// `path` as seen from `dir`.
+fn relative(dir: &RelPath, path: &RelPath) -> String {
+    let common = dir
+        .segments()
+        .zip(path.segments())
+        .take_while(|(a, b)| a == b)
+        .count();
+    let up = dir.segments().skip(common).map(|_| "..");
+    let down = path.segments().skip(common);
+    up.chain(down).collect::<Vec<_>>().join("/")
+}
+
+fn tools(toolchain: &Toolchain, names: &[&str]) -> Result<Vec<Tool>, String> {
+    names
+        .iter()
+        .map(|name| {
+            let path = toolchain.program(name).ok_or_else(|| {
+                let way = toolchain.add_component("rustfmt");
+                format!("`{name}` is not part of the Rust toolchain: run `{way}`, or use `--engine dagger`")
+            })?;
+            Ok(Tool::Host {
+                name: (*name).to_owned(),
+                path: path.to_path_buf(),
+                identity: toolchain.identity,
+                version: toolchain.version.clone(),
+            })
+        })
+        .collect()
+}
+
+/// The configuration rustfmt finds: for each target root the nearest file in its folder or above.
+struct Configuration {
+    files: Vec<FileId>,
+    outside: Vec<OutsideFile>,
+    argument: Option<String>,
+    not_cached: Option<String>,
+}
+
+fn configuration(
+    scope: &Scope<'_>,
+    roots: &[RelPath],
+    closure: &BTreeSet<FileId>,
+) -> Configuration {
+    let folders: BTreeSet<RelPath> = closure
+        .iter()
+        .filter_map(|id| scope.snapshot.entry(*id).path.parent())
+        .collect();
+    let folders: Vec<RelPath> = folders.into_iter().collect();
+    let mut found = Configuration {
+        files: chains(scope, &folders, RUSTFMT_CONFIG),
+        outside: Vec::new(),
+        argument: None,
+        not_cached: None,
+    };
+    let covered = |root: &&RelPath| {
+        let folder = root.parent().unwrap_or_default();
+        !scope.chain(&folder, RUSTFMT_CONFIG).is_empty()
+    };
+    if roots.iter().all(|root| covered(&root)) {
+        return found;
+    }
+    found.outside = scope.above(RUSTFMT_CONFIG);
+    if !found.outside.is_empty() {
+        return found;
+    }
+    if !roots.iter().any(|root| covered(&root)) {
+        found.argument = Some(format!("--config-path={EMPTY_CONFIG}"));
+    } else if let Some(file) = home_config(scope) {
+        found.not_cached = Some(format!(
+            "rustfmt finds `{file}` in the home folder for some crates and the project's own configuration for others"
+        ));
+    }
+    found
+}
+
+fn home_config(scope: &Scope<'_>) -> Option<String> {
+    let home = scope.home()?;
+    RUSTFMT_CONFIG
+        .iter()
+        .find(|name| home.join(name).is_file())
+        .map(|name| format!("~/{name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_seen_from_the_working_folder() {
+        let rel = |dir: &str, path: &str| {
+            relative(&RelPath::new(dir).unwrap(), &RelPath::new(path).unwrap())
+        };
+        assert_eq!(rel("", "src/lib.rs"), "src/lib.rs");
+        assert_eq!(rel("a", "a/src/lib.rs"), "src/lib.rs");
+        assert_eq!(rel("a/b", "a/c/x.rs"), "../c/x.rs");
+    }
+
+    #[test]
+    fn appended_arguments_are_rustfmts_in_both_forms() {
+        let target = Target {
+            path: RelPath::new("w/src/lib.rs").unwrap(),
+            edition: "2021".to_owned(),
+        };
+        let dir = RelPath::new("w").unwrap();
+        assert_eq!(
+            rustfmt_argv("2021", &dir, &[target], Some("--config-path=/dev/null")),
+            [
+                "rustfmt",
+                "--check",
+                "--edition",
+                "2021",
+                "--config-path=/dev/null",
+                "src/lib.rs"
+            ]
+        );
+        assert_eq!(cargo_fmt_argv(None).last().map(String::as_str), Some("--"));
+    }
+}

@@ -1,0 +1,310 @@
+//! What `cargo metadata` says about a workspace, remembered under the digests of what it was told.
+//!
+//! Cargo does not see the work tree: it is asked in a skeleton, a temporary folder with the snapshot's manifests and
+//! cargo configuration and with empty files at the places of its `*.rs` files (targets are discovered by name). So the
+//! answer is one about the hashed content, also when that is git's index. Paths in it are relative to the project root.
+
+use std::cell::OnceCell;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use cargo_metadata::{Metadata, TargetKind};
+use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
+
+use crate::digest::{Digest, Hasher};
+use crate::ecosystem::{PlanError, Scope};
+use crate::path::RelPath;
+use crate::snapshot::Kind;
+use crate::tool::rustup::Toolchain;
+
+use super::config;
+use super::manifests::MANIFEST;
+
+/// A workspace (or a single package).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Workspace {
+    /// Its packages.
+    pub members: Vec<Member>,
+    /// Folders of packages outside the workspace that it depends on by path, transitively; sorted.
+    pub path_dependencies: Vec<RelPath>,
+    /// What `cargo fmt --all` formats, sorted by path.
+    pub targets: Vec<Target>,
+    /// Whether a package here depends on one from a registry or a git repository.
+    pub has_external: bool,
+}
+
+/// A package of the workspace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// The package's name.
+    pub name: String,
+    /// Its folder.
+    pub dir: RelPath,
+    /// Whether code of it runs while it is compiled: a build script or a procedural macro.
+    pub runs_at_build: bool,
+}
+
+/// The root file of a target and the edition it is formatted with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// The file.
+    pub path: RelPath,
+    /// `2021`.
+    pub edition: String,
+}
+
+/// Asks cargo about workspaces of one snapshot.
+pub struct Workspaces<'a> {
+    scope: &'a Scope<'a>,
+    digest: Digest,
+    skeleton: OnceCell<Skeleton>,
+}
+
+impl<'a> Workspaces<'a> {
+    /// For all workspaces of `scope`.
+    #[must_use]
+    pub fn new(scope: &'a Scope<'a>) -> Self {
+        Self {
+            scope,
+            digest: digest(scope),
+            skeleton: OnceCell::new(),
+        }
+    }
+
+    /// The workspace with its root manifest in `dir`.
+    ///
+    /// # Errors
+    /// If cargo refuses a manifest, or a path dependency lies above the project root.
+    pub fn read(&self, dir: &RelPath, toolchain: &Toolchain) -> Result<Workspace, PlanError> {
+        let mut hasher = Hasher::new();
+        hasher.update(self.digest.as_bytes());
+        hasher.update(toolchain.identity.as_bytes());
+        hasher.update(dir.as_bytes());
+        self.scope
+            .facts
+            .derive("cargo-workspace/1", hasher.finish(), || {
+                let mut reader = Reader {
+                    scope: self.scope,
+                    cargo: toolchain
+                        .program("cargo")
+                        .ok_or_else(|| PlanError::new("the Rust toolchain has no `cargo`"))?,
+                    skeleton: self.skeleton()?,
+                    visited: BTreeSet::new(),
+                    workspace: Workspace::default(),
+                };
+                reader.read(dir, true)?;
+                Ok(reader.finish())
+            })
+    }
+
+    fn skeleton(&self) -> Result<&Skeleton, PlanError> {
+        if let Some(skeleton) = self.skeleton.get() {
+            return Ok(skeleton);
+        }
+        let skeleton = Skeleton::write(self.scope).map_err(|error| {
+            PlanError::new(format!(
+                "cannot lay out the manifests for `cargo metadata` in a temporary folder: {error}"
+            ))
+        })?;
+        Ok(self.skeleton.get_or_init(|| skeleton))
+    }
+}
+
+/// What goes into the skeleton, and how.
+enum Part {
+    Content,
+    Name,
+}
+
+fn part(path: &RelPath, kind: Kind) -> Option<Part> {
+    if kind == Kind::Symlink {
+        return None;
+    }
+    if path.file_name() == MANIFEST || config::is_cargo_config(path) {
+        return Some(Part::Content);
+    }
+    (path.extension() == Some("rs")).then_some(Part::Name)
+}
+
+fn digest(scope: &Scope<'_>) -> Digest {
+    let mut hasher = Hasher::new();
+    for entry in scope.snapshot.entries() {
+        let Some(part) = part(&entry.path, entry.kind) else {
+            continue;
+        };
+        hasher.update(entry.path.as_bytes());
+        match part {
+            Part::Content => {
+                hasher.update(&[0, 1]);
+                hasher.update(entry.digest.as_bytes());
+            }
+            Part::Name => hasher.update(&[0, 0]),
+        }
+    }
+    hasher.finish()
+}
+
+#[derive(Debug)]
+struct Skeleton {
+    root: PathBuf,
+    // Removes the folder when dropped.
+    _dir: TempDir,
+}
+
+impl Skeleton {
+    fn write(scope: &Scope<'_>) -> std::io::Result<Self> {
+        let dir = TempDir::new()?;
+        let root = dir.path().canonicalize()?;
+        for (entry, id) in scope.snapshot.entries().iter().zip(0..) {
+            let Some(part) = part(&entry.path, entry.kind) else {
+                continue;
+            };
+            let place = entry.path.under(&root);
+            if let Some(folder) = place.parent() {
+                std::fs::create_dir_all(folder)?;
+            }
+            match part {
+                Part::Content => std::fs::write(place, scope.snapshot.read(id)?)?,
+                Part::Name => std::fs::write(place, "")?,
+            }
+        }
+        Ok(Self { root, _dir: dir })
+    }
+
+    fn relative(&self, path: &Path) -> Option<RelPath> {
+        RelPath::from_path(path.strip_prefix(&self.root).ok()?).ok()
+    }
+}
+
+/// One walk over a workspace and what it depends on by path, in the order and with the rules of `cargo fmt --all`.
+struct Reader<'a> {
+    scope: &'a Scope<'a>,
+    cargo: &'a Path,
+    skeleton: &'a Skeleton,
+    visited: BTreeSet<String>,
+    workspace: Workspace,
+}
+
+impl Reader<'_> {
+    fn read(&mut self, dir: &RelPath, own: bool) -> Result<(), PlanError> {
+        let metadata = self.metadata(dir)?;
+        let here: BTreeSet<_> = metadata.packages.iter().map(|p| &p.manifest_path).collect();
+        for package in &metadata.packages {
+            self.add_package(package, own)?;
+            for dependency in &package.dependencies {
+                let Some(path) = &dependency.path else {
+                    self.workspace.has_external |= own;
+                    continue;
+                };
+                let Some(dir) = self.skeleton.relative(path.as_std_path()) else {
+                    return Err(self.above_root(&dependency.name, package));
+                };
+                let manifest = path.join(MANIFEST);
+                if !here.contains(&manifest)
+                    && manifest.is_file()
+                    && self.visited.insert(dependency.name.clone())
+                {
+                    self.read(&dir, false)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn metadata(&self, dir: &RelPath) -> Result<Metadata, PlanError> {
+        let manifest = dir.join(MANIFEST).unwrap_or_default();
+        let args = [
+            "metadata",
+            "--no-deps",
+            "--offline",
+            "--format-version",
+            "1",
+            "--color",
+            "never",
+            "--manifest-path",
+            &manifest,
+        ];
+        let refused = |why: &str| {
+            PlanError::new(format!(
+                "cargo cannot read `{manifest}`: {why}\n\
+                 help: mend it, or name its folder in `exclude` of the configuration"
+            ))
+        };
+        let output =
+            crate::process::capture(self.cargo, &args, &self.skeleton.root, self.scope.env, &[])
+                .map_err(|error| refused(&error.to_string()))?;
+        if !output.status.success() {
+            return Err(refused(&self.words(&output.stderr)));
+        }
+        serde_json::from_slice(&output.stdout).map_err(|error| refused(&error.to_string()))
+    }
+
+    /// What cargo said, with the places of the skeleton made places of the project.
+    fn words(&self, stderr: &[u8]) -> String {
+        let text = String::from_utf8_lossy(stderr);
+        let folder = format!("{}/", self.skeleton.root.display());
+        let text = text.replace(&folder, "");
+        text.trim().trim_start_matches("error: ").to_owned()
+    }
+
+    fn add_package(
+        &mut self,
+        package: &cargo_metadata::Package,
+        own: bool,
+    ) -> Result<(), PlanError> {
+        let folder = package.manifest_path.parent();
+        let dir = folder.and_then(|dir| self.skeleton.relative(dir.as_std_path()));
+        let Some(dir) = dir else {
+            return Err(self.above_root(&package.name, package));
+        };
+        for target in &package.targets {
+            // A target may name a file outside; cargo then reports it, or rustfmt in the room.
+            if let Some(path) = self.skeleton.relative(target.src_path.as_std_path()) {
+                self.workspace.targets.push(Target {
+                    path,
+                    edition: target.edition.to_string(),
+                });
+            }
+        }
+        let runs =
+            |kind: &TargetKind| matches!(kind, TargetKind::CustomBuild | TargetKind::ProcMacro);
+        if own {
+            self.workspace.members.push(Member {
+                name: package.name.to_string(),
+                dir,
+                runs_at_build: package.targets.iter().any(|t| t.kind.iter().any(runs)),
+            });
+        } else {
+            self.workspace.path_dependencies.push(dir);
+        }
+        Ok(())
+    }
+
+    fn above_root(&self, name: &str, package: &cargo_metadata::Package) -> PlanError {
+        let manifest = self
+            .skeleton
+            .relative(package.manifest_path.as_std_path())
+            .map_or_else(
+                || package.manifest_path.to_string(),
+                |path| path.to_string(),
+            );
+        PlanError::new(format!(
+            "`{name}`, a path dependency of `{}`, lies above the project root\n  --> {manifest}\n\
+             help: name a workspace in a folder that holds both: `--manifest-path FOLDER/Cargo.toml`",
+            package.name,
+        ))
+    }
+
+    fn finish(self) -> Workspace {
+        let mut workspace = self.workspace;
+        // The first edition a file is named with counts, as in cargo-fmt; the sort is stable.
+        workspace.targets.sort_by(|a, b| a.path.cmp(&b.path));
+        workspace
+            .targets
+            .dedup_by(|later, first| later.path == first.path);
+        workspace.path_dependencies.sort_unstable();
+        workspace.path_dependencies.dedup();
+        workspace
+    }
+}
