@@ -116,6 +116,12 @@ impl Manifest {
         Ok(bytes)
     }
 
+    /// Whether all its stats can be believed as they are.
+    pub fn is_settled(&self) -> bool {
+        let mut files = self.files.values();
+        files.all(|file| file.stat.is_settled(self.verified))
+    }
+
     /// Reads what [`Manifest::encode`] wrote; `None` for anything else.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let rest = bytes.strip_prefix(MAGIC.as_bytes())?;

@@ -20,6 +20,9 @@ use crate::room::remove::remove;
 use crate::room::{RoomError, at};
 use crate::snapshot::Kind;
 
+/// Fewer files than this are not worth a thread.
+const FILES_PER_THREAD: usize = 256;
+
 /// One file a room shall hold.
 pub struct Wanted<'a> {
     /// What it is.
@@ -27,7 +30,7 @@ pub struct Wanted<'a> {
     /// Digest of its content or target text.
     pub digest: Digest,
     /// Brings the content (or target text), verified against the digest.
-    pub read: Box<dyn Fn() -> Result<Vec<u8>, RoomError> + 'a>,
+    pub read: Box<dyn Fn() -> Result<Vec<u8>, RoomError> + Sync + 'a>,
 }
 
 /// What the folder shall hold afterwards. Paths are relative to it, `/`-separated, without `.` and `..`.
@@ -70,11 +73,7 @@ pub fn reset(
     for folder in &reset.folders {
         make_folder(&root.join(folder))?;
     }
-    target
-        .files
-        .iter()
-        .map(|(path, wanted)| Ok((path.clone(), reset.place(path, wanted)?)))
-        .collect()
+    reset.place_all()
 }
 
 struct Reset<'a> {
@@ -133,6 +132,29 @@ impl Reset<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Makes all files right, in as many threads as pay.
+    fn place_all(&self) -> Result<BTreeMap<String, Written>, RoomError> {
+        let files: Vec<_> = self.target.files.iter().collect();
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let share = files.len().div_ceil(threads).max(FILES_PER_THREAD);
+        let place = |(path, wanted): &(&String, &Wanted<'_>)| {
+            Ok(((*path).clone(), self.place(path, wanted)?))
+        };
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = files
+                .chunks(share)
+                .map(|chunk| scope.spawn(move || chunk.iter().map(place).collect::<Vec<_>>()))
+                .collect();
+            workers
+                .into_iter()
+                .flat_map(|worker| match worker.join() {
+                    Ok(placed) => placed,
+                    Err(panic) => std::panic::resume_unwind(panic),
+                })
+                .collect()
+        })
     }
 
     /// Makes one file right.

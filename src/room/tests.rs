@@ -68,6 +68,28 @@ fn changes_are_newer_than_products_even_if_the_clock_was_set_back() {
 }
 
 #[test]
+fn thousands_of_files_are_placed_and_a_settled_manifest_is_left_alone() {
+    let files: Vec<(String, String)> = (0..2000)
+        .map(|i| (format!("d{}/{i}", i % 7), i.to_string()))
+        .collect();
+    let files: Vec<(&str, &str)> = files
+        .iter()
+        .map(|(path, text)| (path.as_str(), text.as_str()))
+        .collect();
+    let dir = tempfile::tempdir().unwrap();
+    let mut room = Room::take(dir.path(), "a").unwrap();
+    reset(&mut room, &files, "key");
+    assert_eq!(read(&room.tree().join("d3/10")).as_deref(), Some("10"));
+    let path = room.dir().join("manifest");
+    let mut manifest = Manifest::decode(&std::fs::read(&path).unwrap()).unwrap();
+    manifest.verified = Nanos::MAX;
+    std::fs::write(&path, manifest.encode().unwrap()).unwrap();
+    reset(&mut room, &files, "key");
+    let again = Manifest::decode(&std::fs::read(&path).unwrap());
+    assert_eq!(again, Some(manifest));
+}
+
+#[test]
 fn a_damaged_manifest_means_to_start_from_empty() {
     let dir = tempfile::tempdir().unwrap();
     let mut room = Room::take(dir.path(), "a").unwrap();
