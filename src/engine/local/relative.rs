@@ -99,6 +99,21 @@ mod tests {
         assert_eq!(replace("/r/a.toml", "/r", "../.."), "../../a.toml");
     }
 
+    proptest::proptest! {
+        #[test]
+        fn text_without_the_folder_stays_as_it_is(text: String, other in "[ab/.: \\n]*") {
+            proptest::prop_assert_eq!(replace(&text, "/ro/om", "."), text);
+            proptest::prop_assert_eq!(replace(&other, "/ro/om", "."), other);
+        }
+
+        #[test]
+        fn no_path_of_the_folder_is_left(text in "(/r/a| |:|b|/|\\.|file://)*") {
+            let left = replace(&text, "/r/a", ".");
+            let whole = |part: &str| part.strip_prefix("/r/a").is_some_and(|rest| !goes_on(rest));
+            proptest::prop_assert!(!left.split(' ').any(whole));
+        }
+    }
+
     #[test]
     fn places_of_a_room_are_named_as_the_user_knows_them() {
         let dir = tempfile::tempdir().unwrap();
