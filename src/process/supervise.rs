@@ -405,11 +405,14 @@ mod tests {
         let mut shell = Shell::new();
         let fifo = shell.fifo();
         shell.limits.timeout = Some(Duration::from_secs(1));
-        let reader = std::thread::spawn(move || std::fs::read(fifo).unwrap());
+        let pipe = fifo.clone();
+        let reader = std::thread::spawn(move || std::fs::read(pipe).unwrap());
         let ran = shell
             .run("trap '' TERM; exec 8>fifo; sleep 1000 & sleep 1000")
             .await;
         assert_eq!(ran.ended, Ended::Timeout(Duration::from_secs(1)));
+        // Lets the reader go even if the shell never came to open its end.
+        drop(File::options().read(true).write(true).open(fifo));
         assert_eq!(reader.join().unwrap(), b"");
     }
 
