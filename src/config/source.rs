@@ -14,8 +14,6 @@ use crate::path::RelPath;
 use crate::snapshot::{FileId, Kind, Snapshot};
 
 const OWN_FILE: &str = "dagcache.toml";
-/// A file of others is parsed only if its text holds this word: what else is wrong with it is not ours to report.
-const WORD: &str = "dagcache";
 /// As many links as Linux follows.
 const MAX_LINKS: usize = 40;
 /// One slip in a file makes the parser stumble again further on; more than this says nothing new.
@@ -87,7 +85,7 @@ pub(super) fn decode(files: Vec<(&'static str, Vec<u8>)>) -> (Vec<Source>, Vec<P
                 Some(error.utf8_error().valid_up_to()),
             ),
         };
-        if name != OWN_FILE && !text.contains(WORD) {
+        if !may_hold_table(name, &text) {
             continue;
         }
         problems.extend(bad_byte.map(|at| not_utf8(sources.len(), name, at)));
@@ -95,6 +93,16 @@ pub(super) fn decode(files: Vec<(&'static str, Vec<u8>)>) -> (Vec<Source>, Vec<P
         sources.push(Source { path, text });
     }
     (sources, problems)
+}
+
+/// Whether the text holds all words of the name of a table. If not, parsing it would be wasted, and what else is wrong
+/// with it is not ours to report.
+fn may_hold_table(name: &str, text: &str) -> bool {
+    PLACES
+        .iter()
+        .filter(|(file, _)| *file == name)
+        .flat_map(|(_, tables)| *tables)
+        .any(|table| table.split('.').all(|word| text.contains(word)))
 }
 
 /// The content of a file at the project root; that of the target for a link inside the project.

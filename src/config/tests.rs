@@ -196,7 +196,7 @@ fn each_place_is_found() {
 fn a_broken_file_counts_only_if_it_could_hold_the_configuration() {
     let broken = "[package\nname = ";
     assert!(load_files(&[("Cargo.toml", broken), ("sub/dagcache.toml", broken)]).is_ok());
-    let error = load_files(&[("Cargo.toml", &format!("# dagcache\n{broken}"))])
+    let error = load_files(&[("Cargo.toml", &format!("# metadata.dagcache\n{broken}"))])
         .expect_err("broken")
         .render(false);
     assert!(
@@ -482,7 +482,7 @@ proptest! {
 
     #[test]
     fn arbitrary_text_never_panics(text in any::<String>()) {
-        let _ = load_files(&[(FILE, &text), ("Cargo.toml", &format!("{text}dagcache"))])
+        let _ = load_files(&[(FILE, &text), ("Cargo.toml", &format!("{text}package.metadata.dagcache"))])
             .map_err(|error| error.render(true));
     }
 
