@@ -4,7 +4,7 @@
 
 pub mod cargo;
 pub mod custom;
-pub mod cargo;
+pub mod python;
 
 use std::path::PathBuf;
 

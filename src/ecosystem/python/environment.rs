@@ -1,0 +1,482 @@
+//! Where a Python tool comes from: a program on PATH whose environment holds exactly what the lock says, else a layer
+//! built from the lock.
+//!
+//! A program on PATH is identified by its entry point, its interpreter and everything installed beside it.
+//! Stays free of what the tools do.
+
+use std::path::Path;
+
+use crate::digest::Digest;
+use crate::ecosystem::{PlanError, Scope, id_at};
+use crate::plan::{Build, Layer, LayerKind, Plan, Tool};
+use crate::process;
+use crate::tool::Program;
+
+use super::closure::Closure;
+use super::installed::{AMBIGUOUS, Environment, script};
+use super::interpreter::{Interpreter, ask, suitable};
+use super::project::{LockFile, Site, locked_closure};
+use super::version;
+
+/// How a tool can be run, or why not.
+#[derive(Debug)]
+pub enum Resolved {
+    /// It can.
+    Ready(Box<Ready>),
+    /// The message for [`crate::plan::Work::Missing`].
+    Missing(String),
+}
+
+/// A tool that can be run.
+#[derive(Debug)]
+pub struct Ready {
+    /// The program.
+    pub tool: Tool,
+    /// The layers a check with it stands on.
+    pub layers: Vec<String>,
+    /// The tool's version, if known.
+    pub version: Option<String>,
+    /// What it was locked with, if it is locked.
+    pub closure: Option<Closure>,
+    /// Why results must not be stored: its identity cannot be told.
+    pub not_cached: Option<String>,
+}
+
+/// Finds out how `name` is run for `site`, adding the layer that takes to the plan.
+///
+/// # Errors
+/// If the lock is broken.
+pub fn resolve(
+    scope: &Scope<'_>,
+    plan: &mut Plan,
+    site: &Site,
+    name: &str,
+) -> Result<Resolved, PlanError> {
+    let program = program(scope, name);
+    match &site.lock {
+        Some(lock) => locked(scope, plan, site, lock, name, program.as_ref()),
+        None => Ok(match program {
+            Some(program) => Resolved::Ready(Box::new(unlocked(scope, name, &program))),
+            None => Resolved::Missing(format!(
+                "`{name}` is configured in {}, but there is no `{name}` on PATH\n\
+                 help: install it (or lock it with `poetry add --group lint {name}`), or use `--engine dagger`",
+                folder(site)
+            )),
+        }),
+    }
+}
+
+fn folder(site: &Site) -> String {
+    if site.dir.is_root() {
+        "this project".to_owned()
+    } else {
+        format!("`{}`", site.dir)
+    }
+}
+
+/// The program of that name on PATH. The shim of a version manager is followed to the folder where the Python shim
+/// beside it leads, as the manager itself would.
+fn program(scope: &Scope<'_>, name: &str) -> Option<Program> {
+    let found = scope.tools.find(name)?;
+    if !is_manager_shim(&found.path) {
+        return Some(found);
+    }
+    let python = ask(scope, &found.path.parent()?.join("python3"))?;
+    let path = python.executable.parent()?.join(name);
+    let real = path.canonicalize().ok()?;
+    let digest = scope.tools.digest(&real).ok()?;
+    Some(Program {
+        name: name.to_owned(),
+        path,
+        real,
+        digest,
+    })
+}
+
+/// pyenv, asdf and mise all keep their shims in a folder of that name.
+fn is_manager_shim(path: &Path) -> bool {
+    path.parent()
+        .and_then(Path::file_name)
+        .is_some_and(|folder| folder == "shims")
+}
+
+fn locked(
+    scope: &Scope<'_>,
+    plan: &mut Plan,
+    site: &Site,
+    lock: &LockFile,
+    name: &str,
+    program: Option<&Program>,
+) -> Result<Resolved, PlanError> {
+    if let Some(program) = program
+        && let Some(ready) = on_host(scope, site, lock, name, program)?
+    {
+        return Ok(Resolved::Ready(Box::new(ready)));
+    }
+    let missing = |why: String| {
+        Ok(Resolved::Missing(format!(
+            "`{name}` is locked in {}, but {why}\n\
+             help: install exactly what is locked where PATH leads, or use `--engine dagger`",
+            scope.snapshot.entry(lock.id).path
+        )))
+    };
+    let range = lock.python.as_deref().unwrap_or("*");
+    let Some(python) = suitable(scope, lock.python.as_deref()) else {
+        return missing(format!(
+            "its locked version is not on PATH, and neither is a Python within `{range}` to install it with"
+        ));
+    };
+    let Some(closure) = locked_closure(scope, &site.dir, lock, name, &python.markers)? else {
+        return missing(format!(
+            "not for {} {}",
+            python.implementation, python.version
+        ));
+    };
+    match closure.requirements() {
+        Ok(requirements) => {
+            let layer = layer(site, name, &closure, python, requirements);
+            let ready = in_layer(name, &layer.name, closure);
+            if plan.layer(&layer.name).is_none() {
+                plan.layers.push(layer);
+            }
+            Ok(Resolved::Ready(Box::new(ready)))
+        }
+        Err(unfit) => missing(format!(
+            "its locked version is not on PATH, and cannot be installed: no hashed wheel from an index is locked for {}",
+            unfit.join(", ")
+        )),
+    }
+}
+
+fn layer(
+    site: &Site,
+    name: &str,
+    closure: &Closure,
+    python: Interpreter,
+    requirements: String,
+) -> Layer {
+    let mut parts = vec![
+        (
+            "python".to_owned(),
+            format!("{} {}", python.implementation, python.version),
+        ),
+        ("platform".to_owned(), python.platform),
+    ];
+    parts.extend(closure.packages.iter().map(|package| {
+        let value = format!("{} {}", package.version, package.files);
+        (format!("package {}", package.name), value)
+    }));
+    Layer {
+        name: id_at(&format!("tools:{name}"), &site.dir),
+        kind: LayerKind::Tools,
+        on: vec!["base".to_owned()],
+        parts,
+        build: Build::PythonEnv {
+            python: python.executable,
+            requirements,
+        },
+    }
+}
+
+fn in_layer(name: &str, layer: &str, closure: Closure) -> Ready {
+    let version = closure.get(name).map(|package| package.version.clone());
+    let path = if cfg!(windows) {
+        format!("Scripts/{name}.exe")
+    } else {
+        format!("bin/{name}")
+    };
+    Ready {
+        tool: Tool::Layer {
+            name: name.to_owned(),
+            layer: layer.to_owned(),
+            path,
+            version: version.as_ref().map(|version| format!("{name} {version}")),
+        },
+        layers: vec!["base".to_owned(), layer.to_owned()],
+        version,
+        closure: Some(closure),
+        not_cached: None,
+    }
+}
+
+/// The program on PATH, if it is exactly what the lock says.
+fn on_host(
+    scope: &Scope<'_>,
+    site: &Site,
+    lock: &LockFile,
+    name: &str,
+    program: &Program,
+) -> Result<Option<Ready>, PlanError> {
+    let Some(environment) = Environment::of(scope, program) else {
+        return standalone(scope, site, lock, name, program);
+    };
+    let markers = &environment.python.markers;
+    let Some(closure) = locked_closure(scope, &site.dir, lock, name, markers)? else {
+        return Ok(None);
+    };
+    if !environment.installed.contains_key(name) {
+        return standalone(scope, site, lock, name, program);
+    }
+    if !environment.holds_exactly(scope, name, &closure) {
+        return Ok(None);
+    }
+    let Some(identity) = environment.identity(scope, program) else {
+        return Ok(None);
+    };
+    let version = closure.get(name).map(|package| package.version.clone());
+    Ok(Some(host(name, program, identity, version, Some(closure))))
+}
+
+/// A program that is no part of a Python environment will do if the closure is nothing but the tool: it is asked for
+/// its version, once per binary.
+fn standalone(
+    scope: &Scope<'_>,
+    site: &Site,
+    lock: &LockFile,
+    name: &str,
+    program: &Program,
+) -> Result<Option<Ready>, PlanError> {
+    if script(&program.real).is_some() {
+        return Ok(None);
+    }
+    let markers = suitable(scope, lock.python.as_deref()).map(|python| python.markers);
+    let markers = markers.unwrap_or_default();
+    let Ok(Some(closure)) = locked_closure(scope, &site.dir, lock, name, &markers) else {
+        return Ok(None);
+    };
+    let [package] = closure.packages.as_slice() else {
+        return Ok(None);
+    };
+    let version = package.version.clone();
+    if !said_version(scope, name, program).is_some_and(|said| version::same(&said, &version)) {
+        return Ok(None);
+    }
+    Ok(Some(host(
+        name,
+        program,
+        program.digest,
+        Some(version),
+        Some(closure),
+    )))
+}
+
+/// The last word of what `--version` prints, remembered by the program's digest.
+fn said_version(scope: &Scope<'_>, name: &str, program: &Program) -> Option<String> {
+    let kind = format!("version-of-{name}/1");
+    let said = scope.facts.derive(&kind, program.digest, || {
+        let folder = std::env::temp_dir();
+        process::capture(&program.path, &["--version"], &folder, scope.env, &[]).map(|output| {
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            let version = text.split_whitespace().last().map(str::to_owned);
+            version.filter(|_| output.status.success())
+        })
+    });
+    said.ok().flatten()
+}
+
+fn host(
+    name: &str,
+    program: &Program,
+    identity: Digest,
+    version: Option<String>,
+    closure: Option<Closure>,
+) -> Ready {
+    Ready {
+        tool: Tool::Host {
+            name: name.to_owned(),
+            path: program.real.clone(),
+            identity,
+            version: version.as_ref().map(|version| format!("{name} {version}")),
+        },
+        layers: vec!["base".to_owned()],
+        version,
+        closure,
+        not_cached: None,
+    }
+}
+
+/// A tool that only configuration declares: whatever PATH leads to, by its identity.
+fn unlocked(scope: &Scope<'_>, name: &str, program: &Program) -> Ready {
+    if let Some(environment) = Environment::of(scope, program)
+        && let Some(installed) = environment.installed.get(name)
+        && let Some(identity) = environment.identity(scope, program)
+    {
+        let version = (installed != AMBIGUOUS).then(|| installed.clone());
+        return host(name, program, identity, version, None);
+    }
+    let mut ready = host(name, program, program.digest, None, None);
+    if script(&program.real).is_some() {
+        ready.not_cached = Some(format!(
+            "what `{}` runs cannot be told: it is a script without a Python environment",
+            program.path.display()
+        ));
+    }
+    ready
+}
+#[cfg(all(test, unix))]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::super::tests::{Project, fake_python, write_program};
+    use super::*;
+
+    const LOCK: &str = r#"
+[[package]]
+name = "tool"
+version = "1.0"
+files = [{file = "tool.whl", hash = "sha256:61122637c9e1d9be1329054f3fa216559f0d1f722b7919b060a8c2a4ae1850e5"}]
+[package.dependencies]
+lib = "*"
+[[package]]
+name = "lib"
+version = "2"
+files = [{file = "lib.whl", hash = "sha256:61122637c9e1d9be1329054f3fa216559f0d1f722b7919b060a8c2a4ae1850e6"}]
+[metadata]
+python-versions = ">=3.8"
+"#;
+
+    /// A virtual environment with an entry point `tool` and the given distributions.
+    struct Venv {
+        folder: tempfile::TempDir,
+    }
+
+    impl Venv {
+        fn new(distributions: &[&str]) -> Self {
+            let folder = fake_python("3.12.4");
+            let root = folder.path().to_path_buf();
+            std::fs::create_dir_all(root.join("venv/bin")).expect("bin");
+            std::fs::write(root.join("venv/pyvenv.cfg"), "home = /\n").expect("cfg");
+            std::os::unix::fs::symlink(root.join("python3"), root.join("venv/bin/python"))
+                .expect("link");
+            let venv = Self { folder };
+            for name in distributions {
+                std::fs::create_dir_all(venv.site().join(name)).expect("dist-info");
+            }
+            let python = root.join("venv/bin/python");
+            let text = format!("#!{}\nimport tool\n", python.display());
+            std::fs::write(root.join("venv/bin/tool"), text).expect("script");
+            venv
+        }
+
+        fn site(&self) -> PathBuf {
+            self.folder.path().join("venv/lib/python3.12/site-packages")
+        }
+
+        fn program(&self) -> Program {
+            let path = self.folder.path().join("venv/bin/tool");
+            let real = path.canonicalize().expect("real");
+            let digest = Digest::of(&std::fs::read(&path).expect("read"));
+            let name = "tool".to_owned();
+            Program {
+                name,
+                path,
+                real,
+                digest,
+            }
+        }
+
+        fn resolve(&self) -> (Resolved, Plan) {
+            let project = Project::with_path(
+                &[("poetry.lock", LOCK), ("pyproject.toml", "")],
+                self.folder.path().as_os_str(),
+            );
+            let scope = project.scope();
+            let lock = LockFile {
+                format: super::super::lock::LockFormat::Poetry,
+                id: scope.snapshot.find("poetry.lock").expect("the lock"),
+                python: Some(">=3.8".to_owned()),
+            };
+            let site = Site {
+                dir: crate::path::RelPath::root(),
+                lock: Some(lock.clone()),
+            };
+            let mut plan = Plan::default();
+            let program = self.program();
+            let resolved = locked(&scope, &mut plan, &site, &lock, "tool", Some(&program));
+            (resolved.expect("a lock"), plan)
+        }
+
+        fn identity(&self) -> Option<Digest> {
+            match self.resolve().0 {
+                Resolved::Ready(ready) => match ready.tool {
+                    Tool::Host { identity, .. } => Some(identity),
+                    _ => None,
+                },
+                Resolved::Missing(why) => panic!("{why}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_program_is_used_if_its_environment_is_what_is_locked() {
+        let exact = Venv::new(&["tool-1.0.0.dist-info", "lib-2.dist-info"]);
+        assert!(exact.identity().is_some());
+        assert!(exact.resolve().1.layers.is_empty());
+    }
+
+    #[test]
+    fn another_version_an_absent_package_or_an_editable_one_means_a_layer() {
+        for distributions in [
+            &["tool-1.1.dist-info", "lib-2.dist-info"][..],
+            &["tool-1.0.dist-info", "lib-2.1.dist-info"],
+            &["tool-1.0.dist-info"],
+        ] {
+            let venv = Venv::new(distributions);
+            assert_eq!(venv.identity(), None, "{distributions:?}");
+            assert_eq!(venv.resolve().1.layers[0].name, "tools:tool");
+        }
+        let editable = Venv::new(&["tool-1.0.dist-info", "lib-2.dist-info"]);
+        let mark = editable.site().join("lib-2.dist-info/direct_url.json");
+        std::fs::write(mark, "{}").expect("written");
+        assert_eq!(editable.identity(), None);
+    }
+
+    #[test]
+    fn a_plugin_that_is_not_locked_means_a_layer_and_a_package_beside_another_identity() {
+        let exact = Venv::new(&["tool-1.0.dist-info", "lib-2.dist-info"]);
+        let beside = Venv::new(&["tool-1.0.dist-info", "lib-2.dist-info", "x-1.dist-info"]);
+        assert!(beside.identity().is_some());
+        assert_ne!(beside.identity(), exact.identity());
+        let metadata = beside.site().join("x-1.dist-info/METADATA");
+        std::fs::write(&metadata, "Name: x\nRequires-Dist: tool ; extra == 'dev'\n")
+            .expect("written");
+        assert!(beside.identity().is_some());
+        std::fs::write(&metadata, "Name: x\nRequires-Dist: tool>=1\n").expect("written");
+        assert_eq!(beside.identity(), None);
+    }
+
+    #[test]
+    fn two_environments_with_the_same_content_are_the_same_tool() {
+        let one = Venv::new(&["tool-1.0.dist-info", "lib-2.dist-info"]);
+        let two = Venv::new(&["tool-1.0.dist-info", "lib-2.dist-info"]);
+        let python = std::fs::read_to_string(one.folder.path().join("python3")).expect("read");
+        write_program(&two.folder.path().join("python3"), &python);
+        assert_eq!(one.identity(), two.identity());
+    }
+
+    #[test]
+    fn without_a_fitting_python_the_tool_is_missing() {
+        let project = Project::new(&[("poetry.lock", LOCK), ("pyproject.toml", "")]);
+        let scope = project.scope();
+        let lock = LockFile {
+            format: super::super::lock::LockFormat::Poetry,
+            id: scope.snapshot.find("poetry.lock").expect("the lock"),
+            python: Some(">=3.8".to_owned()),
+        };
+        let site = Site {
+            dir: crate::path::RelPath::root(),
+            lock: Some(lock.clone()),
+        };
+        let mut plan = Plan::default();
+        match locked(&scope, &mut plan, &site, &lock, "tool", None).expect("a lock") {
+            Resolved::Missing(why) => {
+                assert!(why.contains("`tool` is locked in poetry.lock"), "{why}");
+                assert!(
+                    why.contains(">=3.8") && why.contains("--engine dagger"),
+                    "{why}"
+                );
+            }
+            Resolved::Ready(_) => panic!("there is no Python"),
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! A Python environment of the host: which one an entry point runs in, and what is installed there.
+//!
+//! Read from the entry point's first lines and the names of `*.dist-info` folders, without starting a process but for
+//! the interpreter's own answer. Stays free of locks and of choosing.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::digest::{Digest, Hasher};
+use crate::ecosystem::Scope;
+use crate::tool::Program;
+
+use super::closure::Closure;
+use super::interpreter::{Interpreter, ask, venv_config};
+use super::lock::{normalized, requirement_name};
+use super::version;
+
+/// Entry points are a few lines; what is larger is no script that names its interpreter.
+const MAX_SCRIPT: u64 = 64 * 1024;
+
+/// Stands for the version of a distribution that is there twice, or is no fixed version.
+pub const AMBIGUOUS: &str = "?";
+
+/// A Python environment, and what is installed in it.
+#[derive(Debug)]
+pub struct Environment {
+    /// Its interpreter.
+    pub python: Interpreter,
+    /// The interpreter as the entry point names it.
+    executable: PathBuf,
+    /// Where distributions are.
+    folders: Vec<PathBuf>,
+    /// Version by normalised name.
+    pub installed: BTreeMap<String, String>,
+}
+
+impl Environment {
+    /// The environment the entry point `program` runs in; `None` if it does not say, or shares the packages of another.
+    #[must_use]
+    pub fn of(scope: &Scope<'_>, program: &Program) -> Option<Self> {
+        let executable = match script(&program.real) {
+            Some(text) => interpreter_of(&text)?,
+            None => sibling_python(&program.real)?,
+        };
+        let venv = venv_config(&executable);
+        if venv.as_deref().is_some_and(shares_system_packages) {
+            return None;
+        }
+        let python = ask(scope, &executable)?;
+        let folders: Vec<PathBuf> = match venv {
+            Some(_) => site_packages(&executable),
+            None => python
+                .path
+                .iter()
+                .filter(|path| path.is_dir())
+                .cloned()
+                .collect(),
+        };
+        let installed = installed(&folders);
+        Some(Self {
+            python,
+            executable,
+            folders,
+            installed,
+        })
+    }
+
+    /// Whether every package of the closure is there in its version from an index, and no plugin besides.
+    #[must_use]
+    pub fn holds_exactly(&self, scope: &Scope<'_>, tool: &str, closure: &Closure) -> bool {
+        closure.packages.iter().all(|package| {
+            self.installed
+                .get(&package.name)
+                .is_some_and(|version| version::same(version, &package.version))
+        }) && !self
+            .dependents(scope, tool)
+            .iter()
+            .any(|name| closure.get(name).is_none())
+    }
+
+    /// The installed distributions that require `tool`, remembered by what is installed.
+    fn dependents(&self, scope: &Scope<'_>, tool: &str) -> Vec<String> {
+        let mut hasher = Hasher::new();
+        hasher.update(tool.as_bytes());
+        for folder in &self.folders {
+            hasher.update(folder.as_os_str().as_encoded_bytes());
+        }
+        hasher.update(self.list().as_bytes());
+        let found = scope
+            .facts
+            .derive("python-dependents/1", hasher.finish(), || {
+                let infos = self.folders.iter().flat_map(|folder| entries(folder));
+                Ok::<_, std::convert::Infallible>(
+                    infos
+                        .filter_map(|info| {
+                            let (name, _) = distribution(info.file_name()?.to_str()?)?;
+                            requires(&info, tool).then_some(name)
+                        })
+                        .collect::<Vec<_>>(),
+                )
+            });
+        match found {
+            Ok(found) => found,
+            Err(never) => match never {},
+        }
+    }
+
+    fn list(&self) -> String {
+        self.installed
+            .iter()
+            .flat_map(|(name, version)| [name, "==", version, "\n"])
+            .collect()
+    }
+
+    /// Entry point, interpreter, and everything installed. The place of the environment is left out, so that two with
+    /// the same content are the same tool.
+    #[must_use]
+    pub fn identity(&self, scope: &Scope<'_>, program: &Program) -> Option<Digest> {
+        let entry = match script(&program.real) {
+            Some(text) => {
+                let place = self.executable.to_str()?;
+                Digest::of(text.replace(place, "python").as_bytes())
+            }
+            None => program.digest,
+        };
+        let binary = scope
+            .tools
+            .digest(&self.executable.canonicalize().ok()?)
+            .ok()?;
+        let mut hasher = Hasher::new();
+        hasher.update(b"python-tool/1");
+        hasher.update(entry.as_bytes());
+        hasher.update(binary.as_bytes());
+        if let Some(library) = &self.python.library {
+            hasher.update(scope.tools.digest(library).ok()?.as_bytes());
+        }
+        hasher.update(self.python.version.as_bytes());
+        hasher.update(b"\n");
+        hasher.update(self.list().as_bytes());
+        Some(hasher.finish())
+    }
+}
+
+/// The text of a script; `None` for a binary.
+#[must_use]
+pub fn script(path: &Path) -> Option<String> {
+    if std::fs::metadata(path).ok()?.len() > MAX_SCRIPT {
+        return None;
+    }
+    let text = String::from_utf8(std::fs::read(path).ok()?).ok()?;
+    text.starts_with("#!").then_some(text)
+}
+
+/// The interpreter an entry point names: `#!/venv/bin/python`, or, where that would be too long or holds a space,
+/// `#!/bin/sh` and `'''exec' "/venv/bin/python" "$0" "$@"`.
+fn interpreter_of(script: &str) -> Option<PathBuf> {
+    let mut lines = script.lines();
+    let shebang = lines.next()?.strip_prefix("#!")?.trim();
+    let named = match lines.next()?.strip_prefix("'''exec' ") {
+        Some(exec) if shebang.ends_with("/sh") => match exec.strip_prefix('"') {
+            Some(quoted) => quoted.split('"').next()?,
+            None => exec.split(' ').next()?,
+        },
+        _ => shebang.split(' ').next()?,
+    };
+    let path = PathBuf::from(named);
+    let name = path.file_name()?.to_str()?;
+    let python = name.starts_with("python") || name.starts_with("pypy");
+    (python && path.is_absolute()).then_some(path)
+}
+
+/// Wheels put binaries beside the interpreter.
+fn sibling_python(binary: &Path) -> Option<PathBuf> {
+    let folder = binary.parent()?;
+    ["python3", "python"]
+        .map(|name| {
+            folder
+                .join(name)
+                .with_added_extension(std::env::consts::EXE_EXTENSION)
+        })
+        .into_iter()
+        .find(|path| path.is_file())
+}
+
+fn shares_system_packages(pyvenv: &str) -> bool {
+    pyvenv.lines().any(|line| {
+        line.split_once('=').is_some_and(|(key, value)| {
+            key.trim() == "include-system-site-packages"
+                && value.trim().eq_ignore_ascii_case("true")
+        })
+    })
+}
+
+/// `lib/python3.*/site-packages` of a virtual environment.
+fn site_packages(executable: &Path) -> Vec<PathBuf> {
+    let Some(prefix) = executable.parent().and_then(Path::parent) else {
+        return Vec::new();
+    };
+    if cfg!(windows) {
+        return vec![prefix.join("Lib").join("site-packages")];
+    }
+    ["lib", "lib64"]
+        .iter()
+        .map(|lib| prefix.join(lib))
+        .filter(|lib| !lib.is_symlink())
+        .flat_map(|lib| entries(&lib))
+        .map(|python| python.join("site-packages"))
+        .filter(|path| path.is_dir())
+        .collect()
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let Ok(read) = std::fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let mut found: Vec<PathBuf> = read.flatten().map(|entry| entry.path()).collect();
+    found.sort();
+    found
+}
+
+/// What is installed in the folders, the first one winning as it does on import.
+fn installed(folders: &[PathBuf]) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    for folder in folders {
+        let mut here: BTreeMap<String, String> = BTreeMap::new();
+        for path in entries(folder) {
+            let name = path.file_name().and_then(|name| name.to_str());
+            let Some((name, mut version)) = name.and_then(distribution) else {
+                continue;
+            };
+            // From a folder or a URL: its version does not say what it holds.
+            if here.contains_key(&name) || path.join("direct_url.json").exists() {
+                AMBIGUOUS.clone_into(&mut version);
+            }
+            here.insert(name, version);
+        }
+        for (name, version) in here {
+            found.entry(name).or_insert(version);
+        }
+    }
+    found
+}
+
+/// Name and version from `NAME-VERSION.dist-info`, `NAME-VERSION[-pyX.Y].egg-info` or `NAME.egg-link`.
+fn distribution(file_name: &str) -> Option<(String, String)> {
+    if let Some(name) = file_name.strip_suffix(".egg-link") {
+        return Some((normalized(name), AMBIGUOUS.to_owned()));
+    }
+    let stem = file_name
+        .strip_suffix(".dist-info")
+        .or_else(|| file_name.strip_suffix(".egg-info"))?;
+    // pip renames what it could not delete to `~name`.
+    if stem.starts_with('~') {
+        return None;
+    }
+    let (name, version) = stem.split_once('-')?;
+    let version = version.split("-py").next().unwrap_or(version);
+    Some((normalized(name), version.to_owned()))
+}
+
+/// Whether the metadata of a distribution requires `tool` outside of extras.
+fn requires(info: &Path, tool: &str) -> bool {
+    let metadata = ["METADATA", "PKG-INFO"]
+        .iter()
+        .find_map(|name| std::fs::read(info.join(name)).ok())
+        .unwrap_or_default();
+    let text = String::from_utf8_lossy(&metadata);
+    text.lines()
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.strip_prefix("Requires-Dist:"))
+        .filter(|requirement| !requirement.contains("extra =="))
+        .any(|requirement| requirement_name(requirement) == tool)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn entry_points_name_their_interpreter() {
+        let of = |text: &str| interpreter_of(text).map(|path| path.display().to_string());
+        let check =
+            |text: &str, expect: Option<&str>| assert_eq!(of(text).as_deref(), expect, "{text}");
+        check("#!/v/bin/python3\nimport x\n", Some("/v/bin/python3"));
+        check(
+            "#!/usr/bin/python3 -sP\nimport x\n",
+            Some("/usr/bin/python3"),
+        );
+        check(
+            "#!/bin/sh\n'''exec' \"/a b/bin/python\" \"$0\" \"$@\"\n' '''\n",
+            Some("/a b/bin/python"),
+        );
+        check(
+            "#!/bin/sh\n'''exec' /v/bin/python3.11 \"$0\" \"$@\"\n",
+            Some("/v/bin/python3.11"),
+        );
+        check("#!/usr/bin/env python3\nimport x\n", None);
+        check("#!/usr/bin/env bash\nexec pyenv\n", None);
+        check("#!python\nx\n", None);
+    }
+
+    #[test]
+    fn distributions_by_the_names_of_their_folders() {
+        let is = |file: &str| distribution(file).map(|(name, version)| format!("{name} {version}"));
+        assert_eq!(
+            is("mdformat_gfm-0.3.7.dist-info").as_deref(),
+            Some("mdformat-gfm 0.3.7")
+        );
+        assert_eq!(is("PyYAML-6.0.1.egg-info").as_deref(), Some("pyyaml 6.0.1"));
+        assert_eq!(
+            is("ruamel.yaml-0.18.6-py3.11.egg-info").as_deref(),
+            Some("ruamel-yaml 0.18.6")
+        );
+        assert_eq!(is("mine.egg-link").as_deref(), Some("mine ?"));
+        assert_eq!(is("~ip-23.0.dist-info"), None);
+        assert_eq!(is("yaml"), None);
+    }
+
+    #[test]
+    fn an_environment_that_shares_packages_is_seen() {
+        assert!(shares_system_packages(
+            "home = /usr\ninclude-system-site-packages = true\n"
+        ));
+        assert!(!shares_system_packages(
+            "include-system-site-packages = false\n"
+        ));
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_text_never_panics(text in ".{0,80}", name in "[~a-z0-9.-]{0,20}(\\.dist-info|\\.egg-info)?") {
+            let _ = interpreter_of(&text);
+            let _ = interpreter_of(&format!("#!/bin/sh\n'''exec' {text}"));
+            let _ = distribution(&name);
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! Python interpreters: which one a name leads to, and what it is.
+//!
+//! An interpreter is asked once and the answer remembered under the digest of its binary (and of its shared library,
+//! and of what decides where a version manager's shim leads), so that a Fresh run starts none.
+//! Stays free of what is installed for it.
+
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::{Digest, Hasher};
+use crate::ecosystem::Scope;
+use crate::env::{Env, PATH};
+use crate::process;
+
+use super::marker::MarkerEnv;
+use super::project::combined;
+use super::version;
+
+/// Version managers whose shims are resolved by asking: what decides, besides the shim, where it leads.
+const MANAGER_VARS: [&str; 6] = [
+    "PYENV_VERSION",
+    "PYENV_ROOT",
+    "ASDF_PYTHON_VERSION",
+    "ASDF_DATA_DIR",
+    "MISE_PYTHON_VERSION",
+    "MISE_ENV",
+];
+
+/// The same, as files in the project's folder and all above it.
+const MANAGER_FILES: [&str; 5] = [
+    ".python-version",
+    ".tool-versions",
+    "mise.toml",
+    ".mise.toml",
+    "mise.local.toml",
+];
+
+/// The same, below the home folder.
+const HOME_FILES: [&str; 3] = [
+    ".pyenv/version",
+    ".tool-versions",
+    ".config/mise/config.toml",
+];
+
+/// Raised with every change of [`QUESTION`].
+const KIND: &str = "python-interpreter/1";
+
+const QUESTION: &str = r#"
+import json, os, platform, sys, sysconfig
+var = sysconfig.get_config_var
+def full(v):
+    kind = v.releaselevel
+    return "%d.%d.%d" % v[:3] + ("" if kind == "final" else kind[0] + str(v.serial))
+library = os.path.join(var("LIBDIR") or "", var("INSTSONAME") or "?") if var("Py_ENABLE_SHARED") else ""
+libc = " ".join(p for p in platform.libc_ver() if p) or var("HOST_GNU_TYPE") or ""
+print(json.dumps({
+    "executable": os.path.abspath(sys.executable),
+    "implementation": platform.python_implementation(),
+    "version": platform.python_version(),
+    "platform": (sysconfig.get_platform() + " " + libc).strip(),
+    "path": [p for p in sys.path if p],
+    "library": library if os.path.isfile(library) else None,
+    "markers": {
+        "implementation_name": sys.implementation.name,
+        "implementation_version": full(sys.implementation.version),
+        "os_name": os.name,
+        "platform_machine": platform.machine(),
+        "platform_python_implementation": platform.python_implementation(),
+        "platform_release": platform.release(),
+        "platform_system": platform.system(),
+        "platform_version": platform.version(),
+        "python_full_version": platform.python_version(),
+        "python_version": ".".join(platform.python_version_tuple()[:2]),
+        "sys_platform": sys.platform,
+    },
+}))
+"#;
+
+/// What an interpreter says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interpreter {
+    /// The program itself, behind any shim. In a virtual environment, the environment's own link.
+    pub executable: PathBuf,
+    /// `CPython`, `PyPy`.
+    pub implementation: String,
+    /// `3.11.7`.
+    pub version: String,
+    /// What decides which wheels fit: `linux-x86_64 glibc 2.36`.
+    pub platform: String,
+    /// Where it looks for modules, without the user's own site folder.
+    pub path: Vec<PathBuf>,
+    /// The shared library that most of it is in, if it is built that way.
+    pub library: Option<PathBuf>,
+    /// The values of the marker variables.
+    pub markers: MarkerEnv,
+}
+
+/// The first Python on the user's PATH that `constraint` allows.
+#[must_use]
+pub fn suitable(scope: &Scope<'_>, constraint: Option<&str>) -> Option<Interpreter> {
+    on_path(scope.env)
+        .filter_map(|program| ask(scope, &program))
+        .find(|python| version::satisfies(constraint.unwrap_or("*"), &python.version) == Some(true))
+}
+
+/// Programs that may be a Python, the plain names of all folders first.
+fn on_path(env: &Env) -> impl Iterator<Item = PathBuf> {
+    let folders: Vec<PathBuf> = env
+        .var_os(PATH)
+        .map(|path| std::env::split_paths(path).collect())
+        .unwrap_or_default();
+    let plain = folders
+        .clone()
+        .into_iter()
+        .flat_map(|folder| ["python3", "python"].map(|name| folder.join(name)));
+    let versioned = (8..=20).rev().flat_map(move |minor| {
+        let name = format!("python3.{minor}");
+        folders
+            .iter()
+            .map(|folder| folder.join(&name))
+            .collect::<Vec<_>>()
+    });
+    plain
+        .chain(versioned)
+        .map(|path| path.with_added_extension(std::env::consts::EXE_EXTENSION))
+        .filter(|path| path.is_file())
+}
+
+/// What the interpreter at `program` is; `None` if it is no working Python 3.
+#[must_use]
+pub fn ask(scope: &Scope<'_>, program: &Path) -> Option<Interpreter> {
+    let mut python = answer(scope, program)?;
+    refresh_kernel(&mut python.markers);
+    Some(python)
+}
+
+fn answer(scope: &Scope<'_>, program: &Path) -> Option<Interpreter> {
+    let real = program.canonicalize().ok()?;
+    let own = own_key(scope, program)?;
+    if !is_shim(&real) {
+        return remembered(scope, program, own);
+    }
+    let shim = remembered(scope, program, combined([&own, &manager_key(scope)]))?;
+    if shim.executable == program || shim.executable.canonicalize().is_ok_and(|p| is_shim(&p)) {
+        return Some(shim);
+    }
+    match own_key(scope, &shim.executable) {
+        Some(key) => remembered(scope, &shim.executable, key),
+        // It leads somewhere else by now, which nothing we look at tells.
+        None => question(scope, program).ok()?,
+    }
+}
+
+fn remembered(scope: &Scope<'_>, program: &Path, key: Digest) -> Option<Interpreter> {
+    let ask = |key| {
+        let answer = scope.facts.derive(KIND, key, || question(scope, program));
+        answer.ok().flatten()
+    };
+    let first = ask(key)?;
+    match first
+        .library
+        .as_deref()
+        .map(|library| scope.tools.digest(library))
+    {
+        Some(Ok(library)) => ask(combined([&key, &library])),
+        _ => Some(first),
+    }
+}
+
+/// The binary, where it was found, and the virtual environment it is the link of.
+fn own_key(scope: &Scope<'_>, program: &Path) -> Option<Digest> {
+    let mut hasher = Hasher::new();
+    hasher.update(program.as_os_str().as_encoded_bytes());
+    let real = program.canonicalize().ok()?;
+    hasher.update(scope.tools.digest(&real).ok()?.as_bytes());
+    if let Some(config) = venv_config(program) {
+        hasher.update(config.as_bytes());
+    }
+    Some(hasher.finish())
+}
+
+/// The text of the `pyvenv.cfg` that makes `program` the interpreter of a virtual environment.
+#[must_use]
+pub fn venv_config(program: &Path) -> Option<String> {
+    std::fs::read_to_string(program.parent()?.parent()?.join("pyvenv.cfg")).ok()
+}
+
+fn manager_key(scope: &Scope<'_>) -> Digest {
+    let mut hasher = Hasher::new();
+    for name in MANAGER_VARS {
+        let value = scope.env.var_os(name).map(|value| value.as_encoded_bytes());
+        hasher.update(format!("{name}={value:?}\n").as_bytes());
+    }
+    let in_folders = scope
+        .snapshot
+        .root()
+        .ancestors()
+        .flat_map(|folder| MANAGER_FILES.map(|name| folder.join(name)));
+    let in_home = scope
+        .home()
+        .into_iter()
+        .flat_map(|home| HOME_FILES.map(|name| home.join(name)));
+    let pyenv = scope
+        .env
+        .path("PYENV_ROOT")
+        .map(|root| root.join("version"));
+    for path in in_folders.chain(in_home).chain(pyenv) {
+        if let Ok(bytes) = std::fs::read(&path) {
+            hasher.update(path.as_os_str().as_encoded_bytes());
+            hasher.update(Digest::of(&bytes).as_bytes());
+        }
+    }
+    hasher.finish()
+}
+
+/// Whether the program is a script, or a manager under another name, instead of an interpreter.
+fn is_shim(real: &Path) -> bool {
+    let name = real
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    let python = name.starts_with("python") || name.starts_with("pypy");
+    !python || starts_with_shebang(real)
+}
+
+fn starts_with_shebang(path: &Path) -> bool {
+    let mut start = [0; 2];
+    std::fs::File::open(path)
+        .and_then(|mut file| file.read_exact(&mut start))
+        .is_ok_and(|()| &start == b"#!")
+}
+
+/// Asks the program; `Ok(None)` if it is no working Python 3, which is an answer too.
+fn question(scope: &Scope<'_>, program: &Path) -> io::Result<Option<Interpreter>> {
+    let root = scope.snapshot.root();
+    let folder = if root.is_dir() { root } else { Path::new("/") };
+    let output = process::capture(program, &["-I", "-c", QUESTION], folder, scope.env, &[])?;
+    if !output.status.success() {
+        return Ok(None);
+    }
+    Ok(serde_json::from_slice(&output.stdout).ok())
+}
+
+/// The kernel changes under the same interpreter: these two are read now, not remembered.
+#[cfg(unix)]
+fn refresh_kernel(markers: &mut MarkerEnv) {
+    let kernel = rustix::system::uname();
+    for (name, value) in [
+        ("platform_release", kernel.release()),
+        ("platform_version", kernel.version()),
+    ] {
+        let value = value.to_string_lossy().into_owned();
+        markers.0.insert(name.to_owned(), value);
+    }
+}
+
+#[cfg(not(unix))]
+fn refresh_kernel(_: &mut MarkerEnv) {}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::super::tests::{Project, fake_python, write_program};
+    use super::*;
+
+    #[test]
+    fn takes_the_first_python_the_project_allows() {
+        let old = fake_python("3.9.1");
+        let new = fake_python("3.12.4");
+        let path = std::env::join_paths([old.path(), new.path()]).expect("a PATH");
+        let project = Project::with_path(&[], &path);
+        let version = |constraint| suitable(&project.scope(), constraint).map(|p| p.version);
+        assert_eq!(version(Some(">=3.11,<4.0")).as_deref(), Some("3.12.4"));
+        assert_eq!(version(None).as_deref(), Some("3.9.1"));
+        assert_eq!(version(Some(">=4")), None);
+    }
+
+    #[test]
+    fn a_python_is_asked_once_and_again_when_it_changed() {
+        let folder = fake_python("3.12.4");
+        let project = Project::with_path(&[], folder.path().as_os_str());
+        let log = folder.path().join("log");
+        let asked = || {
+            std::fs::read_to_string(&log)
+                .unwrap_or_default()
+                .lines()
+                .count()
+        };
+        for _ in 0..2 {
+            assert!(suitable(&project.scope(), None).is_some());
+            assert_eq!(asked(), 1);
+        }
+        let program = folder.path().join("python3");
+        let text = std::fs::read_to_string(&program).expect("the script");
+        write_program(&program, &text.replace("3.12.4", "3.12.5"));
+        let version = suitable(&project.scope(), None).map(|p| p.version);
+        assert_eq!(version.as_deref(), Some("3.12.5"));
+        assert_eq!(asked(), 2);
+    }
+
+    #[test]
+    fn a_shim_is_asked_again_when_the_version_file_changed() {
+        let folder = fake_python("3.12.4");
+        let home = tempfile::tempdir().expect("a folder");
+        let mut project = Project::with_path(&[], folder.path().as_os_str());
+        project.set_home(home.path());
+        let asked = || {
+            let log = std::fs::read_to_string(folder.path().join("log"));
+            log.unwrap_or_default().lines().count()
+        };
+        assert!(suitable(&project.scope(), None).is_some());
+        std::fs::write(home.path().join(".tool-versions"), "python 3.12.5\n").expect("written");
+        assert!(suitable(&project.scope(), None).is_some());
+        assert_eq!(asked(), 2);
+    }
+}

@@ -1,0 +1,417 @@
+//! Which folders are Python projects, and which tools they declare: `pyproject.toml`, the lock beside it, the tools'
+//! own configuration files.
+//!
+//! Everything read here is remembered by the digest of the file. Stays free of interpreters and environments.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::{Digest, Hasher};
+use crate::ecosystem::{PlanError, Scope};
+use crate::path::RelPath;
+use crate::snapshot::FileId;
+
+use super::closure::{Closure, closure};
+use super::lock::{LockFormat, TomlError, names, normalized, requirement_name};
+use super::marker::MarkerEnv;
+
+/// The tools whose presence in a lock declares them.
+const TOOLS: [&str; 5] = ["mdformat", "mypy", "pytest", "ruff", "yamllint"];
+
+/// The name of the project file.
+pub const PYPROJECT: &str = "pyproject.toml";
+
+/// A folder where a tool is declared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Site {
+    /// The folder.
+    pub dir: RelPath,
+    /// The lock that pins the tool; `None` if only configuration declares it.
+    pub lock: Option<LockFile>,
+}
+
+/// A lock of the project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockFile {
+    /// Its format.
+    pub format: LockFormat,
+    /// The file.
+    pub id: FileId,
+    /// Which Python versions it is for.
+    pub python: Option<String>,
+}
+
+/// What the fast path needs to know of a lock.
+#[derive(Serialize, Deserialize)]
+struct LockSummary {
+    python: Option<String>,
+    tools: BTreeSet<String>,
+}
+
+/// What a `pyproject.toml` says about tools.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pyproject {
+    /// The names below `[tool]`.
+    pub tables: BTreeSet<String>,
+    /// The extras asked for, by package.
+    pub extras: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// The folders that declare `tool`, sorted: where a lock holds it, and where `configured` says that a configuration
+/// does, unless a folder above declares it too (that folder's check sees this one's configuration).
+///
+/// # Errors
+/// If a lock or a `pyproject.toml` is broken.
+pub fn sites(
+    scope: &Scope<'_>,
+    tool: &str,
+    configured: &BTreeSet<RelPath>,
+) -> Result<Vec<Site>, PlanError> {
+    let mut found: BTreeMap<RelPath, Site> = BTreeMap::new();
+    for (dir, lock) in locks(scope)? {
+        if lock.1.contains(tool) {
+            let lock = Some(lock.0);
+            found.insert(dir.clone(), Site { dir, lock });
+        }
+    }
+    for dir in configured {
+        let declared = |folder: &RelPath| found.contains_key(folder) || configured.contains(folder);
+        if !found.contains_key(dir) && !dir.ancestors().any(|folder| declared(&folder)) {
+            let dir = dir.clone();
+            found.insert(dir.clone(), Site { dir, lock: None });
+        }
+    }
+    Ok(found.into_values().collect())
+}
+
+type Summarised = (LockFile, BTreeSet<String>);
+
+/// The locks beside a `pyproject.toml`, by folder.
+fn locks(scope: &Scope<'_>) -> Result<BTreeMap<RelPath, Summarised>, PlanError> {
+    let mut found = BTreeMap::new();
+    for dir in folders_of(scope, &[PYPROJECT]) {
+        for format in LockFormat::ALL {
+            let Some(id) = beside(scope, &dir, format.file_name()) else {
+                continue;
+            };
+            let summary = summary(scope, format, id)?;
+            let lock = LockFile {
+                format,
+                id,
+                python: summary.python,
+            };
+            found.insert(dir.clone(), (lock, summary.tools));
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// The folders that hold a not excluded file of one of these names.
+#[must_use]
+pub fn folders_of(scope: &Scope<'_>, names: &[&str]) -> BTreeSet<RelPath> {
+    scope
+        .checked()
+        .filter(|(_, entry)| names.contains(&entry.path.file_name()))
+        .filter_map(|(_, entry)| entry.path.parent())
+        .collect()
+}
+
+fn beside(scope: &Scope<'_>, dir: &RelPath, name: &str) -> Option<FileId> {
+    scope.snapshot.find(&dir.join(name).ok()?)
+}
+
+fn summary(scope: &Scope<'_>, format: LockFormat, id: FileId) -> Result<LockSummary, PlanError> {
+    let entry = scope.snapshot.entry(id);
+    scope
+        .facts
+        .derive("python-lock-summary/1", entry.digest, || {
+            let text = text(scope, id)?;
+            let lock = format.parse(&text).map_err(|error| {
+                broken(
+                    &entry.path,
+                    &error,
+                    "write the lock anew with `poetry lock`",
+                )
+            })?;
+            let tools = lock.packages.into_iter().map(|package| package.name);
+            Ok(LockSummary {
+                python: lock.python,
+                tools: tools
+                    .filter(|name| TOOLS.contains(&name.as_str()))
+                    .collect(),
+            })
+        })
+}
+
+/// The closure of `tool` in the lock of `dir`, for the interpreter described by `env`.
+///
+/// # Errors
+/// If the lock or the `pyproject.toml` is broken.
+pub fn locked_closure(
+    scope: &Scope<'_>,
+    dir: &RelPath,
+    lock: &LockFile,
+    tool: &str,
+    env: &MarkerEnv,
+) -> Result<Option<Closure>, PlanError> {
+    let entry = scope.snapshot.entry(lock.id);
+    let project = beside(scope, dir, PYPROJECT);
+    let mut hasher = Hasher::new();
+    hasher.update(entry.digest.as_bytes());
+    if let Some(id) = project {
+        hasher.update(scope.snapshot.entry(id).digest.as_bytes());
+    }
+    for (name, value) in &env.0 {
+        hasher.update(format!("{name}={value}\n").as_bytes());
+    }
+    hasher.update(tool.as_bytes());
+    scope.facts.derive("python-closure/1", hasher.finish(), || {
+        let text = text(scope, lock.id)?;
+        let parsed = lock.format.parse(&text).map_err(|error| {
+            broken(
+                &entry.path,
+                &error,
+                "write the lock anew with `poetry lock`",
+            )
+        })?;
+        let extras = match project {
+            Some(id) => pyproject(scope, id)?.extras,
+            None => BTreeMap::new(),
+        };
+        closure(&parsed, tool, &extras, env)
+            .map_err(|error| PlanError::new(format!("{error}\n  --> {}", entry.path)))
+    })
+}
+
+/// What the `pyproject.toml` with that id says.
+///
+/// # Errors
+/// If it is no TOML.
+pub fn pyproject(scope: &Scope<'_>, id: FileId) -> Result<Pyproject, PlanError> {
+    let entry = scope.snapshot.entry(id);
+    scope.facts.derive("python-pyproject/1", entry.digest, || {
+        let text = text(scope, id)?;
+        parse(&text).map_err(|error| {
+            let help = format!(
+                "mend it, or leave it out with `exclude = [\"{}\"]`",
+                entry.path
+            );
+            broken(&entry.path, &error, &help)
+        })
+    })
+}
+
+fn text(scope: &Scope<'_>, id: FileId) -> Result<String, PlanError> {
+    let path = &scope.snapshot.entry(id).path;
+    let bytes = scope
+        .snapshot
+        .read(id)
+        .map_err(|error| PlanError::new(format!("cannot read {path}: {error}")))?;
+    String::from_utf8(bytes).map_err(|_| PlanError::new(format!("{path} is not UTF-8")))
+}
+
+fn broken(path: &RelPath, error: &TomlError, help: &str) -> PlanError {
+    PlanError::new(format!(
+        "{path} is broken: {}\n  --> {path}:{}:{}\nhelp: {help}",
+        error.message, error.line, error.column
+    ))
+}
+
+/// Reads the text of a `pyproject.toml`.
+fn parse(text: &str) -> Result<Pyproject, TomlError> {
+    let root: toml::Table = text.parse().map_err(|error| TomlError::new(text, &error))?;
+    let mut found = Pyproject::default();
+    if let Some(tool) = root.get("tool").and_then(toml::Value::as_table) {
+        found.tables = tool.keys().cloned().collect();
+        if let Some(poetry) = tool.get("poetry") {
+            poetry_extras(poetry, &mut found.extras);
+        }
+    }
+    let project = root.get("project");
+    for list in [
+        project.and_then(|p| p.get("dependencies")),
+        project.and_then(|p| p.get("optional-dependencies")),
+        root.get("dependency-groups"),
+    ] {
+        requirement_extras(list, &mut found.extras);
+    }
+    Ok(found)
+}
+
+type ExtrasByName = BTreeMap<String, BTreeSet<String>>;
+
+/// `[tool.poetry.dependencies] name = {extras = […]}`, also in groups and in lists.
+fn poetry_extras(poetry: &toml::Value, extras: &mut ExtrasByName) {
+    let groups = poetry.get("group").and_then(toml::Value::as_table);
+    let tables = ["dependencies", "dev-dependencies"]
+        .into_iter()
+        .filter_map(|key| poetry.get(key))
+        .chain(
+            groups
+                .into_iter()
+                .flat_map(toml::Table::values)
+                .filter_map(|group| group.get("dependencies")),
+        )
+        .filter_map(toml::Value::as_table);
+    for (name, value) in tables.flatten() {
+        let alternatives = match value {
+            toml::Value::Array(items) => items.as_slice(),
+            other => std::slice::from_ref(other),
+        };
+        for alternative in alternatives {
+            add(extras, normalized(name), names(alternative.get("extras")));
+        }
+    }
+}
+
+/// Requirements (`name[extra]>=1`) in a list, or in the lists of a table.
+fn requirement_extras(value: Option<&toml::Value>, extras: &mut ExtrasByName) {
+    match value {
+        Some(toml::Value::Table(table)) => {
+            for list in table.values() {
+                requirement_extras(Some(list), extras);
+            }
+        }
+        Some(toml::Value::Array(items)) => {
+            for text in items.iter().filter_map(toml::Value::as_str) {
+                add(extras, requirement_name(text), bracketed(text));
+            }
+        }
+        _ => {}
+    }
+}
+
+fn bracketed(requirement: &str) -> BTreeSet<String> {
+    let before_marker = requirement.split(';').next().unwrap_or_default();
+    let Some((_, rest)) = before_marker.split_once('[') else {
+        return BTreeSet::new();
+    };
+    let list = rest.split(']').next().unwrap_or_default();
+    list.split(',').map(normalized).collect()
+}
+
+fn add(extras: &mut ExtrasByName, name: String, wanted: BTreeSet<String>) {
+    if !wanted.is_empty() {
+        extras.entry(name).or_default().extend(wanted);
+    }
+}
+
+/// Digest of several digests.
+#[must_use]
+pub fn combined<'a>(digests: impl IntoIterator<Item = &'a Digest>) -> Digest {
+    let mut hasher = Hasher::new();
+    for digest in digests {
+        hasher.update(digest.as_bytes());
+    }
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::Project;
+    use super::*;
+    use proptest::prelude::*;
+
+    const LOCK: &str =
+        "[[package]]\nname = 'ruff'\nversion = '1'\n[metadata]\npython-versions = '^3.9'\n";
+
+    fn dirs(files: &[(&str, &str)], configured: &[&str]) -> Vec<(String, bool)> {
+        let project = Project::new(files);
+        let configured = configured
+            .iter()
+            .map(|dir| RelPath::new(dir).expect("a folder"))
+            .collect();
+        sites(&project.scope(), "ruff", &configured)
+            .expect("sites")
+            .into_iter()
+            .map(|site| (site.dir.as_str().to_owned(), site.lock.is_some()))
+            .collect()
+    }
+
+    #[test]
+    fn a_lock_declares_and_so_does_the_topmost_configuration() {
+        let files = [
+            ("a/poetry.lock", LOCK),
+            ("a/pyproject.toml", ""),
+            (
+                "b/poetry.lock",
+                "[[package]]\nname = 'other'\nversion = '1'\n",
+            ),
+            ("b/pyproject.toml", ""),
+            ("c/poetry.lock", LOCK),
+        ];
+        let here = |dir: &str, locked| (dir.to_owned(), locked);
+        assert_eq!(dirs(&files, &[]), [here("a", true)]);
+        assert_eq!(
+            dirs(&files, &["a/sub", "d", "d/sub"]),
+            [here("a", true), here("d", false)]
+        );
+        assert_eq!(dirs(&files, &["", "d"]), [here("", false), here("a", true)]);
+    }
+
+    #[test]
+    fn an_excluded_project_declares_nothing() {
+        let mut project = Project::new(&[("a/poetry.lock", LOCK), ("a/pyproject.toml", "")]);
+        project.exclude("a");
+        let found = sites(&project.scope(), "ruff", &BTreeSet::new()).expect("sites");
+        assert_eq!(found, []);
+    }
+
+    #[test]
+    fn a_broken_lock_is_named_with_its_place() {
+        let project = Project::new(&[
+            ("poetry.lock", "[[package]]\nname = \n"),
+            ("pyproject.toml", ""),
+        ]);
+        let error = sites(&project.scope(), "ruff", &BTreeSet::new()).expect_err("broken");
+        assert!(error.message.contains("--> poetry.lock:2:"), "{error}");
+        assert!(error.message.contains("help: "), "{error}");
+    }
+
+    #[test]
+    fn reads_tables_and_extras() {
+        let read = parse(
+            r#"
+[project]
+dependencies = ["anyio[trio]>=4 ; os_name == 'x'", "plain"]
+[project.optional-dependencies]
+all = ["Lib[A,b_c]"]
+[dependency-groups]
+lint = ["yamllint", {include-group = "x"}]
+[tool.poetry.group.lint.dependencies]
+black = {version = "*", extras = ["jupyter"]}
+many = [{version = "1", extras = ["x"]}, {version = "2"}]
+[tool.ruff]
+"#,
+        )
+        .expect("TOML");
+        assert_eq!(
+            read.tables,
+            BTreeSet::from(["poetry".to_owned(), "ruff".to_owned()])
+        );
+        let extras: Vec<String> = read
+            .extras
+            .iter()
+            .map(|(name, extras)| format!("{name} {extras:?}"))
+            .collect();
+        assert_eq!(
+            extras,
+            [
+                r#"anyio {"trio"}"#,
+                r#"black {"jupyter"}"#,
+                r#"lib {"a", "b-c"}"#,
+                r#"many {"x"}"#
+            ]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_text_never_panics(text in ".{0,100}") {
+            let _ = parse(&text);
+            let _ = bracketed(&text);
+        }
+    }
+}
