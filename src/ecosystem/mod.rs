@@ -4,6 +4,7 @@
 
 pub mod cargo;
 pub mod custom;
+pub mod markdown;
 pub mod python;
 
 use std::path::PathBuf;
