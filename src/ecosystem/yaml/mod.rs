@@ -1,0 +1,3 @@
+//! YAML: `yaml:yamllint`.
+
+pub mod yamllint;

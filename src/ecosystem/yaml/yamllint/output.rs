@@ -1,0 +1,257 @@
+//! The output of yamllint → findings and shares. Pure.
+
+use std::collections::BTreeMap;
+
+use crate::ecosystem::python::ruff::plain;
+use crate::finding::{Finding, Severity};
+use crate::path::RelPath;
+use crate::plan::{Output, Parse, Parsed, Share};
+
+/// `yamllint -f parsable`: `path:line:col: [level] message (rule)`.
+///
+/// A file's share has the exit code 1 if it has an error, and with `--strict` 2 if it has warnings only. The exit code
+/// of many files does not tell whether that was asked for, so it has to be known here.
+#[derive(Debug)]
+pub struct Yamllint {
+    /// Whether `--strict` is among the arguments.
+    pub strict: bool,
+}
+
+impl Yamllint {
+    /// The parser for a command with these arguments: whoever appends some must take this one.
+    #[must_use]
+    pub fn for_args(args: &[String]) -> Self {
+        // A long option may be shortened to any prefix that is its own, a short one may stand among others.
+        let is_strict = |arg: &String| match arg.strip_prefix("--") {
+            Some(long) => !long.is_empty() && "strict".starts_with(long),
+            None => arg.starts_with('-') && arg.contains('s'),
+        };
+        Self {
+            strict: args.iter().any(is_strict),
+        }
+    }
+}
+
+impl Parse for Yamllint {
+    fn identity(&self) -> String {
+        format!("yamllint/1 strict={}", self.strict)
+    }
+
+    fn parse(&self, output: &Output, dir: &RelPath, files: &[&RelPath]) -> Parsed {
+        let stdout = plain(&output.stdout);
+        let mut findings = Vec::new();
+        let mut shares: BTreeMap<RelPath, Share> = BTreeMap::new();
+        let mut all_understood = output.stderr.trim().is_empty();
+        for line in stdout.lines() {
+            let Some(problem) = Problem::parse(line) else {
+                all_understood &= line.trim().is_empty();
+                continue;
+            };
+            let Some(path) = dir.join(problem.path).ok() else {
+                all_understood = false;
+                continue;
+            };
+            all_understood &= files.contains(&&path);
+            let share = shares.entry(path.clone()).or_default();
+            share.stdout.push_str(line);
+            share.stdout.push('\n');
+            if problem.severity == Severity::Error {
+                share.exit_code = 1;
+            }
+            findings.push(problem.finding(path));
+        }
+        let has_errors = shares.values().any(|share| share.exit_code == 1);
+        if self.strict {
+            for share in shares.values_mut().filter(|share| share.exit_code == 0) {
+                share.exit_code = 2;
+            }
+        }
+        let explained = output.exit_code
+            == match (has_errors, shares.is_empty() || !self.strict) {
+                (true, _) => 1,
+                (false, true) => 0,
+                (false, false) => 2,
+            };
+        Parsed {
+            findings,
+            shares: (all_understood && explained).then_some(shares),
+        }
+    }
+}
+
+struct Problem<'a> {
+    path: &'a str,
+    line: u32,
+    column: u32,
+    severity: Severity,
+    code: Option<&'a str>,
+    message: &'a str,
+}
+
+impl<'a> Problem<'a> {
+    fn parse(text: &'a str) -> Option<Self> {
+        [
+            (": [error] ", Severity::Error),
+            (": [warning] ", Severity::Warning),
+        ]
+        .into_iter()
+        .filter_map(|(mark, severity)| Some((text.find(mark)?, mark, severity)))
+        .min_by_key(|(at, ..)| *at)
+        .and_then(|(at, mark, severity)| {
+            let (before, column) = text[..at].rsplit_once(':')?;
+            let (path, line) = before.rsplit_once(':')?;
+            let (message, code) = message_and_rule(&text[at + mark.len()..]);
+            Some(Self {
+                path,
+                line: line.parse().ok()?,
+                column: column.parse().ok()?,
+                severity,
+                code,
+                message,
+            })
+        })
+    }
+
+    fn finding(&self, path: RelPath) -> Finding {
+        Finding {
+            path: Some(path),
+            line: Some(self.line),
+            column: Some(self.column),
+            severity: self.severity,
+            code: self.code.map(str::to_owned),
+            message: self.message.to_owned(),
+            rendered: None,
+        }
+    }
+}
+
+/// The rule is the last word, in parentheses.
+fn message_and_rule(text: &str) -> (&str, Option<&str>) {
+    text.strip_suffix(')')
+        .and_then(|text| text.rsplit_once(" ("))
+        .filter(|(_, rule)| rule.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'))
+        .map_or((text, None), |(message, rule)| (message, Some(rule)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn rel(path: &str) -> RelPath {
+        RelPath::new(path).expect(path)
+    }
+
+    fn parse(stdout: &str, exit_code: i32, dir: &str, files: &[&str]) -> Parsed {
+        parse_as(false, stdout, exit_code, dir, files)
+    }
+
+    fn parse_as(strict: bool, stdout: &str, exit_code: i32, dir: &str, files: &[&str]) -> Parsed {
+        let output = Output {
+            exit_code,
+            stdout: stdout.to_owned(),
+            stderr: String::new(),
+        };
+        let files: Vec<RelPath> = files.iter().map(|path| rel(path)).collect();
+        Yamllint { strict }.parse(&output, &rel(dir), &files.iter().collect::<Vec<_>>())
+    }
+
+    const OUTPUT: &str = "x.yaml:1:1: [warning] missing document start \"---\" (document-start)\n\
+                          x.yaml:2:5: [error] too many spaces after colon (colons)\n\
+                          sub/bad.yaml:2:1: [error] syntax error: expected ',' or ']', but got '<stream end>' (syntax)\n\
+                          w:1:1: [x].yaml:1:1: [warning] missing document start \"---\" (document-start)\n";
+
+    fn exits(parsed: &Parsed) -> Option<Vec<(&str, i32)>> {
+        let shares = parsed.shares.as_ref()?;
+        Some(
+            shares
+                .iter()
+                .map(|(path, share)| (path.as_str(), share.exit_code))
+                .collect(),
+        )
+    }
+
+    fn exits_of(parsed: &Parsed) -> Option<Vec<(String, i32)>> {
+        let exits = exits(parsed)?.into_iter();
+        Some(exits.map(|(path, code)| (path.to_owned(), code)).collect())
+    }
+
+    #[test]
+    fn findings_with_rules_and_levels() {
+        let parsed = parse(OUTPUT, 1, "lib", &[]);
+        let shown: Vec<String> = parsed
+            .findings
+            .iter()
+            .map(|f| {
+                let path = f.path.as_deref().unwrap_or("-");
+                let code = f.code.as_deref().unwrap_or("-");
+                format!(
+                    "{path} {:?} {:?} {:?} {code}: {}",
+                    f.line, f.column, f.severity, f.message
+                )
+            })
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                "lib/x.yaml Some(1) Some(1) Warning document-start: missing document start \"---\"",
+                "lib/x.yaml Some(2) Some(5) Error colons: too many spaces after colon",
+                "lib/sub/bad.yaml Some(2) Some(1) Error syntax: syntax error: expected ',' or ']', but got '<stream end>'",
+                "lib/w:1:1: [x].yaml Some(1) Some(1) Warning document-start: missing document start \"---\"",
+            ]
+        );
+    }
+
+    #[test]
+    fn each_file_gets_its_lines_and_its_own_exit_code() {
+        let files = ["ok.yml", "sub/bad.yaml", "w:1:1: [x].yaml", "x.yaml"];
+        let parsed = parse(OUTPUT, 1, "", &files);
+        assert_eq!(
+            exits(&parsed),
+            Some(vec![
+                ("sub/bad.yaml", 1),
+                ("w:1:1: [x].yaml", 0),
+                ("x.yaml", 1)
+            ])
+        );
+        let share = &parsed.shares.as_ref().expect("shares")[&rel("x.yaml")];
+        assert_eq!(share.stdout.lines().count(), 2);
+        assert_eq!(exits(&parse("", 0, "", &files)), Some(vec![]));
+    }
+
+    #[test]
+    fn with_strict_warnings_fail_their_file() {
+        let warning = "x.yaml:1:1: [warning] missing document start \"---\" (document-start)\n";
+        let exits_as = |strict, code| exits_of(&parse_as(strict, warning, code, "", &["x.yaml"]));
+        assert_eq!(exits_as(true, 2), Some(vec![("x.yaml".to_owned(), 2)]));
+        assert_eq!(exits_as(false, 0), Some(vec![("x.yaml".to_owned(), 0)]));
+        assert_eq!(exits_as(false, 2), None);
+        let both = format!("{warning}y.yaml:1:1: [error] x (syntax)\n");
+        let both = parse_as(true, &both, 1, "", &["x.yaml", "y.yaml"]);
+        assert_eq!(exits(&both), Some(vec![("x.yaml", 2), ("y.yaml", 1)]));
+        let args = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        assert!(Yamllint::for_args(&args("-f parsable --strict")).strict);
+        assert!(Yamllint::for_args(&args("--no-warnings -s")).strict);
+        assert!(!Yamllint::for_args(&args("-f parsable -c .yamllint.yml --no-warnings")).strict);
+    }
+
+    #[test]
+    fn what_cannot_be_given_to_a_file_leaves_no_shares() {
+        assert_eq!(exits(&parse("invalid config\n", 0, "", &["x.yaml"])), None);
+        assert_eq!(exits(&parse("", 255, "", &["x.yaml"])), None);
+        assert_eq!(exits(&parse("", 1, "", &["x.yaml"])), None);
+        assert_eq!(exits(&parse(OUTPUT, 1, "", &["x.yaml"])), None);
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_text_never_panics(
+            text in "(.|\n){0,100}",
+            like in "(a.yaml|:|1|: \\[error\\] |: \\[warning\\] |\\(|\\)|é|\n|x){0,20}",
+            code in -1..3,
+        ) {
+            parse(&text, code, "", &["a.yaml"]);
+            parse(&like, code, "sub", &["a.yaml"]);
+        }
+    }
+}
