@@ -6,6 +6,7 @@ pub mod cargo;
 pub mod custom;
 pub mod markdown;
 pub mod python;
+pub mod secrets;
 pub mod yaml;
 
 use std::path::PathBuf;

@@ -1,0 +1,362 @@
+//! `security:secrets`: private keys and well-known token shapes in the project's files.
+//!
+//! Built in, always planned, one part per file that is not excluded.
+//! - What is looked for, and what counts as a placeholder: [`rules`].
+//! - Text of any size is scanned. A binary file (a NUL in its first 8 KiB, as git decides) is not: nobody can mend a
+//!   line of it, and chance bytes look like anything. UTF-16 with a byte-order mark is text.
+//! - Findings below a folder named `tests`, `test`, `testdata`, `fixtures` or `examples` are warnings, others errors.
+//! - `dagcache: allow-secret` on the line silences what is found there.
+//! - A baseline (`[checks."security:secrets"] baseline = "PATH"`) holds one known finding a line, as
+//!   `path:rule:hash`, `hash` being the first 16 hexadecimal digits of the SHA-256 of the secret. Empty lines and
+//!   lines that start with `#` do not count; a line that matches nothing is harmless. Every finding's message ends in
+//!   the line that would accept it.
+//!
+//! A secret's value appears in no message: only its first four characters do.
+//! The check stays free of entropy guesses about text of no known shape: they cost more trust than they give.
+
+mod rules;
+
+use std::collections::HashSet;
+use std::io;
+use std::sync::{Arc, OnceLock};
+
+use crate::digest::Digest;
+use crate::ecosystem::{PlanError, Scope};
+use crate::finding::{Finding, Severity};
+use crate::path::RelPath;
+use crate::plan::{Builtin, CacheMode, Check, InputView, Inputs, Plan, Work};
+use crate::snapshot::Kind;
+
+use rules::{Hit, Scanner};
+
+/// The id of the check.
+pub const ID: &str = "security:secrets";
+
+const ALLOW: &[u8] = b"dagcache: allow-secret";
+const LENIENT_FOLDERS: [&str; 5] = ["tests", "test", "testdata", "fixtures", "examples"];
+/// How much of a file git looks at to call it binary.
+const SNIFFED: usize = 8 * 1024;
+
+/// Adds `security:secrets`.
+///
+/// # Errors
+/// If the configured baseline is no file of the project.
+pub fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
+    let shared = match scope.secrets_baseline {
+        None => Vec::new(),
+        Some(path) => vec![scope.snapshot.find(path).ok_or_else(|| {
+            PlanError::new(format!(
+                "the baseline `{path}` of `{ID}` is no file of this project\nhelp: create it (an empty file accepts \
+                 nothing), or remove `baseline` from `[checks.\"{ID}\"]`"
+            ))
+        })?],
+    };
+    let parts = scope
+        .checked()
+        .filter(|(_, entry)| entry.kind != Kind::Symlink)
+        .map(|(id, _)| id)
+        .collect();
+    plan.checks.push(Check {
+        id: ID.to_owned(),
+        tags: vec!["security".to_owned()],
+        ecosystem: "",
+        work: Work::Builtin(Arc::new(Secrets::new(scope.secrets_baseline.cloned()))),
+        inputs: Inputs {
+            config: shared.clone(),
+            shared,
+            parts: Some(parts),
+            outside: Vec::new(),
+        },
+        layers: Vec::new(),
+        cache: CacheMode::All,
+        not_cached: None,
+        max_age: None,
+        timeout: None,
+    });
+    Ok(())
+}
+
+/// The check. The scanner is built at the first file that is really looked at, so a Fresh run does not pay for it.
+#[derive(Debug)]
+struct Secrets {
+    baseline: Option<RelPath>,
+    scanner: OnceLock<Scanner>,
+}
+
+impl Secrets {
+    fn new(baseline: Option<RelPath>) -> Self {
+        Self {
+            baseline,
+            scanner: OnceLock::new(),
+        }
+    }
+
+    fn scanner(&self) -> io::Result<&Scanner> {
+        if let Some(scanner) = self.scanner.get() {
+            return Ok(scanner);
+        }
+        let scanner = Scanner::new().map_err(io::Error::other)?;
+        Ok(self.scanner.get_or_init(|| scanner))
+    }
+
+    fn accepted(&self, view: &dyn InputView) -> io::Result<HashSet<String>> {
+        match &self.baseline {
+            Some(path) => Ok(parse_baseline(&view.read(path)?)),
+            None => Ok(HashSet::new()),
+        }
+    }
+}
+
+impl Builtin for Secrets {
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn params(&self) -> Vec<(String, String)> {
+        self.baseline
+            .iter()
+            .map(|path| ("baseline".to_owned(), path.as_str().to_owned()))
+            .collect()
+    }
+
+    fn check(&self, view: &dyn InputView) -> io::Result<Vec<Finding>> {
+        let Some(path) = view.part() else {
+            return Ok(Vec::new());
+        };
+        let Some(text) = as_text(view.read(path)?) else {
+            return Ok(Vec::new());
+        };
+        let hits = self.scanner()?.scan(&text);
+        if hits.is_empty() {
+            return Ok(Vec::new());
+        }
+        let accepted = self.accepted(view)?;
+        Ok(hits
+            .iter()
+            .filter(|hit| !contains(line_around(&text, hit.range.start), ALLOW))
+            .filter(|hit| !accepted.contains(&baseline_line(path, hit, &text)))
+            .map(|hit| finding(path, hit, &text))
+            .collect())
+    }
+}
+
+/// The bytes as something in which ASCII can be searched; `None` for a binary file.
+fn as_text(mut bytes: Vec<u8>) -> Option<Vec<u8>> {
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        // What matters is ASCII, and ASCII in UTF-16 is ASCII with NULs in between. Lines stay where they are.
+        bytes.retain(|byte| *byte != 0);
+        return Some(bytes);
+    }
+    let head = bytes.get(..SNIFFED).unwrap_or(&bytes);
+    (!head.contains(&0)).then_some(bytes)
+}
+
+fn parse_baseline(text: &[u8]) -> HashSet<String> {
+    String::from_utf8_lossy(text)
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn baseline_line(path: &RelPath, hit: &Hit, text: &[u8]) -> String {
+    let secret = text.get(hit.range.clone()).unwrap_or_default();
+    let mut hash = Digest::of(secret).to_string();
+    hash.truncate(16);
+    format!("{path}:{}:{hash}", hit.rule.id)
+}
+
+fn finding(path: &RelPath, hit: &Hit, text: &[u8]) -> Finding {
+    let secret = text.get(hit.range.clone()).unwrap_or_default();
+    let shown = String::from_utf8_lossy(secret.get(..4).unwrap_or(secret));
+    let (line, column) = position(text, hit.range.start);
+    Finding {
+        path: Some(path.clone()),
+        line: Some(line),
+        column: Some(column),
+        severity: severity(path),
+        code: Some(hit.rule.id.to_owned()),
+        message: format!(
+            "{} `{shown}…`: revoke it and keep it out of the repository; if it is none, write `dagcache: \
+             allow-secret` on its line, or this in the baseline: {}",
+            hit.rule.what,
+            baseline_line(path, hit, text),
+        ),
+        rendered: None,
+    }
+}
+
+fn severity(path: &RelPath) -> Severity {
+    let lenient = path
+        .ancestors()
+        .any(|folder| LENIENT_FOLDERS.contains(&folder.file_name()));
+    if lenient {
+        Severity::Warning
+    } else {
+        Severity::Error
+    }
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|window| window == part)
+}
+
+fn line_around(text: &[u8], at: usize) -> &[u8] {
+    let (before, after) = text.split_at(at.min(text.len()));
+    let start = before
+        .iter()
+        .rposition(|b| *b == b'\n')
+        .map_or(0, |i| i + 1);
+    let length = after.iter().position(|b| *b == b'\n');
+    let end = at + length.unwrap_or(after.len());
+    text.get(start..end).unwrap_or_default()
+}
+
+/// Line and column (in characters) of an offset, both from 1.
+fn position(text: &[u8], at: usize) -> (u32, u32) {
+    let before = text.get(..at).unwrap_or(text);
+    let line = 1 + before.iter().filter(|b| **b == b'\n').count();
+    let start = before
+        .iter()
+        .rposition(|b| *b == b'\n')
+        .map_or(0, |i| i + 1);
+    let is_character = |b: &&u8| **b & 0xc0 != 0x80;
+    let column = 1 + before[start..].iter().filter(is_character).count();
+    let narrow = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    (narrow(line), narrow(column))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::Env;
+    use crate::facts::Facts;
+    use crate::snapshot::Snapshot;
+    use crate::tool::Tools;
+
+    struct View<'a> {
+        part: RelPath,
+        files: &'a [(&'a str, &'a [u8])],
+    }
+
+    impl InputView for View<'_> {
+        fn paths(&self) -> Vec<&RelPath> {
+            vec![&self.part]
+        }
+
+        fn part(&self) -> Option<&RelPath> {
+            Some(&self.part)
+        }
+
+        fn read(&self, path: &str) -> io::Result<Vec<u8>> {
+            let found = self.files.iter().find(|(name, _)| *name == path);
+            found
+                .map(|(_, bytes)| bytes.to_vec())
+                .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+        }
+    }
+
+    fn check(path: &str, bytes: &[u8]) -> Vec<Finding> {
+        let view = View {
+            part: RelPath::new(path).expect(path),
+            files: &[(path, bytes)],
+        };
+        Secrets::new(None).check(&view).expect("the part is there")
+    }
+
+    fn token() -> String {
+        ["ghp", "_", "q7RkZ2mNf84LsTw0YbVx", "3JcDh6GpAe9UiKoQ"].concat()
+    }
+
+    #[test]
+    fn a_finding_names_rule_and_place_and_hides_the_value() {
+        let text = format!("a\né = \"{}\"\n", token());
+        let findings = check("src/a.py", text.as_bytes());
+        assert_eq!(findings.len(), 1);
+        let finding = &findings[0];
+        assert_eq!((finding.line, finding.column), (Some(2), Some(6)));
+        assert_eq!(finding.code.as_deref(), Some("github-token"));
+        assert_eq!(finding.severity, Severity::Error);
+        assert!(finding.message.contains("`ghp_…`"), "{}", finding.message);
+        assert!(!finding.message.contains("q7Rk"), "{}", finding.message);
+    }
+
+    #[test]
+    fn test_folders_only_warn_and_look_alikes_do_not_count_as_such() {
+        let text = token();
+        for path in ["tests/a", "x/testdata/y/a", "examples/a", "fixtures/a"] {
+            assert_eq!(check(path, text.as_bytes())[0].severity, Severity::Warning);
+        }
+        for path in ["tests", "src/tests.rs", "latest/a", "contests/a"] {
+            assert_eq!(check(path, text.as_bytes())[0].severity, Severity::Error);
+        }
+    }
+
+    #[test]
+    fn a_comment_on_the_line_silences_that_line_only() {
+        let allowed = format!("x = {} # dagcache: allow-secret\n", token());
+        assert_eq!(check("a", allowed.as_bytes()), []);
+        let next = format!("# dagcache: allow-secret\nx = {}\n", token());
+        assert_eq!(check("a", next.as_bytes()).len(), 1);
+    }
+
+    #[test]
+    fn the_baseline_accepts_what_its_lines_name() {
+        let text = token();
+        let message = check("a:b.txt", text.as_bytes())[0].message.clone();
+        let line = message.rsplit(' ').next().unwrap_or_default();
+        let silent = |baseline: &str| {
+            let view = View {
+                part: RelPath::new("a:b.txt").expect("a path"),
+                files: &[("a:b.txt", text.as_bytes()), ("known", baseline.as_bytes())],
+            };
+            let check = Secrets::new(Some(RelPath::new("known").expect("a path")));
+            check.check(&view).expect("both are there").is_empty()
+        };
+        assert!(silent(&format!("# old\n\nstale:x:0\r\n{line}\r\n")));
+        assert!(!silent("stale:x:0\n"));
+        assert!(!silent(&line.replace("a:b", "a:c")));
+    }
+
+    #[test]
+    fn binary_files_are_passed_over_and_utf16_is_not_binary() {
+        let mut binary = b"\x7fELF\0".to_vec();
+        binary.extend_from_slice(token().as_bytes());
+        assert_eq!(check("a", &binary), []);
+        let wide = format!("\u{feff}one\ntwo {}", token());
+        let bytes: Vec<u8> = wide.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert_eq!(check("a", &bytes)[0].line, Some(2));
+    }
+
+    #[test]
+    fn every_file_that_is_not_excluded_is_a_part_and_the_baseline_is_shared() {
+        let snapshot = Snapshot::in_memory(&[("a", ""), ("b", ""), ("known", "")]);
+        let baseline = RelPath::new("known").expect("a path");
+        let mut scope = Scope {
+            snapshot: &snapshot,
+            excluded: &[false, true, false],
+            facts: &Facts::default(),
+            tools: &Tools::default(),
+            env: &Env::default(),
+            secrets_baseline: Some(&baseline),
+        };
+        let mut planned = Plan::default();
+        plan(&scope, &mut planned).expect("the baseline is there");
+        let inputs = &planned.checks[0].inputs;
+        assert_eq!(inputs.parts.as_deref(), Some(&[0, 2][..]));
+        assert_eq!(inputs.shared, [2]);
+
+        let missing = RelPath::new("gone").expect("a path");
+        scope.secrets_baseline = Some(&missing);
+        let error = plan(&scope, &mut planned).expect_err("no such baseline");
+        assert!(error.message.contains("`gone`"), "{error}");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
+            check("a", &bytes);
+        }
+    }
+}

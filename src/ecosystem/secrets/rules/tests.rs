@@ -1,0 +1,145 @@
+//! One row per rule: texts that are found, and near misses that are not.
+//!
+//! Texts are assembled from pieces, `|` marking the seams, so that this file holds no secret itself.
+
+use super::*;
+
+struct Row {
+    rule: &'static str,
+    found: &'static [&'static str],
+    missed: &'static [&'static str],
+}
+
+/// 64 characters of base64, twice.
+const BODY: &str = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj";
+
+#[rustfmt::skip]
+const ROWS: &[Row] = &[
+    Row { rule: "private-key",
+        found: &[
+            "-----BEGIN| RSA PRIVATE KEY-----\nBODY\nBODY\n-----END RSA PRIVATE KEY-----",
+            "-----BEGIN| PRIVATE KEY-----\nBODY\n-----END PRIVATE KEY-----",
+            "-----BEGIN| OPENSSH PRIVATE KEY-----\r\nBODY\r\nBODY\r\n",
+            "-----BEGIN| RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: DES-EDE3-CBC,1\n\nBODY\n",
+            "-----BEGIN| PGP PRIVATE KEY BLOCK-----\nVersion: GnuPG v2\n\nBODY\nBODY\n",
+            "\"private_key\": \"-----BEGIN| PRIVATE KEY-----\\nBODY\\nBODY\\n-----END PRIVATE KEY-----\\n\"",
+            "    -----BEGIN| EC PRIVATE KEY-----\n    BODY\n",
+        ],
+        missed: &[
+            "-----BEGIN| PUBLIC KEY-----\nBODY\nBODY\n",
+            "-----BEGIN| CERTIFICATE-----\nBODY\nBODY\n",
+            "-----BEGIN| RSA PRIVATE KEY-----",
+            "-----BEGIN| RSA PRIVATE KEY-----\n...\n-----END RSA PRIVATE KEY-----\nBODY",
+            "-----BEGIN| RSA PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC...\nBODY\n",
+            "-----BEGIN| PRIVATE KEY-----\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n",
+            "if line.starts_with(\"-----BEGIN| PRIVATE KEY-----\") { return Some(parse_the_key_that_follows(line)); }",
+        ] },
+    Row { rule: "putty-private-key",
+        found: &["PuTTY-User-Key|-File-2: ssh-rsa\nEncryption: none\nPublic-Lines: 1\nBODY\nPrivate-Lines: 2\nBODY\nBODY\nPrivate-MAC: 0\n"],
+        missed: &["PuTTY-User-Key|-File-2: ssh-rsa\nPublic-Lines: 1\nBODY\n"] },
+    Row { rule: "age-secret-key",
+        found: &["AGE-SECRET|-KEY-1QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7LQPZRY9X8GF2TVDW0S3JN54KHCE"],
+        missed: &["AGE-SECRET|-KEY-1QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L", "AGE-SECRET|-KEY-1XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX"] },
+    Row { rule: "aws-access-key-id",
+        found: &["AKI|AQ3EGRVDLK7M2ZT5H", "id=ASI|AQ3EGRVDLK7M2ZT5H;", "\\nAKI|AQ3EGRVDLK7M2ZT5H"],
+        missed: &["AKI|AIOSFODNN7EXAMPLE", "AKI|AXXXXXXXXXXXXXXX2", "ASI|APACIFICSOUTHEAST", "AKI|AQ3EGRVDLK7M2ZT5HQ", "SAKI|AQ3EGRVDLK7M2ZT5H", "AKI|Aq3egrvdlk7m2zt5h"] },
+    Row { rule: "aws-secret-access-key",
+        found: &["AWS_SECRET_ACCESS_KEY=kR7/vLq2+ZbXw9TnYc4HsJ6p|Gd1MfEa8UiOoBt3N", "aws_secret_access_key: 'kR7/vLq2+ZbXw9TnYc4HsJ6p|Gd1MfEa8UiOoBt3N'"],
+        missed: &["AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG/bPxRfiCY|EXAMPLEKEY", "AWS_SECRET_ACCESS_KEY=${{ secrets.AWS }}", "secret_access_key: 0123456789abcdef0123|456789abcdef01234567"] },
+    Row { rule: "github-token",
+        found: &["ghp|_q7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9UiKoQ", "ghs|_q7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9UiKoQ",
+            "github|_pat_11ABCDEFG0q7RkZ2mNf84L_sTw0YbVx3JcDh6GpAe9UiKoQq7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9UiKo"],
+        missed: &["ghp|_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", "ghp|_q7RkZ2mNf84LsTw0", "aghp|_q7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9UiKoQ", "github|_pat_11ABCDEFG0q7Rk"] },
+    Row { rule: "gitlab-token", found: &["glpat|-q7RkZ2mNf84LsTw0YbVx", "\"glrt|-q7RkZ2mNf84LsTw0YbVx\""], missed: &["glpat|-xxxxxxxxxxxxxxxxxxxx", "glpat|-short", "glpat|-your-token-goes-here1"] },
+    Row { rule: "slack-token",
+        found: &["xox|b-2345678901-2345678901234-q7RkZ2mNf84LsTw0YbVx3JcD", "xap|p-1-A0B1C2D3E4F-2345678901-q7RkZ2mNf84LsTw0YbVx3JcDh6Gp"],
+        missed: &["xox|b-your-slack-bot-token-goes-right-here", "xox|b-123456789012-XXXXXXXXXXXXXXXXXXXXXXXX", "xox|b-2345678901"] },
+    Row { rule: "slack-webhook",
+        found: &["https://hooks.slack|.com/services/T024BE7LD/B0F4K2N8Q/q7RkZ2mNf84LsTw0YbVx3JcD"],
+        missed: &["https://hooks.slack|.com/services/T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX", "https://hooks.slack|.com/services/T024BE7LD/B0F4K2N8Q", "hooks.slack|.com/services/"] },
+    Row { rule: "stripe-key", found: &["sk|_live_q7RkZ2mNf84LsTw0YbVx3JcD", "rk|_live_q7RkZ2mNf84LsTw0YbVx3JcD"], missed: &["sk|_test_q7RkZ2mNf84LsTw0YbVx3JcD", "sk|_live_xxxxxxxxxxxxxxxxxxxxxxxx", "sk|_live_short"] },
+    Row { rule: "google-api-key", found: &["key=AIz|aSyq7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9Ui"], missed: &["AIz|aSyq7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9Uxxx", "AIz|aSyXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX", "BAIz|aSyq7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9Ui"] },
+    Row { rule: "npm-token", found: &["//registry/:_authToken=npm|_q7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9UiKoQ"], missed: &["npm|_config_registry_of_the_whole_company_x", "npm|_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"] },
+    Row { rule: "pypi-token", found: &["pypi-|AgEIcHlwaS5vcmcCJDq7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9UiKoQq7RkZ2mNf84LsT"], missed: &["pypi-|AgEIcHlwaS5vcmc", "pypi-|AgEIcHlwaS5vcmcxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"] },
+    Row { rule: "crates-io-token", found: &["token = \"ci|oq7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9U\"", "TOKEN=ci|oq7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9U"], missed: &["ci|oq7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9U+abc", "/ci|oq7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9U", "ci|oabcdefghijklmnopqrstuvwxyzabcdef"] },
+    Row { rule: "docker-token", found: &["dckr|_pat_q7RkZ2mNf84LsTw0YbVx3JcDh6G"], missed: &["dckr|_pat_xxxxxxxxxxxxxxxxxxxxxxxxxxx", "dckr|_pat_short"] },
+    Row { rule: "sendgrid-key", found: &["SG|.q7RkZ2mNf84LsTw0YbVx3J.q7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9UiKoQq7RkZ2m"], missed: &["SG|.q7RkZ2mNf84LsTw0YbVx3J.short", "MSG|.q7RkZ2mNf84LsTw0YbVx3J.q7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9UiKoQq7RkZ2m"] },
+    Row { rule: "twilio-key", found: &["twilio_key = SK|0a1b2c3d4e5f60718293a4b5c6d7e8f9", "SK|0a1b2c3d4e5f60718293a4b5c6d7e8f9 # Twilio"], missed: &["key = SK|0a1b2c3d4e5f60718293a4b5c6d7e8f9", "twilio SK|0a1b2c3d", "twilio SK|00000000000000000000000000000000"] },
+    Row { rule: "telegram-bot-token", found: &["TOKEN=7123456789:|AAq7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9Ui"], missed: &["7123456789:|AAshort", "12:|AAq7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9Ui", "7123456789:|AAaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"] },
+    Row { rule: "anthropic-key", found: &["sk|-ant-api03-q7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9UiKoQq7RkZ2mNf84LsTw0"], missed: &["sk|-ant-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", "sk|-ant-api03-short", "sk|-ant-api03-your-key-q7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9UiKoQ"] },
+    Row { rule: "openai-key", found: &["sk|-proj-q7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9UiKoQq7RkZ2mNf84LsTw0", "sk|-q7RkZ2mNf84LsTw0YbVxT3Blbk|FJ3JcDh6GpAe9UiKoQq7Rk"], missed: &["sk|-proj-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", "T3Blbk|FJ", "task|-q7RkZ2mNf84LsTw0YbVxT3Blbk|FJ3JcDh6GpAe9UiKoQq7Rk"] },
+    Row { rule: "huggingface-token", found: &["hf|_qZRkTmNfLsTwYbVxJcDhGpAeUiKoQqRkZm"], missed: &["hf|_qzrktmnflstwybvxjcdhgpaeuikoqqrkzm", "hf|_load_the_whole_data_set_at_once_xx", "hf|_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"] },
+    Row { rule: "digitalocean-token", found: &["dop|_v1_0a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f9"], missed: &["dop|_v1_0a1b2c3d", "dop|_v1_0000000000000000000000000000000000000000000000000000000000000000"] },
+    Row { rule: "vault-token", found: &["hvs|.CAESIq7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9UiKoQ"], missed: &["hvs|.handleVeryLongMethodNamesWell", "hvs|.short", "hvs|.xxxxxxxxxxxxxxxxxxxxxxxxxxxx1A"] },
+    Row { rule: "azure-storage-key",
+        found: &["DefaultEndpointsProtocol=https;AccountName=a;Account|Key=q7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9UiKoQq7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9UiKoQ+/q7RkZ2mNf84L==;"],
+        missed: &["Account|Key=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==", "Account|Key=<key>", "Account|Key=short=="] },
+    Row { rule: "databricks-token", found: &["dap|i0a1b2c3d4e5f60718293a4b5c6d7e8f9", "dap|i0a1b2c3d4e5f60718293a4b5c6d7e8f9-2"], missed: &["dap|i00000000000000000000000000000000", "dap|i_version", "rdap|i0a1b2c3d4e5f60718293a4b5c6d7e8f9"] },
+];
+
+fn ids(template: &str) -> Vec<&'static str> {
+    let text = template.replace("BODY", BODY).replace('|', "");
+    let scanner = Scanner::new().expect("the literals compile");
+    scanner
+        .scan(text.as_bytes())
+        .iter()
+        .map(|hit| hit.rule.id)
+        .collect()
+}
+
+#[test]
+fn every_rule_finds_its_shape_and_nothing_near_it() {
+    for row in ROWS {
+        for text in row.found {
+            assert_eq!(ids(text), [row.rule], "{text}");
+        }
+        for text in row.missed {
+            assert_eq!(ids(text), [""; 0], "{text}");
+        }
+    }
+}
+
+#[test]
+fn every_rule_has_a_row() {
+    for rule in RULES {
+        assert!(ROWS.iter().any(|row| row.rule == rule.id), "{}", rule.id);
+    }
+}
+
+#[test]
+fn an_id_and_the_secret_beside_it_are_two_findings() {
+    let pair = "AKI|AQ3EGRVDLK7M2ZT5H, kR7/vLq2+ZbXw9TnYc4HsJ6p|Gd1MfEa8UiOoBt3N";
+    assert_eq!(ids(pair), ["aws-access-key-id", "aws-secret-access-key"]);
+}
+
+#[test]
+fn a_key_is_told_from_another_but_not_from_itself_with_other_text_behind() {
+    let range = |text: &str| {
+        let text = text.replace("BODY", BODY).replace('|', "");
+        let scanner = Scanner::new().expect("the literals compile");
+        let hits = scanner.scan(text.as_bytes());
+        text[hits[0].range.clone()].to_owned()
+    };
+    let key = "-----BEGIN| RSA PRIVATE KEY-----\nBODY\nBODY\n";
+    assert_eq!(range(key), range(&format!("{key}tail")));
+    assert_ne!(
+        range(key),
+        range(&key.replace("BODY", &BODY.replace('M', "N")))
+    );
+}
+
+proptest::proptest! {
+    #[test]
+    fn arbitrary_bytes_around_literals_never_panic(
+        literal in 0..RULES.len(),
+        before: Vec<u8>,
+        after: Vec<u8>,
+    ) {
+        let mut text = before;
+        text.extend_from_slice(RULES[literal].literals[0].as_bytes());
+        text.extend_from_slice(&after);
+        for hit in Scanner::new().expect("the literals compile").scan(&text) {
+            assert!(hit.range.end <= text.len());
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! `yaml:syntax`: whether files are well-formed YAML.
+//!
+//! Accepted: YAML 1.2 as far as mainstream loaders read it: several documents, unknown tags, anchors, merge keys,
+//! comments only, nothing at all, a byte-order mark, UTF-16 with one, any line break. The content is not interpreted,
+//! so integers of any size, dates and binary are what they are, and aliases are never expanded (no bomb goes off).
+//! Refused: what no loader reads (bad indentation, unclosed quotes, tabs as indentation, unknown anchors) and a key
+//! given twice in one mapping: YAML 1.2 forbids it, the loaders behind Go, JavaScript, Rust and GitHub workflows
+//! refuse it, and those that accept it lose a value in silence. Keys are equal if their text is and both or neither
+//! is quoted; the merge key `<<` may be repeated.
+//!
+//! At most one syntax error is reported per file: what follows the first one is guesswork.
+
+use std::borrow::Cow;
+use std::io;
+use std::sync::Arc;
+
+use granit_parser::{Event, Marker, Parser, ScalarStyle, ScanError};
+
+use crate::finding::{Finding, Severity};
+use crate::path::RelPath;
+use crate::plan::{Builtin, CacheMode, Check, InputView, Inputs, Work};
+use crate::snapshot::FileId;
+
+/// The id of the check.
+pub const ID: &str = "yaml:syntax";
+
+/// Deeper files than this are refused; what people write stays below 30.
+const MAX_DEPTH: usize = 1000;
+
+/// The check over these files, each a part.
+#[must_use]
+pub fn check(files: Vec<FileId>) -> Check {
+    Check {
+        id: ID.to_owned(),
+        tags: vec!["lint".to_owned()],
+        ecosystem: "yaml",
+        work: Work::Builtin(Arc::new(Syntax)),
+        inputs: Inputs {
+            parts: Some(files),
+            ..Inputs::default()
+        },
+        layers: Vec::new(),
+        cache: CacheMode::All,
+        not_cached: None,
+        max_age: None,
+        timeout: None,
+    }
+}
+
+#[derive(Debug)]
+struct Syntax;
+
+impl Builtin for Syntax {
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn check(&self, view: &dyn InputView) -> io::Result<Vec<Finding>> {
+        match view.part() {
+            Some(path) => Ok(findings(path, &view.read(path)?)),
+            None => Ok(Vec::new()),
+        }
+    }
+}
+
+fn findings(path: &RelPath, bytes: &[u8]) -> Vec<Finding> {
+    let problems = match decode(bytes) {
+        Ok(text) => Reader::default().read(&text),
+        Err(problem) => vec![problem],
+    };
+    problems
+        .into_iter()
+        .map(|problem| Finding {
+            path: Some(path.clone()),
+            line: Some(problem.line),
+            column: Some(problem.column),
+            severity: Severity::Error,
+            code: Some(problem.code.to_owned()),
+            message: problem.message,
+            rendered: None,
+        })
+        .collect()
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Problem {
+    line: u32,
+    column: u32,
+    code: &'static str,
+    message: String,
+}
+
+impl Problem {
+    fn at(marker: Marker, code: &'static str, message: String) -> Self {
+        Self {
+            line: narrow(marker.line()),
+            column: narrow(marker.col() + 1),
+            code,
+            message,
+        }
+    }
+}
+
+fn narrow(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+/// The text of a file: UTF-8, or UTF-16 if it says so.
+fn decode(bytes: &[u8]) -> Result<Cow<'_, str>, Problem> {
+    let utf16 = |unit: fn([u8; 2]) -> u16| {
+        let units = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
+        Ok(char::decode_utf16(units)
+            .map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER))
+            .collect())
+    };
+    match bytes {
+        [0xff, 0xfe, ..] => utf16(u16::from_le_bytes),
+        [0xfe, 0xff, ..] => utf16(u16::from_be_bytes),
+        _ => match std::str::from_utf8(bytes) {
+            Ok(text) => Ok(Cow::Borrowed(text)),
+            Err(error) => Err(not_utf8(&bytes[..error.valid_up_to()])),
+        },
+    }
+}
+
+fn not_utf8(valid: &[u8]) -> Problem {
+    let before = String::from_utf8_lossy(valid);
+    let line = before.matches('\n').count() + 1;
+    let last = before.rsplit('\n').next().unwrap_or_default();
+    Problem {
+        line: narrow(line),
+        column: narrow(last.chars().count() + 1),
+        code: "encoding",
+        message: "not valid UTF-8".to_owned(),
+    }
+}
+
+/// A collection that is open.
+enum Frame {
+    Sequence,
+    Mapping {
+        /// Where its keys begin in [`Reader::keys`].
+        keys: usize,
+        /// Whether the next node is a key.
+        at_key: bool,
+    },
+}
+
+/// A scalar key.
+struct Key<'t> {
+    text: Cow<'t, str>,
+    plain: bool,
+    at: Marker,
+}
+
+impl Key<'_> {
+    fn identity(&self) -> (&str, bool) {
+        (&self.text, self.plain)
+    }
+}
+
+#[derive(Default)]
+struct Reader<'t> {
+    open: Vec<Frame>,
+    /// The keys of all open mappings, one mapping after the other.
+    keys: Vec<Key<'t>>,
+    problems: Vec<Problem>,
+}
+
+impl<'t> Reader<'t> {
+    fn read(mut self, text: &'t str) -> Vec<Problem> {
+        let options = granit_parser::options! {
+            emit_comments: false,
+            flow_nesting_limit: MAX_DEPTH,
+            block_nesting_limit: MAX_DEPTH,
+        };
+        for next in Parser::new_from_str_with_options(text, options) {
+            match next {
+                Ok((event, span)) => self.event(event, span.start),
+                Err(error) => {
+                    self.problems.push(syntax_error(&error));
+                    break;
+                }
+            }
+        }
+        self.problems
+    }
+
+    fn event(&mut self, event: Event<'t>, at: Marker) {
+        match event {
+            Event::Scalar(text, style, _, _) => {
+                let plain = style == ScalarStyle::Plain;
+                if self.node() && !(plain && text == "<<") {
+                    self.keys.push(Key { text, plain, at });
+                }
+            }
+            Event::Alias(_) => {
+                self.node();
+            }
+            Event::SequenceStart(..) => {
+                self.node();
+                self.open.push(Frame::Sequence);
+            }
+            Event::MappingStart(..) => {
+                self.node();
+                self.open.push(Frame::Mapping {
+                    keys: self.keys.len(),
+                    at_key: true,
+                });
+            }
+            Event::SequenceEnd | Event::MappingEnd => {
+                if let Some(Frame::Mapping { keys, .. }) = self.open.pop() {
+                    self.end_of_mapping(keys);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Notes that a node begins, and tells whether it is a key.
+    fn node(&mut self) -> bool {
+        match self.open.last_mut() {
+            Some(Frame::Mapping { at_key, .. }) => {
+                let is_key = *at_key;
+                *at_key = !is_key;
+                is_key
+            }
+            _ => false,
+        }
+    }
+
+    /// Reports the keys from `first` on that are there twice, and forgets them all.
+    fn end_of_mapping(&mut self, first: usize) {
+        let Some(keys) = self.keys.get_mut(first..) else {
+            return;
+        };
+        keys.sort_by(|a, b| a.identity().cmp(&b.identity()));
+        for pair in keys.windows(2) {
+            if let [before, again] = pair
+                && before.identity() == again.identity()
+            {
+                let line = before.at.line();
+                let message = format!(
+                    "key `{}` is already in this mapping (line {line})",
+                    again.text
+                );
+                self.problems
+                    .push(Problem::at(again.at, "duplicate-key", message));
+            }
+        }
+        self.keys.truncate(first);
+    }
+}
+
+fn syntax_error(error: &ScanError) -> Problem {
+    Problem::at(*error.marker(), "syntax", error.info())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(bytes: &[u8]) -> Vec<(u32, u32, String)> {
+        let path = RelPath::new("a.yaml").expect("a path");
+        findings(&path, bytes)
+            .into_iter()
+            .map(|f| {
+                let place = f.line.zip(f.column).expect("always placed");
+                (place.0, place.1, f.code.expect("always coded"))
+            })
+            .collect()
+    }
+
+    #[track_caller]
+    fn accepts(text: &str) {
+        let path = RelPath::new("a.yaml").expect("a path");
+        assert_eq!(findings(&path, text.as_bytes()), [], "{text}");
+    }
+
+    #[test]
+    fn accepts_what_loaders_read() {
+        for text in [
+            "",
+            "\n\n",
+            "# only\n# comments\n",
+            "---\n",
+            "\u{feff}a: 1\n",
+            "a: 1\r\nb:\r\n  - 2\r\n",
+            "a: 1\n---\nb: 2\n...\n---\nc: 3\n",
+            "a: !vault |\n  x\nb: !Ref X\nc: !!binary aGk=\nd: !include_dir [x]\n",
+            "x: &d {a: 1}\ny: &e {b: 2}\nz:\n  <<: *d\n  <<: *e\n  a: 2\n",
+            "z:\n  <<: [{a: 1}, {b: 2}]\n",
+            "n: 123456789012345678901234567890\nt: 2001-12-14t21:59:43.10-05:00\n",
+            "{\"a\": [1, 2,\n{\"b\": null}]}",
+            "? [a, b]\n: c\n? {d: e}\n: f\n",
+            "on: {push: {branches: ['**']}}\nrun: |\n  echo \"${{ x }}\"\n",
+            "a:\n- b\n-\tc\n",
+            "1: a\n\"1\": b\n",
+            "a:\tb\n",
+        ] {
+            accepts(text);
+        }
+        accepts(&format!("{}a: 1\n", "# comment\n".repeat(500)));
+    }
+
+    #[test]
+    fn points_at_the_first_error() {
+        let code = |text: &str| problems(text.as_bytes());
+        let syntax = |line, column| vec![(line, column, "syntax".to_owned())];
+        assert_eq!(code("a: [1, 2\nb: 3\n").len(), 1);
+        assert_eq!(code("a: \"open\n").len(), 1);
+        assert_eq!(code("ok: 1\na: b: c\n"), syntax(2, 5));
+        assert_eq!(code("a:\n\tb: 1\n")[0].0, 2);
+        assert_eq!(code("a: *missing\n"), syntax(1, 4));
+        assert_eq!(code("a: 1\n---\nb: }\n"), syntax(3, 4));
+    }
+
+    #[test]
+    fn a_key_given_twice_is_an_error_where_it_is_repeated() {
+        let twice = problems(b"a: 1\nb: {c: 1, c: 2}\n\xc3\xa9: 1\na: 2\n");
+        let key = "duplicate-key".to_owned();
+        assert_eq!(twice, [(2, 11, key.clone()), (4, 1, key)]);
+        accepts("- a: 1\n- a: 2\n");
+        accepts("a: {a: {a: 1}}\n");
+        accepts("a: a\nb: a\n");
+    }
+
+    #[test]
+    fn encodings() {
+        let wide: Vec<u8> = "\u{feff}a: é\n"
+            .encode_utf16()
+            .flat_map(u16::to_be_bytes)
+            .collect();
+        assert_eq!(problems(&wide), []);
+        assert_eq!(
+            problems(b"a: 1\n\xc3\xa9: \xff\n"),
+            [(2, 4, "encoding".to_owned())]
+        );
+    }
+
+    #[test]
+    fn nothing_is_expanded_and_depth_is_bounded() {
+        let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for n in 1..40 {
+            let last = n - 1;
+            bomb += &format!(
+                "a{n}: &a{n} [{}]\n",
+                vec![format!("*a{last}"); 9].join(", ")
+            );
+        }
+        accepts(&bomb);
+        accepts(&format!("{}{}", "[".repeat(500), "]".repeat(500)));
+        assert_eq!(problems("[".repeat(100_000).as_bytes()).len(), 1);
+        assert_eq!(problems("- ".repeat(100_000).as_bytes()).len(), 1);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
+            problems(&bytes);
+        }
+
+        #[test]
+        fn arbitrary_text_never_panics(text in "[-?:,{}\\[\\]&*#|>'\"%@`! a\\n\\t]{0,60}") {
+            problems(text.as_bytes());
+        }
+    }
+}
