@@ -4,6 +4,7 @@
 
 pub mod cargo;
 pub mod custom;
+pub mod kustomize;
 pub mod markdown;
 pub mod python;
 pub mod secrets;

@@ -42,6 +42,10 @@ fn is_yaml(path: &RelPath) -> bool {
 
 /// Whether it lies below a folder `templates` that has a `Chart.yaml` beside it.
 fn is_helm_template(snapshot: &Snapshot, path: &RelPath) -> bool {
+    // Most paths need not be taken apart.
+    if !path.contains("templates/") {
+        return false;
+    }
     path.ancestors()
         .filter(|folder| folder.file_name() == "templates")
         .filter_map(|folder| folder.parent()?.join("Chart.yaml").ok())

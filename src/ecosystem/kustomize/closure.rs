@@ -1,0 +1,335 @@
+//! The files a `kustomize build` opens, found without running it.
+//!
+//! [`Graph::closure`] walks from a folder as kustomize does: a target is a file if there is one, else a repository if
+//! it reads like one, else a folder with a kustomization. Where kustomize refuses, the walk notes a [`Problem`] and
+//! goes on.
+//!
+//! kustomize looks for three file names in each folder and fails if there are two. All that exist are part of the
+//! closure, so one that is added changes it; nothing else that is absent can change a build that passes.
+//! Files git ignores but a kustomization names are part of it, too (`secrets.env`): see [`Closure::outside`].
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::rc::Rc;
+
+use super::graph::{Found, Graph, NAMES, Source};
+use super::parse::{self, Kind, Kustomization, Place, Reference, Role};
+use super::remote;
+use crate::path::RelPath;
+use crate::plan::check::OutsideFile;
+use crate::snapshot::FileId;
+
+/// All that a build reads, and what was noticed on the way.
+#[derive(Debug, Default)]
+pub struct Closure {
+    /// Files of the snapshot, links on the way to them included.
+    pub files: BTreeSet<FileId>,
+    /// Files that git ignores.
+    pub outside: BTreeSet<OutsideFile>,
+    /// The kustomization file of each folder visited.
+    pub kustomizations: BTreeMap<RelPath, RelPath>,
+    /// What is fetched, in the order met.
+    pub remotes: Vec<Fetched>,
+    /// Why the inputs are not all known, if so.
+    pub unknown: Option<String>,
+    /// Paths that are referred to and not there.
+    pub missing: BTreeSet<String>,
+    /// What kustomize will refuse.
+    pub problems: BTreeSet<Problem>,
+}
+
+/// A reference to something remote.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    /// As written.
+    pub target: String,
+    /// Whether git clones it.
+    pub repository: bool,
+    /// Whether its content is fixed by a commit id.
+    pub pinned: bool,
+    /// Where it is written: file and place.
+    pub site: (RelPath, Place),
+}
+
+/// Something kustomize will refuse, and where it is written.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// The file.
+    pub path: RelPath,
+    /// The place in it.
+    pub at: Place,
+    /// What kind of problem.
+    pub code: &'static str,
+    /// For people.
+    pub message: String,
+}
+
+impl Graph<'_> {
+    /// All that building `dir` reads.
+    #[must_use]
+    pub fn closure(&self, dir: &RelPath) -> Closure {
+        let mut walk = Walk {
+            graph: self,
+            closure: Closure::default(),
+            above: Vec::new(),
+            seen: HashSet::new(),
+        };
+        walk.folder(dir, None);
+        walk.closure
+    }
+}
+
+/// One walk from one folder.
+struct Walk<'g, 'a> {
+    graph: &'g Graph<'a>,
+    closure: Closure,
+    /// The folders being visited, outermost first.
+    above: Vec<RelPath>,
+    /// Folders that were visited, with the folder that their plugins' files are relative to.
+    seen: HashSet<(RelPath, Option<RelPath>)>,
+}
+
+/// The reference that is followed.
+struct Site<'r> {
+    /// The kustomization file that holds it.
+    file: &'r RelPath,
+    /// The folder it is relative to.
+    dir: &'r RelPath,
+    reference: &'r Reference,
+    /// If what is found configures plugins: the folder their files are relative to.
+    plugins: Option<RelPath>,
+}
+
+impl Walk<'_, '_> {
+    /// Visits a folder that `from` refers to, or the one that is built.
+    fn folder(&mut self, dir: &RelPath, from: Option<&Site<'_>>) {
+        if let Some(site) = from
+            && self.above.iter().any(|above| above.starts_with(dir))
+        {
+            let text = &site.reference.target;
+            let message = format!("`{text}` leads back to `{dir}`, which is being built");
+            return self.problem(site, "cycle", message);
+        }
+        let Some((file, read)) = self.enter(dir, from) else {
+            return;
+        };
+        if let Some(site) = from {
+            self.expect_kind(site, dir, read.kind);
+        }
+        let plugins = from.and_then(|site| site.plugins.clone());
+        if !self.seen.insert((dir.clone(), plugins.clone())) {
+            return;
+        }
+        self.above.push(dir.clone());
+        for reference in &read.references {
+            let plugins = match reference.role {
+                Role::Plugin => plugins.clone().or_else(|| Some(dir.clone())),
+                _ => plugins.clone(),
+            };
+            self.reference(&Site {
+                file: &file,
+                dir,
+                reference,
+                plugins,
+            });
+        }
+        self.above.pop();
+    }
+
+    /// Adds the kustomization files of a folder and reads the first.
+    fn enter(
+        &mut self,
+        dir: &RelPath,
+        from: Option<&Site<'_>>,
+    ) -> Option<(RelPath, Rc<Kustomization>)> {
+        let mut present = Vec::new();
+        for name in NAMES {
+            let Ok(path) = dir.join(name) else { continue };
+            if let Found::File(source) = self.find(&path) {
+                self.add(&source);
+                present.push((path, self.graph.parsed(&source)));
+            }
+        }
+        let mut present = present.into_iter();
+        let Some((file, read)) = present.next() else {
+            self.no_kustomization(dir, from);
+            return None;
+        };
+        for (other, _) in present {
+            let message = format!(
+                "`{dir}` also has `{}`; kustomize takes one",
+                file.file_name()
+            );
+            self.problem_at(&other, Place::START, "two-kustomizations", message);
+        }
+        if let Some(broken) = &read.broken {
+            self.problem_at(&file, broken.at, "syntax", broken.message.clone());
+        }
+        self.closure
+            .kustomizations
+            .insert(dir.clone(), file.clone());
+        Some((file, read))
+    }
+
+    fn no_kustomization(&mut self, dir: &RelPath, from: Option<&Site<'_>>) {
+        self.closure.missing.insert(format!("{dir}/{}", NAMES[0]));
+        if let Some(site) = from {
+            let text = &site.reference.target;
+            let message = format!("`{text}` is a folder without a kustomization");
+            self.problem(site, "missing", message);
+        }
+    }
+
+    fn expect_kind(&mut self, site: &Site<'_>, dir: &RelPath, kind: Kind) {
+        let (wants, is) = (
+            site.reference.role == Role::Component,
+            kind == Kind::Component,
+        );
+        let text = &site.reference.target;
+        let message = match (wants, is) {
+            (true, false) => {
+                format!("`{text}` (`{dir}`) is no component; list it under `resources`")
+            }
+            (false, true) => {
+                format!("`{text}` (`{dir}`) is a component; list it under `components`")
+            }
+            _ => return,
+        };
+        self.problem(site, "kind", message);
+    }
+
+    fn reference(&mut self, site: &Site<'_>) {
+        let target = site.reference.target.as_str();
+        let role = site.reference.role;
+        if role != Role::Component && remote::is_http(target) {
+            // A resource that is no file there may turn out to be a repository: either way it is fetched.
+            let repository = role != Role::File && remote::is_repository(target);
+            return self.fetched(site, repository);
+        }
+        let found = match site.dir.join(target) {
+            Ok(path) => self.find(&path),
+            Err(_) => Found::Elsewhere,
+        };
+        let folders = matches!(role, Role::Resource | Role::Component | Role::Plugin);
+        match (role, found) {
+            (Role::Chart, found) => self.chart(site, found),
+            (Role::Component, Found::File(source)) => self.component_is_file(site, &source),
+            (_, Found::File(source)) => self.file(site, &source),
+            _ if folders && remote::is_repository(target) => self.fetched(site, true),
+            (_, Found::Folder(dir)) if folders => self.folder(&dir, Some(site)),
+            (_, Found::Elsewhere) => self.elsewhere(site),
+            (_, Found::Folder(_)) => {
+                let message = format!("`{target}` is a folder; a file is needed here");
+                self.problem(site, "missing", message);
+            }
+            (_, Found::Missing) => self.missing(site),
+        }
+    }
+
+    fn file(&mut self, site: &Site<'_>, source: &Source) {
+        self.add(source);
+        let configures = matches!(site.reference.role, Role::Plugin | Role::Resource);
+        let Some(root) = site.plugins.as_ref().filter(|_| configures) else {
+            return;
+        };
+        let references = self
+            .graph
+            .derive(source, parse::PLUGIN_FACT, parse::plugin_config);
+        for reference in &references {
+            self.reference(&Site {
+                file: &source.path,
+                dir: root,
+                reference,
+                plugins: None,
+            });
+        }
+    }
+
+    fn component_is_file(&mut self, site: &Site<'_>, source: &Source) {
+        self.add(source);
+        let target = &site.reference.target;
+        let message = format!("`{target}` is a file; components are folders");
+        self.problem(site, "kind", message);
+    }
+
+    /// A chart in the project is read whole; one that is not is downloaded.
+    fn chart(&mut self, site: &Site<'_>, found: Found) {
+        let snapshot = self.graph.scope.snapshot;
+        match found {
+            Found::Folder(dir) if !snapshot.below(&dir).is_empty() => {
+                self.closure.files.extend(snapshot.below(&dir));
+            }
+            _ => {
+                let (target, line) = (&site.reference.target, site.reference.at.line);
+                self.unknown(format!(
+                    "the chart for `{target}` ({}:{line}) is not in the project, so it is downloaded",
+                    site.file
+                ));
+            }
+        }
+    }
+
+    fn fetched(&mut self, site: &Site<'_>, repository: bool) {
+        let target = &site.reference.target;
+        self.closure.remotes.push(Fetched {
+            target: target.clone(),
+            repository,
+            pinned: remote::is_pinned(target),
+            site: (site.file.clone(), site.reference.at),
+        });
+    }
+
+    fn elsewhere(&mut self, site: &Site<'_>) {
+        let (target, line) = (&site.reference.target, site.reference.at.line);
+        self.unknown(format!(
+            "`{target}` ({}:{line}) is not below the project root",
+            site.file
+        ));
+    }
+
+    fn missing(&mut self, site: &Site<'_>) {
+        let target = &site.reference.target;
+        if let Ok(path) = site.dir.join(target) {
+            self.closure.missing.insert(path.as_str().to_owned());
+        }
+        self.problem(site, "missing", format!("`{target}` does not exist"));
+    }
+
+    fn find(&mut self, path: &RelPath) -> Found {
+        self.graph.find(path, &mut self.closure.files)
+    }
+
+    fn add(&mut self, source: &Source) {
+        match source.id {
+            Some(id) => {
+                self.closure.files.insert(id);
+            }
+            None => {
+                self.closure.outside.insert(OutsideFile {
+                    up: 0,
+                    path: source.path.clone(),
+                    digest: source.digest,
+                });
+            }
+        }
+    }
+
+    fn unknown(&mut self, why: String) {
+        self.closure.unknown.get_or_insert(why);
+    }
+
+    fn problem(&mut self, site: &Site<'_>, code: &'static str, message: String) {
+        self.problem_at(site.file, site.reference.at, code, message);
+    }
+
+    fn problem_at(&mut self, path: &RelPath, at: Place, code: &'static str, message: String) {
+        self.closure.problems.insert(Problem {
+            path: path.clone(),
+            at,
+            code,
+            message,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

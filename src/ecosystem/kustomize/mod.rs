@@ -1,0 +1,248 @@
+//! kustomize: which kustomizations there are, and the checks on them.
+//!
+//! - [`parse`]: a kustomization file → what it refers to.
+//! - [`graph`]: where the kustomizations are, and what is at the paths they name.
+//! - [`closure`]: what a build reads.
+//! - [`refs`]: whether all fits together, built in.
+//! - `remote`: what is fetched, and whether it can change.
+//! - `output`: kustomize's errors → findings.
+//! - `node`: YAML with places.
+//!
+//! `kustomize:build:DIR` runs `kustomize build DIR` from the project root, with kustomize's own default restrictions;
+//! its standard output is the product. A build that fetches something may use the network. If all it fetches is pinned
+//! to commits, only passes are stored (a failure may be the network's); else nothing is, and the reason says so. What a
+//! pinned repository refers to in turn is taken to be pinned as well.
+
+pub mod closure;
+pub mod graph;
+mod node;
+mod output;
+pub mod parse;
+pub mod refs;
+mod remote;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::sync::Arc;
+
+use crate::ecosystem::{PlanError, Scope};
+use crate::path::RelPath;
+use crate::plan::{CacheMode, Check, Command, Inputs, Plan, Tool, Work};
+use crate::tool::Program;
+
+use closure::{Closure, Fetched};
+use graph::Graph;
+use output::BuildErrors;
+use parse::Kind;
+use refs::Refs;
+
+/// A folder that can be built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overlay {
+    /// The folder.
+    pub dir: RelPath,
+    /// Whether no other kustomization refers to it: what `generate` writes, and what `--overlay` usually means.
+    pub is_leaf: bool,
+}
+
+/// The folders of the project that can be built, sorted: all kustomizations but components.
+#[must_use]
+pub fn overlays(scope: &Scope<'_>) -> Vec<Overlay> {
+    let graph = Graph::new(scope);
+    let folders = graph.folders();
+    let referred: BTreeSet<RelPath> = folders
+        .keys()
+        .flat_map(|dir| graph.children(dir))
+        .map(|(dir, _)| dir)
+        .collect();
+    buildable(&folders)
+        .map(|dir| Overlay {
+            dir: dir.clone(),
+            is_leaf: !referred.contains(dir),
+        })
+        .collect()
+}
+
+/// The id of the check that builds `dir`.
+#[must_use]
+pub fn build_id(dir: &RelPath) -> String {
+    format!("kustomize:build:{dir}")
+}
+
+/// Adds `kustomize:build:DIR` for every kustomization that is no component, and `kustomize:refs` for all of them.
+///
+/// # Errors
+/// None: what is wrong with a kustomization is for the checks to say.
+pub fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
+    let graph = Graph::new(scope);
+    let folders = graph.folders();
+    let program = scope.tools.find("kustomize");
+    let git = scope.tools.find("git");
+    let mut all = Refs::default();
+    let mut inputs = (BTreeSet::new(), BTreeSet::new());
+    for (dir, kind) in folders.iter().filter(|(_, kind)| **kind != Kind::Foreign) {
+        let closure = graph.closure(dir);
+        inputs.0.extend(closure.files.iter().copied());
+        inputs.1.extend(closure.outside.iter().cloned());
+        all.problems.extend(closure.problems.iter().cloned());
+        all.missing.extend(closure.missing.iter().cloned());
+        all.resources.insert(dir.clone(), graph.resource_files(dir));
+        if *kind == Kind::Kustomization {
+            plan.checks
+                .push(build(dir, closure, program.as_ref(), git.as_ref()));
+        }
+    }
+    if !all.resources.is_empty() {
+        let inputs = Inputs {
+            shared: inputs.0.into_iter().collect(),
+            outside: inputs.1.into_iter().collect(),
+            ..Inputs::default()
+        };
+        plan.checks.push(check(
+            refs::ID.to_owned(),
+            Work::Builtin(Arc::new(all)),
+            inputs,
+        ));
+    }
+    Ok(())
+}
+
+fn buildable(folders: &BTreeMap<RelPath, Kind>) -> impl Iterator<Item = &RelPath> {
+    let wanted = folders
+        .iter()
+        .filter(|(_, kind)| **kind == Kind::Kustomization);
+    wanted.map(|(dir, _)| dir)
+}
+
+fn check(id: String, work: Work, inputs: Inputs) -> Check {
+    Check {
+        id,
+        tags: vec!["validate".to_owned()],
+        ecosystem: "kustomize",
+        work,
+        inputs,
+        layers: Vec::new(),
+        cache: CacheMode::All,
+        not_cached: None,
+        max_age: None,
+        timeout: None,
+    }
+}
+
+fn build(
+    dir: &RelPath,
+    closure: Closure,
+    program: Option<&Program>,
+    git: Option<&Program>,
+) -> Check {
+    let inputs = Inputs {
+        shared: closure.files.iter().copied().collect(),
+        outside: closure.outside.iter().cloned().collect(),
+        ..Inputs::default()
+    };
+    let not_cached = not_cached(&closure, program);
+    let fetches = !closure.remotes.is_empty();
+    let work = match program {
+        None => Work::Missing(missing(dir, &closure)),
+        Some(program) => Work::Command(Box::new(command(dir, closure, program, git))),
+    };
+    Check {
+        layers: vec!["base".to_owned()],
+        cache: if fetches {
+            CacheMode::Passes
+        } else {
+            CacheMode::All
+        },
+        not_cached,
+        ..check(build_id(dir), work, inputs)
+    }
+}
+
+fn command(dir: &RelPath, closure: Closure, program: &Program, git: Option<&Program>) -> Command {
+    let mut tools = Vec::new();
+    if closure.remotes.iter().any(|remote| remote.repository) {
+        tools.push(git.map_or_else(
+            || Tool::Absent {
+                name: "git".to_owned(),
+            },
+            host,
+        ));
+    }
+    tools.push(host(program));
+    Command {
+        argv: ["kustomize", "build", dir.display_dot()]
+            .map(str::to_owned)
+            .to_vec(),
+        before: Vec::new(),
+        dir: RelPath::root(),
+        append_files: false,
+        batch: false,
+        env: Vec::new(),
+        set_env: BTreeMap::new(),
+        grants: BTreeMap::new(),
+        tools,
+        products: Vec::new(),
+        outputs: Vec::new(),
+        network: !closure.remotes.is_empty(),
+        secrets: Vec::new(),
+        parse: Arc::new(BuildErrors {
+            dir: dir.clone(),
+            kustomizations: closure.kustomizations,
+        }),
+        quiet_stdout: true,
+    }
+}
+
+fn host(program: &Program) -> Tool {
+    Tool::Host {
+        name: program.name.clone(),
+        path: program.real.clone(),
+        identity: program.digest,
+        version: None,
+    }
+}
+
+fn missing(dir: &RelPath, closure: &Closure) -> String {
+    let file = closure.kustomizations.get(dir).unwrap_or(dir);
+    format!(
+        "kustomize is declared by {file} but is not on PATH; install it (`go install \
+         sigs.k8s.io/kustomize/kustomize/v5@latest`) or use `--engine dagger`"
+    )
+}
+
+/// Why the result is not stored, if so: inputs that are not fixed, or a program that cannot be told.
+fn not_cached(closure: &Closure, program: Option<&Program>) -> Option<String> {
+    let unpinned = closure.remotes.iter().find(|remote| !remote.pinned);
+    unpinned
+        .map(changeable)
+        .or_else(|| closure.unknown.clone())
+        .or_else(|| program.and_then(indirect))
+}
+
+fn changeable(remote: &Fetched) -> String {
+    let (path, at) = &remote.site;
+    format!(
+        "remote `{}` ({path}:{}) is not pinned to a commit, so it can change: it is fetched on every run",
+        remote.target, at.line
+    )
+}
+
+/// A launcher of a version manager, or a script: which kustomize it will run is not known from its content.
+fn indirect(program: &Program) -> Option<String> {
+    const MANAGERS: [&str; 5] = ["mise", "snap", "aqua-proxy", "volta-shim", "hermit"];
+    let name = program.real.file_name()?.to_str()?;
+    let mut head = [0; 2];
+    let is_script = std::fs::File::open(&program.real)
+        .and_then(|mut file| file.read_exact(&mut head))
+        .is_ok()
+        && head == *b"#!";
+    (is_script || MANAGERS.contains(&name)).then(|| {
+        format!(
+            "`{}` only starts the real kustomize, which one is not known; put that on PATH",
+            program.path.display()
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests;

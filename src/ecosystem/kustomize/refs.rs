@@ -1,0 +1,167 @@
+//! `kustomize:refs`: whether the kustomizations of a project fit together, without running kustomize.
+//!
+//! Everything a kustomization names exists; there are no cycles; components are listed as components and nothing else
+//! is; a folder has one kustomization; no resource is there twice. Only what kustomize is certain to refuse is a
+//! finding: two resources count as the same only if group, version, kind, namespace and name are all written alike, and
+//! only where no kustomization between them could rename or remove one.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
+
+use super::closure::Problem;
+use super::node::{self, Node, Place};
+use crate::finding::{Finding, Severity};
+use crate::path::RelPath;
+use crate::plan::{Builtin, InputView};
+
+/// The id of the check.
+pub const ID: &str = "kustomize:refs";
+
+/// The check, with what the walk over the graph has found.
+#[derive(Debug, Default)]
+pub(super) struct Refs {
+    pub problems: BTreeSet<Problem>,
+    /// What is named and not there. With the content of the inputs this decides all problems, so it is in the key.
+    pub missing: BTreeSet<String>,
+    /// Per folder, the files whose resources come together in it with the ids they have.
+    pub resources: BTreeMap<RelPath, Vec<RelPath>>,
+}
+
+impl Builtin for Refs {
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn params(&self) -> Vec<(String, String)> {
+        let missing = self.missing.iter().cloned();
+        missing.map(|path| ("missing".to_owned(), path)).collect()
+    }
+
+    fn check(&self, view: &dyn InputView) -> io::Result<Vec<Finding>> {
+        let mut findings: BTreeSet<Finding> = self.problems.iter().map(finding).collect();
+        let mut known: HashMap<&RelPath, Vec<(ResourceId, Place)>> = HashMap::new();
+        for file in self.resources.values().flatten() {
+            if !known.contains_key(file) {
+                let bytes = view.read(file)?;
+                known.insert(file, resource_ids(&String::from_utf8_lossy(&bytes)));
+            }
+        }
+        let mut reported = BTreeSet::new();
+        for (dir, files) in &self.resources {
+            // What is twice in a base is twice in all that is built on it; once is enough to say so.
+            let new = duplicates(dir, files, &known).into_iter();
+            let new = new.filter(|found| reported.insert((found.path.clone(), found.at)));
+            findings.extend(new.map(|problem| finding(&problem)));
+        }
+        Ok(findings.into_iter().collect())
+    }
+}
+
+fn finding(problem: &Problem) -> Finding {
+    Finding {
+        path: Some(problem.path.clone()),
+        line: Some(problem.at.line),
+        column: Some(problem.at.column),
+        severity: Severity::Error,
+        code: Some(problem.code.to_owned()),
+        message: problem.message.clone(),
+        rendered: None,
+    }
+}
+
+/// What kustomize tells resources apart by.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct ResourceId {
+    api_version: String,
+    kind: String,
+    namespace: Option<String>,
+    name: String,
+}
+
+fn duplicates(
+    dir: &RelPath,
+    files: &[RelPath],
+    known: &HashMap<&RelPath, Vec<(ResourceId, Place)>>,
+) -> Vec<Problem> {
+    let mut first: HashMap<&ResourceId, &RelPath> = HashMap::new();
+    let mut problems = Vec::new();
+    for file in files {
+        for (id, at) in known.get(file).into_iter().flatten() {
+            match first.get(id) {
+                None => {
+                    first.insert(id, file);
+                }
+                Some(earlier) => problems.push(Problem {
+                    path: file.clone(),
+                    at: *at,
+                    code: "duplicate-id",
+                    message: format!(
+                        "{} `{}` comes into `{dir}` twice, the first time from `{earlier}`",
+                        id.kind, id.name
+                    ),
+                }),
+            }
+        }
+    }
+    problems
+}
+
+/// The ids of the resources of a file, as far as they are certain. A text that cannot be read has none: reading it is
+/// the business of others.
+fn resource_ids(text: &str) -> Vec<(ResourceId, Place)> {
+    let documents = node::parse(text);
+    if documents.broken.is_some() {
+        return Vec::new();
+    }
+    documents.nodes.iter().filter_map(resource_id).collect()
+}
+
+fn resource_id(node: &Node) -> Option<(ResourceId, Place)> {
+    let text = |node: &Node, key: &str| Some(node.get(key)?.text()?.to_owned());
+    let metadata = node.get("metadata")?;
+    let kind = text(node, "kind")?;
+    // Lists stand for their items; what is local to the configuration is dropped.
+    if kind.ends_with("List") || metadata.get("annotations").is_some_and(is_local) {
+        return None;
+    }
+    let id = ResourceId {
+        api_version: text(node, "apiVersion")?,
+        kind,
+        namespace: text(metadata, "namespace"),
+        name: text(metadata, "name").filter(|name| !name.is_empty())?,
+    };
+    Some((id, node.at))
+}
+
+fn is_local(annotations: &Node) -> bool {
+    annotations
+        .get("config.kubernetes.io/local-config")
+        .is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_need_all_their_parts_and_lists_have_none() {
+        let text = "apiVersion: v1\nkind: A\nmetadata: {name: x}\n---\n# nothing\n---\n\
+                    apiVersion: v1\nkind: AList\nmetadata: {name: x}\nitems: []\n---\n\
+                    apiVersion: v1\nkind: B\nmetadata: {generateName: x}\n---\n\
+                    apiVersion: v1\nkind: C\nmetadata: {name: x, annotations: {config.kubernetes.io/local-config: 'true'}}\n";
+        let ids = resource_ids(text);
+        let kinds: Vec<_> = ids
+            .iter()
+            .map(|(id, at)| (id.kind.as_str(), at.line))
+            .collect();
+        assert_eq!(kinds, [("A", 1)]);
+        assert_eq!(resource_ids("a: b: c"), []);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
+            resource_ids(&String::from_utf8_lossy(&bytes));
+        }
+    }
+}
