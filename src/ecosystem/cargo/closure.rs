@@ -1,9 +1,14 @@
 //! The files rustfmt reads when it starts at target roots: the roots and, from each, its modules.
 //!
-//! Stays free of parsing ([`super::modules`]) and of configuration files.
+//! A whole closure is remembered under the names and digests of all Rust files and links of the project, so that a
+//! Fresh run follows nothing; after an edit only the edited file is scanned again.
+//! Stays free of parsing (`modules`) and of configuration files.
 
 use std::collections::{BTreeSet, VecDeque};
 
+use serde::{Deserialize, Serialize};
+
+use crate::digest::{Digest, Hasher};
 use crate::ecosystem::Scope;
 use crate::path::RelPath;
 use crate::snapshot::{FileId, Kind, Snapshot};
@@ -17,19 +22,85 @@ pub struct Closure {
     pub files: BTreeSet<FileId>,
     /// The path text of a module that may lie outside the project, if any.
     pub outside: Option<String>,
+    /// Whether it is no function of the Rust files and links alone: a module may have another name, or a file could
+    /// not be read.
+    passing: bool,
+}
+
+/// A closure as it is remembered.
+#[derive(Serialize, Deserialize)]
+struct Remembered {
+    /// Places in the list of Rust files and links.
+    files: Vec<usize>,
+    outside: Option<String>,
 }
 
 /// Follows `mod` and `#[path]` from `roots`. Modules that are nowhere are left out: the tool will say so.
 #[must_use]
 pub fn closure(scope: &Scope<'_>, roots: &[RelPath]) -> Closure {
+    let sources: Vec<FileId> = scope
+        .snapshot
+        .entries()
+        .iter()
+        .zip(0..)
+        .filter(|(entry, _)| entry.kind == Kind::Symlink || is_rust(&entry.path))
+        .map(|(_, id)| id)
+        .collect();
+    let digest = digest(scope.snapshot, roots, &sources);
+    let remembered = scope.facts.derive("rust-closure/1", digest, || {
+        let closure = walk(scope, roots);
+        if closure.passing {
+            return Err(closure);
+        }
+        let place = |id: &FileId| sources.binary_search(id).ok();
+        Ok(Remembered {
+            files: closure.files.iter().filter_map(place).collect(),
+            outside: closure.outside,
+        })
+    });
+    match remembered {
+        Ok(Remembered { files, outside }) => Closure {
+            files: files
+                .iter()
+                .filter_map(|place| sources.get(*place).copied())
+                .collect(),
+            outside,
+            passing: false,
+        },
+        Err(closure) => closure,
+    }
+}
+
+fn is_rust(path: &RelPath) -> bool {
+    path.extension() == Some("rs")
+}
+
+fn digest(snapshot: &Snapshot, roots: &[RelPath], sources: &[FileId]) -> Digest {
+    let mut hasher = Hasher::new();
+    for root in roots {
+        hasher.update(root.as_bytes());
+        hasher.update(&[0]);
+    }
+    hasher.update(&[0]);
+    for id in sources {
+        let entry = snapshot.entry(*id);
+        hasher.update(entry.path.as_bytes());
+        hasher.update(&[0, u8::from(entry.kind == Kind::Symlink)]);
+        hasher.update(entry.digest.as_bytes());
+    }
+    hasher.finish()
+}
+
+fn walk(scope: &Scope<'_>, roots: &[RelPath]) -> Closure {
     let mut closure = Closure::default();
     let mut queue: VecDeque<RelPath> = roots.iter().cloned().collect();
     let mut seen: BTreeSet<RelPath> = roots.iter().cloned().collect();
     while let Some(path) = queue.pop_front() {
+        closure.passing |= !is_rust(&path);
         let Some(id) = locate(scope.snapshot, &path, &mut closure) else {
             continue;
         };
-        for declaration in declarations_of(scope, id) {
+        for declaration in declarations_of(scope, id, &mut closure) {
             match declaration.candidates(&path) {
                 Ok(found) => queue.extend(found.into_iter().filter(|p| seen.insert(p.clone()))),
                 Err(Unfollowed(text)) => closure.outside = Some(text),
@@ -40,18 +111,15 @@ pub fn closure(scope: &Scope<'_>, roots: &[RelPath]) -> Closure {
 }
 
 /// A file that cannot be read has no modules here; the copy into the room meets the same error and reports it.
-fn declarations_of(scope: &Scope<'_>, id: FileId) -> Vec<Declaration> {
-    scope
-        .facts
-        .derive(
-            "rust-modules/1",
-            scope.snapshot.entry(id).digest,
-            || -> std::io::Result<_> {
-                let bytes = scope.snapshot.read(id)?;
-                Ok(declarations(&String::from_utf8_lossy(&bytes)))
-            },
-        )
-        .unwrap_or_default()
+fn declarations_of(scope: &Scope<'_>, id: FileId, closure: &mut Closure) -> Vec<Declaration> {
+    let digest = scope.snapshot.entry(id).digest;
+    let read = || -> std::io::Result<_> {
+        let bytes = scope.snapshot.read(id)?;
+        Ok(declarations(&String::from_utf8_lossy(&bytes)))
+    };
+    let found = scope.facts.derive("rust-modules/1", digest, read);
+    closure.passing |= found.is_err();
+    found.unwrap_or_default()
 }
 
 /// More links than this in one path are a loop, as for the kernel.
@@ -75,7 +143,9 @@ fn locate(snapshot: &Snapshot, path: &RelPath, closure: &mut Closure) -> Option<
                 (snapshot.entry(id).kind == Kind::Symlink).then_some((id, rest))
             })?;
         closure.files.insert(link);
-        let target = String::from_utf8(snapshot.read(link).ok()?).ok()?;
+        let target = snapshot.read(link);
+        closure.passing |= target.is_err();
+        let target = String::from_utf8(target.ok()?).ok()?;
         let folder = snapshot.entry(link).path.parent().unwrap_or_default();
         match folder.join(&target).and_then(|to| to.join(&rest)) {
             Ok(next) => path = next,
@@ -108,7 +178,12 @@ mod tests {
             secrets_baseline: None,
         };
         let roots: Vec<RelPath> = roots.iter().map(|r| RelPath::new(r).unwrap()).collect();
+        let first = closure(&scope, &roots);
         let closure = closure(&scope, &roots);
+        assert_eq!(
+            (first.files, first.outside),
+            (closure.files.clone(), closure.outside.clone())
+        );
         let paths = closure.files.iter().map(|id| snapshot.entry(*id));
         (
             paths.map(|e| e.path.as_str().to_owned()).collect(),

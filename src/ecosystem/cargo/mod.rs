@@ -1,9 +1,9 @@
 //! Cargo workspaces: `rust:fmt` and `rust:clippy`, and the names of the checks that come later.
 //!
-//! - [`manifests`]: which Cargo.toml files are roots. - [`workspace`]: what cargo says about one.
-//! - [`modules`], [`closure`]: the files rustfmt reads. - [`config`]: configuration chains. - [`lock`], [`deps`]: what
-//!   comes from elsewhere. - [`host`]: programs of the host a build may call.
-//! - [`rustfmt`], [`clippy`]: the checks. - [`output`], [`rustfmt_output`], [`clippy_output`]: their findings.
+//! - `manifests`: which Cargo.toml files are roots. - `workspace`: what cargo says about one.
+//! - `modules`, `closure`: the files rustfmt reads. - `config`: configuration chains. - `lock`, `deps`: what
+//!   comes from elsewhere. - `host`: programs of the host a build may call.
+//! - `rustfmt`, [`clippy`]: the checks. - `output`, [`rustfmt_output`], [`clippy_output`]: their findings.
 //!
 //! A Fresh run starts no process: what cargo and rustc say is remembered under the digests of what they were told.
 

@@ -14,12 +14,12 @@ use tempfile::TempDir;
 
 use crate::digest::{Digest, Hasher};
 use crate::ecosystem::{PlanError, Scope};
-use crate::path::RelPath;
+use crate::path::{RelPath, RelPathError};
 use crate::snapshot::Kind;
 use crate::tool::rustup::Toolchain;
 
 use super::config;
-use super::manifests::MANIFEST;
+use super::manifests::{MANIFEST, manifests};
 
 /// A workspace (or a single package).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -198,7 +198,7 @@ impl Reader<'_> {
                     continue;
                 };
                 let Some(dir) = self.skeleton.relative(path.as_std_path()) else {
-                    return Err(self.above_root(&dependency.name, package));
+                    return Err(above_root(&dependency.name, &self.manifest(package)));
                 };
                 let manifest = path.join(MANIFEST);
                 if !here.contains(&manifest)
@@ -235,7 +235,10 @@ impl Reader<'_> {
             crate::process::capture(self.cargo, &args, &self.skeleton.root, self.scope.env, &[])
                 .map_err(|error| refused(&error.to_string()))?;
         if !output.status.success() {
-            return Err(refused(&self.words(&output.stderr)));
+            // Cargo also loads what members depend on by path, and the skeleton holds nothing above the root.
+            return Err(climbing_dependency(self.scope, dir)
+                .map(|(manifest, name)| above_root(&name, &manifest))
+                .unwrap_or_else(|| refused(&self.words(&output.stderr))));
         }
         serde_json::from_slice(&output.stdout).map_err(|error| refused(&error.to_string()))
     }
@@ -256,7 +259,7 @@ impl Reader<'_> {
         let folder = package.manifest_path.parent();
         let dir = folder.and_then(|dir| self.skeleton.relative(dir.as_std_path()));
         let Some(dir) = dir else {
-            return Err(self.above_root(&package.name, package));
+            return Err(above_root(&package.name, &self.manifest(package)));
         };
         for target in &package.targets {
             // A target may name a file outside; cargo then reports it, or rustfmt in the room.
@@ -281,19 +284,13 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn above_root(&self, name: &str, package: &cargo_metadata::Package) -> PlanError {
-        let manifest = self
-            .skeleton
+    fn manifest(&self, package: &cargo_metadata::Package) -> String {
+        self.skeleton
             .relative(package.manifest_path.as_std_path())
             .map_or_else(
                 || package.manifest_path.to_string(),
                 |path| path.to_string(),
-            );
-        PlanError::new(format!(
-            "`{name}`, a path dependency of `{}`, lies above the project root\n  --> {manifest}\n\
-             help: name a workspace in a folder that holds both: `--manifest-path FOLDER/Cargo.toml`",
-            package.name,
-        ))
+            )
     }
 
     fn finish(self) -> Workspace {
@@ -306,5 +303,53 @@ impl Reader<'_> {
         workspace.path_dependencies.sort_unstable();
         workspace.path_dependencies.dedup();
         workspace
+    }
+}
+
+fn above_root(name: &str, manifest: &str) -> PlanError {
+    PlanError::new(format!(
+        "the path dependency `{name}` lies above the project root\n  --> {manifest}\n\
+         help: name a workspace in a folder that holds both: `--manifest-path FOLDER/Cargo.toml`"
+    ))
+}
+
+/// The first manifest below `dir` with a path dependency above the project root, and that dependency.
+fn climbing_dependency(scope: &Scope<'_>, dir: &RelPath) -> Option<(String, String)> {
+    manifests(scope).into_iter().find_map(|id| {
+        let path = &scope.snapshot.entry(id).path;
+        let folder = path.parent().filter(|folder| folder.starts_with(dir))?;
+        let table: toml::Table = toml::from_str(&scope.text(path)?).ok()?;
+        let name = climbing_entry(&folder, &table)?;
+        Some((path.to_string(), name))
+    })
+}
+
+/// The key of a table, however deep, whose `path` leads above the project root. Only dependencies have such.
+fn climbing_entry(folder: &RelPath, table: &toml::Table) -> Option<String> {
+    table.iter().find_map(|(key, value)| {
+        let inner = value.as_table()?;
+        let path = inner.get("path").and_then(toml::Value::as_str);
+        match path.map(|path| folder.join(path)) {
+            Some(Err(RelPathError::Outside(_))) => Some(key.clone()),
+            _ => climbing_entry(folder, inner),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dependencies_above_the_root_are_found_in_any_table() {
+        let found = |folder: &str, text: &str| {
+            let table = toml::from_str(text).unwrap();
+            climbing_entry(&RelPath::new(folder).unwrap(), &table)
+        };
+        let inside = "[dependencies.x]\npath = \"../x\"";
+        assert_eq!(found("a", inside), None);
+        assert_eq!(found("", inside).as_deref(), Some("x"));
+        let target = "[target.'cfg(unix)'.dev-dependencies]\ny = { path = \"../../y\" }";
+        assert_eq!(found("a", target).as_deref(), Some("y"));
     }
 }
