@@ -1,26 +1,98 @@
-//! Files, with the path in every error.
+//! Files of this program's own: read whole, written whole; errors name the path.
+//!
+//! - [`sealed`]: files with magic, version and checksum, for what may be lost but must never be believed when damaged.
+//!
+//! Stays free of the store's layout.
 
-use std::io;
-use std::io::Write as _;
-use std::path::Path;
+pub mod sealed;
 
-/// Writes a file so that it appears whole or not at all: temporary file in the same folder, then rename.
-/// Missing folders are made.
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+/// A file could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} {}", path.display())]
+pub struct FsError {
+    /// `read` or `write`.
+    pub action: &'static str,
+    /// The file.
+    pub path: PathBuf,
+    /// Why.
+    pub source: io::Error,
+}
+
+impl FsError {
+    fn on(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self {
+            action,
+            path: path.to_path_buf(),
+            source,
+        }
+    }
+}
+
+/// The content of a file.
 ///
 /// # Errors
-/// If the disk refuses; the message names the path.
-pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let named =
-        |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-    let dir = path.parent().unwrap_or(Path::new("."));
-    let mut file = match tempfile::NamedTempFile::new_in(dir) {
-        Ok(file) => file,
-        Err(_) => {
-            std::fs::create_dir_all(dir).map_err(named)?;
-            tempfile::NamedTempFile::new_in(dir).map_err(named)?
-        }
+/// If it cannot be read.
+pub fn read(path: &Path) -> Result<Vec<u8>, FsError> {
+    std::fs::read(path).map_err(FsError::on("read", path))
+}
+
+/// Replaces or creates a file in one step: a reader, or a crash at any point, sees the old content or the new.
+/// Missing folders are made. Not synced to disk, so after a power cut the content may be damaged: seal what matters.
+///
+/// # Errors
+/// If the file beside it cannot be written, or not be renamed.
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let write = || {
+        let mut file = temporary_in(folder)?;
+        file.write_all(bytes)?;
+        file.persist(path)?;
+        Ok(())
     };
-    file.write_all(bytes).map_err(named)?;
-    file.persist(path).map_err(|error| named(error.error))?;
-    Ok(())
+    write().map_err(FsError::on("write", path))
+}
+
+fn temporary_in(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
+    match tempfile::NamedTempFile::new_in(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            std::fs::create_dir_all(folder)?;
+            tempfile::NamedTempFile::new_in(folder)
+        }
+        other => other,
+    }
+}
+
+impl From<FsError> for io::Error {
+    fn from(error: FsError) -> Self {
+        Self::new(error.source.kind(), error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_replaces_the_whole_file_and_leaves_nothing_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        write_atomic(&path, b"long old content").unwrap();
+        write_atomic(&path, b"new").unwrap();
+        assert_eq!(read(&path).unwrap(), b"new");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn errors_name_the_path() {
+        let path = Path::new("/dev/null/file");
+        assert_eq!(
+            read(path).unwrap_err().to_string(),
+            "cannot read /dev/null/file"
+        );
+        let error = write_atomic(path, b"").unwrap_err();
+        assert_eq!(error.to_string(), "cannot write /dev/null/file");
+    }
 }

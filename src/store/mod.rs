@@ -205,7 +205,7 @@ impl Store {
         if !self.writable {
             return Ok(());
         }
-        crate::fs::write_atomic(path, bytes)
+        Ok(crate::fs::write_atomic(path, bytes)?)
     }
 }
 
