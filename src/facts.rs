@@ -2,23 +2,87 @@
 //!
 //! Parsing a lockfile or asking `cargo metadata` is a function of what is read; [`Facts`] runs it once per distinct
 //! input and remembers the answer across runs, so that a Fresh run parses nothing and starts no process.
+//! Answers are kept as text and only parsed when they are asked for.
 //! Stays free of knowing what the facts mean.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::digest::{Digest, Hasher};
+use crate::fs::FsError;
+use crate::fs::sealed::{Reader, Seal};
+
+const SEAL: Seal = Seal {
+    magic: *b"dc-fact\n",
+    version: 1,
+};
+
+/// Bytes of answers above which those that this run did not use are dropped.
+const ROOMY: usize = 4 << 20;
 
 /// Remembered answers. Cheap to share between threads.
 #[derive(Debug, Default)]
 pub struct Facts {
-    state: Mutex<BTreeMap<Digest, String>>,
+    path: Option<PathBuf>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    answers: BTreeMap<Digest, Answer>,
+    /// Whether there is something that the file does not have.
+    changed: bool,
+}
+
+#[derive(Debug)]
+struct Answer {
+    text: String,
+    used: bool,
 }
 
 impl Facts {
+    /// The answers in the file at `path`, to be saved there again. A file that is absent or damaged holds none.
+    #[must_use]
+    pub fn load(path: &Path) -> Self {
+        let answers = std::fs::read(path)
+            .ok()
+            .and_then(|bytes| decode(SEAL.open(&bytes)?));
+        Self {
+            path: Some(path.to_path_buf()),
+            state: Mutex::new(State {
+                answers: answers.unwrap_or_default(),
+                changed: false,
+            }),
+        }
+    }
+
+    /// Writes the answers where they were loaded from, if there are new ones; does nothing if they were not loaded.
+    /// Of two runs at once, the last to save wins: the other's new answers are derived again.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn save(&self) -> Result<(), FsError> {
+        let mut state = self.lock();
+        let Some(path) = self.path.as_deref().filter(|_| state.changed) else {
+            return Ok(());
+        };
+        let size: usize = state.answers.values().map(|a| a.text.len()).sum();
+        let mut out = SEAL.writer();
+        for (key, answer) in &state.answers {
+            if answer.used || size <= ROOMY {
+                out.raw(key.as_bytes());
+                out.bytes(answer.text.as_bytes());
+            }
+        }
+        SEAL.save(path, out)?;
+        state.changed = false;
+        Ok(())
+    }
+
     /// The answer of `derive` for `input`, from memory if it was asked before.
     ///
     /// `kind` names the function and its version (`"poetry-closure/2"`); raise the version with every change of the
@@ -35,27 +99,125 @@ impl Facts {
     where
         T: Serialize + DeserializeOwned,
     {
-        let mut hasher = Hasher::new();
-        hasher.update(&[u8::try_from(kind.len()).unwrap_or(u8::MAX)]);
-        hasher.update(kind.as_bytes());
-        hasher.update(input.as_bytes());
-        let key = hasher.finish();
-        let known = self
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&key)
-            .cloned();
-        if let Some(value) = known.and_then(|text| serde_json::from_str(&text).ok()) {
+        let key = key(kind, input);
+        if let Some(value) = self.recall(key) {
             return Ok(value);
         }
         let value = derive()?;
         if let Ok(text) = serde_json::to_string(&value) {
-            self.state
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .insert(key, text);
+            let mut state = self.lock();
+            state.answers.insert(key, Answer { text, used: true });
+            state.changed = true;
         }
         Ok(value)
+    }
+
+    fn recall<T: DeserializeOwned>(&self, key: Digest) -> Option<T> {
+        let text = {
+            let mut state = self.lock();
+            let answer = state.answers.get_mut(&key)?;
+            answer.used = true;
+            answer.text.clone()
+        };
+        serde_json::from_str(&text).ok()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn key(kind: &str, input: Digest) -> Digest {
+    let mut hasher = Hasher::new();
+    hasher.update(&(kind.len() as u64).to_le_bytes());
+    hasher.update(kind.as_bytes());
+    hasher.update(input.as_bytes());
+    hasher.finish()
+}
+
+fn decode(payload: &[u8]) -> Option<BTreeMap<Digest, Answer>> {
+    let mut reader = Reader::new(payload);
+    let mut answers = BTreeMap::new();
+    while !reader.is_empty() {
+        let key = reader.digest()?;
+        let text = reader.text()?.to_owned();
+        answers.insert(key, Answer { text, used: false });
+    }
+    Some(answers)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn ask(facts: &Facts, kind: &str, input: &str, answer: &str) -> String {
+        let derive = || Ok::<_, Infallible>(answer.to_owned());
+        facts
+            .derive(kind, Digest::of(input.as_bytes()), derive)
+            .unwrap()
+    }
+
+    #[test]
+    fn answers_are_remembered_across_runs() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("facts");
+        let facts = Facts::load(&path);
+        assert_eq!(ask(&facts, "a/1", "in", "first"), "first");
+        facts.save().unwrap();
+        let facts = Facts::load(&path);
+        assert_eq!(ask(&facts, "a/1", "in", "second"), "first");
+        assert_eq!(ask(&facts, "a/2", "in", "other kind"), "other kind");
+        assert_eq!(ask(&facts, "a/1", "else", "other input"), "other input");
+    }
+
+    #[test]
+    fn failures_are_not_remembered() {
+        let facts = Facts::default();
+        let input = Digest::of(b"in");
+        assert_eq!(facts.derive("a/1", input, || Err::<u8, _>("no")), Err("no"));
+        assert_eq!(facts.derive("a/1", input, || Ok::<_, &str>(1)), Ok(1));
+    }
+
+    #[test]
+    fn an_answer_of_another_type_is_derived_anew() {
+        let facts = Facts::default();
+        ask(&facts, "a/1", "in", "text");
+        let number = facts.derive("a/1", Digest::of(b"in"), || Ok::<_, Infallible>(7));
+        assert_eq!(number, Ok(7));
+    }
+
+    #[test]
+    fn nothing_new_is_not_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("facts");
+        Facts::load(&path).save().unwrap();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn only_a_large_file_loses_what_was_not_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("facts");
+        let large = "x".repeat(ROOMY);
+        for (answer, expect) in [("small", "small"), (large.as_str(), "anew")] {
+            let facts = Facts::load(&path);
+            ask(&facts, "old/1", "in", "small");
+            facts.save().unwrap();
+            let facts = Facts::load(&path);
+            ask(&facts, "new/1", answer, answer);
+            facts.save().unwrap();
+            assert_eq!(ask(&Facts::load(&path), "old/1", "in", "anew"), expect);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            decode(&bytes);
+        }
     }
 }
