@@ -10,6 +10,12 @@ use std::path::PathBuf;
 pub const DAGCACHE_DIR: &str = "DAGCACHE_DIR";
 /// Ids of checks to skip, separated by commas.
 pub const DAGCACHE_SKIP: &str = "DAGCACHE_SKIP";
+/// Folders above which git does not look for a repository.
+pub const GIT_CEILING_DIRECTORIES: &str = "GIT_CEILING_DIRECTORIES";
+/// The user's git configuration, instead of the usual files.
+pub const GIT_CONFIG_GLOBAL: &str = "GIT_CONFIG_GLOBAL";
+/// The system's git configuration, instead of `/etc/gitconfig`.
+pub const GIT_CONFIG_SYSTEM: &str = "GIT_CONFIG_SYSTEM";
 /// The user's home folder.
 pub const HOME: &str = "HOME";
 /// Where programs are looked up.
@@ -22,6 +28,8 @@ pub const RUSTUP_HOME: &str = "RUSTUP_HOME";
 pub const RUSTUP_TOOLCHAIN: &str = "RUSTUP_TOOLCHAIN";
 /// Set by the rustup proxy for its children: tells its `RUSTUP_TOOLCHAIN` from the user's.
 pub const RUST_RECURSION_COUNT: &str = "RUST_RECURSION_COUNT";
+/// Where the user's configuration is, if not `~/.config`.
+pub const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
 
 /// A view of environment variables, taken once.
 #[derive(Debug, Clone, Default)]

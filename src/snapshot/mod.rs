@@ -1,13 +1,43 @@
 //! The snapshot: the project's files, walked once, stat'ed once, hashed through a memo.
 //!
+//! The memo remembers everything by stat, under git's racy rule; every doubt ends in reading again, never in an error.
+//! - `take`: the whole way. - `guard`, `repository`, `rules`, `index`: what decides which files count.
+//! - `walk`, `sweep`: finding them. - `stat`, `content`, `settle`: what is in them. - `memo`: the file between two runs.
+//!
 //! Stays free of choosing what matters to a check.
 
+pub(crate) mod content;
+mod guard;
+mod index;
+mod memo;
+mod odd;
+mod parallel;
+mod repository;
+mod rules;
+mod settle;
+pub(crate) mod stat;
+mod sweep;
+mod take;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
+use std::io;
 use std::ops::Range;
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::FileType;
+
 use crate::digest::Digest;
+use crate::env::Env;
+use crate::fs::FsError;
 use crate::path::RelPath;
+use crate::snapshot::stat::{Stat, Time};
+
+pub use odd::{Odd, Reason};
 
 /// Index of a file in its snapshot. Ids follow the byte order of the paths.
 pub type FileId = u32;
@@ -21,6 +51,18 @@ pub enum Kind {
     Executable,
     /// A symbolic link; its digest is that of the target text.
     Symlink,
+}
+
+impl Kind {
+    /// Of what was stat'ed; `None` if it is neither a file nor a link.
+    pub(crate) fn of(stat: &Stat) -> Option<Self> {
+        match stat.file_type() {
+            FileType::RegularFile if stat.is_executable() => Some(Self::Executable),
+            FileType::RegularFile => Some(Self::File),
+            FileType::Symlink => Some(Self::Symlink),
+            _ => None,
+        }
+    }
 }
 
 /// One file of the project.
@@ -40,6 +82,58 @@ pub struct Snapshot {
     root: PathBuf,
     entries: Vec<Entry>,
     memory: Option<BTreeMap<RelPath, Vec<u8>>>,
+    odd: Vec<Odd>,
+    submodules: Vec<RelPath>,
+    effort: Effort,
+    unsaved: Option<FsError>,
+}
+
+/// What taking a snapshot took, besides one lstat for each folder and file. All zero: nothing had changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Effort {
+    /// Folders that were listed.
+    pub listed: usize,
+    /// Files that were read and hashed.
+    pub hashed: usize,
+}
+
+/// A snapshot could not be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The root is no folder, or may not be read.
+    #[error("cannot read the folder {}", path.display())]
+    Root {
+        /// The root.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Something git tracks may not be read. Leaving it out could turn a failure into a pass.
+    #[error(
+        "cannot read the tracked file {path}{}; make it readable, or stop tracking it",
+        and_others(*others)
+    )]
+    Unreadable {
+        /// The first such file or folder.
+        path: RelPath,
+        /// How many more there are.
+        others: usize,
+    },
+    /// What git tracks cannot be told.
+    #[error("cannot tell which files git tracks in {}: {reason}", path.display())]
+    Git {
+        /// Top folder of the work tree.
+        path: PathBuf,
+        /// What git or the system said.
+        reason: String,
+    },
+}
+
+fn and_others(count: usize) -> String {
+    match count {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    }
 }
 
 impl Snapshot {
@@ -62,10 +156,60 @@ impl Snapshot {
             })
             .collect();
         Self {
-            root: PathBuf::from("/nonexistent"),
             entries,
             memory: Some(memory),
+            ..Self::of(PathBuf::from("/nonexistent"))
         }
+    }
+
+    /// Without any files.
+    fn of(root: PathBuf) -> Self {
+        Self {
+            root,
+            entries: Vec::new(),
+            memory: None,
+            odd: Vec::new(),
+            submodules: Vec::new(),
+            effort: Effort::default(),
+            unsaved: None,
+        }
+    }
+
+    /// The files below `root` that git would consider: tracked, or untracked and not ignored; also without git, where
+    /// `.gitignore` files alone decide. Links are not followed, `.git` is never in.
+    ///
+    /// `memo_dir` is the store's folder for memos, shared by all projects; it need not exist nor be writable. `env`
+    /// tells where the user's git configuration is.
+    ///
+    /// # Errors
+    /// If the root cannot be read, a tracked file cannot be read, or git's index can be read neither directly nor by
+    /// `git ls-files`.
+    pub fn take(root: &Path, memo_dir: &Path, env: &Env) -> Result<Self, SnapshotError> {
+        take::take_at(root, memo_dir, env, Time::now())
+    }
+
+    /// Entries that were left out, sorted. A check that would see one of them is not stored.
+    #[must_use]
+    pub fn odd(&self) -> &[Odd] {
+        &self.odd
+    }
+
+    /// Folders of submodules that are checked out, sorted. Their files are in the snapshot.
+    #[must_use]
+    pub fn submodules(&self) -> &[RelPath] {
+        &self.submodules
+    }
+
+    /// What taking it took.
+    #[must_use]
+    pub fn effort(&self) -> Effort {
+        self.effort
+    }
+
+    /// Why the memo could not be written, if it could not. The snapshot is whole all the same.
+    #[must_use]
+    pub fn unsaved(&self) -> Option<&FsError> {
+        self.unsaved.as_ref()
     }
 
     /// The folder all paths are relative to.
@@ -120,19 +264,27 @@ impl Snapshot {
     ///
     /// # Errors
     /// If it cannot be read, or is no longer what was hashed (`InvalidData`): then a new snapshot is due.
-    pub fn read(&self, id: FileId) -> std::io::Result<Vec<u8>> {
+    pub fn read(&self, id: FileId) -> io::Result<Vec<u8>> {
         let entry = self.entry(id);
         let bytes = match &self.memory {
             Some(memory) => memory.get(&entry.path).cloned().unwrap_or_default(),
-            None => std::fs::read(entry.path.under(&self.root))?,
+            None => self.read_from_disk(entry)?,
         };
         if Digest::of(&bytes) == entry.digest {
             Ok(bytes)
         } else {
-            Err(std::io::Error::new(
-                std::io::ErrorKind::InvalidData,
+            Err(io::Error::new(
+                io::ErrorKind::InvalidData,
                 format!("{} changed while it was read", entry.path),
             ))
+        }
+    }
+
+    fn read_from_disk(&self, entry: &Entry) -> io::Result<Vec<u8>> {
+        let path = entry.path.under(&self.root);
+        match entry.kind {
+            Kind::Symlink => Ok(std::fs::read_link(path)?.into_os_string().into_vec()),
+            Kind::File | Kind::Executable => std::fs::read(path),
         }
     }
 }

@@ -1,0 +1,289 @@
+//! The paths that git tracks, read from its index file (versions 2 to 4).
+//!
+//! Format: `gitformat-index(5)`. Only names and modes are taken; stat data, blob ids and optional extensions are
+//! skipped. What is not understood (a split or sparse index, an unknown required extension, damage) is
+//! [`NotUnderstood`], and the caller asks `git ls-files`.
+
+use crate::digest::{Digest, Hasher};
+
+/// The index holds something that only git itself can read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NotUnderstood;
+
+/// Tracked paths relative to the project root, sorted by bytes, in one allocation.
+#[derive(Debug, Default)]
+pub(crate) struct Tracked {
+    text: Vec<u8>,
+    rows: Vec<Row>,
+}
+
+#[derive(Debug)]
+struct Row {
+    start: usize,
+    end: usize,
+    gitlink: bool,
+}
+
+impl Tracked {
+    fn path(&self, row: &Row) -> &[u8] {
+        self.text.get(row.start..row.end).unwrap_or_default()
+    }
+
+    /// All of them, in order.
+    #[cfg(test)]
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &[u8]> {
+        self.rows.iter().map(|row| self.path(row))
+    }
+
+    /// Whether exactly this path is tracked.
+    pub(crate) fn contains(&self, path: &[u8]) -> bool {
+        self.row(path).is_some()
+    }
+
+    /// Whether this path is tracked as another repository's commit.
+    pub(crate) fn is_gitlink(&self, path: &[u8]) -> bool {
+        self.row(path).is_some_and(|row| row.gitlink)
+    }
+
+    fn row(&self, path: &[u8]) -> Option<&Row> {
+        let at = self
+            .rows
+            .binary_search_by(|row| self.path(row).cmp(path))
+            .ok()?;
+        self.rows.get(at)
+    }
+
+    /// Whether anything below this folder is tracked.
+    pub(crate) fn has_below(&self, dir: &[u8]) -> bool {
+        if dir.is_empty() {
+            return !self.rows.is_empty();
+        }
+        // With its slash: '/' sorts after some bytes that a sibling's name may go on with.
+        let below = || dir.iter().chain(b"/");
+        let at = self
+            .rows
+            .partition_point(|row| self.path(row).iter().lt(below()));
+        self.rows.get(at).is_some_and(|row| {
+            let path = self.path(row);
+            path.len() > dir.len() && path.iter().zip(below()).all(|(a, b)| a == b)
+        })
+    }
+
+    /// Identifies the set: equal digests, equal paths and gitlinks.
+    pub(crate) fn digest(&self) -> Digest {
+        let mut hasher = Hasher::new();
+        hasher.update(&self.text);
+        for row in &self.rows {
+            hasher.update(&(row.end as u64).to_le_bytes());
+            hasher.update(&[u8::from(row.gitlink)]);
+        }
+        hasher.finish()
+    }
+}
+
+/// Takes paths relative to a repository and keeps those inside the project, relative to the project.
+#[derive(Debug)]
+struct Builder<'a> {
+    /// The project's folder in the repository, with a final slash, or empty.
+    strip: &'a [u8],
+    /// The repository's folder in the project, with a final slash, or empty.
+    add: &'a [u8],
+    tracked: Tracked,
+}
+
+impl Builder<'_> {
+    fn push(&mut self, path: &[u8], gitlink: bool) -> Result<(), NotUnderstood> {
+        let Some(path) = path.strip_prefix(self.strip) else {
+            return Ok(());
+        };
+        let start = self.tracked.text.len();
+        self.tracked.text.extend_from_slice(self.add);
+        self.tracked.text.extend_from_slice(path);
+        let row = Row {
+            start,
+            end: self.tracked.text.len(),
+            gitlink,
+        };
+        if let Some(last) = self.tracked.rows.last() {
+            match self.tracked.path(last).cmp(self.tracked.path(&row)) {
+                std::cmp::Ordering::Less => {}
+                // The stages of a conflict: one path is enough.
+                std::cmp::Ordering::Equal => {
+                    self.tracked.text.truncate(start);
+                    return Ok(());
+                }
+                std::cmp::Ordering::Greater => return Err(NotUnderstood),
+            }
+        }
+        self.tracked.rows.push(row);
+        Ok(())
+    }
+}
+
+const MODE_MASK: u32 = 0o170_000;
+const MODE_GITLINK: u32 = 0o160_000;
+const MODE_TREE: u32 = 0o040_000;
+
+/// Reads an index file whose object ids are `hash_len` bytes long; `strip` and `add` rebase the paths.
+pub(crate) fn parse(
+    bytes: &[u8],
+    hash_len: usize,
+    strip: &[u8],
+    add: &[u8],
+) -> Result<Tracked, NotUnderstood> {
+    let mut builder = Builder {
+        strip,
+        add,
+        tracked: Tracked::default(),
+    };
+    let mut cursor = Cursor { bytes, at: 0 };
+    if cursor.take(4)? != b"DIRC" {
+        return Err(NotUnderstood);
+    }
+    let version = cursor.u32()?;
+    if !(2..=4).contains(&version) {
+        return Err(NotUnderstood);
+    }
+    let count = cursor.u32()?;
+    let mut path = Vec::new();
+    for _ in 0..count {
+        let mode = cursor.entry(version, hash_len, &mut path)?;
+        if mode & MODE_MASK == MODE_TREE {
+            return Err(NotUnderstood);
+        }
+        builder.push(&path, mode & MODE_MASK == MODE_GITLINK)?;
+    }
+    cursor.skip_extensions(hash_len)?;
+    Ok(builder.tracked)
+}
+
+/// Reads what `git ls-files -z --stage` prints: `mode id stage TAB path NUL`.
+pub(crate) fn parse_ls_files(
+    stdout: &[u8],
+    strip: &[u8],
+    add: &[u8],
+) -> Result<Tracked, NotUnderstood> {
+    let mut builder = Builder {
+        strip,
+        add,
+        tracked: Tracked::default(),
+    };
+    for line in stdout.split(|byte| *byte == 0).filter(|l| !l.is_empty()) {
+        let tab = line.iter().position(|byte| *byte == b'\t');
+        let (head, path) = tab
+            .and_then(|tab| line.split_at_checked(tab))
+            .ok_or(NotUnderstood)?;
+        builder.push(
+            path.get(1..).unwrap_or_default(),
+            head.starts_with(b"160000"),
+        )?;
+    }
+    Ok(builder.tracked)
+}
+
+struct Cursor<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    fn take(&mut self, count: usize) -> Result<&'a [u8], NotUnderstood> {
+        let end = self.at.checked_add(count).ok_or(NotUnderstood)?;
+        let taken = self.bytes.get(self.at..end).ok_or(NotUnderstood)?;
+        self.at = end;
+        Ok(taken)
+    }
+
+    fn u32(&mut self) -> Result<u32, NotUnderstood> {
+        let bytes = self.take(4)?.try_into().map_err(|_| NotUnderstood)?;
+        Ok(u32::from_be_bytes(bytes))
+    }
+
+    fn u16(&mut self) -> Result<u16, NotUnderstood> {
+        let bytes = self.take(2)?.try_into().map_err(|_| NotUnderstood)?;
+        Ok(u16::from_be_bytes(bytes))
+    }
+
+    fn until_nul(&mut self) -> Result<&'a [u8], NotUnderstood> {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let length = rest.iter().position(|byte| *byte == 0);
+        let text = self.take(length.ok_or(NotUnderstood)?)?;
+        self.take(1)?;
+        Ok(text)
+    }
+
+    /// One entry: leaves its path in `path` (which holds the one before) and returns its mode.
+    fn entry(
+        &mut self,
+        version: u32,
+        hash_len: usize,
+        path: &mut Vec<u8>,
+    ) -> Result<u32, NotUnderstood> {
+        const EXTENDED: u16 = 0x4000;
+        const NAME_MASK: u16 = 0x0FFF;
+        let start = self.at;
+        self.take(24)?; // ctime, mtime, dev, ino
+        let mode = self.u32()?;
+        self.take(12 + hash_len)?; // uid, gid, size, object id
+        let flags = self.u16()?;
+        if flags & EXTENDED != 0 {
+            self.u16()?;
+        }
+        if version == 4 {
+            let drop = self.offset_varint()?;
+            let keep = path.len().checked_sub(drop).ok_or(NotUnderstood)?;
+            path.truncate(keep);
+            path.extend_from_slice(self.until_nul()?);
+            return Ok(mode);
+        }
+        path.clear();
+        let length = flags & NAME_MASK;
+        if length == NAME_MASK {
+            path.extend_from_slice(self.until_nul()?);
+            self.at -= 1;
+        } else {
+            path.extend_from_slice(self.take(usize::from(length))?);
+        }
+        // One to eight NULs up to a multiple of eight.
+        self.take(8 - (self.at - start) % 8)?;
+        Ok(mode)
+    }
+
+    /// The variable-length integer of pack files' `OFS_DELTA`.
+    fn offset_varint(&mut self) -> Result<usize, NotUnderstood> {
+        let mut value = 0_usize;
+        loop {
+            let byte = *self.take(1)?.first().ok_or(NotUnderstood)?;
+            value = value
+                .checked_mul(128)
+                .and_then(|value| value.checked_add(usize::from(byte & 0x7F)))
+                .ok_or(NotUnderstood)?;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+            value = value.checked_add(1).ok_or(NotUnderstood)?;
+        }
+    }
+
+    /// Checks that all extensions up to the checksum are optional ones (an upper-case first letter).
+    fn skip_extensions(&mut self, hash_len: usize) -> Result<(), NotUnderstood> {
+        let end = self
+            .bytes
+            .len()
+            .checked_sub(hash_len)
+            .ok_or(NotUnderstood)?;
+        while self.at < end {
+            let name = self.take(4)?;
+            let size = usize::try_from(self.u32()?).map_err(|_| NotUnderstood)?;
+            if !name.first().is_some_and(u8::is_ascii_uppercase) {
+                return Err(NotUnderstood);
+            }
+            self.take(size)?;
+        }
+        if self.at == end {
+            Ok(())
+        } else {
+            Err(NotUnderstood)
+        }
+    }
+}

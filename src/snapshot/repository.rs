@@ -1,0 +1,249 @@
+//! Where git keeps what decides over the universe: the repository around or inside the project, and its configuration.
+//!
+//! The only part of the snapshot that may start `git`: for configuration that changed, and for an index that the own
+//! reader does not understand.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::env::{self, Env};
+use crate::process;
+use crate::snapshot::SnapshotError;
+use crate::snapshot::index::{self, Tracked};
+
+/// A repository with a work tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Repository {
+    /// The top folder of the work tree.
+    pub(crate) top: PathBuf,
+    /// Holds `HEAD` and `index`.
+    pub(crate) git_dir: PathBuf,
+    /// Holds `config`, `info/exclude` and the objects; differs from `git_dir` in a linked work tree.
+    pub(crate) common_dir: PathBuf,
+}
+
+impl Repository {
+    /// The repository whose work tree `root` lies in, as git finds it: upwards, not past `GIT_CEILING_DIRECTORIES`.
+    pub(crate) fn around(root: &Path, env: &Env) -> Option<Self> {
+        let ceilings: Vec<PathBuf> = env
+            .var_os(env::GIT_CEILING_DIRECTORIES)
+            .map(|value| std::env::split_paths(value).collect())
+            .unwrap_or_default();
+        root.ancestors()
+            .take_while(|folder| *folder == root || !ceilings.iter().any(|c| c == folder))
+            .find_map(Self::at)
+    }
+
+    /// The repository whose work tree begins at `top`.
+    pub(crate) fn at(top: &Path) -> Option<Self> {
+        let dot_git = top.join(".git");
+        let git_dir = if fs::metadata(&dot_git).ok()?.is_dir() {
+            dot_git
+        } else {
+            let text = fs::read(&dot_git).ok()?;
+            top.join(one_line(text.strip_prefix(b"gitdir: ")?))
+        };
+        let common_dir = match fs::read(git_dir.join("commondir")) {
+            Ok(text) => git_dir.join(one_line(&text)),
+            Err(_) => git_dir.clone(),
+        };
+        let whole = fs::symlink_metadata(git_dir.join("HEAD")).is_ok()
+            && common_dir.join("objects").is_dir()
+            && common_dir.join("refs").is_dir();
+        whole.then(|| Self {
+            top: top.to_path_buf(),
+            git_dir,
+            common_dir,
+        })
+    }
+
+    pub(crate) fn index(&self) -> PathBuf {
+        self.git_dir.join("index")
+    }
+
+    pub(crate) fn info_exclude(&self) -> PathBuf {
+        self.common_dir.join("info/exclude")
+    }
+
+    /// The folder of `root` in the work tree, with a final slash; empty for the top.
+    pub(crate) fn prefix_of(&self, root: &Path) -> Vec<u8> {
+        let below = root.strip_prefix(&self.top).unwrap_or(Path::new(""));
+        let mut prefix = below.as_os_str().as_bytes().to_vec();
+        if !prefix.is_empty() {
+            prefix.push(b'/');
+        }
+        prefix
+    }
+
+    /// The tracked paths below `strip` (a folder of the repository), put below `add` (a folder of the project).
+    pub(crate) fn tracked(
+        &self,
+        strip: &[u8],
+        add: &[u8],
+        env: &Env,
+    ) -> Result<Tracked, SnapshotError> {
+        let bytes = match fs::read(self.index()) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Tracked::default());
+            }
+            Err(error) => return Err(self.error(&format!("{}: {error}", self.index().display()))),
+        };
+        if let Ok(tracked) = index::parse(&bytes, self.hash_len(), strip, add) {
+            return Ok(tracked);
+        }
+        let stdout = self.git(&["ls-files", "-z", "--stage"], env)?;
+        index::parse_ls_files(&stdout, strip, add)
+            .map_err(|_| self.error("`git ls-files` printed something unexpected"))
+    }
+
+    /// Length of object ids, from `extensions.objectFormat`, which git itself writes in this form.
+    fn hash_len(&self) -> usize {
+        let config = fs::read(self.common_dir.join("config")).unwrap_or_default();
+        let sha256 = config.split(|byte| *byte == b'\n').any(|line| {
+            let line = line.to_ascii_lowercase();
+            line.trim_ascii().starts_with(b"objectformat") && line.trim_ascii().ends_with(b"sha256")
+        });
+        if sha256 { 32 } else { 20 }
+    }
+
+    /// What a git command prints. Without git on PATH, or if it fails, an error.
+    fn git(&self, args: &[&str], env: &Env) -> Result<Vec<u8>, SnapshotError> {
+        let text = |path: &Path| path.to_str().map(str::to_owned);
+        let (Some(git_dir), Some(index)) = (text(&self.git_dir), text(&self.index())) else {
+            return Err(self.error("its path is not valid UTF-8"));
+        };
+        let set = [
+            ("GIT_DIR", git_dir.as_str()),
+            ("GIT_INDEX_FILE", index.as_str()),
+            ("GIT_WORK_TREE", "."),
+            ("GIT_OPTIONAL_LOCKS", "0"),
+        ];
+        let output = process::capture(Path::new("git"), args, &self.top, env, &set)
+            .map_err(|error| self.error(&format!("`git` cannot be started: {error}")))?;
+        if output.status.success() {
+            return Ok(output.stdout);
+        }
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        Err(self.error(stderr.trim()))
+    }
+
+    fn error(&self, reason: &str) -> SnapshotError {
+        SnapshotError::Git {
+            path: self.top.clone(),
+            reason: reason.to_owned(),
+        }
+    }
+}
+
+fn one_line(text: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(text.trim_ascii_end()))
+}
+
+/// What of git's configuration decides over the universe.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Settings {
+    /// The user's own rules: `core.excludesFile`, or where git looks without it.
+    pub(crate) excludes_file: Option<PathBuf>,
+    /// `core.ignoreCase`.
+    pub(crate) ignore_case: bool,
+}
+
+/// The variables that lead to configuration: names and values in order.
+pub(crate) fn variables(env: &Env) -> Vec<(&OsStr, &OsStr)> {
+    env.all()
+        .filter(|(name, _)| {
+            let name = name.as_bytes();
+            name.starts_with(b"GIT_CONFIG")
+                || name == env::HOME.as_bytes()
+                || name == env::XDG_CONFIG_HOME.as_bytes()
+                || name == env::GIT_CEILING_DIRECTORIES.as_bytes()
+        })
+        .map(|(name, value)| (name.as_os_str(), value.as_os_str()))
+        .collect()
+}
+
+/// Asks git for the settings of a repository. Also returns the files the answer depends on, there or not.
+/// Where there is no git to ask, the defaults hold.
+pub(crate) fn settings(repository: &Repository, env: &Env) -> (Settings, Vec<PathBuf>) {
+    let mut files = known_files(repository, env);
+    let mut settings = Settings {
+        excludes_file: user_folder(env).map(|folder| folder.join("ignore")),
+        ignore_case: false,
+    };
+    let listing = repository
+        .git(&["config", "--list", "--show-origin", "-z"], env)
+        .unwrap_or_default();
+    let mut fields = listing.split(|byte| *byte == 0);
+    while let (Some(origin), Some(pair)) = (fields.next(), fields.next()) {
+        let origin = origin
+            .strip_prefix(b"file:")
+            .map(|path| repository.top.join(OsStr::from_bytes(path)));
+        let mut parts = pair.splitn(2, |byte| *byte == b'\n');
+        let key = String::from_utf8_lossy(parts.next().unwrap_or_default());
+        let value = parts.next();
+        if key == "core.excludesfile" {
+            settings.excludes_file = excludes_file(repository, env);
+        } else if key == "core.ignorecase" {
+            settings.ignore_case = value.is_none_or(is_true);
+        } else if let Some(value) = included(&key, value) {
+            files.push(include_path(value, origin.as_deref(), env));
+            // `onbranch:` conditions turn with it.
+            files.push(repository.git_dir.join("HEAD"));
+        }
+        files.extend(origin);
+    }
+    files.sort();
+    files.dedup();
+    (settings, files)
+}
+
+/// Git expands `~` and `~user` in it.
+fn excludes_file(repository: &Repository, env: &Env) -> Option<PathBuf> {
+    let args = ["config", "--type=path", "-z", "--get", "core.excludesfile"];
+    let stdout = repository.git(&args, env).ok()?;
+    let path = stdout.strip_suffix(b"\0")?;
+    (!path.is_empty()).then(|| repository.top.join(OsStr::from_bytes(path)))
+}
+
+fn is_true(value: &[u8]) -> bool {
+    let value = value.to_ascii_lowercase();
+    matches!(value.as_slice(), b"true" | b"yes" | b"on" | b"1")
+}
+
+fn included<'a>(key: &str, value: Option<&'a [u8]>) -> Option<&'a [u8]> {
+    let include = key == "include.path" || key.starts_with("includeif.") && key.ends_with(".path");
+    value.filter(|_| include)
+}
+
+fn include_path(value: &[u8], origin: Option<&Path>, env: &Env) -> PathBuf {
+    if let Some(below) = value.strip_prefix(b"~/")
+        && let Some(home) = env.path(env::HOME)
+    {
+        return home.join(OsStr::from_bytes(below));
+    }
+    let folder = origin.and_then(Path::parent).unwrap_or(Path::new("/"));
+    folder.join(OsStr::from_bytes(value))
+}
+
+/// Files git would read configuration from if they were there.
+fn known_files(repository: &Repository, env: &Env) -> Vec<PathBuf> {
+    let mut files = vec![
+        PathBuf::from("/etc/gitconfig"),
+        repository.common_dir.join("config"),
+        repository.git_dir.join("config.worktree"),
+    ];
+    files.extend(env.path(env::HOME).map(|home| home.join(".gitconfig")));
+    files.extend(user_folder(env).map(|folder| folder.join("config")));
+    files.extend(env.path(env::GIT_CONFIG_GLOBAL));
+    files.extend(env.path(env::GIT_CONFIG_SYSTEM));
+    files
+}
+
+fn user_folder(env: &Env) -> Option<PathBuf> {
+    env.path(env::XDG_CONFIG_HOME)
+        .or_else(|| Some(env.path(env::HOME)?.join(".config")))
+        .map(|folder| folder.join("git"))
+}

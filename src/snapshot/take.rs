@@ -1,0 +1,376 @@
+//! Taking a snapshot: from the memo alone where nothing changed, else with as little listing and hashing as is right.
+//!
+//! 1. The guards: if settings, rules and sets of tracked paths are what the memo was made with, its universe holds.
+//! 2. The sweep: one lstat for each folder and file. All as it was: done; no index is read, no folder listed.
+//! 3. Folders that changed are listed again; where that cannot be enough, or step 1 failed, everything is.
+//! 4. What is new or changed is hashed, and a new memo is written.
+
+use std::collections::HashSet;
+use std::fs::File as OpenFile;
+use std::os::fd::AsFd as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::digest::{Digest, Hasher};
+use crate::env::Env;
+use crate::fs;
+use crate::path::RelPath;
+use crate::snapshot::guard::{self, Guards};
+use crate::snapshot::memo::{self, Dir, Head, Memo, Source};
+use crate::snapshot::repository::{self, Repository, Settings};
+use crate::snapshot::settle::{self, Row, Settled};
+use crate::snapshot::stat::{Stat, Time};
+use crate::snapshot::sweep::{Sweep, sweep};
+use crate::snapshot::walk::{Listing, Place, Relisted, Walker};
+use crate::snapshot::{Effort, Entry, Kind, Snapshot, SnapshotError};
+
+/// A universe with all that is known of its files.
+struct Universe {
+    head: Head,
+    dirs: Vec<Dir>,
+    rows: Vec<Row>,
+    unreadable: Vec<String>,
+    listed: usize,
+}
+
+/// Takes a snapshot in a run that began to look at files at `began`: now, but for tests.
+pub(crate) fn take_at(
+    root: &Path,
+    memo_dir: &Path,
+    env: &Env,
+    began: Time,
+) -> Result<Snapshot, SnapshotError> {
+    let unusable = |source| SnapshotError::Root {
+        path: root.to_path_buf(),
+        source,
+    };
+    let root = std::fs::canonicalize(root).map_err(unusable)?;
+    let open = OpenFile::open(&root).map_err(unusable)?;
+    let around = Repository::around(&root, env);
+    let identity = identity(&root, around.as_ref(), env);
+    let place = Place {
+        root: &root,
+        fd: open.as_fd(),
+        env,
+        began,
+        around: around.as_ref(),
+    };
+    let memo_path = memo_path(memo_dir, &root);
+    let memo = Memo::load(&memo_path, identity);
+    let universe = match memo.as_ref().map(|memo| remembered(memo, place)) {
+        Some(Remembered::All(entries, head)) => {
+            let submodules = submodules(&head.sources);
+            return Ok(Snapshot {
+                entries,
+                odd: head.odd,
+                submodules,
+                ..Snapshot::of(root.clone())
+            });
+        }
+        Some(Remembered::Files(sweep, head)) => match known(memo.as_ref(), sweep, head, place)? {
+            Some(universe) => universe,
+            None => walked(memo.as_ref(), place)?,
+        },
+        Some(Remembered::Nothing) | None => walked(memo.as_ref(), place)?,
+    };
+    finish(universe, memo.as_ref(), identity, &memo_path, place)
+}
+
+/// The memo's name is the root's: one project, one file, however it changes.
+fn memo_path(memo_dir: &Path, root: &Path) -> PathBuf {
+    let name = Digest::of(root.as_os_str().as_bytes()).to_string();
+    memo_dir.join(format!("tree-{}", name.get(..32).unwrap_or(&name)))
+}
+
+/// Everything a memo is good for: the root, the repository around it, and the variables that lead to configuration.
+fn identity(root: &Path, around: Option<&Repository>, env: &Env) -> Digest {
+    let mut hasher = Hasher::new();
+    let mut part = |bytes: &[u8]| {
+        hasher.update(&(bytes.len() as u64).to_le_bytes());
+        hasher.update(bytes);
+    };
+    part(root.as_os_str().as_bytes());
+    if let Some(Repository {
+        top,
+        git_dir,
+        common_dir,
+    }) = around
+    {
+        for path in [top, git_dir, common_dir] {
+            part(path.as_os_str().as_bytes());
+        }
+    }
+    for (name, value) in repository::variables(env) {
+        part(name.as_bytes());
+        part(value.as_bytes());
+    }
+    hasher.finish()
+}
+
+/// How far a memo still holds.
+enum Remembered {
+    /// Nothing changed, and nothing is to be written.
+    All(Vec<Entry>, Head),
+    /// The rules hold; some folders or files changed, or only what is remembered of the guards.
+    Files(Sweep, Head),
+    /// The universe has to be found anew.
+    Nothing,
+}
+
+fn remembered(memo: &Memo, place: Place<'_>) -> Remembered {
+    let mut head = memo.head.clone();
+    if !same_settings(&mut head, place)
+        || !guard::all_same(&mut head.rules, place.began)
+        || !same_tracked(&mut head.sources, place)
+    {
+        return Remembered::Nothing;
+    }
+    let mut found = sweep(memo, place.fd);
+    if found.damaged {
+        return Remembered::Nothing;
+    }
+    if found.is_clean() && head == memo.head {
+        return Remembered::All(std::mem::take(&mut found.entries), head);
+    }
+    Remembered::Files(found, head)
+}
+
+/// Whether the settings are what they were; if files they come from changed, git is asked again.
+fn same_settings(head: &mut Head, place: Place<'_>) -> bool {
+    if guard::all_same(&mut head.config, place.began) {
+        return true;
+    }
+    let before = head.settings.clone();
+    (head.settings, head.config) = settings(place);
+    head.settings == before
+}
+
+fn settings(place: Place<'_>) -> (Settings, Guards) {
+    let Some(repository) = place.around else {
+        return Default::default();
+    };
+    let mut answer = repository::settings(repository, place.env);
+    loop {
+        let guards: Guards = answer.1.iter().map(|path| observed(path, place)).collect();
+        if guards.values().all(guard::is_settled) {
+            return (answer.0, guards);
+        }
+        // A file may have changed between git's look at it and ours.
+        let again = repository::settings(repository, place.env);
+        if again == answer {
+            return (answer.0, guards);
+        }
+        answer = again;
+    }
+}
+
+fn observed(path: &Path, place: Place<'_>) -> (PathBuf, guard::State) {
+    (path.to_path_buf(), guard::observe(path, place.began).0)
+}
+
+/// Whether the same paths are tracked: by the stat of the index, or else by reading it.
+fn same_tracked(sources: &mut [Source], place: Place<'_>) -> bool {
+    sources.iter_mut().all(|source| {
+        let now = Stat::of(&source.repository.index()).ok();
+        if now.is_some() && now == source.index {
+            return true;
+        }
+        let (strip, add) = if source.base.is_empty() {
+            (source.repository.prefix_of(place.root), String::new())
+        } else {
+            (Vec::new(), format!("{}/", source.base))
+        };
+        source.index = now.filter(|stat| stat.is_settled(place.began));
+        source
+            .repository
+            .tracked(&strip, add.as_bytes(), place.env)
+            .is_ok_and(|tracked| tracked.digest() == source.tracked)
+    })
+}
+
+/// The universe of a memo whose rules hold, with changed folders listed anew. `None` if that is not enough.
+fn known(
+    memo: Option<&Memo>,
+    sweep: Sweep,
+    mut head: Head,
+    place: Place<'_>,
+) -> Result<Option<Universe>, SnapshotError> {
+    let Some(memo) = memo else { return Ok(None) };
+    let alive = alive(memo, &sweep.gone_dirs);
+    let stale: HashSet<usize> = sweep.stale_dirs.iter().copied().collect();
+    let name = |at: usize| memo.dir(at).and_then(|row| row.path.to_str().ok());
+    let relist: Vec<&str> = (0..alive.len())
+        .filter(|at| alive[*at] && stale.contains(at))
+        .filter_map(name)
+        .collect();
+    let known: HashSet<&str> = (0..alive.len())
+        .filter(|at| alive[*at])
+        .filter_map(name)
+        .collect();
+    let listing = if relist.is_empty() {
+        Listing {
+            rules: head.rules.clone(),
+            sources: head.sources.clone(),
+            ..Listing::default()
+        }
+    } else {
+        match Walker::relist(place, &head, &relist, known)? {
+            Relisted::Done(listing) => *listing,
+            Relisted::GaveUp => return Ok(None),
+        }
+    };
+    let keeps = |dir: usize| alive.get(dir) == Some(&true) && !stale.contains(&dir);
+    let kept_dirs: Vec<Dir> = (0..alive.len())
+        .filter(|at| keeps(*at))
+        .filter_map(|at| memo.dir(at))
+        .filter_map(|row| {
+            Some(Dir {
+                path: row.path.to_str().ok()?.to_owned(),
+                stat: row.stat,
+            })
+        })
+        .collect();
+    let owners: HashSet<&str> = kept_dirs.iter().map(|dir| dir.path.as_str()).collect();
+    head.odd.retain(|odd| owners.contains(odd.owner.as_str()));
+    let mut universe = universe_of(listing, head);
+    universe.dirs.extend(kept_dirs);
+    universe.rows.extend(kept_rows(memo, &sweep, keeps));
+    Ok(Some(universe))
+}
+
+/// For each folder of the memo, whether it is still there, through folders that all are.
+fn alive(memo: &Memo, gone: &[usize]) -> Vec<bool> {
+    let mut alive = vec![true; memo.dir_count()];
+    for at in gone {
+        alive[*at] = false;
+    }
+    for at in 0..alive.len() {
+        let parent = memo.dir(at).and_then(|row| row.parent);
+        alive[at] &= parent.is_none_or(|parent| alive.get(parent) == Some(&true));
+    }
+    alive
+}
+
+/// The files in folders that are as they were, unless they are gone all the same.
+fn kept_rows(memo: &Memo, sweep: &Sweep, keeps: impl Fn(usize) -> bool) -> Vec<Row> {
+    let mut stale = sweep.stale_files.iter().peekable();
+    let mut rows = Vec::with_capacity(memo.file_count());
+    for at in 0..memo.file_count() {
+        let changed = stale.next_if(|(row, _)| *row == at);
+        let Some(row) = memo.file(at).filter(|row| keeps(row.dir)) else {
+            continue;
+        };
+        let now = match changed {
+            Some((_, now)) => *now,
+            None => row.known.map(|(stat, _)| stat),
+        };
+        if let Ok(path) = row.path.to_str() {
+            rows.push(Row {
+                path: path.to_owned(),
+                tracked: row.tracked,
+                known: row.known,
+                now,
+            });
+        }
+    }
+    rows
+}
+
+/// The universe as a full walk finds it.
+fn walked(memo: Option<&Memo>, place: Place<'_>) -> Result<Universe, SnapshotError> {
+    let mut head = Head::default();
+    let unchanged = memo.and_then(|memo| {
+        let mut guards = memo.head.config.clone();
+        guard::all_same(&mut guards, place.began).then_some((memo.head.settings.clone(), guards))
+    });
+    (head.settings, head.config) = unchanged.unwrap_or_else(|| settings(place));
+    let listing = Walker::walk(place, &head.settings)?;
+    Ok(universe_of(listing, head))
+}
+
+fn universe_of(listing: Listing, mut head: Head) -> Universe {
+    head.rules = listing.rules;
+    head.sources = listing.sources;
+    head.odd.extend(listing.odd);
+    let rows = listing.files.into_iter().map(|file| Row {
+        path: file.path,
+        tracked: file.tracked,
+        known: None,
+        now: None,
+    });
+    Universe {
+        head,
+        rows: rows.collect(),
+        unreadable: listing.unreadable,
+        listed: listing.dirs.len(),
+        dirs: listing.dirs,
+    }
+}
+
+/// Hashes what is to be hashed, writes the memo, and makes the snapshot.
+fn finish(
+    mut universe: Universe,
+    memo: Option<&Memo>,
+    identity: Digest,
+    memo_path: &Path,
+    place: Place<'_>,
+) -> Result<Snapshot, SnapshotError> {
+    universe.dirs.sort_by(|a, b| a.path.cmp(&b.path));
+    universe.rows.sort_by(|a, b| a.path.cmp(&b.path));
+    universe.head.odd.sort();
+    universe.head.sources.sort_by(|a, b| a.base.cmp(&b.base));
+    if let Some(memo) = memo {
+        settle::attach(&mut universe.rows, memo);
+    }
+    let settled = settle::settle(universe.rows, place.fd, place.began);
+    let bytes = memo::encode(identity, &universe.head, &universe.dirs, &settled.files);
+    let unsaved = if memo.is_some_and(|memo| memo.bytes() == bytes) {
+        None
+    } else {
+        fs::write_atomic(memo_path, &bytes).err()
+    };
+    refuse_unreadable(&universe.unreadable, &settled)?;
+    let mut odd = universe.head.odd;
+    odd.extend(settled.odd);
+    odd.sort();
+    Ok(Snapshot {
+        effort: Effort {
+            listed: universe.listed,
+            hashed: settled.hashed,
+        },
+        submodules: submodules(&universe.head.sources),
+        odd,
+        unsaved,
+        entries: settled.files.into_iter().filter_map(entry).collect(),
+        ..Snapshot::of(place.root.to_path_buf())
+    })
+}
+
+fn entry(file: memo::File) -> Option<Entry> {
+    Some(Entry {
+        kind: Kind::of(&file.stat)?,
+        digest: file.digest?,
+        path: RelPath::from_normal(file.path),
+    })
+}
+
+fn submodules(sources: &[Source]) -> Vec<RelPath> {
+    let inner = sources.iter().filter(|source| !source.base.is_empty());
+    inner
+        .map(|source| RelPath::from_normal(source.base.clone()))
+        .collect()
+}
+
+/// The memo is written by now: what could be read is not read again next time.
+fn refuse_unreadable(dirs: &[String], settled: &Settled) -> Result<(), SnapshotError> {
+    let files = settled.unreadable.iter().map(|(path, _)| path);
+    let mut paths: Vec<&String> = dirs.iter().chain(files).collect();
+    paths.sort();
+    let Some(first) = paths.first() else {
+        return Ok(());
+    };
+    Err(SnapshotError::Unreadable {
+        path: RelPath::from_normal((*first).clone()),
+        others: paths.len() - 1,
+    })
+}
