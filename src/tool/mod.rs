@@ -1,12 +1,34 @@
 //! Programs of the host: where a name leads, and what the program there really is.
 //!
+//! Names are looked up once per run. Digests of host files are remembered across runs by stat, under the snapshot's
+//! racy rule, in one file for all projects.
 //! Stays free of running checks and of knowing any ecosystem.
 
 pub mod rustup;
 
-use std::path::PathBuf;
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::FileType;
 
 use crate::digest::Digest;
+use crate::env::{self, Env};
+use crate::fs::FsError;
+use crate::fs::sealed::{Reader, Seal};
+use crate::snapshot::content;
+use crate::snapshot::stat::{Stat, Time};
+
+const SEAL: Seal = Seal {
+    magic: *b"dc-tool\n",
+    version: 1,
+};
+
+/// Files remembered above which those that this run did not use are dropped.
+const ROOMY: usize = 10_000;
 
 /// A program found on the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,20 +45,248 @@ pub struct Program {
 
 /// Finds programs on the user's PATH, with digests memoised by stat.
 #[derive(Debug, Default)]
-pub struct Tools {}
+pub struct Tools {
+    /// The absolute folders of PATH, in order.
+    folders: Vec<PathBuf>,
+    memo: Option<PathBuf>,
+    began: Time,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    found: HashMap<String, Option<Program>>,
+    files: BTreeMap<PathBuf, Known>,
+    /// Whether there is something that the memo does not have.
+    changed: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    stat: Stat,
+    digest: Digest,
+    /// In this run.
+    used: bool,
+}
 
 impl Tools {
-    /// The first executable of that name on the user's PATH.
+    /// The programs on the PATH of `env`, with what `memo_dir` remembers of them. Relative folders of PATH do not count:
+    /// what they hold depends on where one stands.
     #[must_use]
-    pub fn find(&self, _name: &str) -> Option<Program> {
-        None
+    pub fn new(env: &Env, memo_dir: &Path) -> Self {
+        let began = Time::now();
+        let memo = memo_dir.join("tools");
+        let files = std::fs::read(&memo)
+            .ok()
+            .and_then(|bytes| decode(SEAL.open(&bytes)?));
+        Self {
+            folders: env
+                .var_os(env::PATH)
+                .map(|path| std::env::split_paths(path).collect::<Vec<_>>())
+                .unwrap_or_default()
+                .into_iter()
+                .filter(|folder| folder.is_absolute())
+                .collect(),
+            memo: Some(memo),
+            began,
+            state: Mutex::new(State {
+                files: files.unwrap_or_default(),
+                ..State::default()
+            }),
+        }
     }
 
-    /// The digest of a file of the host, memoised by stat.
+    /// The first executable of that name on the user's PATH. `None` also if it cannot be read: then nothing can be
+    /// said about what it is.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<Program> {
+        if let Some(found) = self.lock().found.get(name) {
+            return found.clone();
+        }
+        let found = self.look_up(name);
+        self.lock().found.insert(name.to_owned(), found.clone());
+        found
+    }
+
+    fn look_up(&self, name: &str) -> Option<Program> {
+        let path = self.candidates(name).next()?;
+        let real = std::fs::canonicalize(&path).ok()?;
+        Some(Program {
+            name: name.to_owned(),
+            digest: self.digest(&real).ok()?,
+            real,
+            path,
+        })
+    }
+
+    /// All executables of that name, in the order of the user's PATH: behind a shim stands the program it would run.
+    #[must_use]
+    pub fn find_all(&self, name: &str) -> Vec<PathBuf> {
+        self.candidates(name).collect()
+    }
+
+    fn candidates<'a>(&'a self, name: &'a str) -> impl Iterator<Item = PathBuf> + 'a {
+        let is_name = !name.is_empty() && !name.contains(['/', '\0']);
+        let folders = self.folders.iter().filter(move |_| is_name);
+        folders
+            .map(move |folder| folder.join(name))
+            .filter(|path| Stat::of(path).is_ok_and(|stat| is_program(&stat)))
+    }
+
+    /// The digest of a file of the host (links are followed), memoised by stat.
     ///
     /// # Errors
-    /// If it cannot be read.
-    pub fn digest(&self, path: &std::path::Path) -> std::io::Result<Digest> {
-        Ok(Digest::of(&std::fs::read(path)?))
+    /// If it is no regular file, or cannot be read.
+    pub fn digest(&self, path: &Path) -> io::Result<Digest> {
+        let now = Stat::of(path)?;
+        if let Some(known) = self.lock().files.get_mut(path)
+            && known.stat == now
+        {
+            known.used = true;
+            return Ok(known.digest);
+        }
+        let content = content::hash_path(path)?;
+        // Within this run a digest is asked for again and again: what is not settled is remembered until its end only.
+        let known = Known {
+            stat: content.stat,
+            digest: content.digest,
+            used: true,
+        };
+        let mut state = self.lock();
+        if content.steady {
+            state.changed |= content.stat.is_settled(self.began);
+            state.files.insert(path.to_path_buf(), known);
+        }
+        Ok(content.digest)
+    }
+
+    /// Writes what is new to the memo. Of two runs at once, the last to save wins.
+    ///
+    /// # Errors
+    /// If the memo cannot be written; then digests are computed again next time.
+    pub fn save(&self) -> Result<(), FsError> {
+        let mut state = self.lock();
+        let Some(memo) = self.memo.as_deref().filter(|_| state.changed) else {
+            return Ok(());
+        };
+        let roomy = state.files.len() <= ROOMY;
+        let mut out = SEAL.writer();
+        for (path, known) in &state.files {
+            if known.stat.is_settled(self.began) && (known.used || roomy) {
+                out.bytes(path.as_os_str().as_bytes());
+                known.stat.encode(&mut out);
+                out.raw(known.digest.as_bytes());
+            }
+        }
+        SEAL.save(memo, out)?;
+        state.changed = false;
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_program(stat: &Stat) -> bool {
+    stat.file_type() == FileType::RegularFile && stat.is_executable_by_any()
+}
+
+fn decode(payload: &[u8]) -> Option<BTreeMap<PathBuf, Known>> {
+    let mut reader = Reader::new(payload);
+    let mut files = BTreeMap::new();
+    while !reader.is_empty() {
+        let path = PathBuf::from(OsStr::from_bytes(reader.bytes()?));
+        let known = Known {
+            stat: Stat::decode(&mut reader)?,
+            digest: reader.digest()?,
+            used: false,
+        };
+        files.insert(path, known);
+    }
+    Some(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::time::{Duration, SystemTime};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn program(path: &Path, text: &str) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn tools(folders: &[&Path], memo: &Path) -> Tools {
+        let path = std::env::join_paths(folders).unwrap();
+        Tools::new(&Env::from_pairs(&[("PATH", path.to_str().unwrap())]), memo)
+    }
+
+    #[test]
+    fn the_first_executable_on_path_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let (a, b, c) = (root.join("a"), root.join("b"), root.join("c"));
+        fs::create_dir_all(a.join("sh")).unwrap();
+        program(&b.join("lint"), "first");
+        program(&c.join("lint"), "second");
+        fs::write(a.join("lint"), "no program").unwrap();
+        symlink("lint", c.join("link")).unwrap();
+
+        let tools = tools(&[Path::new("."), Path::new("rel"), &a, &b, &c], &root);
+        let found = tools.find("lint").unwrap();
+        assert_eq!(found.path, b.join("lint"));
+        assert_eq!(found.digest, Digest::of(b"first"));
+        assert_eq!(tools.find_all("lint"), [b.join("lint"), c.join("lint")]);
+        let link = tools.find("link").unwrap();
+        assert_eq!((link.path, link.real), (c.join("link"), c.join("lint")));
+        for name in ["sh", "", "no", "../b/lint", "a\0b"] {
+            assert_eq!(tools.find(name), None, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_digest_is_remembered_by_stat_once_that_settled() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("tool");
+        fs::write(&file, "one").unwrap();
+        let memo = |tools: &Tools| {
+            tools.digest(&file).unwrap();
+            tools.save().unwrap();
+            fs::read(dir.path().join("tools")).ok()
+        };
+        let racy = tools(&[], dir.path());
+        assert_eq!(memo(&racy), None);
+
+        let mut later = tools(&[], dir.path());
+        later.began = Time::of(SystemTime::now() + Duration::from_secs(60));
+        assert!(memo(&later).is_some());
+        let next = tools(&[], dir.path());
+        assert_eq!(next.lock().files[&file].digest, Digest::of(b"one"));
+
+        fs::write(&file, "two").unwrap();
+        assert_eq!(next.digest(&file).unwrap(), Digest::of(b"two"));
+    }
+
+    #[test]
+    fn a_damaged_memo_is_no_memo() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("tools"), "damaged").unwrap();
+        program(&dir.path().join("x"), "x");
+        let tools = tools(&[dir.path()], dir.path());
+        assert!(tools.find("x").is_some());
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            decode(&bytes);
+        }
     }
 }
