@@ -18,6 +18,8 @@ pub const GIT_CONFIG_GLOBAL: &str = "GIT_CONFIG_GLOBAL";
 pub const GIT_CONFIG_SYSTEM: &str = "GIT_CONFIG_SYSTEM";
 /// The user's home folder.
 pub const HOME: &str = "HOME";
+/// Where caches go, instead of `~/.cache`.
+pub const XDG_CACHE_HOME: &str = "XDG_CACHE_HOME";
 /// Where programs are looked up.
 pub const PATH: &str = "PATH";
 /// Cargo's home, if not `~/.cargo`.

@@ -1,7 +1,40 @@
 //! Runs a repository's checks without ever repeating work that was done before.
 //!
+//! # One run, as data
+//!
+//! ```text
+//! argv, environment → cli → snapshot → config, discover → plan → key → store: look up
+//!     only the misses → engine (room, run, capture) → store: save → record → report
+//! ```
+//!
 //! # Codemap
-//! In reading order; a module imports only from those above it.
+//!
+//! In reading order; a module imports only from those above it (`tests/it/tidy.rs` holds the ranks).
+//!
+//! | module | owns | stays free of |
+//! |---|---|---|
+//! | [`digest`], [`path`], [`finding`] | the vocabulary | IO |
+//! | [`env`], [`fs`], [`process`] | the edges to the system | policy |
+//! | [`snapshot`], [`facts`], [`tool`] | the project's files, what was derived from them, the host's programs | what matters to a check |
+//! | [`plan`] | the words for checks and layers, selection | effects, digests of inputs |
+//! | [`config`] | `dagcache.toml` and its siblings | planning |
+//! | [`ecosystem`] | one folder a language: recognition, checks, output → findings | other ecosystems |
+//! | [`discover`] | snapshot + configuration → plan | selection |
+//! | [`key`] | action keys, and why they differ | IO |
+//! | [`record`], [`event`] | what happened | formatting |
+//! | [`room`], [`store`] | copies checks run in; results on disk | keys' meaning, verdicts |
+//! | [`engine`] | building layers, running actions | the store's entries |
+//! | [`run`] | look-up, misses, saving | printing, flags |
+//! | [`report`] | events → text | decisions, exit codes |
+//! | [`cli`] | argv → commands → exit code | everything else |
+//!
+//! # Invariants
+//!
+//! - What is stored is the verdict of hashed content: checks see verified copies, never the work tree.
+//! - A Fresh run starts no process, no thread pool, no connection.
+//! - Nothing of the user's is written, but by commands that say so (`generate`).
+//! - Events and records sit below `run` and `report`; neither of these imports the other.
+//! - Errors live in the module that raises them; exit codes are decided in `cli::exit` alone.
 
 pub mod digest;
 pub mod finding;
@@ -17,15 +50,23 @@ pub mod tool;
 
 pub mod plan;
 
+pub mod config;
+
+pub mod ecosystem;
+
+pub mod discover;
+
 pub mod key;
 
 pub mod event;
 pub mod record;
 
-pub mod config;
+pub mod room;
 pub mod store;
 
-pub mod ecosystem;
-
 pub mod engine;
-pub mod room;
+
+pub mod report;
+pub mod run;
+
+pub mod cli;

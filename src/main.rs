@@ -1,3 +1,7 @@
 //! argv → exit code. Knows no subcommand.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    dagcache::cli::main(std::env::args_os())
+}

@@ -58,6 +58,17 @@ impl PlanError {
 /// One ecosystem: adds its layers, checks and warnings to the plan.
 pub type Planner = fn(&Scope<'_>, &mut Plan) -> Result<(), PlanError>;
 
+/// Every ecosystem. Checks of the configuration ([`custom`]) come after them.
+pub const CATALOGUE: &[Planner] = &[
+    cargo::plan,
+    python::plan,
+    yaml::plan,
+    yaml::yamllint::plan,
+    markdown::plan,
+    kustomize::plan,
+    secrets::plan,
+];
+
 impl Scope<'_> {
     /// The files that may be checked (not excluded), sorted, with their ids.
     pub fn checked(&self) -> impl Iterator<Item = (FileId, &crate::snapshot::Entry)> {

@@ -285,6 +285,7 @@ mod tests {
             secrets: Vec::new(),
             parse: Arc::new(NoFindings),
             quiet_stdout: false,
+            amend: None,
         }
     }
 

@@ -159,6 +159,8 @@ pub struct Command {
     pub parse: Arc<dyn Parse>,
     /// Whether stdout is the product and is left out of human reports when the check passes (`kustomize build`).
     pub quiet_stdout: bool,
+    /// What has to follow when arguments were appended to `argv` (a parser that knows `--strict`, say).
+    pub amend: Option<fn(&mut Self)>,
 }
 
 impl fmt::Debug for Command {

@@ -8,6 +8,7 @@
 pub mod check;
 pub mod layer;
 pub mod output;
+pub mod select;
 
 pub use check::{Builtin, CacheMode, Check, Command, InputView, Inputs, Tool, Work};
 pub use layer::{Build, Layer, LayerKind};

@@ -92,6 +92,7 @@ impl Clippy<'_> {
             secrets: Vec::new(),
             parse: Arc::new(CargoJson),
             quiet_stdout: true,
+            amend: Some(match_clean),
         }
     }
 

@@ -93,6 +93,7 @@ fn command(argv: Vec<String>, dir: &RelPath, tools: Vec<Tool>) -> Command {
         secrets: Vec::new(),
         parse: Arc::new(RustfmtOutput),
         quiet_stdout: false,
+        amend: None,
     }
 }
 

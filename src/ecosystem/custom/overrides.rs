@@ -93,6 +93,9 @@ fn change_command(command: &mut Command, table: &CheckConfig) {
     command
         .set_env
         .extend(fixed.map(|(name, value)| (name.clone(), value.clone())));
+    if let Some(amend) = command.amend {
+        amend(command);
+    }
 }
 
 /// Adds tools; one that is not there makes the check one that cannot run.

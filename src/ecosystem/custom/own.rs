@@ -191,6 +191,7 @@ fn command(
         secrets: table.secrets.clone().unwrap_or_default(),
         parse: parser(table.findings.as_ref()),
         quiet_stdout: false,
+        amend: None,
     }
 }
 

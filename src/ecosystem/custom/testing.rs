@@ -87,6 +87,7 @@ pub(super) fn command() -> Command {
         secrets: Vec::new(),
         parse: std::sync::Arc::new(NoFindings),
         quiet_stdout: false,
+        amend: None,
     }
 }
 

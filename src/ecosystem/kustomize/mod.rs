@@ -36,31 +36,58 @@ use output::BuildErrors;
 use parse::Kind;
 use refs::Refs;
 
-/// A folder that can be built.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Overlay {
-    /// The folder.
-    pub dir: RelPath,
-    /// Whether no other kustomization refers to it: what `generate` writes, and what `--overlay` usually means.
-    pub is_leaf: bool,
+/// The tag of builds that no other kustomization refers to.
+const OVERLAY: &str = "overlay";
+
+/// The overlays of a plan, sorted: what no other kustomization refers to, and what `generate` writes.
+#[must_use]
+pub fn overlays(plan: &Plan) -> Vec<RelPath> {
+    let leaves = builds(plan).filter(|(check, _)| check.tags.iter().any(|tag| tag == OVERLAY));
+    leaves.map(|(_, dir)| dir).collect()
 }
 
-/// The folders of the project that can be built, sorted: all kustomizations but components.
-#[must_use]
-pub fn overlays(scope: &Scope<'_>) -> Vec<Overlay> {
-    let graph = Graph::new(scope);
-    let folders = graph.folders();
-    let referred: BTreeSet<RelPath> = folders
-        .keys()
-        .flat_map(|dir| graph.children(dir))
-        .map(|(dir, _)| dir)
+/// The folder that `--overlay NAME` means: an overlay by its path or by the unique last part of it, else any folder
+/// that can be built by its path.
+///
+/// # Errors
+/// If there is none, or more than one; the message names what there is.
+pub fn resolve_overlay(plan: &Plan, name: &str) -> Result<RelPath, String> {
+    let wanted = RelPath::new(name).map_err(|error| format!("--overlay {name}: {error}"))?;
+    let overlays = overlays(plan);
+    if overlays.contains(&wanted) {
+        return Ok(wanted);
+    }
+    let named: Vec<&RelPath> = overlays
+        .iter()
+        .filter(|dir| dir.file_name() == wanted.as_str())
         .collect();
-    buildable(&folders)
-        .map(|dir| Overlay {
-            dir: dir.clone(),
-            is_leaf: !referred.contains(dir),
-        })
-        .collect()
+    match named.as_slice() {
+        [one] => Ok((*one).clone()),
+        [] if builds(plan).any(|(_, dir)| dir == wanted) => Ok(wanted),
+        [] if overlays.is_empty() => Err(format!(
+            "--overlay {name}: this project has no kustomize overlay"
+        )),
+        [] => Err(format!(
+            "no overlay `{name}`; there are: {}",
+            list(&overlays)
+        )),
+        several => Err(format!(
+            "overlay `{name}` is ambiguous, name its path: {}",
+            list(several)
+        )),
+    }
+}
+
+fn list(dirs: &[impl AsRef<str>]) -> String {
+    let names: Vec<&str> = dirs.iter().map(AsRef::as_ref).collect();
+    names.join(", ")
+}
+
+fn builds(plan: &Plan) -> impl Iterator<Item = (&Check, RelPath)> {
+    plan.checks.iter().filter_map(|check| {
+        let dir = check.id.strip_prefix("kustomize:build:")?;
+        Some((check, RelPath::new(dir).ok()?))
+    })
 }
 
 /// The id of the check that builds `dir`.
@@ -76,6 +103,11 @@ pub fn build_id(dir: &RelPath) -> String {
 pub fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
     let graph = Graph::new(scope);
     let folders = graph.folders();
+    let referred: BTreeSet<RelPath> = folders
+        .keys()
+        .flat_map(|dir| graph.children(dir))
+        .map(|(dir, _)| dir)
+        .collect();
     let program = scope.tools.find("kustomize");
     let git = scope.tools.find("git");
     let mut all = Refs::default();
@@ -88,8 +120,11 @@ pub fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
         all.missing.extend(closure.missing.iter().cloned());
         all.resources.insert(dir.clone(), graph.resource_files(dir));
         if *kind == Kind::Kustomization {
-            plan.checks
-                .push(build(dir, closure, program.as_ref(), git.as_ref()));
+            let mut check = build(dir, closure, program.as_ref(), git.as_ref());
+            if !referred.contains(dir) {
+                check.tags.push(OVERLAY.to_owned());
+            }
+            plan.checks.push(check);
         }
     }
     if !all.resources.is_empty() {
@@ -105,13 +140,6 @@ pub fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
         ));
     }
     Ok(())
-}
-
-fn buildable(folders: &BTreeMap<RelPath, Kind>) -> impl Iterator<Item = &RelPath> {
-    let wanted = folders
-        .iter()
-        .filter(|(_, kind)| **kind == Kind::Kustomization);
-    wanted.map(|(dir, _)| dir)
 }
 
 fn check(id: String, work: Work, inputs: Inputs) -> Check {
@@ -190,6 +218,7 @@ fn command(dir: &RelPath, closure: Closure, program: &Program, git: Option<&Prog
             kustomizations: closure.kustomizations,
         }),
         quiet_stdout: true,
+        amend: None,
     }
 }
 

@@ -94,12 +94,34 @@ fn every_kustomization_that_is_no_component_is_built() {
             "kustomize:refs"
         ]
     );
-    let overlays = with_scope(&files, &["skipped"], overlays);
-    let leaves: Vec<_> = overlays
-        .iter()
-        .map(|o| (o.dir.as_str(), o.is_leaf))
-        .collect();
-    assert_eq!(leaves, [("base", false), ("o", true)]);
+    assert_eq!(overlays(&plan), [RelPath::from_normal("o".into())]);
+}
+
+#[test]
+fn an_overlay_is_named_by_its_path_or_by_the_unique_last_part_of_it() {
+    let files = [
+        ("base/kustomization.yaml", ""),
+        ("a/base/kustomization.yaml", "resources: [../../base]"),
+        ("a/x/kustomization.yaml", "resources: [../../base]"),
+        ("b/x/kustomization.yaml", "resources: [../../base]"),
+    ];
+    let plan = planned(&files, &[]);
+    let resolve = |name: &str| resolve_overlay(&plan, name).map(|dir| dir.to_string());
+    assert_eq!(resolve("a/x").as_deref(), Ok("a/x"));
+    assert_eq!(resolve("base").as_deref(), Ok("a/base"));
+    assert_eq!(
+        resolve("x").unwrap_err(),
+        "overlay `x` is ambiguous, name its path: a/x, b/x"
+    );
+    assert_eq!(
+        resolve("y").unwrap_err(),
+        "no overlay `y`; there are: a/base, a/x, b/x"
+    );
+    assert!(
+        resolve("../y")
+            .unwrap_err()
+            .contains("leaves the project root")
+    );
 }
 
 #[test]
@@ -262,13 +284,9 @@ fn a_folder_that_reads_like_a_repository_is_not_looked_into() {
         ),
         ("o/kustomization.yaml", "resources: [github.com/a/b]"),
     ];
-    let overlays = with_scope(&files, &["o/github.com"], overlays);
-    assert_eq!(overlays.len(), 1);
-    assert!(
-        planned(&files, &["o/github.com"]).checks[0]
-            .not_cached
-            .is_some()
-    );
+    let plan = planned(&files, &["o/github.com"]);
+    assert_eq!(overlays(&plan).len(), 1);
+    assert!(plan.checks[0].not_cached.is_some());
     assert_eq!(
         findings(&files)[0].path.as_deref(),
         Some("o/github.com/a/b/kustomization.yaml")

@@ -119,6 +119,7 @@ pub(in crate::ecosystem) fn tool_check(
         secrets: Vec::new(),
         parse,
         quiet_stdout: false,
+        amend: None,
     };
     let mut check = check(site, id, ecosystem, Work::Command(Box::new(command)));
     check.layers.clone_from(&ready.layers);

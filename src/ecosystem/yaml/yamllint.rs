@@ -54,6 +54,9 @@ pub fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
                 if let Work::Command(command) = &mut check.work {
                     command.append_files = true;
                     command.batch = true;
+                    command.amend = Some(|command| {
+                        command.parse = Arc::new(Yamllint::for_args(&command.argv));
+                    });
                 }
                 check.not_cached = check.not_cached.or_else(|| config.unknown.clone());
                 check.inputs = config.inputs(scope, files);

@@ -67,6 +67,7 @@ impl Bench {
                 secrets: Vec::new(),
                 parse: Arc::new(NoFindings),
                 quiet_stdout: false,
+                amend: None,
             },
             parts: Vec::new(),
             timeout: None,

@@ -1,0 +1,344 @@
+//! What the user typed. clap types only: no IO, no defaults that need IO.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use crate::report::Color;
+
+/// Runs a repository's checks without ever repeating work that was done before.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cargo dagcache",
+    bin_name = "cargo dagcache",
+    version,
+    styles = clap_cargo::style::CLAP_STYLING,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 all passed, 1 a check failed, 2 usage or configuration, 3 could not run, 130/143 interrupted."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Commands,
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Change to DIR first
+    #[arg(
+        short = 'C',
+        value_name = "DIR",
+        global = true,
+        help_heading = "Options everywhere"
+    )]
+    pub directory: Option<PathBuf>,
+    /// Work on the folder of this Cargo.toml
+    #[arg(
+        long,
+        value_name = "PATH",
+        global = true,
+        help_heading = "Options everywhere"
+    )]
+    pub manifest_path: Option<PathBuf>,
+    /// Keep the cache in DIR [default: $DAGCACHE_DIR, else the platform's cache folder]
+    #[arg(
+        long,
+        value_name = "DIR",
+        global = true,
+        help_heading = "Options everywhere"
+    )]
+    pub cache_dir: Option<PathBuf>,
+    /// Colour the output
+    #[arg(
+        long,
+        value_name = "WHEN",
+        global = true,
+        help_heading = "Options everywhere"
+    )]
+    pub color: Option<Color>,
+    /// Say failures only
+    #[arg(
+        short,
+        long,
+        global = true,
+        conflicts_with = "verbose",
+        help_heading = "Options everywhere"
+    )]
+    pub quiet: bool,
+    /// Say Fresh checks and the output of passing tools too
+    #[arg(short, long, action = ArgAction::Count, global = true, help_heading = "Options everywhere")]
+    pub verbose: u8,
+    /// How to report
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        global = true,
+        default_value = "human",
+        help_heading = "Options everywhere"
+    )]
+    pub message_format: MessageFormat,
+}
+
+/// `--message-format`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MessageFormat {
+    /// Status lines for people, on stderr.
+    Human,
+    /// One JSON object a line, on stdout.
+    Json,
+    /// Annotations for GitHub (not supported yet).
+    #[value(hide = true)]
+    Github,
+    /// rustc diagnostics as JSON lines (not supported yet).
+    #[value(hide = true)]
+    Cargo,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Commands {
+    /// Run the checks with tag `lint`
+    Lint(LintArgs),
+    /// Run the checks with tag `validate`
+    Validate(ValidateArgs),
+    /// Run lint, validate and security: what to run while you work
+    DevCheck(RunArgs),
+    /// Run everything
+    Ci(RunArgs),
+    /// Write the manifests that the kustomize overlays build
+    Generate(GenerateArgs),
+    /// Show or clear what is remembered
+    #[command(subcommand)]
+    Cache(CacheCommand),
+    /// Tell what a check's key is made of, and why it would run
+    Explain(ExplainArgs),
+    /// Show the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Check what is staged (not supported yet)
+    #[command(hide = true)]
+    PreCommit(Later),
+    /// Pin images and lockfiles (not supported yet)
+    #[command(hide = true)]
+    Lock(Later),
+    /// Write a first configuration (not supported yet)
+    #[command(hide = true)]
+    Init(Later),
+    /// Look at engine, disk and network (not supported yet)
+    #[command(hide = true)]
+    Doctor(Later),
+    /// Open a shell where a check runs (not supported yet)
+    #[command(hide = true)]
+    Shell(Later),
+    /// Print shell completions (not supported yet)
+    #[command(hide = true)]
+    Completions(Later),
+}
+
+/// Arguments of a command that comes later.
+#[derive(Debug, Args)]
+pub struct Later {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    rest: Vec<String>,
+}
+
+/// `lint`.
+#[derive(Debug, Args)]
+pub struct LintArgs {
+    /// Checks of YAML only
+    #[arg(long)]
+    pub yaml_only: bool,
+    /// Checks of Python only
+    #[arg(long)]
+    pub python_only: bool,
+    /// Checks of Rust only
+    #[arg(long)]
+    pub rust_only: bool,
+    /// Checks of Markdown only
+    #[arg(long)]
+    pub markdown_only: bool,
+    /// Mend what can be mended (not supported yet)
+    #[arg(long, hide = true)]
+    pub fix: bool,
+    /// Only what sees these files or folders
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Options of a run.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// `validate`.
+#[derive(Debug, Args)]
+pub struct ValidateArgs {
+    /// Only this overlay: its path, or the unique last part of it (repeatable)
+    #[arg(long, value_name = "NAME")]
+    pub overlay: Vec<String>,
+    /// Options of a run.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// `generate`.
+#[derive(Debug, Args)]
+pub struct GenerateArgs {
+    /// Only this overlay: its path, or the unique last part of it (repeatable)
+    #[arg(long, value_name = "NAME")]
+    pub overlay: Vec<String>,
+    /// Where the manifests go, as DIR/NAME.yaml; existing ones are overwritten
+    #[arg(long, value_name = "DIR", default_value = "manifests")]
+    pub output_dir: PathBuf,
+    /// Options of a run.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// Options of everything that runs checks.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// Replay what is known, run the rest (default)
+    #[arg(long, overrides_with_all = ["no_cache", "cached_only"], help_heading = "Running")]
+    pub cached: bool,
+    /// Run everything, remember nothing
+    #[arg(long, overrides_with_all = ["cached", "cached_only"], help_heading = "Running")]
+    pub no_cache: bool,
+    /// Replay what is known, run nothing: a miss is an error
+    #[arg(long, overrides_with_all = ["cached", "no_cache"], help_heading = "Running")]
+    pub cached_only: bool,
+    /// Run checks side by side (default)
+    #[arg(long, help_heading = "Running")]
+    pub parallel: bool,
+    /// How many checks run side by side [default: the number of processors]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Running")]
+    pub jobs: Option<u16>,
+    /// Begin nothing new after the first failure
+    #[arg(long, overrides_with = "keep_going", help_heading = "Running")]
+    pub fail_fast: bool,
+    /// Run everything in spite of failures (default)
+    #[arg(long, overrides_with = "fail_fast", help_heading = "Running")]
+    pub keep_going: bool,
+    /// Only this check (repeatable)
+    #[arg(long, value_name = "ID", help_heading = "Selection")]
+    pub only: Vec<String>,
+    /// Not this check (repeatable; DAGCACHE_SKIP=ID,… does the same)
+    #[arg(long, value_name = "ID", help_heading = "Selection")]
+    pub skip: Vec<String>,
+    /// Only checks with this tag (repeatable)
+    #[arg(long, value_name = "TAG", help_heading = "Selection")]
+    pub tag: Vec<String>,
+    /// What runs the checks
+    #[arg(long, value_name = "ENGINE", help_heading = "Running")]
+    pub engine: Option<EngineArg>,
+    /// Run nothing, tell what would run and why
+    #[arg(long, help_heading = "Running")]
+    pub dry_run: bool,
+    /// Options that come later.
+    #[command(flatten)]
+    pub later: LaterOptions,
+}
+
+/// Options that DESIGN names and that come later: they are known, so that the answer is clear.
+#[derive(Debug, Clone, Args)]
+pub struct LaterOptions {
+    #[arg(long, hide = true)]
+    watch: bool,
+    #[arg(long, hide = true)]
+    offline: bool,
+    #[arg(long, hide = true)]
+    timings: bool,
+    #[arg(long, hide = true)]
+    keep_room: bool,
+    #[arg(long, hide = true, value_name = "WHERE")]
+    cache_from: Vec<String>,
+    #[arg(long, hide = true, value_name = "WHERE")]
+    cache_to: Vec<String>,
+    #[arg(long, hide = true, value_name = "PERCENT")]
+    audit: Option<String>,
+    #[arg(long, hide = true, value_name = "I/N")]
+    partition: Option<String>,
+    #[arg(long, hide = true, value_name = "FORMAT=FILE")]
+    report: Vec<String>,
+}
+
+impl LaterOptions {
+    /// The first one that was given.
+    #[must_use]
+    pub fn given(&self) -> Option<&'static str> {
+        let given = [
+            ("--watch", self.watch),
+            ("--offline", self.offline),
+            ("--timings", self.timings),
+            ("--keep-room", self.keep_room),
+            ("--cache-from", !self.cache_from.is_empty()),
+            ("--cache-to", !self.cache_to.is_empty()),
+            ("--audit", self.audit.is_some()),
+            ("--partition", self.partition.is_some()),
+            ("--report", !self.report.is_empty()),
+        ];
+        given
+            .into_iter()
+            .find(|(_, given)| *given)
+            .map(|(name, _)| name)
+    }
+}
+
+/// `--engine`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum EngineArg {
+    /// Dagger where there is one, else this machine.
+    Auto,
+    /// Containers (not supported yet).
+    Dagger,
+    /// This machine.
+    Local,
+}
+
+/// `cache`.
+#[derive(Debug, Subcommand)]
+pub enum CacheCommand {
+    /// Show hit rate, time saved, feedback time and size
+    Status {
+        /// Count runs of the last while only (`7d`, `12h`)
+        #[arg(long, value_name = "DURATION", default_value = "30d")]
+        since: humantime::Duration,
+    },
+    /// Forget everything, or the results of some checks, or some layers
+    Clear {
+        /// Layers (`base`, `tools`, `deps`, `tools:yamllint`) or ids of checks
+        #[arg(value_name = "LAYER|CHECK")]
+        targets: Vec<String>,
+    },
+    /// Build layers ahead (not supported yet)
+    #[command(hide = true)]
+    Warm(Later),
+    /// Delete by policy (not supported yet)
+    #[command(hide = true)]
+    Prune(Later),
+    /// Read everything again (not supported yet)
+    #[command(hide = true)]
+    Verify(Later),
+    /// Make a signing key (not supported yet)
+    #[command(hide = true)]
+    Keygen(Later),
+}
+
+/// `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// The check; without it, one line for each
+    #[arg(value_name = "CHECK")]
+    pub check: Vec<String>,
+}
+
+/// `config`.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum ConfigCommand {
+    /// Print the configuration that is in force, and where it comes from
+    Show,
+    /// Print its JSON schema
+    Schema,
+}

@@ -1,0 +1,317 @@
+//! `cache status|clear`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde_json::json;
+
+use crate::cli::args::MessageFormat;
+use crate::cli::commands::project::Project;
+use crate::cli::context::Context;
+use crate::cli::exit::{Exit, Failure};
+use crate::key::{MissKind, layer_key};
+use crate::plan::Plan;
+use crate::record::RunRecord;
+use crate::report::shell::Tone;
+use crate::report::text;
+use crate::run::now_ms;
+use crate::store::Store;
+use crate::store::clear::Target;
+use crate::store::usage::{Size, Usage};
+
+/// Hit rate, net time saved, feedback time and reruns of the last while, and sizes.
+pub fn status(context: &Context<'_>, since: Duration) -> Result<Exit, Failure> {
+    let (store, warning) =
+        Store::open_or_fallback(context.cache_dir().as_deref()).map_err(anyhow::Error::from)?;
+    if let Some(warning) = warning {
+        context.shell.warning(&warning);
+    }
+    let since_ms = now_ms().saturating_sub(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+    let history = History::of(&store.runs(since_ms));
+    let usage = store.usage();
+    let text = match context.global.message_format {
+        MessageFormat::Json => status_json(&store, since, &history, &usage),
+        _ => status_text(&store, since, &history, &usage),
+    };
+    context.shell.data(&text);
+    Ok(Exit::Passed)
+}
+
+/// What the run records tell together.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct History {
+    runs: usize,
+    checks: usize,
+    hits: usize,
+    /// Milliseconds; negative if remembering cost more than it saved.
+    saved_ms: i64,
+    /// Feedback times in milliseconds: median and 90th percentile.
+    feedback_ms: Option<(u64, u64)>,
+    /// Reruns by reason.
+    reasons: BTreeMap<MissKind, usize>,
+    /// By check: runs, hits, milliseconds saved.
+    by_check: BTreeMap<String, (usize, usize, i64)>,
+}
+
+impl History {
+    fn of(runs: &[RunRecord]) -> Self {
+        let mut history = Self {
+            runs: runs.len(),
+            ..Self::default()
+        };
+        let mut times: Vec<u64> = Vec::new();
+        for run in runs {
+            history.checks += run.checks.len();
+            history.hits += run.hits();
+            history.saved_ms += run.saved_ms;
+            times.push(run.duration_ms);
+            for check in &run.checks {
+                if let Some(reason) = check.miss {
+                    *history.reasons.entry(reason).or_default() += 1;
+                }
+                let line = history.by_check.entry(check.id.clone()).or_default();
+                line.0 += 1;
+                line.1 += usize::from(check.cache.is_hit());
+                line.2 += check.saved_ms;
+            }
+        }
+        times.sort_unstable();
+        history.feedback_ms = percentile(&times, 50).zip(percentile(&times, 90));
+        history
+    }
+
+    fn hit_rate(&self) -> Option<f64> {
+        (self.checks > 0).then(|| self.hits as f64 / self.checks as f64)
+    }
+}
+
+/// The smallest value that at least `percent` of all do not exceed (nearest rank).
+fn percentile(sorted: &[u64], percent: usize) -> Option<u64> {
+    let rank = (sorted.len() * percent).div_ceil(100).max(1);
+    sorted.get(rank - 1).copied()
+}
+
+fn status_text(store: &Store, since: Duration, history: &History, usage: &Usage) -> String {
+    let mut out = String::new();
+    let mut line = |name: &str, value: String| {
+        let _ = writeln!(out, "{name:>14}  {value}");
+    };
+    line("cache", store.base().display().to_string());
+    line(
+        "period",
+        format!(
+            "last {}, {}",
+            humantime::format_duration(since),
+            text::count(history.runs, "run", "runs")
+        ),
+    );
+    if let Some(rate) = history.hit_rate() {
+        line(
+            "hit rate",
+            format!(
+                "{:.1} % ({} of {} checks)",
+                rate * 100.0,
+                history.hits,
+                history.checks
+            ),
+        );
+        let net = text::signed_duration(history.saved_ms);
+        let lost = if history.saved_ms < 0 {
+            " (remembering cost more than it saved)"
+        } else {
+            ""
+        };
+        line("time saved", format!("{net} net{lost}"));
+    }
+    if let Some((median, high)) = history.feedback_ms {
+        line(
+            "feedback time",
+            format!(
+                "median {}, 90 % within {}",
+                text::duration(median),
+                text::duration(high)
+            ),
+        );
+    }
+    let reasons: Vec<String> = history
+        .reasons
+        .iter()
+        .map(|(kind, number)| format!("{} {number}", word(*kind)))
+        .collect();
+    if !reasons.is_empty() {
+        line("reruns", reasons.join(", "));
+    }
+    line("size", size(usage.total));
+    for (folder, held) in &usage.folders {
+        line(folder, size(*held));
+    }
+    if !history.by_check.is_empty() {
+        let _ = writeln!(
+            out,
+            "\n{:>8} {:>8} {:>10} {:>10}  check",
+            "runs", "hit rate", "saved", "size"
+        );
+    }
+    for (id, (runs, hits, saved)) in &history.by_check {
+        let rate = format!("{:.0} %", 100.0 * *hits as f64 / *runs as f64);
+        let held = usage.checks.get(id).copied().unwrap_or_default();
+        let saved = text::signed_duration(*saved);
+        let _ = writeln!(
+            out,
+            "{runs:>8} {rate:>8} {saved:>10} {:>10}  {id}",
+            ByteSize(held.bytes).to_string()
+        );
+    }
+    out
+}
+
+fn size(size: Size) -> String {
+    let files = usize::try_from(size.files).unwrap_or(usize::MAX);
+    format!(
+        "{} in {}",
+        ByteSize(size.bytes),
+        text::count(files, "file", "files")
+    )
+}
+
+fn word(kind: MissKind) -> String {
+    serde_json::to_value(kind)
+        .ok()
+        .and_then(|value| value.as_str().map(str::to_owned))
+        .unwrap_or_default()
+}
+
+fn status_json(store: &Store, since: Duration, history: &History, usage: &Usage) -> String {
+    let sized = |size: &Size| json!({ "files": size.files, "bytes": size.bytes });
+    let value = json!({
+        "reason": "cache-status",
+        "format": 1,
+        "path": store.base().display().to_string(),
+        "since_ms": u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+        "runs": history.runs,
+        "checks": history.checks,
+        "hits": history.hits,
+        "misses": history.checks - history.hits,
+        "hit_rate": history.hit_rate(),
+        "saved_ms": history.saved_ms,
+        "feedback_ms": history.feedback_ms.map(|(median, p90)| json!({ "median": median, "p90": p90 })),
+        "miss_reasons": history.reasons.iter().map(|(kind, number)| (word(*kind), json!(number))).collect::<serde_json::Map<_, _>>(),
+        "size": {
+            "total": sized(&usage.total),
+            "folders": usage.folders.iter().map(|(name, size)| ((*name).to_owned(), sized(size))).collect::<serde_json::Map<_, _>>(),
+            "checks": usage.checks.iter().map(|(id, size)| (id.clone(), sized(size))).collect::<serde_json::Map<_, _>>(),
+        },
+        "by_check": history.by_check.iter().map(|(id, (runs, hits, saved))| {
+            (id.clone(), json!({ "runs": runs, "hits": hits, "saved_ms": saved }))
+        }).collect::<serde_json::Map<_, _>>(),
+    });
+    format!("{value}\n")
+}
+
+/// Deletes everything, or exactly what was named.
+pub fn clear(context: &Context<'_>, targets: &[String]) -> Result<Exit, Failure> {
+    let Some(dir) = context.cache_dir() else {
+        return Err(Failure::usage(
+            "there is no cache folder: neither DAGCACHE_DIR, XDG_CACHE_HOME nor HOME is set",
+        ));
+    };
+    let targets = if targets.is_empty() {
+        vec![Target::All]
+    } else {
+        named(context, targets)?
+    };
+    let store = Store::open_exclusive(&dir).map_err(anyhow::Error::from)?;
+    let plan = store.plan_clear(&targets);
+    store.apply_clear(&plan).map_err(anyhow::Error::from)?;
+    context.shell.status(
+        Tone::Good,
+        "Cleared",
+        &format!("{} from {}", size(plan.size), store.base().display()),
+    );
+    Ok(Exit::Passed)
+}
+
+/// What the names stand for in this project.
+fn named(context: &Context<'_>, names: &[String]) -> Result<Vec<Target>, Failure> {
+    let project = Project::open(context)?;
+    let view = project.look()?;
+    names.iter().map(|name| target(&view.plan, name)).collect()
+}
+
+fn target(plan: &Plan, name: &str) -> Result<Target, Failure> {
+    if plan.check(name).is_some() {
+        return Ok(Target::Check(name.to_owned()));
+    }
+    let layers: Vec<_> = plan
+        .layers
+        .iter()
+        .filter(|layer| layer.name == name || layer.kind.as_str() == name)
+        .map(|layer| layer_key(plan, layer))
+        .collect();
+    if layers.is_empty() {
+        let known: Vec<&str> = plan
+            .layers
+            .iter()
+            .map(|layer| layer.name.as_str())
+            .chain(plan.checks.iter().map(|check| check.id.as_str()))
+            .collect();
+        return Err(Failure::usage(format!(
+            "no layer or check `{name}` in this project; there are: {}",
+            known.join(", ")
+        )));
+    }
+    Ok(Target::Layers(layers))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Cache, CheckLine, Verdict};
+
+    fn run(duration_ms: u64, caches: &[Cache]) -> RunRecord {
+        let check = |cache: &Cache| CheckLine {
+            id: "c".into(),
+            verdict: Verdict::Passed,
+            cache: *cache,
+            miss: (*cache == Cache::Miss).then_some(MissKind::New),
+            subject: None,
+            duration_ms: 0,
+            saved_ms: if cache.is_hit() { 10 } else { 0 },
+            parts: None,
+        };
+        RunRecord {
+            started_ms: 0,
+            duration_ms,
+            command: "lint".into(),
+            project: "p".into(),
+            engine: "local".into(),
+            verdict: Verdict::Passed,
+            saved_ms: -3,
+            checks: caches.iter().map(check).collect(),
+        }
+    }
+
+    #[test]
+    fn history_adds_runs_up() {
+        let runs = [
+            run(100, &[Cache::Miss]),
+            run(10, &[Cache::Hit]),
+            run(20, &[Cache::Hit, Cache::Joined]),
+        ];
+        let history = History::of(&runs);
+        assert_eq!((history.runs, history.checks, history.hits), (3, 4, 3));
+        assert_eq!(history.saved_ms, -9);
+        assert_eq!(history.feedback_ms, Some((20, 100)));
+        assert_eq!(history.reasons[&MissKind::New], 1);
+        assert_eq!(history.by_check["c"], (4, 3, 30));
+    }
+
+    #[test]
+    fn no_runs_give_no_rate() {
+        let history = History::of(&[]);
+        assert_eq!(history.hit_rate(), None);
+        assert_eq!(history.feedback_ms, None);
+    }
+}

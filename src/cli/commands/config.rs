@@ -1,0 +1,22 @@
+//! `config show|schema`.
+
+use crate::cli::args::ConfigCommand;
+use crate::cli::commands::project::Project;
+use crate::cli::context::Context;
+use crate::cli::exit::{Exit, Failure};
+use crate::config;
+
+/// Prints the configuration or its schema.
+pub fn config(context: &Context<'_>, command: ConfigCommand) -> Result<Exit, Failure> {
+    match command {
+        ConfigCommand::Schema => context.shell.data(&config::schema()),
+        ConfigCommand::Show => {
+            let view = Project::open(context)?.look()?;
+            for warning in &view.loaded.warnings {
+                context.shell.warning(warning);
+            }
+            context.shell.data(&config::show(&view.loaded));
+        }
+    }
+    Ok(Exit::Passed)
+}

@@ -1,0 +1,62 @@
+//! One file per command, each short: select, run, report.
+
+mod cache;
+mod config;
+mod explain;
+mod generate;
+mod project;
+mod run;
+
+use std::time::{Instant, SystemTime};
+
+use crate::cli::args::{CacheCommand, Cli, Commands, MessageFormat};
+use crate::cli::context::Context;
+use crate::cli::exit::{Exit, Failure};
+use crate::env::Env;
+use crate::plan::select::Selection;
+use crate::report::Shell;
+
+/// Runs the command that was asked for.
+///
+/// # Errors
+/// If it is not there yet, or could not do its work.
+pub fn dispatch(
+    cli: Cli,
+    shell: &Shell,
+    env: Env,
+    started: (Instant, SystemTime),
+) -> Result<Exit, Failure> {
+    match cli.global.message_format {
+        MessageFormat::Github => return Err(Failure::not_yet("--message-format github")),
+        MessageFormat::Cargo => return Err(Failure::not_yet("--message-format cargo")),
+        MessageFormat::Human | MessageFormat::Json => {}
+    }
+    let context = Context::new(cli.global, shell, env, started)?;
+    match cli.command {
+        Commands::Lint(args) => run::lint(&context, &args),
+        Commands::Validate(args) => run::validate(&context, &args),
+        Commands::DevCheck(args) => run::run(
+            &context,
+            "dev-check",
+            &args,
+            Selection::default(),
+            "dev-check",
+        ),
+        Commands::Ci(args) => run::run(&context, "ci", &args, Selection::default(), "ci"),
+        Commands::Generate(args) => generate::generate(&context, &args),
+        Commands::Cache(CacheCommand::Status { since }) => cache::status(&context, since.into()),
+        Commands::Cache(CacheCommand::Clear { targets }) => cache::clear(&context, &targets),
+        Commands::Cache(CacheCommand::Warm(_)) => Err(Failure::not_yet("cache warm")),
+        Commands::Cache(CacheCommand::Prune(_)) => Err(Failure::not_yet("cache prune")),
+        Commands::Cache(CacheCommand::Verify(_)) => Err(Failure::not_yet("cache verify")),
+        Commands::Cache(CacheCommand::Keygen(_)) => Err(Failure::not_yet("cache keygen")),
+        Commands::Explain(args) => explain::explain(&context, &args),
+        Commands::Config(command) => config::config(&context, command),
+        Commands::PreCommit(_) => Err(Failure::not_yet("pre-commit")),
+        Commands::Lock(_) => Err(Failure::not_yet("lock")),
+        Commands::Init(_) => Err(Failure::not_yet("init")),
+        Commands::Doctor(_) => Err(Failure::not_yet("doctor")),
+        Commands::Shell(_) => Err(Failure::not_yet("shell")),
+        Commands::Completions(_) => Err(Failure::not_yet("completions")),
+    }
+}

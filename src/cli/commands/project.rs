@@ -1,0 +1,177 @@
+//! A project as commands need it: store, snapshot, configuration, plan, engine.
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use anyhow::Context as _;
+
+use crate::cli::args::EngineArg;
+use crate::cli::context::{Context, project_id};
+use crate::cli::exit::Failure;
+use crate::config::{self, Config, ConfigError, EngineKind, Loaded};
+use crate::discover;
+use crate::ecosystem::Scope;
+use crate::engine::local::{Dirs, LocalEngine};
+use crate::event::Sink;
+use crate::facts::Facts;
+use crate::plan::{Check, Plan};
+use crate::run::cancel::Interrupt;
+use crate::run::{self, Options, Session};
+use crate::snapshot::Snapshot;
+use crate::store::Store;
+use crate::tool::Tools;
+
+/// What stays the same while snapshots are taken again.
+pub struct Project<'a> {
+    /// Its root.
+    pub root: PathBuf,
+    /// Its id in the store.
+    pub id: String,
+    /// What is remembered.
+    pub store: Store,
+    /// What runs checks.
+    pub engine: LocalEngine,
+    context: &'a Context<'a>,
+    facts: Facts,
+    tools: Tools,
+}
+
+/// One look at the project.
+pub struct View {
+    /// Its files.
+    pub snapshot: Snapshot,
+    /// Its configuration.
+    pub loaded: Loaded,
+    /// Its checks.
+    pub plan: Plan,
+}
+
+impl<'a> Project<'a> {
+    /// Finds the project and opens its store.
+    ///
+    /// # Errors
+    /// If there is none, or not even a temporary store can be made.
+    pub fn open(context: &'a Context<'a>) -> Result<Self, Failure> {
+        let root = context.root()?;
+        let id = project_id(&root);
+        let cache_dir = context.cache_dir();
+        let (store, warning) =
+            Store::open_or_fallback(cache_dir.as_deref()).map_err(anyhow::Error::from)?;
+        if let Some(warning) = warning {
+            context.shell.warning(&warning);
+        }
+        let memo = store.folder("memo");
+        let facts = Facts::load(&memo.join(format!("facts-{id}")));
+        let tools = Tools::new(&context.env, &memo);
+        let dirs = Dirs {
+            rooms: store.folder("rooms"),
+            layers: store.folder("layers"),
+            locks: store.folder("locks"),
+        };
+        let engine = LocalEngine::new(dirs, &id);
+        Ok(Self {
+            root,
+            id,
+            store,
+            engine,
+            context,
+            facts,
+            tools,
+        })
+    }
+
+    /// Takes a snapshot, reads the configuration, plans.
+    ///
+    /// # Errors
+    /// If a file cannot be read, or something the user wrote is wrong.
+    pub fn look(&self) -> Result<View, Failure> {
+        let snapshot = Snapshot::take(&self.root, &self.store.folder("memo"), &self.context.env)
+            .with_context(|| format!("cannot read the project {}", self.root.display()))?;
+        let loaded = config::load(&snapshot).map_err(|error| config_failure(&error))?;
+        let plan = self.plan(&snapshot, &loaded.config)?;
+        Ok(View {
+            snapshot,
+            loaded,
+            plan,
+        })
+    }
+
+    fn plan(&self, snapshot: &Snapshot, config: &Config) -> Result<Plan, Failure> {
+        let excluded = config.excluded(snapshot);
+        let scope = Scope {
+            snapshot,
+            excluded: &excluded,
+            facts: &self.facts,
+            tools: &self.tools,
+            env: &self.context.env,
+            secrets_baseline: config.secrets_baseline(),
+        };
+        discover::plan(&scope, config).map_err(|error| Failure::usage(error.message))
+    }
+
+    /// Remembers what was learnt while planning. A failure costs time, nothing else.
+    pub fn remember(&self) {
+        if self.store.writable() {
+            let _ = self.facts.save();
+            let _ = self.tools.save();
+        }
+    }
+
+    /// Runs checks once.
+    #[must_use]
+    pub fn run<'s>(
+        &'s self,
+        view: &'s View,
+        checks: &[&Check],
+        options: Options,
+        sink: &'s Mutex<dyn Sink + 's>,
+        interrupt: &'s Interrupt,
+    ) -> run::Outcome {
+        run::run(&self.session(view, options, sink, interrupt), checks)
+    }
+
+    /// What a run works with.
+    #[must_use]
+    pub fn session<'s>(
+        &'s self,
+        view: &'s View,
+        options: Options,
+        sink: &'s Mutex<dyn Sink + 's>,
+        interrupt: &'s Interrupt,
+    ) -> Session<'s> {
+        Session {
+            plan: &view.plan,
+            snapshot: &view.snapshot,
+            env: &self.context.env,
+            engine: &self.engine,
+            store: &self.store,
+            project: &self.id,
+            options,
+            sink,
+            interrupt,
+        }
+    }
+}
+
+fn config_failure(error: &ConfigError) -> Failure {
+    let text = error.render(false);
+    // The shell puts its own `error:` in front.
+    Failure::usage(text.strip_prefix("error: ").unwrap_or(&text))
+}
+
+/// Refuses an engine that is not there yet.
+///
+/// # Errors
+/// If `dagger` is asked for, on the command line or in the configuration.
+pub fn choose_engine(asked: Option<EngineArg>, config: &Config) -> Result<(), Failure> {
+    let kind = match asked {
+        Some(EngineArg::Auto) => EngineKind::Auto,
+        Some(EngineArg::Dagger) => EngineKind::Dagger,
+        Some(EngineArg::Local) => EngineKind::Local,
+        None => config.engine.kind,
+    };
+    match kind {
+        EngineKind::Dagger => Err(Failure::not_yet("engine `dagger`")),
+        EngineKind::Auto | EngineKind::Local => Ok(()),
+    }
+}

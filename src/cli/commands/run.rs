@@ -1,0 +1,290 @@
+//! `lint`, `validate`, `dev-check`, `ci`: select, run, report.
+
+use std::sync::Mutex;
+
+use crate::cli::args::{LintArgs, MessageFormat, RunArgs, ValidateArgs};
+use crate::cli::commands::project::{Project, View, choose_engine};
+use crate::cli::context::Context;
+use crate::cli::exit::{Exit, Failure};
+use crate::ecosystem::kustomize;
+use crate::env::DAGCACHE_SKIP;
+use crate::event::{Event, Sink};
+use crate::plan::Check;
+use crate::plan::select::{Selection, select};
+use crate::record::{CheckRecord, RunRecord, Verdict};
+use crate::report::human::Human;
+use crate::report::json::Json;
+use crate::run::cancel::Interrupt;
+use crate::run::{Caching, Options, summarize};
+
+/// How often a snapshot is taken again because files changed under the run.
+const TRIES: usize = 3;
+
+/// `lint`.
+pub fn lint(context: &Context<'_>, args: &LintArgs) -> Result<Exit, Failure> {
+    if args.fix {
+        return Err(Failure::not_yet("lint --fix"));
+    }
+    let only = [
+        (args.yaml_only, "yaml"),
+        (args.python_only, "python"),
+        (args.rust_only, "rust"),
+        (args.markdown_only, "markdown"),
+    ];
+    let ecosystems = only
+        .into_iter()
+        .filter(|(given, _)| *given)
+        .map(|(_, name)| name)
+        .collect();
+    let root = context.root()?;
+    let mut paths = Vec::new();
+    for path in &args.paths {
+        if !context.cwd.join(path).exists() {
+            return Err(Failure::usage(format!(
+                "no such file or folder: {}",
+                path.display()
+            )));
+        }
+        paths.push(context.project_path(&root, path)?);
+    }
+    let selection = Selection {
+        ecosystems,
+        paths,
+        ..Selection::default()
+    };
+    run(context, "lint", &args.run, selection, "lint")
+}
+
+/// `validate`.
+pub fn validate(context: &Context<'_>, args: &ValidateArgs) -> Result<Exit, Failure> {
+    execute(
+        context,
+        "validate",
+        &args.run,
+        Selection::default(),
+        &args.overlay,
+        "validate",
+    )
+    .map(|(exit, _)| exit)
+}
+
+/// Any command that runs checks and says how it went.
+pub fn run(
+    context: &Context<'_>,
+    command: &str,
+    args: &RunArgs,
+    selection: Selection,
+    repeat: &str,
+) -> Result<Exit, Failure> {
+    execute(context, command, args, selection, &[], repeat).map(|(exit, _)| exit)
+}
+
+/// What is left of a run for the commands that use its results.
+pub struct Ran {
+    /// One record per check.
+    pub records: Vec<CheckRecord>,
+}
+
+/// Selects, runs and reports. `overlays` narrows to the builds of those overlays.
+pub fn execute(
+    context: &Context<'_>,
+    command: &str,
+    args: &RunArgs,
+    mut selection: Selection,
+    overlays: &[String],
+    repeat: &str,
+) -> Result<(Exit, Ran), Failure> {
+    if let Some(option) = args.later.given() {
+        return Err(Failure::not_yet(option));
+    }
+    let project = Project::open(context)?;
+    let mut view = project.look()?;
+    choose_engine(args.engine, &view.loaded.config)?;
+    complete(&mut selection, context, command, args, &view);
+    for name in overlays {
+        selection
+            .only
+            .push(kustomize::build_id(&overlay(&view, name)?));
+    }
+    let options = options(args);
+    let interrupt = Interrupt::new();
+    let reporter = reporter(context, repeat, options.dry_run);
+    let mut records: Vec<CheckRecord> = Vec::new();
+    let mut remaining: Option<Vec<String>> = None;
+    let mut overhead_ms = 0;
+    for attempt in 1..=TRIES {
+        let selected = select(&view.plan, &view.snapshot, &selection)
+            .map_err(|error| Failure::usage(error.to_string()))?;
+        let wanted = |check: &&Check| remaining.as_ref().is_none_or(|ids| ids.contains(&check.id));
+        let checks: Vec<&Check> = selected.checks.iter().filter(wanted).collect();
+        if attempt == 1 {
+            start(
+                &reporter,
+                command,
+                checks.len(),
+                &view,
+                &selected.unsupported,
+            );
+            overhead_ms =
+                u64::try_from(context.started.0.elapsed().as_millis()).unwrap_or(u64::MAX);
+        }
+        let outcome = project.run(&view, &checks, options, &reporter, &interrupt);
+        records.extend(outcome.records);
+        if outcome.changed.is_empty() {
+            break;
+        }
+        if attempt == TRIES {
+            records.extend(outcome.changed.iter().map(|id| never_still(id, &reporter)));
+            break;
+        }
+        remaining = Some(outcome.changed);
+        view = project.look()?;
+    }
+    records.sort_by(|a, b| a.id.cmp(&b.id));
+    let summary = summarize(
+        command,
+        &project.id,
+        "local",
+        &records,
+        context.started,
+        overhead_ms,
+    );
+    emit(&reporter, &Event::RunFinished(&summary));
+    conclude(&project, &summary, options.dry_run);
+    let exit = interrupt
+        .signal()
+        .map_or_else(|| Exit::of(summary.verdict), Exit::Interrupted);
+    Ok((exit, Ran { records }))
+}
+
+/// Fills in what the command line and the environment add to a selection.
+fn complete(
+    selection: &mut Selection,
+    context: &Context<'_>,
+    command: &str,
+    args: &RunArgs,
+    view: &View,
+) {
+    selection.command_tags = view.loaded.config.tags_of(command);
+    selection.tags.clone_from(&args.tag);
+    selection.only.extend(args.only.iter().cloned());
+    selection.skip.extend(args.skip.iter().cloned());
+    // A team sets this for all its repositories: ids that are not here are no mistake.
+    let skip = context.env.var(DAGCACHE_SKIP).unwrap_or_default();
+    let skip = skip
+        .split(',')
+        .map(str::trim)
+        .filter(|id| view.plan.check(id).is_some());
+    selection.skip.extend(skip.map(str::to_owned));
+}
+
+fn overlay(view: &View, name: &str) -> Result<crate::path::RelPath, Failure> {
+    kustomize::resolve_overlay(&view.plan, name).map_err(Failure::usage)
+}
+
+fn options(args: &RunArgs) -> Options {
+    let caching = match (args.no_cache, args.cached_only) {
+        (true, _) => Caching::Off,
+        (_, true) => Caching::Only,
+        _ => Caching::On,
+    };
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    Options {
+        caching,
+        jobs: args.jobs.map_or(processors, usize::from),
+        fail_fast: args.fail_fast,
+        dry_run: args.dry_run,
+    }
+}
+
+/// Human or JSON.
+enum Reporter<'a> {
+    Human(Human<'a>),
+    Json(Json<'a>),
+}
+
+impl Sink for Reporter<'_> {
+    fn event(&mut self, event: &Event<'_>) {
+        match self {
+            Self::Human(human) => human.event(event),
+            Self::Json(json) => json.event(event),
+        }
+    }
+}
+
+fn reporter<'a>(context: &Context<'a>, repeat: &str, dry_run: bool) -> Mutex<Reporter<'a>> {
+    let shell = context.shell;
+    Mutex::new(match context.global.message_format {
+        MessageFormat::Json => Reporter::Json(Json::new(shell)),
+        _ => Reporter::Human(Human::new(
+            shell,
+            format!("cargo dagcache {repeat}"),
+            dry_run,
+        )),
+    })
+}
+
+fn emit(reporter: &Mutex<Reporter<'_>>, event: &Event<'_>) {
+    reporter
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+        .event(event);
+}
+
+fn start(
+    reporter: &Mutex<Reporter<'_>>,
+    command: &str,
+    checks: usize,
+    view: &View,
+    unsupported: &[String],
+) {
+    emit(
+        reporter,
+        &Event::RunStarted {
+            command,
+            engine: "local",
+            checks,
+        },
+    );
+    for warning in view.loaded.warnings.iter().chain(&view.plan.warnings) {
+        emit(reporter, &Event::Warning(warning));
+    }
+    for odd in view.snapshot.odd() {
+        emit(
+            reporter,
+            &Event::Warning(&format!("{} is left out: {}", odd.display, odd.reason)),
+        );
+    }
+    if checks == 0 && unsupported.is_empty() {
+        emit(
+            reporter,
+            &Event::Warning("nothing to check: no check of this project was selected"),
+        );
+    }
+    if !unsupported.is_empty() {
+        emit(
+            reporter,
+            &Event::Warning(&format!(
+                "not supported yet, not run: {}",
+                unsupported.join(", ")
+            )),
+        );
+    }
+}
+
+fn never_still(id: &str, reporter: &Mutex<Reporter<'_>>) -> CheckRecord {
+    let mut record = CheckRecord::not_run(id, Verdict::Error, None);
+    record.message = Some(format!(
+        "its files kept changing while it was run ({TRIES} tries)"
+    ));
+    emit(reporter, &Event::CheckFinished(&record));
+    record
+}
+
+/// Remembers the run. A failure to remember costs time later, and is told once by the store itself.
+fn conclude(project: &Project<'_>, summary: &RunRecord, dry_run: bool) {
+    project.remember();
+    if !dry_run {
+        let _ = project.store.append_run(summary);
+    }
+}

@@ -1,0 +1,201 @@
+//! What the typed arguments mean here: current directory, project root, cache folder, project id. Resolved once.
+//!
+//! Stays free of running anything.
+
+use std::path::{Path, PathBuf};
+use std::time::{Instant, SystemTime};
+
+use anyhow::Context as _;
+
+use crate::cli::args::Global;
+use crate::cli::exit::Failure;
+use crate::digest::Digest;
+use crate::env::{self, Env};
+use crate::path::RelPath;
+use crate::report::Shell;
+
+/// Everything commands share.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// The output door.
+    pub shell: &'a Shell,
+    /// The user's environment.
+    pub env: Env,
+    /// Options of every command.
+    pub global: Global,
+    /// The current directory, after `-C`.
+    pub cwd: PathBuf,
+    /// Start of the process.
+    pub started: (Instant, SystemTime),
+}
+
+impl<'a> Context<'a> {
+    /// Resolves the global options.
+    ///
+    /// # Errors
+    /// If the current directory or that of `-C` cannot be used.
+    pub fn new(
+        global: Global,
+        shell: &'a Shell,
+        env: Env,
+        started: (Instant, SystemTime),
+    ) -> Result<Self, Failure> {
+        let here = std::env::current_dir().context("the current directory cannot be used")?;
+        let cwd = match &global.directory {
+            None => here,
+            Some(dir) => {
+                let dir = here.join(dir);
+                dir.canonicalize()
+                    .ok()
+                    .filter(|dir| dir.is_dir())
+                    .ok_or_else(|| {
+                        Failure::usage(format!("-C {}: no such directory", dir.display()))
+                    })?
+            }
+        };
+        Ok(Self {
+            shell,
+            env,
+            global,
+            cwd,
+            started,
+        })
+    }
+
+    /// The project root: the folder of `--manifest-path`, else the git top level, else the Cargo workspace root, else
+    /// the current directory.
+    ///
+    /// # Errors
+    /// If `--manifest-path` names no Cargo.toml.
+    pub fn root(&self) -> Result<PathBuf, Failure> {
+        let cwd = self
+            .cwd
+            .canonicalize()
+            .with_context(|| format!("cannot use {}", self.cwd.display()))?;
+        let Some(manifest) = &self.global.manifest_path else {
+            return Ok(root_of(&cwd));
+        };
+        let path = cwd.join(manifest);
+        if path.file_name() != Some("Cargo.toml".as_ref()) || !path.is_file() {
+            return Err(Failure::usage(format!(
+                "--manifest-path {}: not a Cargo.toml file; name the one at the root of the workspace",
+                manifest.display()
+            )));
+        }
+        let folder = path.parent().unwrap_or(&cwd);
+        let folder = folder
+            .canonicalize()
+            .with_context(|| format!("cannot use {}", folder.display()))?;
+        Ok(workspace_root(&folder).unwrap_or(folder))
+    }
+
+    /// The cache folder: `--cache-dir`, `DAGCACHE_DIR`, else the platform's; `None` if there is no home folder.
+    #[must_use]
+    pub fn cache_dir(&self) -> Option<PathBuf> {
+        if let Some(dir) = &self.global.cache_dir {
+            return Some(self.cwd.join(dir));
+        }
+        if let Some(dir) = self.env.path(env::DAGCACHE_DIR) {
+            return Some(self.cwd.join(dir));
+        }
+        let platform = if cfg!(target_os = "macos") {
+            self.env
+                .path(env::HOME)
+                .map(|home| home.join("Library/Caches"))
+        } else {
+            let xdg = self
+                .env
+                .path(env::XDG_CACHE_HOME)
+                .filter(|dir| dir.is_absolute());
+            xdg.or_else(|| self.env.path(env::HOME).map(|home| home.join(".cache")))
+        };
+        platform
+            .filter(|dir| dir.is_absolute())
+            .map(|dir| dir.join("dagcache"))
+    }
+
+    /// A path the user typed, relative to `root`.
+    ///
+    /// # Errors
+    /// If it lies outside the project or is not UTF-8.
+    pub fn project_path(&self, root: &Path, typed: &Path) -> Result<RelPath, Failure> {
+        let shown = typed.display();
+        let absolute = normal(&self.cwd.join(typed));
+        let absolute = absolute.canonicalize().unwrap_or(absolute);
+        let below = absolute.strip_prefix(root).map_err(|_| {
+            Failure::usage(format!("{shown} is outside the project {}", root.display()))
+        })?;
+        RelPath::from_path(below).map_err(|error| Failure::usage(error.to_string()))
+    }
+}
+
+/// Id of a project in the store: only decides which memo, rooms and last keys are its own.
+#[must_use]
+pub fn project_id(root: &Path) -> String {
+    Digest::of(root.as_os_str().as_encoded_bytes()).short()
+}
+
+fn root_of(cwd: &Path) -> PathBuf {
+    let git = cwd.ancestors().find(|dir| is_git_toplevel(dir));
+    git.map(Path::to_owned)
+        .or_else(|| workspace_root(cwd))
+        .unwrap_or_else(|| cwd.to_owned())
+}
+
+/// A work tree has `.git` as a folder with a HEAD, or as a file that names the real one.
+fn is_git_toplevel(dir: &Path) -> bool {
+    let git = dir.join(".git");
+    git.join("HEAD").exists() || git.is_file()
+}
+
+/// The nearest Cargo.toml with `[workspace]` above, else the nearest Cargo.toml.
+fn workspace_root(cwd: &Path) -> Option<PathBuf> {
+    let manifests: Vec<&Path> = cwd
+        .ancestors()
+        .filter(|dir| dir.join("Cargo.toml").is_file())
+        .collect();
+    let is_workspace = |dir: &&&Path| {
+        let text = std::fs::read_to_string(dir.join("Cargo.toml")).unwrap_or_default();
+        text.lines()
+            .any(|line| line.trim_start().starts_with("[workspace"))
+    };
+    manifests
+        .iter()
+        .find(is_workspace)
+        .or(manifests.first())
+        .map(|dir| dir.to_path_buf())
+}
+
+/// Resolves `.` and `..` by name.
+fn normal(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for part in path.components() {
+        match part {
+            std::path::Component::CurDir => {}
+            std::path::Component::ParentDir => {
+                out.pop();
+            }
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_root_is_the_git_top_level_else_the_workspace_else_here() {
+        let dir = tempfile::tempdir().expect("dir");
+        let root = dir.path().canonicalize().expect("real path");
+        let deep = root.join("a/b");
+        std::fs::create_dir_all(&deep).expect("folders");
+        assert_eq!(root_of(&deep), deep);
+        std::fs::write(root.join("Cargo.toml"), "[workspace]\n").expect("manifest");
+        std::fs::write(root.join("a/Cargo.toml"), "[package]\n").expect("manifest");
+        assert_eq!(root_of(&deep), root);
+        std::fs::write(root.join("a/.git"), "gitdir: elsewhere\n").expect("worktree");
+        assert_eq!(root_of(&deep), root.join("a"));
+    }
+}

@@ -1,0 +1,121 @@
+//! Exit codes: the only place where what happened becomes a number.
+//!
+//! 0 all passed · 1 a check failed · 2 usage or configuration · 3 could not run · 130, 143 interrupted.
+//! The highest wins: interrupted, 2, 3, 1.
+
+use std::process::ExitCode;
+
+use crate::record::Verdict;
+
+/// How the program ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Exit {
+    /// 0: everything passed.
+    Passed,
+    /// 1: a check failed.
+    Failed,
+    /// 3: something could not run.
+    CouldNotRun,
+    /// 2: wrong usage or configuration.
+    Usage,
+    /// 128 + signal: interrupted.
+    Interrupted(i32),
+}
+
+impl Exit {
+    /// The exit code of a run with that verdict.
+    #[must_use]
+    pub fn of(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Passed | Verdict::Skipped => Self::Passed,
+            Verdict::Failed => Self::Failed,
+            Verdict::Error => Self::CouldNotRun,
+        }
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Passed => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::CouldNotRun => 3,
+            Self::Interrupted(signal) => u8::try_from(128 + signal).unwrap_or(130),
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+/// Why a command ended without a run of its own.
+#[derive(Debug)]
+pub enum Failure {
+    /// Exit code 2; the whole message.
+    Usage(String),
+    /// Exit code 3; the chain of causes.
+    CouldNotRun(anyhow::Error),
+}
+
+impl Failure {
+    /// Wrong usage or configuration.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::Usage(message.into())
+    }
+
+    /// What §10 names and this version does not have.
+    #[must_use]
+    pub fn not_yet(what: &str) -> Self {
+        Self::Usage(format!(
+            "{what} is not supported yet by cargo-dagcache {}",
+            env!("CARGO_PKG_VERSION")
+        ))
+    }
+
+    /// Its exit.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Usage(_) => Exit::Usage,
+            Self::CouldNotRun(_) => Exit::CouldNotRun,
+        }
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Usage(message) => f.write_str(message.trim_end()),
+            Self::CouldNotRun(error) => write!(f, "{error:#}"),
+        }
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::CouldNotRun(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_highest_wins_in_the_documented_order() {
+        let mut exits = [
+            Exit::Usage,
+            Exit::Failed,
+            Exit::Interrupted(2),
+            Exit::Passed,
+            Exit::CouldNotRun,
+        ];
+        exits.sort();
+        assert_eq!(exits.map(Exit::code), [0, 1, 3, 2, 130]);
+        assert_eq!(Exit::Interrupted(15).code(), 143);
+    }
+}

@@ -1,0 +1,69 @@
+//! The command line: argv → [`args`] (what was typed) → [`context`] (what it means here) → [`commands`] → [`exit`].
+
+pub mod args;
+pub mod commands;
+pub mod context;
+pub mod exit;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::time::{Instant, SystemTime};
+
+use clap::Parser as _;
+
+use crate::cli::args::Cli;
+use crate::cli::exit::{Exit, Failure};
+use crate::env::Env;
+use crate::report::{Shell, Verbosity};
+
+/// Runs the program: parses, dispatches, reports what went wrong, and answers with the documented exit code.
+#[must_use]
+pub fn main(argv: impl Iterator<Item = OsString>) -> ExitCode {
+    let started = (Instant::now(), SystemTime::now());
+    let env = Env::from_process();
+    let cli = match Cli::try_parse_from(without_subcommand(argv)) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let verbosity = match (cli.global.quiet, cli.global.verbose) {
+        (true, _) => Verbosity::Quiet,
+        (false, 0) => Verbosity::Normal,
+        (false, _) => Verbosity::Verbose,
+    };
+    let shell = Shell::new(cli.global.color, verbosity, &env);
+    match commands::dispatch(cli, &shell, env, started) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            report(&shell, &failure);
+            failure.exit().into()
+        }
+    }
+}
+
+/// `cargo dagcache lint` starts us as `cargo-dagcache dagcache lint`; called directly there is no second word.
+fn without_subcommand(argv: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut argv: Vec<OsString> = argv.collect();
+    if argv.get(1).is_some_and(|word| word == "dagcache") {
+        argv.remove(1);
+    }
+    if let Some(name) = argv.first_mut() {
+        *name = "cargo dagcache".into();
+    }
+    argv
+}
+
+/// Help and version go to stdout with exit code 0, everything else to stderr with 2.
+fn usage(error: &clap::Error) -> ExitCode {
+    // A closed stdout is silent.
+    let _ = error.print();
+    if error.use_stderr() {
+        Exit::Usage.into()
+    } else {
+        Exit::Passed.into()
+    }
+}
+
+fn report(shell: &Shell, failure: &Failure) {
+    shell.end_progress();
+    shell.error(&failure.to_string());
+}

@@ -1,0 +1,244 @@
+//! Which checks of a plan a command runs. Pure.
+
+use std::collections::BTreeSet;
+
+use crate::path::RelPath;
+use crate::plan::{Check, Plan, Work};
+use crate::snapshot::Snapshot;
+
+/// What was asked for. Empty lists ask for nothing in particular.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// Tags of the command; `None` selects every check.
+    pub command_tags: Option<Vec<String>>,
+    /// `--tag`.
+    pub tags: Vec<String>,
+    /// `--yaml-only` and its siblings.
+    pub ecosystems: Vec<&'static str>,
+    /// `--only`.
+    pub only: Vec<String>,
+    /// `--skip` and DAGCACHE_SKIP.
+    pub skip: Vec<String>,
+    /// PATHs: files or folders.
+    pub paths: Vec<RelPath>,
+}
+
+/// What a command runs.
+#[derive(Debug, Default)]
+pub struct Selected {
+    /// The checks, their parts narrowed to the PATHs.
+    pub checks: Vec<Check>,
+    /// Ids of selected checks that this version cannot run yet.
+    pub unsupported: Vec<String>,
+}
+
+/// An id that names no check of the project.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no check `{id}` in this project{}", hint.as_ref().map(|id| format!("; did you mean `{id}`?")).unwrap_or_default())]
+pub struct UnknownCheck {
+    /// What was asked for.
+    pub id: String,
+    /// The nearest id there is.
+    pub hint: Option<String>,
+}
+
+/// Chooses. `--only` names checks whatever their tags are; everything else narrows.
+///
+/// # Errors
+/// If `--only` or `--skip` names a check that is not in the plan.
+pub fn select(
+    plan: &Plan,
+    snapshot: &Snapshot,
+    selection: &Selection,
+) -> Result<Selected, UnknownCheck> {
+    for id in selection.only.iter().chain(&selection.skip) {
+        if plan.check(id).is_none() {
+            return Err(unknown(plan, id));
+        }
+    }
+    let mut selected = Selected::default();
+    for check in &plan.checks {
+        if !wanted(check, selection) {
+            continue;
+        }
+        match narrowed(check, snapshot, &selection.paths) {
+            Some(check) if matches!(check.work, Work::Unsupported(_)) => {
+                selected.unsupported.push(check.id)
+            }
+            Some(check) => selected.checks.push(check),
+            None => {}
+        }
+    }
+    Ok(selected)
+}
+
+fn wanted(check: &Check, selection: &Selection) -> bool {
+    let tagged = |tags: &[String]| check.tags.iter().any(|tag| tags.contains(tag));
+    let by_id = if selection.only.is_empty() {
+        selection.command_tags.as_deref().is_none_or(tagged)
+    } else {
+        selection.only.contains(&check.id)
+    };
+    by_id
+        && (selection.tags.is_empty() || tagged(&selection.tags))
+        && (selection.ecosystems.is_empty() || selection.ecosystems.contains(&check.ecosystem))
+        && !selection.skip.contains(&check.id)
+}
+
+/// The check with its parts narrowed to the paths. A check without parts stays whole if it sees one of them.
+fn narrowed(check: &Check, snapshot: &Snapshot, paths: &[RelPath]) -> Option<Check> {
+    if paths.is_empty() {
+        return Some(check.clone());
+    }
+    let asked: BTreeSet<u32> = paths
+        .iter()
+        .flat_map(|path| snapshot.find(path).into_iter().chain(snapshot.below(path)))
+        .collect();
+    match &check.inputs.parts {
+        None => check
+            .inputs
+            .shared
+            .iter()
+            .any(|id| asked.contains(id))
+            .then(|| check.clone()),
+        Some(parts) => {
+            let parts: Vec<u32> = parts
+                .iter()
+                .copied()
+                .filter(|id| asked.contains(id))
+                .collect();
+            let mut check = check.clone();
+            let some = !parts.is_empty();
+            check.inputs.parts = Some(parts);
+            some.then_some(check)
+        }
+    }
+}
+
+fn unknown(plan: &Plan, id: &str) -> UnknownCheck {
+    let near = plan
+        .checks
+        .iter()
+        .map(|check| (strsim::jaro_winkler(&check.id, id), &check.id))
+        .filter(|(score, _)| *score > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    UnknownCheck {
+        id: id.to_owned(),
+        hint: near.map(|(_, id)| id.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{CacheMode, Inputs};
+
+    fn check(id: &str, tag: &str, shared: &[u32], parts: Option<&[u32]>) -> Check {
+        Check {
+            id: id.into(),
+            tags: vec![tag.into()],
+            ecosystem: if id.starts_with("yaml") { "yaml" } else { "" },
+            work: Work::Missing(String::new()),
+            inputs: Inputs {
+                shared: shared.to_vec(),
+                parts: parts.map(<[u32]>::to_vec),
+                ..Inputs::default()
+            },
+            layers: Vec::new(),
+            cache: CacheMode::All,
+            not_cached: None,
+            max_age: None,
+            timeout: None,
+        }
+    }
+
+    fn ids(selection: &Selection) -> Vec<String> {
+        let snapshot = Snapshot::in_memory(&[("a.yaml", ""), ("d/b.yaml", ""), ("x.rs", "")]);
+        let later = Check {
+            work: Work::Unsupported("later".into()),
+            ..check("rust:test", "test", &[2], None)
+        };
+        let plan = Plan {
+            checks: vec![
+                check("own", "validate", &[0, 1, 2], None),
+                later,
+                check("yaml:syntax", "lint", &[], Some(&[0, 1])),
+            ],
+            ..Plan::default()
+        };
+        match select(&plan, &snapshot, selection) {
+            Ok(selected) => selected
+                .checks
+                .iter()
+                .map(|check| match &check.inputs.parts {
+                    Some(parts) => format!("{} {parts:?}", check.id),
+                    None => check.id.clone(),
+                })
+                .chain(
+                    selected
+                        .unsupported
+                        .iter()
+                        .map(|id| format!("{id} unsupported")),
+                )
+                .collect(),
+            Err(error) => vec![error.to_string()],
+        }
+    }
+
+    #[test]
+    fn commands_select_by_tag_and_options_narrow() {
+        let all = Selection::default();
+        assert_eq!(
+            ids(&all),
+            ["own", "yaml:syntax [0, 1]", "rust:test unsupported"]
+        );
+        let lint = Selection {
+            command_tags: Some(vec!["lint".into()]),
+            ..all.clone()
+        };
+        assert_eq!(ids(&lint), ["yaml:syntax [0, 1]"]);
+        assert_eq!(
+            ids(&Selection {
+                ecosystems: vec!["yaml"],
+                ..all.clone()
+            }),
+            ["yaml:syntax [0, 1]"]
+        );
+        assert_eq!(
+            ids(&Selection {
+                skip: vec!["yaml:syntax".into()],
+                ..lint.clone()
+            }),
+            Vec::<String>::new()
+        );
+        assert_eq!(
+            ids(&Selection {
+                only: vec!["own".into()],
+                ..lint
+            }),
+            ["own"]
+        );
+    }
+
+    #[test]
+    fn a_path_picks_parts_and_whole_checks_that_see_it() {
+        let at = |path: &str| Selection {
+            paths: vec![RelPath::from_normal(path.into())],
+            ..Selection::default()
+        };
+        assert_eq!(ids(&at("d")), ["own", "yaml:syntax [1]"]);
+        assert_eq!(ids(&at("x.rs")), ["own", "rust:test unsupported"]);
+    }
+
+    #[test]
+    fn an_unknown_id_is_an_error_with_the_nearest() {
+        let error = ids(&Selection {
+            only: vec!["yaml:sintax".into()],
+            ..Selection::default()
+        });
+        assert_eq!(
+            error,
+            ["no check `yaml:sintax` in this project; did you mean `yaml:syntax`?"]
+        );
+    }
+}

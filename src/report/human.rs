@@ -1,0 +1,276 @@
+//! The report for people: what is Dirty and why, what failed and how to repeat it, one closing line.
+//!
+//! A Fresh check is silent unless its tool had something to say: then the run says it again.
+
+use crate::event::{Event, Sink};
+use crate::finding::Severity;
+use crate::record::{Cache, CheckRecord, RunRecord, Verdict};
+use crate::report::shell::{Shell, Tone, Verbosity};
+use crate::report::text;
+
+/// Writes events as status lines.
+#[derive(Debug)]
+pub struct Human<'a> {
+    shell: &'a Shell,
+    /// What the user typed before the check's id to repeat a failure: `cargo dagcache dev-check`.
+    invocation: String,
+    total: usize,
+    done: usize,
+    running: Vec<String>,
+    failed: Vec<String>,
+    errors: Vec<String>,
+    dry_run: bool,
+}
+
+impl<'a> Human<'a> {
+    /// A report through `shell`. `invocation` begins the commands that repeat a failure.
+    #[must_use]
+    pub fn new(shell: &'a Shell, invocation: String, dry_run: bool) -> Self {
+        let (running, failed, errors) = (Vec::new(), Vec::new(), Vec::new());
+        Self {
+            shell,
+            invocation,
+            total: 0,
+            done: 0,
+            running,
+            failed,
+            errors,
+            dry_run,
+        }
+    }
+
+    fn check_finished(&mut self, record: &CheckRecord) {
+        self.done += 1;
+        self.running.retain(|id| *id != record.id);
+        if self.dry_run {
+            return self.dry(record);
+        }
+        match record.verdict {
+            Verdict::Passed => self.passed(record),
+            Verdict::Failed => self.failed(record),
+            Verdict::Error => self.could_not_run(record),
+            Verdict::Skipped => self.shell.status(Tone::Note, "Skipped", &record.id),
+        }
+        if !self.running.is_empty() {
+            self.shell.progress(self.done, self.total, &self.running);
+        }
+    }
+
+    fn dry(&self, record: &CheckRecord) {
+        if let Some(message) = &record.message {
+            return self
+                .shell
+                .status(Tone::Bad, "Error", &format!("{}: {message}", record.id));
+        }
+        match &record.miss {
+            None => self.shell.status(Tone::Good, "Fresh", &record.id),
+            Some(miss) => {
+                self.shell
+                    .status(Tone::Note, "Dirty", &format!("{} ({miss})", record.id))
+            }
+        }
+    }
+
+    fn passed(&self, record: &CheckRecord) {
+        if record.cache.is_hit() && self.shell.verbosity() == Verbosity::Verbose {
+            let joined = if record.cache == Cache::Joined {
+                " (joined another run)"
+            } else {
+                ""
+            };
+            self.shell
+                .status(Tone::Good, "Fresh", &format!("{}{joined}", record.id));
+        } else if self.shell.verbosity() == Verbosity::Verbose {
+            let took = text::duration(record.duration_ms);
+            self.shell.status(
+                Tone::Good,
+                "Passed",
+                &format!("{} in {took}{}", record.id, parts(record)),
+            );
+        }
+        if self.shell.verbosity() == Verbosity::Quiet {
+            return;
+        }
+        if self.shell.verbosity() == Verbosity::Verbose && record.findings.is_empty() {
+            self.output(record);
+        }
+        self.findings(record);
+        if let Some(reason) = &record.not_stored {
+            self.shell.status(
+                Tone::Note,
+                "Not stored",
+                &format!("{}: {reason}", record.id),
+            );
+        }
+    }
+
+    fn failed(&mut self, record: &CheckRecord) {
+        self.failed.push(record.id.clone());
+        let code = record
+            .exit_code
+            .map_or_else(String::new, |code| format!(", exit code {code}"));
+        let fresh = if record.cache.is_hit() {
+            ", unchanged since it was run"
+        } else {
+            ""
+        };
+        let errors = record
+            .findings
+            .iter()
+            .filter(|finding| finding.severity == Severity::Error)
+            .count();
+        let found = match errors {
+            0 => String::new(),
+            number => format!(": {}", text::count(number, "error", "errors")),
+        };
+        self.shell.status(
+            Tone::Bad,
+            "Failed",
+            &format!("{}{found}{code}{fresh}", record.id),
+        );
+        if record.findings.is_empty() {
+            self.output(record);
+        } else {
+            self.findings(record);
+        }
+        if let Some(message) = &record.message {
+            self.shell.line(&format!("help: {message}"));
+        }
+    }
+
+    fn could_not_run(&mut self, record: &CheckRecord) {
+        self.errors.push(record.id.clone());
+        let message = record.message.as_deref().unwrap_or("it could not be run");
+        self.shell
+            .status(Tone::Bad, "Error", &format!("{}: {message}", record.id));
+        self.output(record);
+    }
+
+    /// The findings, as the tool rendered them or one line each.
+    fn findings(&self, record: &CheckRecord) {
+        for finding in &record.findings {
+            match &finding.rendered {
+                Some(rendered) => self.shell.line(rendered.trim_end()),
+                None => self.shell.line(&text::finding(finding)),
+            }
+        }
+    }
+
+    fn output(&self, record: &CheckRecord) {
+        let stdout = if record.quiet_stdout {
+            ""
+        } else {
+            &record.stdout
+        };
+        for stream in [stdout, &record.stderr] {
+            let stream = stream.trim_end();
+            if !stream.is_empty() {
+                self.shell.line(stream);
+            }
+        }
+    }
+
+    fn run_finished(&self, record: &RunRecord) {
+        self.shell.end_progress();
+        let checks = record.checks.len();
+        let fresh = record.hits();
+        if record.verdict <= Verdict::Skipped {
+            if self.shell.verbosity() == Verbosity::Quiet {
+                return;
+            }
+            let state = if self.dry_run {
+                format!("{fresh} Fresh, {} Dirty", checks - fresh)
+            } else if checks == fresh {
+                "all Fresh".to_owned()
+            } else {
+                format!("{fresh} Fresh, {} run", checks - fresh)
+            };
+            let saved = if record.saved_ms > 0 && fresh > 0 {
+                format!(", saved {}", text::signed_duration(record.saved_ms))
+            } else {
+                String::new()
+            };
+            let took = text::duration(record.duration_ms);
+            let checks = text::count(checks, "check", "checks");
+            return self.shell.status(
+                Tone::Good,
+                "Finished",
+                &format!("{}: {checks}, {state} in {took}{saved}", record.command),
+            );
+        }
+        for id in self.failed.iter().chain(&self.errors) {
+            self.shell.status(
+                Tone::Note,
+                "Repeat with",
+                &format!("{} --only {}", self.invocation, quoted(id)),
+            );
+        }
+        self.shell.error(&self.closing(record));
+    }
+
+    fn closing(&self, record: &RunRecord) -> String {
+        let mut words = Vec::new();
+        if !self.failed.is_empty() {
+            words.push(format!(
+                "{} failed",
+                text::count(self.failed.len(), "check", "checks")
+            ));
+        }
+        if !self.errors.is_empty() {
+            words.push(format!(
+                "{} could not run",
+                text::count(self.errors.len(), "check", "checks")
+            ));
+        }
+        let took = text::duration(record.duration_ms);
+        format!(
+            "{} of {} in {took} ({} Fresh)",
+            words.join(", "),
+            record.checks.len(),
+            record.hits()
+        )
+    }
+}
+
+fn parts(record: &CheckRecord) -> String {
+    match record.parts {
+        Some(parts) => format!(" ({} of {} files)", parts.ran, parts.hit + parts.ran),
+        None => String::new(),
+    }
+}
+
+/// An id as a shell takes it.
+fn quoted(id: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:/@".contains(c);
+    if id.chars().all(plain) {
+        id.to_owned()
+    } else {
+        format!("'{}'", id.replace('\'', r"'\''"))
+    }
+}
+
+impl Sink for Human<'_> {
+    fn event(&mut self, event: &Event<'_>) {
+        match event {
+            Event::RunStarted { checks, .. } => self.total = *checks,
+            Event::Warning(text) => self.shell.warning(text),
+            Event::CheckStarted { id, miss } => {
+                if self.shell.verbosity() > Verbosity::Quiet {
+                    let reason = miss.map_or_else(String::new, |miss| format!(" ({miss})"));
+                    self.shell
+                        .status(Tone::Good, "Dirty", &format!("{id}{reason}"));
+                }
+                self.running.push((*id).to_owned());
+                self.shell.progress(self.done, self.total, &self.running);
+            }
+            Event::LayerStarted { name } => {
+                if self.shell.verbosity() > Verbosity::Quiet {
+                    self.shell
+                        .status(Tone::Good, "Building", &format!("layer {name}"));
+                }
+            }
+            Event::CheckFinished(record) => self.check_finished(record),
+            Event::RunFinished(record) => self.run_finished(record),
+        }
+    }
+}

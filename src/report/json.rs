@@ -1,0 +1,94 @@
+//! `--message-format json`: one object a line on stdout, `"format":1` in the first, run-finished always last.
+
+use serde_json::{Value, json};
+
+use crate::event::{Event, Sink};
+use crate::record::{CheckRecord, RunRecord};
+use crate::report::shell::Shell;
+
+/// Version of the lines.
+pub const FORMAT: u32 = 1;
+
+/// Writes events as JSON lines.
+#[derive(Debug)]
+pub struct Json<'a> {
+    shell: &'a Shell,
+}
+
+impl<'a> Json<'a> {
+    /// A report through `shell`.
+    #[must_use]
+    pub fn new(shell: &'a Shell) -> Self {
+        Self { shell }
+    }
+}
+
+impl Sink for Json<'_> {
+    fn event(&mut self, event: &Event<'_>) {
+        let line = match event {
+            Event::RunStarted {
+                command,
+                engine,
+                checks,
+            } => json!({
+                "reason": "run-started",
+                "format": FORMAT,
+                "command": command,
+                "engine": engine,
+                "root": ".",
+                "checks": checks,
+            }),
+            Event::CheckFinished(record) => check(record),
+            Event::RunFinished(record) => run(record),
+            Event::Warning(text) => return self.shell.warning(text),
+            Event::CheckStarted { .. } | Event::LayerStarted { .. } => return,
+        };
+        self.shell.data(&format!("{line}\n"));
+    }
+}
+
+fn check(record: &CheckRecord) -> Value {
+    let mut value = json!({
+        "reason": "check-finished",
+        "id": record.id,
+        "verdict": record.verdict,
+        "cache": record.cache,
+        "key": record.key,
+        "exit_code": record.exit_code,
+        "stdout": record.stdout,
+        "stderr": record.stderr,
+        "duration_ms": record.duration_ms,
+        "saved_ms": record.saved_ms,
+        "findings": record.findings,
+    });
+    let optional = [
+        ("miss", record.miss.as_ref().map(|miss| json!(miss))),
+        ("parts", record.parts.map(|parts| json!(parts))),
+        ("message", record.message.as_ref().map(|text| json!(text))),
+        (
+            "not_stored",
+            record.not_stored.as_ref().map(|text| json!(text)),
+        ),
+        (
+            "layers_built",
+            (!record.built.is_empty()).then(|| json!(record.built)),
+        ),
+    ];
+    for (name, field) in optional {
+        if let Some(field) = field {
+            value[name] = field;
+        }
+    }
+    value
+}
+
+fn run(record: &RunRecord) -> Value {
+    json!({
+        "reason": "run-finished",
+        "verdict": record.verdict,
+        "hits": record.hits(),
+        "misses": record.misses(),
+        "duration_ms": record.duration_ms,
+        "saved_ms": record.saved_ms,
+    })
+}

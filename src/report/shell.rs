@@ -1,0 +1,155 @@
+//! The one output door: status lines for people on stderr, data on stdout, colour, verbosity, progress.
+//!
+//! Looks as cargo does: a verb right-aligned in 12 columns, green for progress, yellow for notes, red for failures.
+//! A closed stdout or stderr is silent: the run ends with its verdict's code all the same.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use owo_colors::OwoColorize as _;
+
+use crate::env::Env;
+
+/// `--color`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Color {
+    /// Where the output goes to a terminal.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// How much is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Verbosity {
+    /// Failures only.
+    Quiet,
+    /// What changed, what failed, what the tools warned of.
+    #[default]
+    Normal,
+    /// Fresh checks and the output of passing tools too.
+    Verbose,
+}
+
+/// Where all output goes through.
+#[derive(Debug)]
+pub struct Shell {
+    verbosity: Verbosity,
+    progress: Option<ProgressBar>,
+}
+
+/// The colour of a status verb.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    /// Green: it goes on, it is good.
+    Good,
+    /// Yellow: worth a look.
+    Note,
+    /// Red: failed.
+    Bad,
+}
+
+impl Shell {
+    /// Decides about colour (`--color`, else `CARGO_TERM_COLOR`, else as cargo does) and progress.
+    #[must_use]
+    pub fn new(color: Option<Color>, verbosity: Verbosity, env: &Env) -> Self {
+        let choice = color.or_else(|| match env.var("CARGO_TERM_COLOR")? {
+            "always" => Some(Color::Always),
+            "never" => Some(Color::Never),
+            _ => None,
+        });
+        match choice.unwrap_or_default() {
+            Color::Always => anstream::ColorChoice::Always.write_global(),
+            Color::Never => anstream::ColorChoice::Never.write_global(),
+            Color::Auto => anstream::ColorChoice::Auto.write_global(),
+        }
+        let wanted = verbosity > Verbosity::Quiet
+            && std::io::stderr().is_terminal()
+            && env.var("CI").is_none()
+            && env.var("TERM") != Some("dumb")
+            && env.var("CARGO_TERM_PROGRESS_WHEN") != Some("never");
+        Self {
+            verbosity,
+            progress: wanted.then(hidden_bar),
+        }
+    }
+
+    /// How much is said.
+    #[must_use]
+    pub fn verbosity(&self) -> Verbosity {
+        self.verbosity
+    }
+
+    /// `        Verb message` on stderr.
+    pub fn status(&self, tone: Tone, verb: &str, message: &str) {
+        let padded = format!("{verb:>12}");
+        let line = match tone {
+            Tone::Good => format!("{} {message}", padded.green().bold()),
+            Tone::Note => format!("{} {message}", padded.yellow().bold()),
+            Tone::Bad => format!("{} {message}", padded.red().bold()),
+        };
+        self.line(&line);
+    }
+
+    /// `warning: message` on stderr, unless quiet.
+    pub fn warning(&self, message: &str) {
+        if self.verbosity > Verbosity::Quiet {
+            self.line(&format!("{}: {message}", "warning".yellow().bold()));
+        }
+    }
+
+    /// `error: message` on stderr.
+    pub fn error(&self, message: &str) {
+        self.line(&format!("{}: {message}", "error".red().bold()));
+    }
+
+    /// A line for people on stderr.
+    pub fn line(&self, line: &str) {
+        let write = || {
+            let _ = writeln!(anstream::stderr(), "{line}");
+        };
+        match &self.progress {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+
+    /// Data on stdout.
+    pub fn data(&self, text: &str) {
+        let mut stdout = anstream::stdout();
+        let _ = stdout.write_all(text.as_bytes());
+        let _ = stdout.flush();
+    }
+
+    /// Shows the live line: `done` of `total`, and what is being run. Only on a terminal.
+    pub fn progress(&self, done: usize, total: usize, running: &[String]) {
+        let Some(bar) = &self.progress else { return };
+        if bar.is_hidden() {
+            bar.set_draw_target(ProgressDrawTarget::stderr());
+            bar.enable_steady_tick(Duration::from_millis(100));
+        }
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+        bar.set_message(running.join(", "));
+    }
+
+    /// Takes the live line away.
+    pub fn end_progress(&self) {
+        if let Some(bar) = &self.progress {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn hidden_bar() -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+    let template = "     Running [{bar:20}] {pos}/{len} {elapsed}: {wide_msg}";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar
+}

@@ -1,0 +1,93 @@
+//! Words that several reports share: durations, counts, one-line findings.
+
+use std::fmt::Write as _;
+
+use crate::finding::{Finding, Severity};
+
+/// A duration for people: `85ms`, `1.25s`, `3m 20s`, `2h 05m`.
+#[must_use]
+pub fn duration(ms: u64) -> String {
+    match ms {
+        0..1_000 => format!("{ms}ms"),
+        1_000..60_000 => format!("{:.2}s", ms as f64 / 1000.0),
+        60_000..3_600_000 => format!("{}m {:02}s", ms / 60_000, ms / 1000 % 60),
+        _ => format!("{}h {:02}m", ms / 3_600_000, ms / 60_000 % 60),
+    }
+}
+
+/// As [`duration`], with a sign.
+#[must_use]
+pub fn signed_duration(ms: i64) -> String {
+    let sign = if ms < 0 { "-" } else { "" };
+    format!("{sign}{}", duration(ms.unsigned_abs()))
+}
+
+/// `1 file`, `2 files`.
+#[must_use]
+pub fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+/// One line: `path:line:column: severity: message [code]`, as gcc and most editors read it.
+#[must_use]
+pub fn finding(finding: &Finding) -> String {
+    let mut text = String::new();
+    if let Some(path) = &finding.path {
+        text.push_str(path.display_dot());
+        for number in [finding.line, finding.column].into_iter().flatten() {
+            let _ = write!(text, ":{number}");
+        }
+        text.push_str(": ");
+    }
+    let severity = match finding.severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+        Severity::Note => "note",
+    };
+    let _ = write!(text, "{severity}: {}", finding.message);
+    if let Some(code) = &finding.code {
+        let _ = write!(text, " [{code}]");
+    }
+    text
+}
+
+/// Removes terminal colour codes.
+#[must_use]
+pub fn plain(text: &str) -> String {
+    anstream::adapter::strip_str(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::path::RelPath;
+
+    #[test]
+    fn durations_read_well() {
+        let all = [0, 85, 1250, 200_000, 7_500_000].map(duration);
+        assert_eq!(all, ["0ms", "85ms", "1.25s", "3m 20s", "2h 05m"]);
+        assert_eq!(signed_duration(-85), "-85ms");
+    }
+
+    #[test]
+    fn a_finding_is_one_line() {
+        let mut sample = Finding {
+            path: Some(RelPath::from_normal("a/b.yaml".into())),
+            line: Some(3),
+            column: None,
+            severity: Severity::Warning,
+            code: Some("document-start".into()),
+            message: "missing document start".into(),
+            rendered: None,
+        };
+        assert_eq!(
+            finding(&sample),
+            "a/b.yaml:3: warning: missing document start [document-start]"
+        );
+        sample.path = None;
+        assert_eq!(
+            finding(&sample),
+            "warning: missing document start [document-start]"
+        );
+    }
+}

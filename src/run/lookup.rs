@@ -1,0 +1,245 @@
+//! What the store knows of a check: its result, or why there is none.
+
+use std::time::Instant;
+
+use crate::digest::Digest;
+use crate::key::diff::{Listing, differences};
+use crate::key::encode::kind_tag;
+use crate::key::fingerprint::PartKind;
+use crate::key::{CheckKey, Fingerprint, Miss, MissKind, check_key};
+use crate::plan::{CacheMode, Check, Work};
+use crate::record::{Cache, CheckRecord, PartCount, Verdict};
+use crate::run::{Caching, Session, now_ms, run_state};
+use crate::snapshot::{FileId, Snapshot};
+use crate::store::entry::{Entry, Lookup};
+use crate::store::last::{Last, Seen};
+
+/// A check that has to be run.
+#[derive(Debug)]
+pub struct Pending<'a> {
+    /// The check.
+    pub check: &'a Check,
+    /// Its keys.
+    pub key: CheckKey,
+    /// Why.
+    pub miss: Miss,
+    /// What it took last time, in milliseconds.
+    pub expected_ms: u64,
+}
+
+/// Where a check stands after the look-up.
+#[derive(Debug)]
+pub enum State<'a> {
+    /// It needs nothing more; with what is to be noted of it.
+    Done(Box<CheckRecord>, Option<Seen>),
+    /// It has to be run.
+    Pending(Box<Pending<'a>>),
+}
+
+/// Looks one check up.
+#[must_use]
+pub fn look_up<'a>(session: &Session<'_>, check: &'a Check, last: &Last) -> State<'a> {
+    let begun = Instant::now();
+    let engine = session.engine;
+    let key = check_key(
+        session.plan,
+        check,
+        session.snapshot,
+        session.env,
+        engine.class(),
+        engine.platform(),
+    );
+    if let Work::Missing(message) | Work::Unsupported(message) = &check.work {
+        let mut record = CheckRecord::not_run(&check.id, Verdict::Error, Some(key.whole));
+        record.miss = Some(Miss::of(MissKind::NotCached));
+        record.message = Some(message.clone());
+        return State::Done(Box::new(record), None);
+    }
+    let miss = match find(session, check, &key.whole) {
+        Ok(entry) => {
+            let seen = Seen {
+                key: key.whole,
+                fingerprint: entry.fingerprint,
+                stored: true,
+            };
+            let mut record = replay(*entry, check, Cache::Hit);
+            record.saved_ms -= i64::try_from(begun.elapsed().as_millis()).unwrap_or(0);
+            if session.options.dry_run {
+                record = dry(check, key.whole, None);
+            }
+            return State::Done(Box::new(record), Some(seen));
+        }
+        Err(found) => found.unwrap_or_else(|| reason(session, check, &key, last)),
+    };
+    if session.options.dry_run {
+        return State::Done(Box::new(dry(check, key.whole, Some(miss))), None);
+    }
+    if session.options.caching == Caching::Only {
+        let mut record = CheckRecord::not_run(&check.id, Verdict::Error, Some(key.whole));
+        record.message = Some(format!(
+            "not in the cache ({miss}), and --cached-only runs nothing"
+        ));
+        record.miss = Some(miss);
+        return State::Done(Box::new(record), None);
+    }
+    let expected_ms = last
+        .get(&check.id)
+        .map_or(0, |seen| match session.store.lookup(&seen.key) {
+            Lookup::Hit(entry) => entry.duration_ms,
+            _ => 0,
+        });
+    State::Pending(Box::new(Pending {
+        check,
+        key,
+        miss,
+        expected_ms,
+    }))
+}
+
+/// The stored result of a check, if it may be used; else why not, where that is known already.
+pub(super) fn find(
+    session: &Session<'_>,
+    check: &Check,
+    key: &Digest,
+) -> Result<Box<Entry>, Option<Miss>> {
+    if let Some(reason) = &check.not_cached {
+        return Err(Some(Miss::about(MissKind::NotCached, reason)));
+    }
+    if session.options.caching == Caching::Off {
+        return Err(Some(Miss::about(MissKind::NotCached, "--no-cache")));
+    }
+    if check.cache == CacheMode::Off {
+        return Err(Some(Miss::about(MissKind::NotCached, "cache = false")));
+    }
+    match session.store.lookup(key) {
+        Lookup::Hit(entry) if expired(check, &entry) => Err(Some(Miss::of(MissKind::Expired))),
+        Lookup::Hit(entry) if check.cache == CacheMode::Passes && !entry.passed => Err(None),
+        Lookup::Hit(entry) => Ok(entry),
+        Lookup::Damaged(reason) => Err(Some(Miss::about(MissKind::Damaged, reason))),
+        Lookup::Absent => Err(None),
+    }
+}
+
+fn expired(check: &Check, entry: &Entry) -> bool {
+    check
+        .max_age
+        .is_some_and(|age| u128::from(now_ms().saturating_sub(entry.created_ms)) > age.as_millis())
+}
+
+/// The record of a stored result.
+pub(super) fn replay(entry: Entry, check: &Check, cache: Cache) -> CheckRecord {
+    let parts = check.inputs.parts.is_some().then_some(PartCount {
+        hit: entry.parts,
+        ran: 0,
+    });
+    CheckRecord {
+        id: check.id.clone(),
+        verdict: if entry.passed {
+            Verdict::Passed
+        } else {
+            Verdict::Failed
+        },
+        cache,
+        miss: None,
+        key: Some(entry.key),
+        exit_code: Some(entry.exit_code),
+        stdout: entry.stdout,
+        stderr: entry.stderr,
+        findings: entry.findings,
+        duration_ms: 0,
+        saved_ms: i64::try_from(entry.duration_ms).unwrap_or(i64::MAX),
+        parts,
+        message: None,
+        not_stored: None,
+        quiet_stdout: quiet_stdout(check),
+        built: Vec::new(),
+    }
+}
+
+pub(super) fn quiet_stdout(check: &Check) -> bool {
+    matches!(&check.work, Work::Command(command) if command.quiet_stdout)
+}
+
+fn dry(check: &Check, key: Digest, miss: Option<Miss>) -> CheckRecord {
+    let mut record = CheckRecord::not_run(&check.id, Verdict::Skipped, Some(key));
+    if miss.is_none() {
+        record.cache = Cache::Hit;
+    }
+    record.miss = miss;
+    record
+}
+
+/// Why there is no result, by comparison with what was seen last of the same check.
+fn reason(session: &Session<'_>, check: &Check, key: &CheckKey, last: &Last) -> Miss {
+    let all = all_reasons(session, check, key, last);
+    all.into_iter()
+        .next()
+        .unwrap_or_else(|| Miss::of(MissKind::New))
+}
+
+/// All reasons, the most telling first; empty if nothing comparable was seen.
+pub(crate) fn all_reasons(
+    session: &Session<'_>,
+    check: &Check,
+    key: &CheckKey,
+    last: &Last,
+) -> Vec<Miss> {
+    let Some(seen) = last.get(&check.id) else {
+        return Vec::new();
+    };
+    if seen.key == key.whole {
+        return vec![Miss::of(if seen.stored {
+            MissKind::Evicted
+        } else {
+            MissKind::NotCached
+        })];
+    }
+    let Some(old) = session.store.fingerprint(&seen.fingerprint) else {
+        return Vec::new();
+    };
+    let is_config = |path: &str| {
+        let id = session.snapshot.find(path);
+        id.is_some_and(|id| check.inputs.config.binary_search(&id).is_ok())
+    };
+    let listing = |tree: &str| {
+        current_listing(session.snapshot, check, &key.fingerprint, tree)
+            .or_else(|| session.store.listing(tree))
+    };
+    differences(&old, &key.fingerprint, &is_config, &listing)
+}
+
+/// The listing of a tree of the check as it is now.
+fn current_listing(
+    snapshot: &Snapshot,
+    check: &Check,
+    now: &Fingerprint,
+    tree: &str,
+) -> Option<Listing> {
+    let list = |files: &[FileId]| {
+        files
+            .iter()
+            .map(|id| snapshot.entry(*id))
+            .map(|entry| {
+                let kind = char::from(kind_tag(entry.kind));
+                (entry.path.to_string(), (kind, entry.digest.to_string()))
+            })
+            .collect()
+    };
+    if now.value(PartKind::Inputs) == Some(tree) {
+        return Some(list(&check.inputs.shared));
+    }
+    if now.value(PartKind::Files) == Some(tree) {
+        return check.inputs.parts.as_deref().map(list);
+    }
+    None
+}
+
+/// The record of a check that is about to be run.
+pub(super) fn fresh_record(session: &Session<'_>, pending: &Pending<'_>) -> CheckRecord {
+    let mut record =
+        CheckRecord::not_run(&pending.check.id, Verdict::Passed, Some(pending.key.whole));
+    record.cache = run_state(&session.options);
+    record.miss = Some(pending.miss.clone());
+    record.quiet_stdout = quiet_stdout(pending.check);
+    record
+}

@@ -1,0 +1,212 @@
+//! One run: keys, look-ups, and only for the misses an engine.
+//!
+//! - [`lookup`]: each check's key and what the store knows of it. - [`execute`]: one miss, from lock to saved result.
+//! - [`pool`]: misses side by side. - [`cancel`]: signals.
+//!
+//! A run emits [`Event`]s and returns what happened. Stays free of printing, of flags and of exit codes. A fully Fresh
+//! run starts no engine, no process, no thread.
+
+pub mod cancel;
+pub mod execute;
+pub mod lookup;
+pub mod parts;
+pub mod pool;
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use crate::engine::Engine;
+use crate::env::Env;
+use crate::event::{Event, Sink};
+use crate::plan::{Check, Plan};
+use crate::record::{Cache, CheckLine, CheckRecord, RunRecord, Verdict};
+use crate::run::cancel::Interrupt;
+use crate::run::lookup::{Pending, State};
+use crate::snapshot::Snapshot;
+use crate::store::Store;
+use crate::store::last::Last;
+
+/// How stored results are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Caching {
+    /// Look up, run the misses, save.
+    #[default]
+    On,
+    /// Run everything, save nothing.
+    Off,
+    /// Look up, run nothing: a miss is an error.
+    Only,
+}
+
+/// What the caller chose.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// How stored results are used.
+    pub caching: Caching,
+    /// How many checks run side by side; at least 1.
+    pub jobs: usize,
+    /// Whether the first failure stops what has not begun.
+    pub fail_fast: bool,
+    /// Whether nothing is run at all.
+    pub dry_run: bool,
+}
+
+/// Everything a run works with.
+pub struct Session<'a> {
+    /// The steps.
+    pub plan: &'a Plan,
+    /// The project's files.
+    pub snapshot: &'a Snapshot,
+    /// The user's environment.
+    pub env: &'a Env,
+    /// What runs misses.
+    pub engine: &'a dyn Engine,
+    /// What is remembered.
+    pub store: &'a Store,
+    /// Id of the project in the store.
+    pub project: &'a str,
+    /// What the caller chose.
+    pub options: Options,
+    /// Where events go.
+    pub sink: &'a Mutex<dyn Sink + 'a>,
+    /// Set when the user interrupts.
+    pub interrupt: &'a Interrupt,
+}
+
+impl Session<'_> {
+    /// Emits an event.
+    pub fn emit(&self, event: &Event<'_>) {
+        self.sink
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .event(event);
+    }
+}
+
+/// What became of the checks of one pass.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Checks with a verdict, in the order they finished.
+    pub records: Vec<CheckRecord>,
+    /// Ids of checks whose files changed while they were read: they need a new snapshot.
+    pub changed: Vec<String>,
+}
+
+/// Runs `checks` (or replays them). Every check ends up in the outcome.
+#[must_use]
+pub fn run(session: &Session<'_>, checks: &[&Check]) -> Outcome {
+    let mut last = session.store.last(session.project);
+    let known = last.clone();
+    let mut outcome = Outcome::default();
+    let mut pending = Vec::new();
+    for check in checks {
+        match lookup::look_up(session, check, &last) {
+            State::Done(record, seen) => {
+                if let Some(seen) = seen {
+                    last.set(&check.id, seen);
+                }
+                session.emit(&Event::CheckFinished(&record));
+                outcome.records.push(*record);
+            }
+            State::Pending(miss) => pending.push(*miss),
+        }
+    }
+    if !pending.is_empty() {
+        run_pending(session, pending, &mut outcome, &mut last);
+    }
+    if last != known && !session.options.dry_run {
+        // Only wording depends on it.
+        let _ = session.store.save_last(session.project, &last);
+    }
+    outcome
+}
+
+fn run_pending(
+    session: &Session<'_>,
+    mut pending: Vec<Pending<'_>>,
+    outcome: &mut Outcome,
+    last: &mut Last,
+) {
+    // What took longest last time starts first, so that nothing long is left for the end.
+    pending.sort_by_key(|miss| std::cmp::Reverse(miss.expected_ms));
+    for (id, finished) in pool::run_all(session, pending) {
+        match finished {
+            execute::Finished::Done(record, seen) => {
+                if let Some(seen) = seen {
+                    last.set(&id, seen);
+                }
+                outcome.records.push(*record);
+            }
+            execute::Finished::Changed => outcome.changed.push(id),
+        }
+    }
+}
+
+/// Sums a run up. `started` is the start of the process, `overhead_ms` what was spent before the first check ran.
+#[must_use]
+pub fn summarize(
+    command: &str,
+    project: &str,
+    engine: &str,
+    records: &[CheckRecord],
+    started: (Instant, SystemTime),
+    overhead_ms: u64,
+) -> RunRecord {
+    let millis =
+        |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let verdict = records
+        .iter()
+        .map(|record| record.verdict)
+        .max()
+        .unwrap_or(Verdict::Passed);
+    let all_skipped = records
+        .iter()
+        .all(|record| record.verdict == Verdict::Skipped);
+    let verdict = match verdict {
+        Verdict::Skipped if !all_skipped => Verdict::Passed,
+        other => other,
+    };
+    let saved: i64 = records.iter().map(|record| record.saved_ms).sum();
+    RunRecord {
+        started_ms: started.1.duration_since(UNIX_EPOCH).map_or(0, millis),
+        duration_ms: millis(started.0.elapsed()),
+        command: command.to_owned(),
+        project: project.to_owned(),
+        engine: engine.to_owned(),
+        verdict,
+        saved_ms: saved - i64::try_from(overhead_ms).unwrap_or(i64::MAX),
+        checks: records.iter().map(line).collect(),
+    }
+}
+
+fn line(record: &CheckRecord) -> CheckLine {
+    CheckLine {
+        id: record.id.clone(),
+        verdict: record.verdict,
+        cache: record.cache,
+        miss: record.miss.as_ref().map(|miss| miss.kind),
+        subject: record.miss.as_ref().and_then(|miss| miss.path.clone()),
+        duration_ms: record.duration_ms,
+        saved_ms: record.saved_ms,
+        parts: record.parts,
+    }
+}
+
+/// The cache state of something that was run.
+#[must_use]
+pub(crate) fn run_state(options: &Options) -> Cache {
+    if options.caching == Caching::Off {
+        Cache::Off
+    } else {
+        Cache::Miss
+    }
+}
+
+/// Milliseconds since 1970 UTC.
+#[must_use]
+pub(crate) fn now_ms() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
