@@ -1,1 +1,4 @@
-//! Behaviour of the real binary.
+//! Behaviour of the real binary, and rules about the source itself. One file per subject; `support` holds the means.
+
+mod support;
+mod tidy;

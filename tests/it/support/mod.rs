@@ -1,0 +1,319 @@
+//! The means of the tests: a sandbox with a project, a home and a cache of its own, and the real binary.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+/// A project in a temporary folder, with its own home and cache.
+pub struct Sandbox {
+    dir: tempfile::TempDir,
+}
+
+/// How one invocation ended.
+#[derive(Debug)]
+pub struct Run {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Sandbox {
+    /// An empty folder as project, without git.
+    pub fn plain() -> Self {
+        let sandbox = Self {
+            dir: tempfile::tempdir().expect("temporary folder"),
+        };
+        for folder in ["project", "home", "cache"] {
+            std::fs::create_dir(sandbox.dir.path().join(folder)).expect("folder");
+        }
+        sandbox
+    }
+
+    /// An empty git repository as project.
+    pub fn git_repository() -> Self {
+        let sandbox = Self::plain();
+        sandbox.git(&["init", "--quiet", "--initial-branch=main"]);
+        sandbox
+    }
+
+    /// A git repository with these files committed.
+    pub fn with(files: &[(&str, &str)]) -> Self {
+        let sandbox = Self::git_repository();
+        for (path, text) in files {
+            sandbox.write(path, text);
+        }
+        sandbox.commit("files");
+        sandbox
+    }
+
+    pub fn project(&self) -> PathBuf {
+        self.dir.path().join("project")
+    }
+
+    pub fn home(&self) -> PathBuf {
+        self.dir.path().join("home")
+    }
+
+    pub fn cache(&self) -> PathBuf {
+        self.dir.path().join("cache")
+    }
+
+    /// The temporary folder that holds project, home and cache.
+    pub fn outer(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.project().join(path)
+    }
+
+    /// Writes a file of the project; folders are made.
+    pub fn write(&self, path: &str, text: impl AsRef<[u8]>) {
+        let path = self.path(path);
+        std::fs::create_dir_all(path.parent().expect("folder")).expect("folders");
+        std::fs::write(path, text).expect("write");
+    }
+
+    pub fn read(&self, path: &str) -> String {
+        std::fs::read_to_string(self.path(path)).expect(path)
+    }
+
+    pub fn remove(&self, path: &str) {
+        std::fs::remove_file(self.path(path)).expect(path);
+    }
+
+    /// Makes a program of this text on a folder of the sandbox that [`Sandbox::run`] puts first on PATH.
+    pub fn program(&self, name: &str, text: &str) {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = self.dir.path().join("bin");
+        std::fs::create_dir_all(&dir).expect("folder");
+        // Rename, so that a running copy is not written to.
+        let temporary = dir.join(format!(".{name}"));
+        std::fs::write(&temporary, text).expect("program");
+        std::fs::set_permissions(&temporary, std::fs::Permissions::from_mode(0o755)).expect("mode");
+        std::fs::rename(temporary, dir.join(name)).expect("program");
+    }
+
+    pub fn git(&self, args: &[&str]) -> String {
+        let output = Command::new("git")
+            .args([
+                "-c",
+                "user.name=t",
+                "-c",
+                "user.email=t@example.invalid",
+                "-c",
+                "commit.gpgsign=false",
+            ])
+            .args(args)
+            .current_dir(self.project())
+            .env("HOME", self.home())
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .output()
+            .expect("git");
+        assert!(
+            output.status.success(),
+            "git {args:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Commits everything.
+    pub fn commit(&self, message: &str) {
+        self.git(&["add", "--all"]);
+        self.git(&["commit", "--quiet", "--allow-empty", "--message", message]);
+    }
+
+    /// The binary with the sandbox's home and cache, in the project.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        let bin = self.dir.path().join("bin");
+        let path = std::env::var("PATH").unwrap_or_default();
+        command
+            .args(args)
+            .current_dir(self.project())
+            .env_clear()
+            .env("PATH", format!("{}:{path}", bin.display()))
+            .env("HOME", self.home())
+            .env("DAGCACHE_DIR", self.cache())
+            .envs(passed_through())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs the binary.
+    pub fn run(&self, args: &[&str]) -> Run {
+        Run::of(self.command(args))
+    }
+
+    /// Runs a command with `--message-format json`.
+    pub fn json(&self, args: &[&str]) -> Json {
+        let mut all = args.to_vec();
+        all.extend(["--message-format", "json"]);
+        let run = self.run(&all);
+        Json::of(run)
+    }
+}
+
+impl Run {
+    /// Runs a command to its end.
+    pub fn of(mut command: Command) -> Self {
+        let output = command.output().expect("the binary starts");
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Asserts the exit code, showing what was said.
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(
+            self.code,
+            Some(code),
+            "stdout:\n{}\nstderr:\n{}",
+            self.stdout,
+            self.stderr
+        );
+        self
+    }
+}
+
+/// The JSON lines of one run.
+#[derive(Debug)]
+pub struct Json {
+    pub run: Run,
+    pub lines: Vec<Value>,
+}
+
+impl Json {
+    fn of(run: Run) -> Self {
+        let lines = run
+            .stdout
+            .lines()
+            .map(|line| serde_json::from_str(line).expect(line))
+            .collect();
+        Self { run, lines }
+    }
+
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Self {
+        let stderr = &self.run.stderr;
+        assert_eq!(
+            self.run.code,
+            Some(code),
+            "stdout:\n{}\nstderr:\n{stderr}",
+            self.run.stdout
+        );
+        self
+    }
+
+    /// The check-finished lines.
+    pub fn checks(&self) -> Vec<&Value> {
+        self.lines
+            .iter()
+            .filter(|line| line["reason"] == "check-finished")
+            .collect()
+    }
+
+    /// The check-finished line of an id.
+    #[track_caller]
+    pub fn check(&self, id: &str) -> &Value {
+        let found = self.checks().into_iter().find(|line| line["id"] == id);
+        found.unwrap_or_else(|| panic!("no check {id} in {}\n{}", self.run.stdout, self.run.stderr))
+    }
+
+    /// Ids of what was run, with the reasons: `yaml:syntax input-changed a.yaml`.
+    pub fn ran(&self) -> Vec<String> {
+        let mut ran: Vec<String> = self
+            .checks()
+            .into_iter()
+            .filter(|line| line["cache"] == "miss")
+            .map(|line| {
+                let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+                let words = [
+                    text(&line["id"]),
+                    text(&line["miss"]["kind"]),
+                    text(&line["miss"]["path"]),
+                ];
+                words.join(" ").trim_end().to_owned()
+            })
+            .collect();
+        ran.sort();
+        ran
+    }
+
+    /// The run-finished line, which is always the last.
+    #[track_caller]
+    pub fn finished(&self) -> &Value {
+        let last = self.lines.last().expect("lines");
+        assert_eq!(last["reason"], "run-finished");
+        last
+    }
+}
+
+/// The binary under test; `DAGCACHE_TEST_BIN` names a copy that another user may run.
+pub fn binary() -> PathBuf {
+    std::env::var_os("DAGCACHE_TEST_BIN").map_or_else(
+        || env!("CARGO_BIN_EXE_cargo-dagcache").into(),
+        PathBuf::from,
+    )
+}
+
+/// Fixtures; `DAGCACHE_TEST_FIXTURES` names a copy that another user may read.
+pub fn fixtures() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    std::env::var_os("DAGCACHE_TEST_FIXTURES").map_or(here, PathBuf::from)
+}
+
+/// Copies a fixture folder into the project.
+pub fn copy_fixture(name: &str, to: &Path) {
+    let from = fixtures().join(name);
+    for file in walkdir::WalkDir::new(&from)
+        .into_iter()
+        .map(|file| file.expect("fixture"))
+    {
+        let target = to.join(file.path().strip_prefix(&from).expect("below"));
+        if file.file_type().is_dir() {
+            std::fs::create_dir_all(target).expect("folder");
+        } else {
+            std::fs::copy(file.path(), target).expect("copy");
+        }
+    }
+}
+
+/// Toolchains and package configuration of the machine: what layer steps and rustup need from the real home.
+fn passed_through() -> Vec<(String, String)> {
+    let real = std::env::var("HOME").unwrap_or_default();
+    let home_of = |name: &str, folder: &str| {
+        let value = std::env::var(name).unwrap_or_else(|_| format!("{real}/{folder}"));
+        (name.to_owned(), value)
+    };
+    let mut all = vec![
+        home_of("CARGO_HOME", ".cargo"),
+        home_of("RUSTUP_HOME", ".rustup"),
+    ];
+    all.extend(std::env::vars().filter(|(name, _)| {
+        name.starts_with("PIP_") || name.starts_with("SSL_CERT") || name == "REQUESTS_CA_BUNDLE"
+    }));
+    all
+}
+
+/// Whether a program is on PATH; if not, says visibly that the test is skipped.
+pub fn have(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).any(|dir| dir.join(program).is_file());
+    if !found {
+        skip(&format!("{program} is not on PATH"));
+    }
+    found
+}
+
+/// Says visibly, past the test runner's capture, that a test is skipped and why.
+pub fn skip(why: &str) {
+    let test = std::thread::current().name().unwrap_or("test").to_owned();
+    let _ = writeln!(std::io::stderr(), "skipped: {test}: {why}");
+}

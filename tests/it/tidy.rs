@@ -1,0 +1,128 @@
+//! Rules about the source that no compiler checks.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+/// Modules in reading order, as in `src/lib.rs`: a module imports only from those before it.
+const ORDER: &[&str] = &[
+    "digest",
+    "path",
+    "finding",
+    "env",
+    "fs",
+    "process",
+    "facts",
+    "snapshot",
+    "tool",
+    "plan",
+    "config",
+    "ecosystem",
+    "discover",
+    "key",
+    "record",
+    "event",
+    "room",
+    "store",
+    "engine",
+    "report",
+    "run",
+    "cli",
+];
+
+/// Siblings: neither imports the other.
+const APART: &[(&str, &str)] = &[("report", "run"), ("store", "engine"), ("room", "store")];
+
+fn sources() -> Vec<PathBuf> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let files = walkdir::WalkDir::new(src)
+        .into_iter()
+        .map(|file| file.expect("source").into_path());
+    let rust = files.filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    rust.filter(|path| !is_test(path)).collect()
+}
+
+fn module_of(path: &Path) -> String {
+    let below = path
+        .strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
+        .expect("below src");
+    let first = below
+        .components()
+        .next()
+        .expect("a part")
+        .as_os_str()
+        .to_string_lossy()
+        .into_owned();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+fn position(module: &str) -> Option<usize> {
+    ORDER.iter().position(|name| *name == module)
+}
+
+fn is_test(path: &Path) -> bool {
+    path.components().any(|part| {
+        ["tests", "tests.rs", "testing.rs"]
+            .map(OsStr::new)
+            .contains(&part.as_os_str())
+    })
+}
+
+/// The modules that a source text imports from the crate, outside its unit tests.
+fn imports(text: &str) -> Vec<String> {
+    let code = text
+        .split("#[cfg(test)]\nmod tests {")
+        .next()
+        .unwrap_or_default();
+    let after = code.split("crate::").skip(1);
+    after
+        .map(|rest| {
+            rest.chars()
+                .take_while(|c| c.is_alphanumeric() || *c == '_')
+                .collect()
+        })
+        .collect()
+}
+
+#[test]
+fn imports_point_to_lower_ranks() {
+    if !Path::new(env!("CARGO_MANIFEST_DIR")).join("src").is_dir() {
+        return crate::support::skip("the source is not here");
+    }
+    let mut wrong = Vec::new();
+    for path in sources() {
+        let module = module_of(&path);
+        let Some(own) = position(&module) else {
+            assert!(
+                ["lib", "main"].contains(&module.as_str()),
+                "{module} has no place in ORDER"
+            );
+            continue;
+        };
+        let text = std::fs::read_to_string(&path).expect("source");
+        for import in imports(&text) {
+            let later = import != module && position(&import).is_some_and(|at| at >= own);
+            let apart = APART.contains(&(import.as_str(), module.as_str()));
+            if later || apart {
+                wrong.push(format!("{}: crate::{import}", path.display()));
+            }
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "imports against the order of lib.rs:\n{}",
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn every_module_says_what_it_is_for() {
+    let silent: Vec<_> = sources()
+        .into_iter()
+        .filter(|path| {
+            !std::fs::read_to_string(path)
+                .expect("source")
+                .starts_with("//!")
+        })
+        .collect();
+    assert!(silent.is_empty(), "no module docs: {silent:?}");
+}
