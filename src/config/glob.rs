@@ -271,7 +271,7 @@ mod tests {
         let globs = globs(&["src/**", "gen/config.h", "*.c", "a.h", "!a.h", "."]);
         let literal: Vec<_> = globs.literal_paths().map(RelPath::as_str).collect();
         assert_eq!(literal, ["gen/config.h", "a.h"]);
-        let globs = super::Globs::new(&["a.h".to_owned(), "!a.h".to_owned()]).expect("valid");
+        let globs = Globs::new(&["a.h".to_owned(), "!a.h".to_owned()]).expect("valid");
         assert_eq!(globs.literal_paths().count(), 0);
     }
 

@@ -132,7 +132,7 @@ pub fn differences(
         let Some(part) = now.or(before) else { continue };
         match part.kind {
             PartKind::Inputs | PartKind::Files => {
-                misses.extend(tree_differences(before, now, is_config, listing))
+                misses.extend(tree_differences(before, now, is_config, listing));
             }
             PartKind::Outside => misses.push(outside_difference(before, now, part)),
             PartKind::Layer => misses.extend(layer_differences(before, now, part)),

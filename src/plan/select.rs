@@ -63,7 +63,7 @@ pub fn select(
         }
         match narrowed(check, snapshot, &selection.paths) {
             Some(check) if matches!(check.work, Work::Unsupported(_)) => {
-                selected.unsupported.push(check.id)
+                selected.unsupported.push(check.id);
             }
             Some(check) => selected.checks.push(check),
             None => {}

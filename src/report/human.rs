@@ -66,7 +66,7 @@ impl<'a> Human<'a> {
             None => self.shell.status(Tone::Good, "Fresh", &record.id),
             Some(miss) => {
                 self.shell
-                    .status(Tone::Note, "Dirty", &format!("{} ({miss})", record.id))
+                    .status(Tone::Note, "Dirty", &format!("{} ({miss})", record.id));
             }
         }
     }

@@ -71,6 +71,7 @@ impl Interrupt {
     }
 }
 
+#[expect(clippy::exit, reason = "a second signal must not wait for anything")]
 async fn watch(kind: SignalKind, token: CancellationToken, number: std::sync::Arc<AtomicI32>) {
     let Ok(mut stream) = signal(kind) else { return };
     stream.recv().await;

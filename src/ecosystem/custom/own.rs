@@ -318,7 +318,7 @@ mod tests {
             self.command()
                 .tools
                 .iter()
-                .map(|tool| tool.name())
+                .map(crate::plan::check::Tool::name)
                 .collect()
         }
     }

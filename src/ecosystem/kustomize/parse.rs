@@ -232,7 +232,7 @@ fn plugin(node: &Node, out: &mut Vec<Reference>) {
     one(node, "path", Role::File, out);
     each(node, "paths", |item| merge_patch(item, out));
     each(node, "replacements", |item| {
-        one(item, "path", Role::File, out)
+        one(item, "path", Role::File, out);
     });
     if string(node, "kind") == Some("HelmChartInflationGenerator") {
         let home = string(node, "chartHome");

@@ -261,7 +261,10 @@ async fn a_store_that_cannot_be_written_leads_to_a_private_room() {
 #[tokio::test]
 async fn git_finds_no_repository_around_the_room() {
     if !Path::new("/usr/bin/git").exists() {
-        eprintln!("skipped: no git at /usr/bin/git");
+        let _ = std::io::Write::write_all(
+            &mut std::io::stderr(),
+            concat!("skipped: no git at /usr/bin/git", "\n").as_bytes(),
+        );
         return;
     }
     let bench = Bench::new("git rev-parse --show-toplevel", &["git"]);

@@ -1,5 +1,7 @@
 use std::process::Command;
 
+use std::io::Write as _;
+
 use super::*;
 use crate::plan::LayerKind;
 
@@ -62,7 +64,7 @@ fn python() -> Option<PathBuf> {
     if found.is_file() {
         return Some(found);
     }
-    eprintln!("skipped: no python3 on PATH");
+    let _ = writeln!(io::stderr(), "skipped: no python3 on PATH");
     None
 }
 
