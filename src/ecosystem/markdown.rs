@@ -188,7 +188,7 @@ fn finding(path: &RelPath) -> Finding {
         column: None,
         severity: Severity::Error,
         code: Some("unformatted".to_owned()),
-        message: "is not formatted".to_owned(),
+        message: "not formatted".to_owned(),
         rendered: None,
     }
 }

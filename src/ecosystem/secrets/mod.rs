@@ -53,7 +53,9 @@ pub fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
     };
     let parts = scope
         .checked()
-        .filter(|(_, entry)| entry.kind != Kind::Symlink)
+        .filter(|(_, entry)| {
+            entry.kind != Kind::Symlink && !LOCKFILES.contains(&entry.path.file_name())
+        })
         .map(|(id, _)| id)
         .collect();
     plan.checks.push(Check {
@@ -75,6 +77,26 @@ pub fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
     });
     Ok(())
 }
+
+/// Lockfiles are written by tools and consist of names and hashes. They are left out, as gitleaks' default
+/// configuration does: a new dependency then reruns nothing here.
+const LOCKFILES: &[&str] = &[
+    "Cargo.lock",
+    "Gemfile.lock",
+    "Pipfile.lock",
+    "bun.lock",
+    "composer.lock",
+    "dagcache.lock",
+    "flake.lock",
+    "go.sum",
+    "npm-shrinkwrap.json",
+    "package-lock.json",
+    "pdm.lock",
+    "pnpm-lock.yaml",
+    "poetry.lock",
+    "uv.lock",
+    "yarn.lock",
+];
 
 /// The check. The scanner is built at the first file that is really looked at, so a Fresh run does not pay for it.
 #[derive(Debug)]
@@ -330,12 +352,13 @@ mod tests {
     }
 
     #[test]
-    fn every_file_that_is_not_excluded_is_a_part_and_the_baseline_is_shared() {
-        let snapshot = Snapshot::in_memory(&[("a", ""), ("b", ""), ("known", "")]);
+    fn every_file_but_excluded_ones_and_lockfiles_is_a_part_and_the_baseline_is_shared() {
+        let files = [("a", ""), ("b", ""), ("known", ""), ("x/poetry.lock", "")];
+        let snapshot = Snapshot::in_memory(&files);
         let baseline = RelPath::new("known").expect("a path");
         let mut scope = Scope {
             snapshot: &snapshot,
-            excluded: &[false, true, false],
+            excluded: &[false, true, false, false],
             facts: &Facts::default(),
             tools: &Tools::default(),
             env: &Env::default(),
