@@ -55,6 +55,25 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
     write().map_err(FsError::on("write", path))
 }
 
+/// As [`write_atomic`], for a file of the user's: everybody may read it, as far as the umask allows.
+///
+/// # Errors
+/// As [`write_atomic`].
+pub fn write_shared(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let write = || {
+        let mode = std::fs::Permissions::from_mode(0o666);
+        let mut file = tempfile::Builder::new()
+            .permissions(mode)
+            .tempfile_in(folder)?;
+        file.write_all(bytes)?;
+        file.persist(path)?;
+        Ok(())
+    };
+    write().map_err(FsError::on("write", path))
+}
+
 fn temporary_in(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
     match tempfile::NamedTempFile::new_in(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

@@ -5,11 +5,12 @@ use std::time::Instant;
 use crate::digest::Digest;
 use crate::engine::{Ended, EngineError, Executed, Prepare, Request, describe};
 use crate::finding::{Finding, Severity};
+use crate::key::CheckKey;
 use crate::key::fingerprint::{PartKind, layer_key};
 use crate::path::RelPath;
 use crate::plan::output::Output;
 use crate::plan::{Builtin, CacheMode, Check, Command, InputView, Layer, Work};
-use crate::record::{Cache, CheckRecord, Verdict};
+use crate::record::{Cache, CheckRecord, PartCount, Verdict};
 use crate::run::lookup::{Pending, find, fresh_record, replay};
 use crate::run::{Caching, Session, now_ms, parts};
 use crate::snapshot::{FileId, Snapshot};
@@ -81,7 +82,7 @@ pub fn execute(session: &Session<'_>, pending: &Pending<'_>) -> Finished {
     record.duration_ms = elapsed_ms(begun);
     match result {
         Ok(done) => {
-            let seen = conclude(session, pending, done, &mut record);
+            let seen = conclude(session, pending.check, &pending.key, done, &mut record);
             Finished::Done(Box::new(record), seen)
         }
         Err(Trouble::Changed) => Finished::Changed,
@@ -96,9 +97,10 @@ pub fn execute(session: &Session<'_>, pending: &Pending<'_>) -> Finished {
 }
 
 /// Turns a result into a record, and stores it where that is right.
-fn conclude(
+pub(super) fn conclude(
     session: &Session<'_>,
-    pending: &Pending<'_>,
+    check: &Check,
+    key: &CheckKey,
     done: Done,
     record: &mut CheckRecord,
 ) -> Option<Seen> {
@@ -108,19 +110,18 @@ fn conclude(
     } else {
         Verdict::Failed
     };
-    let refused = refusal(session, pending.check, passed).or_else(|| done.not_stored.clone());
-    let saved = match &refused {
-        None => save(session, pending, &done, passed),
-        Some(_) => None,
+    let refused = refusal(session, check, passed).or_else(|| done.not_stored.clone());
+    let seen = match session.options.caching {
+        Caching::On => save(session, check, key, &done, refused.is_none()),
+        Caching::Off | Caching::Only => None,
     };
-    if session.options.caching == Caching::On && pending.check.cache == CacheMode::All {
-        record.not_stored = refused.or_else(|| {
-            (saved.is_none() && session.store.writable())
-                .then(|| "the cache folder could not be written".to_owned())
-        });
+    if session.options.caching == Caching::On && check.cache == CacheMode::All {
+        let unwritten = seen.is_none() && session.store.writable();
+        let unwritten = unwritten.then(|| "the cache folder could not be written".to_owned());
+        record.not_stored = refused.or(unwritten);
     }
-    if pending.check.inputs.parts.is_some() {
-        record.parts = Some(crate::record::PartCount {
+    if check.inputs.parts.is_some() {
+        record.parts = Some(PartCount {
             hit: done.parts_hit,
             ran: done.parts_ran,
         });
@@ -130,7 +131,7 @@ fn conclude(
     record.stdout = done.stdout;
     record.stderr = done.stderr;
     record.findings = done.findings;
-    saved
+    seen
 }
 
 /// Why a verdict is not stored; `None` if it is.
@@ -149,24 +150,48 @@ fn refusal(session: &Session<'_>, check: &Check, passed: bool) -> Option<String>
     }
 }
 
-/// Saves a result: fingerprint and listings first, the entry last.
-fn save(session: &Session<'_>, pending: &Pending<'_>, done: &Done, passed: bool) -> Option<Seen> {
+/// Saves a result: fingerprint and listings first, the entry last. Without `entry` only what miss reasons need.
+fn save(
+    session: &Session<'_>,
+    check: &Check,
+    key: &CheckKey,
+    done: &Done,
+    entry: bool,
+) -> Option<Seen> {
     let store = session.store;
-    let print = &pending.key.fingerprint;
-    let inputs = &pending.check.inputs;
+    let print = &key.fingerprint;
     let fingerprint = store.put_fingerprint(print).ok()?;
     if let Some(tree) = print.value(PartKind::Inputs) {
         store
-            .put_listing(tree, session.snapshot, &inputs.shared)
+            .put_listing(tree, session.snapshot, &check.inputs.shared)
             .ok()?;
     }
-    if let (Some(tree), Some(files)) = (print.value(PartKind::Files), &inputs.parts) {
+    if let (Some(tree), Some(files)) = (print.value(PartKind::Files), &check.inputs.parts) {
         store.put_listing(tree, session.snapshot, files).ok()?;
     }
-    let entry = Entry {
-        key: pending.key.whole,
-        check: pending.check.id.clone(),
-        passed,
+    if entry {
+        store
+            .save(&new_entry(session, check, key, done, fingerprint))
+            .ok()?;
+    }
+    Some(Seen {
+        key: key.whole,
+        fingerprint,
+        stored: entry,
+    })
+}
+
+fn new_entry(
+    session: &Session<'_>,
+    check: &Check,
+    key: &CheckKey,
+    done: &Done,
+    fingerprint: Digest,
+) -> Entry {
+    Entry {
+        key: key.whole,
+        check: check.id.clone(),
+        passed: done.exit_code == 0,
         exit_code: done.exit_code,
         stdout: done.stdout.clone(),
         stderr: done.stderr.clone(),
@@ -175,18 +200,12 @@ fn save(session: &Session<'_>, pending: &Pending<'_>, done: &Done, passed: bool)
         duration_ms: done.duration_ms,
         peak_memory: done.peak_memory,
         engine: format!("{} {}", session.engine.class(), session.engine.platform()),
-        tools: tool_versions(&pending.check.work),
+        tools: tool_versions(&check.work),
         created_ms: now_ms(),
         writer: env!("CARGO_PKG_VERSION").to_owned(),
         fingerprint,
-        common: inputs.parts.is_some().then_some(pending.key.common),
-    };
-    store.save(&entry).ok()?;
-    Some(Seen {
-        key: entry.key,
-        fingerprint,
-        stored: true,
-    })
+        common: check.inputs.parts.is_some().then_some(key.common),
+    }
 }
 
 fn tool_versions(work: &Work) -> Vec<String> {

@@ -1,5 +1,6 @@
 //! What the store knows of a check: its result, or why there is none.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use crate::digest::Digest;
@@ -7,8 +8,11 @@ use crate::key::diff::{Listing, differences};
 use crate::key::encode::kind_tag;
 use crate::key::fingerprint::PartKind;
 use crate::key::{CheckKey, Fingerprint, Miss, MissKind, check_key};
+use crate::path::RelPath;
 use crate::plan::{CacheMode, Check, Work};
 use crate::record::{Cache, CheckRecord, PartCount, Verdict};
+use crate::run::execute::conclude;
+use crate::run::parts::Parts;
 use crate::run::{Caching, Session, now_ms, run_state};
 use crate::snapshot::{FileId, Snapshot};
 use crate::store::entry::{Entry, Lookup};
@@ -62,14 +66,27 @@ pub fn look_up<'a>(session: &Session<'_>, check: &'a Check, last: &Last) -> Stat
                 fingerprint: entry.fingerprint,
                 stored: true,
             };
-            let mut record = replay(*entry, check, Cache::Hit);
-            record.saved_ms -= i64::try_from(begun.elapsed().as_millis()).unwrap_or(0);
-            if session.options.dry_run {
-                record = dry(check, key.whole, None);
-            }
-            return State::Done(Box::new(record), Some(seen));
+            return found(
+                session,
+                check,
+                replay(*entry, check, Cache::Hit),
+                Some(seen),
+                begun,
+            );
         }
-        Err(found) => found.unwrap_or_else(|| reason(session, check, &key, last)),
+        Err(Some(miss)) => miss,
+        Err(None) if check.inputs.parts.is_some() => {
+            let parts = Parts::known(session, check, &key);
+            let missing = parts.missing_paths();
+            if missing.is_empty() {
+                let mut record = CheckRecord::not_run(&check.id, Verdict::Passed, Some(key.whole));
+                record.cache = Cache::Hit;
+                let seen = conclude(session, check, &key, parts.finish(), &mut record);
+                return found(session, check, record, seen, begun);
+            }
+            part_reason(session, check, &key, last, &missing)
+        }
+        Err(None) => reason(session, check, &key, last),
     };
     if session.options.dry_run {
         return State::Done(Box::new(dry(check, key.whole, Some(miss))), None);
@@ -94,6 +111,23 @@ pub fn look_up<'a>(session: &Session<'_>, check: &'a Check, last: &Last) -> Stat
         miss,
         expected_ms,
     }))
+}
+
+/// A check that needs nothing more: in a dry run only that is said.
+fn found<'a>(
+    session: &Session<'_>,
+    check: &Check,
+    mut record: CheckRecord,
+    seen: Option<Seen>,
+    begun: Instant,
+) -> State<'a> {
+    record.saved_ms -= i64::try_from(begun.elapsed().as_millis()).unwrap_or(0);
+    if session.options.dry_run
+        && let Some(key) = record.key
+    {
+        record = dry(check, key, None);
+    }
+    State::Done(Box::new(record), seen)
 }
 
 /// The stored result of a check, if it may be used; else why not, where that is known already.
@@ -175,6 +209,39 @@ fn reason(session: &Session<'_>, check: &Check, key: &CheckKey, last: &Last) -> 
     all.into_iter()
         .next()
         .unwrap_or_else(|| Miss::of(MissKind::New))
+}
+
+/// Why parts have to be run: the first reason that is about one of them, or about all.
+fn part_reason(
+    session: &Session<'_>,
+    check: &Check,
+    key: &CheckKey,
+    last: &Last,
+    missing: &BTreeSet<&RelPath>,
+) -> Miss {
+    let all = all_reasons(session, check, key, last);
+    let of_a_part = |miss: &Miss| {
+        let path = miss.path.as_deref().unwrap_or_default();
+        let is_part = session.snapshot.find(path).is_some_and(|id| {
+            check
+                .inputs
+                .parts
+                .as_ref()
+                .is_some_and(|parts| parts.binary_search(&id).is_ok())
+        });
+        !is_part || missing.iter().any(|part| part.as_str() == path)
+    };
+    let gone = |miss: &Miss| miss.kind == MissKind::InputRemoved;
+    match all.iter().find(|miss| of_a_part(miss) && !gone(miss)) {
+        Some(miss) => miss.clone(),
+        None if all.is_empty() => Miss::of(MissKind::New),
+        None => Miss {
+            kind: MissKind::Evicted,
+            path: missing.first().map(ToString::to_string),
+            from: None,
+            to: None,
+        },
+    }
 }
 
 /// All reasons, the most telling first; empty if nothing comparable was seen.

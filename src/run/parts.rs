@@ -1,14 +1,14 @@
 //! Checks that work file by file: only the parts whose result is unknown are run, in as few processes as the tool's
 //! output allows; the whole result is put together from all parts in path order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use crate::digest::Digest;
-use crate::key::part_key;
+use crate::key::{CheckKey, part_key};
 use crate::path::RelPath;
 use crate::plan::output::{Output, Share};
-use crate::plan::{Builtin, CacheMode, Command};
+use crate::plan::{Builtin, CacheMode, Check, Command};
 use crate::run::execute::{Done, Trouble, View, act, check_builtin, exit_code};
 use crate::run::lookup::Pending;
 use crate::run::{Caching, Session, now_ms};
@@ -21,9 +21,10 @@ const ARGV_BYTES: usize = 96 * 1024;
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// The parts of one check: what is known, what was run.
-struct Parts<'a, 's> {
+pub(super) struct Parts<'a, 's> {
     session: &'a Session<'s>,
-    pending: &'a Pending<'a>,
+    check: &'a Check,
+    key: &'a CheckKey,
     files: &'a [FileId],
     keys: Vec<Digest>,
     results: Vec<Option<PartResult>>,
@@ -32,19 +33,20 @@ struct Parts<'a, 's> {
 }
 
 impl<'a, 's> Parts<'a, 's> {
-    fn known(session: &'a Session<'s>, pending: &'a Pending<'a>) -> Self {
-        let files = pending.check.inputs.parts.as_deref().unwrap_or_default();
-        let common = pending.key.common;
+    /// Looks the results of all parts up.
+    pub(super) fn known(session: &'a Session<'s>, check: &'a Check, key: &'a CheckKey) -> Self {
+        let files = check.inputs.parts.as_deref().unwrap_or_default();
+        let common = key.common;
         let keys: Vec<Digest> = files
             .iter()
             .map(|id| part_key(&common, session.snapshot.entry(*id)))
             .collect();
-        let pack = if reusable(session, pending) {
+        let pack = if reusable(session, check) {
             session.store.pack(&common)
         } else {
             Pack::default()
         };
-        let passes_only = pending.check.cache == CacheMode::Passes;
+        let passes_only = check.cache == CacheMode::Passes;
         let known = |key| {
             session
                 .store
@@ -54,7 +56,8 @@ impl<'a, 's> Parts<'a, 's> {
         let results = keys.iter().map(known).collect();
         Self {
             session,
-            pending,
+            check,
+            key,
             files,
             keys,
             results,
@@ -70,23 +73,32 @@ impl<'a, 's> Parts<'a, 's> {
             .collect()
     }
 
+    /// Paths of the parts that have to be run.
+    pub(super) fn missing_paths(&self) -> BTreeSet<&'a RelPath> {
+        let missing = self.missing().into_iter();
+        missing
+            .map(|at| &self.session.snapshot.entry(self.files[at]).path)
+            .collect()
+    }
+
     fn set(&mut self, at: usize, result: PartResult) {
         self.ran.insert(self.keys[at], result.clone());
         self.results[at] = Some(result);
     }
 
     /// Remembers what was run, and puts the whole together.
-    fn finish(self) -> Done {
+    pub(super) fn finish(self) -> Done {
         let Self {
             session,
-            pending,
+            check,
+            key,
             keys,
             results,
             ran,
             ..
         } = self;
-        if !ran.is_empty() && reusable(session, pending) {
-            remember(session, pending, &keys, &ran);
+        if !ran.is_empty() && reusable(session, check) {
+            remember(session, &key.common, &keys, &ran);
         }
         let mut done = Done {
             parts_ran: count(ran.len()),
@@ -112,22 +124,21 @@ impl<'a, 's> Parts<'a, 's> {
     }
 }
 
-fn reusable(session: &Session<'_>, pending: &Pending<'_>) -> bool {
+fn reusable(session: &Session<'_>, check: &Check) -> bool {
     session.options.caching == Caching::On
-        && pending.check.not_cached.is_none()
-        && pending.check.cache != CacheMode::Off
-        && pending.check.max_age.is_none()
+        && check.not_cached.is_none()
+        && check.cache != CacheMode::Off
+        && check.max_age.is_none()
 }
 
 /// Saves the results of parts. Another process may add to the same pack, hence the lock; a failure to save costs a
 /// rerun, nothing else.
 fn remember(
     session: &Session<'_>,
-    pending: &Pending<'_>,
+    common: &Digest,
     keys: &[Digest],
     ran: &BTreeMap<Digest, PartResult>,
 ) {
-    let common = &pending.key.common;
     let Ok(_lock) = session.store.lock_key(common) else {
         return;
     };
@@ -141,7 +152,7 @@ pub(super) fn run_builtin(
     pending: &Pending<'_>,
     builtin: &dyn Builtin,
 ) -> Result<Done, Trouble> {
-    let mut parts = Parts::known(session, pending);
+    let mut parts = Parts::known(session, pending.check, &pending.key);
     for at in parts.missing() {
         if session.interrupt.is_set() {
             return Err(Trouble::Error("interrupted".to_owned(), Output::default()));
@@ -177,7 +188,7 @@ pub(super) fn run_command(
     command: &Command,
     built: &mut Vec<String>,
 ) -> Result<Done, Trouble> {
-    let mut parts = Parts::known(session, pending);
+    let mut parts = Parts::known(session, pending.check, &pending.key);
     let missing = parts.missing();
     let batches = if command.batch {
         batches(&parts, missing)
@@ -185,7 +196,7 @@ pub(super) fn run_command(
         missing.into_iter().map(|at| vec![at]).collect()
     };
     for batch in batches {
-        run_batch(&mut parts, command, &batch)?;
+        run_batch(&mut parts, pending, command, &batch)?;
     }
     built.append(&mut parts.built);
     Ok(parts.finish())
@@ -210,14 +221,25 @@ fn batches(parts: &Parts<'_, '_>, missing: Vec<usize>) -> Vec<Vec<usize>> {
 }
 
 /// Runs some parts in one process; if its output cannot be told apart, one process each.
-fn run_batch(parts: &mut Parts<'_, '_>, command: &Command, batch: &[usize]) -> Result<(), Trouble> {
+fn run_batch(
+    parts: &mut Parts<'_, '_>,
+    pending: &Pending<'_>,
+    command: &Command,
+    batch: &[usize],
+) -> Result<(), Trouble> {
     let files: Vec<FileId> = batch.iter().map(|at| parts.files[*at]).collect();
     let mut built = Vec::new();
-    let executed = act(parts.session, parts.pending, command, &files, &mut built)?;
+    let executed = act(parts.session, pending, command, &files, &mut built)?;
     parts.built.append(&mut built);
+    if executed.truncated {
+        return Err(Trouble::Error(
+            "its output was cut: it said too much".to_owned(),
+            executed.output,
+        ));
+    }
     let micros = u32::try_from(executed.duration.as_micros()).unwrap_or(u32::MAX);
     if let [at] = batch {
-        let said = said(command, &executed.output, parts.pending, parts.session, *at);
+        let said = said(parts, command, &executed.output, *at);
         parts.set(
             *at,
             PartResult {
@@ -237,7 +259,7 @@ fn run_batch(parts: &mut Parts<'_, '_>, command: &Command, batch: &[usize]) -> R
     else {
         return batch
             .iter()
-            .try_for_each(|at| run_batch(parts, command, &[*at]));
+            .try_for_each(|at| run_batch(parts, pending, command, &[*at]));
     };
     let mut findings: BTreeMap<RelPath, Vec<_>> = BTreeMap::new();
     for finding in parsed.findings {
@@ -273,15 +295,8 @@ fn explains(shares: &BTreeMap<RelPath, Share>, paths: &[&RelPath], exit_code: i3
     failed == (exit_code != 0) && shares.keys().all(|path| paths.contains(&path))
 }
 
-fn said(
-    command: &Command,
-    output: &Output,
-    pending: &Pending<'_>,
-    session: &Session<'_>,
-    at: usize,
-) -> Said {
-    let files = pending.check.inputs.parts.as_deref().unwrap_or_default();
-    let path = &session.snapshot.entry(files[at]).path;
+fn said(parts: &Parts<'_, '_>, command: &Command, output: &Output, at: usize) -> Said {
+    let path = &parts.session.snapshot.entry(parts.files[at]).path;
     let mut findings = command.parse.parse(output, &command.dir, &[path]).findings;
     findings.sort();
     Said {
