@@ -26,10 +26,12 @@ pub enum Event<'a> {
         /// Why.
         miss: Option<&'a Miss>,
     },
-    /// A layer is being built for a check.
-    LayerStarted {
+    /// A layer was built for a check.
+    LayerBuilt {
         /// Its name.
         name: &'a str,
+        /// How long it took, in milliseconds.
+        duration_ms: u64,
     },
     /// A check has its verdict.
     CheckFinished(&'a CheckRecord),

@@ -150,7 +150,7 @@ impl<'a> Human<'a> {
     fn findings(&self, record: &CheckRecord) {
         for finding in &record.findings {
             match &finding.rendered {
-                Some(rendered) => self.shell.line(rendered.trim_end()),
+                Some(rendered) => self.shell.line(&format!("{}\n", rendered.trim_end())),
                 None => self.shell.line(&text::finding(finding)),
             }
         }
@@ -263,10 +263,11 @@ impl Sink for Human<'_> {
                 self.running.push((*id).to_owned());
                 self.shell.progress(self.done, self.total, &self.running);
             }
-            Event::LayerStarted { name } => {
+            Event::LayerBuilt { name, duration_ms } => {
                 if self.shell.verbosity() > Verbosity::Quiet {
+                    let took = text::duration(*duration_ms);
                     self.shell
-                        .status(Tone::Good, "Building", &format!("layer {name}"));
+                        .status(Tone::Good, "Built", &format!("layer {name} in {took}"));
                 }
             }
             Event::CheckFinished(record) => self.check_finished(record),

@@ -11,6 +11,7 @@ use crate::path::RelPath;
 use crate::plan::output::Output;
 use crate::plan::{Builtin, CacheMode, Check, Command, InputView, Layer, Work};
 use crate::record::{Cache, CheckRecord, PartCount, Verdict};
+use crate::run::hint::hint;
 use crate::run::lookup::{Pending, find, fresh_record, replay};
 use crate::run::{Caching, Session, now_ms, parts};
 use crate::snapshot::{FileId, Snapshot};
@@ -83,6 +84,7 @@ pub fn execute(session: &Session<'_>, pending: &Pending<'_>) -> Finished {
     match result {
         Ok(done) => {
             let seen = conclude(session, pending.check, &pending.key, done, &mut record);
+            record.message = advice(session, pending.check, &record);
             Finished::Done(Box::new(record), seen)
         }
         Err(Trouble::Changed) => Finished::Changed,
@@ -94,6 +96,18 @@ pub fn execute(session: &Session<'_>, pending: &Pending<'_>) -> Finished {
             Finished::Done(Box::new(record), None)
         }
     }
+}
+
+/// What to tell about a failure besides what the tool said.
+pub(super) fn advice(session: &Session<'_>, check: &Check, record: &CheckRecord) -> Option<String> {
+    let Work::Command(command) = &check.work else {
+        return None;
+    };
+    if record.verdict != Verdict::Failed {
+        return None;
+    }
+    let output = format!("{}\n{}", record.stdout, record.stderr);
+    hint(check, command, session.snapshot, session.env, &output)
 }
 
 /// Turns a result into a record, and stores it where that is right.
@@ -394,13 +408,15 @@ fn prepare(
     let prepared = session
         .interrupt
         .block_on(session.engine.prepare(&request, session.interrupt.token()));
-    let prepared = prepared.map_err(trouble)?;
-    built.extend(
-        prepared
-            .into_iter()
-            .filter(|layer| layer.built.is_some())
-            .map(|layer| layer.layer),
-    );
+    for layer in prepared.map_err(trouble)? {
+        let Some(took) = layer.built else { continue };
+        let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        session.emit(&crate::event::Event::LayerBuilt {
+            name: &layer.layer,
+            duration_ms,
+        });
+        built.push(layer.layer);
+    }
     Ok(())
 }
 

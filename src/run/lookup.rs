@@ -11,7 +11,7 @@ use crate::key::{CheckKey, Fingerprint, Miss, MissKind, check_key};
 use crate::path::RelPath;
 use crate::plan::{CacheMode, Check, Work};
 use crate::record::{Cache, CheckRecord, PartCount, Verdict};
-use crate::run::execute::conclude;
+use crate::run::execute::{advice, conclude};
 use crate::run::parts::Parts;
 use crate::run::{Caching, Session, now_ms, run_state};
 use crate::snapshot::{FileId, Snapshot};
@@ -121,6 +121,7 @@ fn found<'a>(
     seen: Option<Seen>,
     begun: Instant,
 ) -> State<'a> {
+    record.message = advice(session, check, &record);
     record.saved_ms -= i64::try_from(begun.elapsed().as_millis()).unwrap_or(0);
     if session.options.dry_run
         && let Some(key) = record.key

@@ -1,13 +1,15 @@
 //! One run: keys, look-ups, and only for the misses an engine.
 //!
 //! - [`lookup`]: each check's key and what the store knows of it. - [`execute`]: one miss, from lock to saved result.
-//! - [`pool`]: misses side by side. - [`cancel`]: signals.
+//! - [`pool`]: misses side by side. - [`parts`]: checks that work file by file. - [`hint`]: what to add to the
+//!   configuration after a failure. - [`cancel`]: signals.
 //!
 //! A run emits [`Event`]s and returns what happened. Stays free of printing, of flags and of exit codes. A fully Fresh
 //! run starts no engine, no process, no thread.
 
 pub mod cancel;
 pub mod execute;
+pub mod hint;
 pub mod lookup;
 pub mod parts;
 pub mod pool;
