@@ -160,7 +160,11 @@ pub fn check_key(
             print.push(
                 PartKind::Command,
                 "",
-                Some(format!("built in, version {}", builtin.version())),
+                Some(format!(
+                    "built in, {} {}",
+                    builtin.name(),
+                    builtin.version()
+                )),
             );
             for (name, value) in builtin.params() {
                 print.push(PartKind::Option, &name, Some(value));
@@ -423,6 +427,33 @@ mod tests {
             "linux-x86_64-gnu",
         );
         differs("engine class", other_class);
+    }
+
+    #[derive(Debug)]
+    struct Named(&'static str);
+
+    impl crate::plan::Builtin for Named {
+        fn name(&self) -> &'static str {
+            self.0
+        }
+
+        fn version(&self) -> u32 {
+            1
+        }
+
+        fn check(
+            &self,
+            _: &dyn crate::plan::InputView,
+        ) -> std::io::Result<Vec<crate::finding::Finding>> {
+            Ok(Vec::new())
+        }
+    }
+
+    #[test]
+    fn built_ins_on_the_same_files_share_no_key() {
+        let of = |name| key(|check, _| check.work = Work::Builtin(Arc::new(Named(name))));
+        assert_ne!(of("a").whole, of("b").whole);
+        assert_ne!(of("a").common, of("b").common);
     }
 
     #[test]

@@ -93,6 +93,9 @@ pub struct OutsideFile {
 ///
 /// Its verdict: failed if it returns a finding of severity `Error`.
 pub trait Builtin: fmt::Debug + Send + Sync {
+    /// Goes into the key: equal versions and inputs of two built-ins must not make one result of theirs.
+    fn name(&self) -> &'static str;
+
     /// Goes into the key. Raised with every change that could change a verdict or a finding.
     fn version(&self) -> u32;
 

@@ -137,6 +137,10 @@ mod tests {
     struct Nothing;
 
     impl Builtin for Nothing {
+        fn name(&self) -> &'static str {
+            "nothing"
+        }
+
         fn version(&self) -> u32 {
             1
         }

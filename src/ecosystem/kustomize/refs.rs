@@ -28,6 +28,10 @@ pub(super) struct Refs {
 }
 
 impl Builtin for Refs {
+    fn name(&self) -> &'static str {
+        ID
+    }
+
     fn version(&self) -> u32 {
         1
     }

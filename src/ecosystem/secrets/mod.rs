@@ -130,6 +130,10 @@ impl Secrets {
 }
 
 impl Builtin for Secrets {
+    fn name(&self) -> &'static str {
+        ID
+    }
+
     fn version(&self) -> u32 {
         1
     }

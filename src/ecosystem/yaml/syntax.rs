@@ -51,6 +51,10 @@ pub fn check(files: Vec<FileId>) -> Check {
 struct Syntax;
 
 impl Builtin for Syntax {
+    fn name(&self) -> &'static str {
+        ID
+    }
+
     fn version(&self) -> u32 {
         1
     }
