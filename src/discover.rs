@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::ecosystem::{self, PlanError, Scope, custom};
 use crate::path::RelPath;
 use crate::plan::{Build, Check, Layer, LayerKind, Plan, Work};
+use crate::snapshot::{FileId, Kind, Snapshot};
 
 /// Plans all checks of a project.
 ///
@@ -23,9 +24,10 @@ pub fn plan(scope: &Scope<'_>, config: &Config) -> Result<Plan, PlanError> {
         planner(scope, &mut plan)?;
     }
     custom::plan(scope, config, &mut plan)?;
+    let leaving = leaving_links(scope.snapshot);
     for check in &mut plan.checks {
         if check.not_cached.is_none() {
-            check.not_cached = unseen(scope, check);
+            check.not_cached = unseen(scope, check).or_else(|| led_out(scope, check, &leaving));
         }
         debug_assert!(check.inputs.shared.is_sorted(), "{}", check.id);
     }
@@ -84,4 +86,76 @@ fn unseen(scope: &Scope<'_>, check: &Check) -> Option<String> {
 fn sees_folder(scope: &Scope<'_>, check: &Check, dir: &RelPath) -> bool {
     let mut files = scope.snapshot.below(dir);
     files.all(|id| check.inputs.shared.binary_search(&id).is_ok())
+}
+
+/// Why a check's result must not be stored: a link among its files leads to something the snapshot does not hold.
+fn led_out(scope: &Scope<'_>, check: &Check, leaving: &[FileId]) -> Option<String> {
+    if !matches!(check.work, Work::Command(_)) {
+        return None;
+    }
+    let inputs = &check.inputs;
+    let parts = inputs.parts.as_deref().unwrap_or_default();
+    let id = leaving
+        .iter()
+        .find(|id| inputs.shared.binary_search(id).is_ok() || parts.contains(id))?;
+    let path = &scope.snapshot.entry(*id).path;
+    Some(format!("{path} is a link that leads out of the project"))
+}
+
+/// The links that may lead out of the project; one that cannot be read counts.
+fn leaving_links(snapshot: &Snapshot) -> Vec<FileId> {
+    (0..)
+        .zip(snapshot.entries())
+        .filter(|(_, entry)| entry.kind == Kind::Symlink)
+        .filter(|(id, entry)| {
+            snapshot
+                .read(*id)
+                .map_or(true, |target| leaves(&entry.path, &target))
+        })
+        .map(|(id, _)| id)
+        .collect()
+}
+
+/// Whether the target text of a link may lead out of the project: it is absolute, or climbs above the root. One that
+/// climbs after it has gone down may pass another link, so where it ends cannot be told from the text.
+fn leaves(link: &RelPath, target: &[u8]) -> bool {
+    let mut depth = link.segments().count().saturating_sub(1);
+    let mut descended = false;
+    for segment in target.split(|byte| *byte == b'/') {
+        match segment {
+            b"" | b"." => {}
+            b".." if descended || depth == 0 => return true,
+            b".." => depth -= 1,
+            _ => descended = true,
+        }
+    }
+    target.starts_with(b"/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_out_of_the_project_are_told_from_those_within() {
+        let leaves =
+            |link, target: &str| leaves(&RelPath::new(link).expect(link), target.as_bytes());
+        for (link, target) in [
+            ("a", "/etc/passwd"),
+            ("a", "../x"),
+            ("d/a", "../../x"),
+            ("d/a", "./.././../x"),
+            ("d/a", "other/../x"),
+        ] {
+            assert!(leaves(link, target), "{link} -> {target}");
+        }
+        for (link, target) in [
+            ("a", "b"),
+            ("d/a", "../b/c"),
+            ("d/e/a", "../../b"),
+            ("a", "."),
+        ] {
+            assert!(!leaves(link, target), "{link} -> {target}");
+        }
+    }
 }
