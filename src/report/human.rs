@@ -56,11 +56,9 @@ impl<'a> Human<'a> {
         }
     }
 
-    fn dry(&self, record: &CheckRecord) {
-        if let Some(message) = &record.message {
-            return self
-                .shell
-                .status(Tone::Bad, "Error", &format!("{}: {message}", record.id));
+    fn dry(&mut self, record: &CheckRecord) {
+        if record.verdict == Verdict::Error {
+            return self.could_not_run(record);
         }
         match &record.miss {
             None => self.shell.status(Tone::Good, "Fresh", &record.id),
