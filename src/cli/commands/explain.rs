@@ -121,8 +121,10 @@ fn whole(
         let entry = view.snapshot.entry(*id);
         let _ = writeln!(text, "    {} {}", entry.digest.short(), entry.path);
     }
-    for difference in differences(project, view, check, &key) {
-        let _ = writeln!(text, "  since the last run: {difference}");
+    if record.miss.is_some() {
+        for difference in differences(project, view, check, &key) {
+            let _ = writeln!(text, "  since the last run: {difference}");
+        }
     }
     text
 }
