@@ -1,5 +1,7 @@
 //! The named parts of a key, before hashing. Stored beside each entry, so that a miss can name what changed.
 
+use std::ffi::OsString;
+
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
@@ -209,10 +211,7 @@ fn push_command(print: &mut Fingerprint, command: &Command, env: &Env) {
     print.push(PartKind::Command, "", Some(argv(&command.argv)));
     print.push(PartKind::Dir, "", Some(command.dir.to_string()));
     for name in &command.env {
-        let value = env
-            .var_os(name)
-            .map(|value| value.to_string_lossy().into_owned());
-        print.push(PartKind::Env, name, value);
+        print.push(PartKind::Env, name, env.var_os(name).map(env_value));
     }
     for (name, value) in &command.set_env {
         print.push(PartKind::SetEnv, name, Some(value.clone()));
@@ -241,6 +240,14 @@ fn push_command(print: &mut Fingerprint, command: &Command, env: &Env) {
         Some(command.network.to_string()),
     );
     print.push(PartKind::Option, "findings", Some(command.parse.identity()));
+}
+
+/// A value as text, so that no two are the same: what is no UTF-8 is written after a NUL, which no value holds.
+fn env_value(value: &OsString) -> String {
+    match value.to_str() {
+        Some(text) => text.to_owned(),
+        None => format!("\0{value:?}"),
+    }
 }
 
 /// Where an outside file lies, as people write it: `../../rustfmt.toml`.
