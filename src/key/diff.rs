@@ -200,8 +200,15 @@ fn paired<'a>(
 }
 
 fn outside_difference(before: Option<&Part>, now: Option<&Part>, part: &Part) -> Miss {
+    // Above the root only configuration is looked for; inside it this is an ignored file that the check declares.
+    let kind = match (part.name.starts_with("../"), before, now) {
+        (true, _, _) => MissKind::ConfigChanged,
+        (false, None, _) => MissKind::InputAdded,
+        (false, _, None) => MissKind::InputRemoved,
+        (false, Some(_), Some(_)) => MissKind::InputChanged,
+    };
     Miss {
-        kind: MissKind::ConfigChanged,
+        kind,
         path: Some(part.name.clone()),
         from: before.and_then(|part| part.value.clone()),
         to: now.and_then(|part| part.value.clone()),
