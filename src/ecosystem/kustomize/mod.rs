@@ -103,6 +103,10 @@ pub fn build_id(dir: &RelPath) -> String {
 pub fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
     let graph = Graph::new(scope);
     let folders = graph.folders();
+    if folders.is_empty() {
+        // Nothing here needs the programs below, and telling what they are means reading them.
+        return Ok(());
+    }
     let referred: BTreeSet<RelPath> = folders
         .keys()
         .flat_map(|dir| graph.children(dir))
