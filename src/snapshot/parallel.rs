@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::panic::resume_unwind;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::Builder;
 
 /// Calls `work` on ranges of at most `chunk` that cover `0..count`; the results are in the order of the ranges.
 pub(crate) fn in_chunks<T: Send>(
@@ -27,7 +28,10 @@ pub(crate) fn in_chunks<T: Send>(
     };
     let helpers = cores().min(chunks).saturating_sub(1);
     let mut done = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..helpers).map(|_| scope.spawn(drain)).collect();
+        // Where the system gives no more threads, those there are do the work.
+        let threads: Vec<_> = (0..helpers)
+            .map_while(|_| Builder::new().spawn_scoped(scope, drain).ok())
+            .collect();
         let mut done = drain();
         for thread in threads {
             done.extend(thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
