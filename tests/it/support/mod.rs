@@ -96,6 +96,80 @@ impl Sandbox {
         std::fs::rename(temporary, dir.join(name)).expect("program");
     }
 
+    /// Makes a real program (no script) on the folder that [`Sandbox::run`] puts first on PATH: a shell, whose identity
+    /// `mark` makes different from that of others.
+    pub fn tool(&self, name: &str, mark: &str) {
+        self.tool_in("bin", name, mark);
+    }
+
+    /// As [`Sandbox::tool`], in another folder next to the project.
+    pub fn tool_in(&self, folder: &str, name: &str, mark: &str) -> PathBuf {
+        let dir = self.dir.path().join(folder);
+        std::fs::create_dir_all(&dir).expect("folder");
+        let temporary = dir.join(format!(".{name}"));
+        // What follows the last section of a program is not read.
+        std::fs::copy("/bin/sh", &temporary).expect("a shell");
+        let mut file = std::fs::OpenOptions::new()
+            .append(true)
+            .open(&temporary)
+            .expect("program");
+        file.write_all(mark.as_bytes()).expect("program");
+        drop(file);
+        std::fs::rename(temporary, dir.join(name)).expect("program");
+        dir
+    }
+
+    /// Writes an executable shell script of the project; the first line is added.
+    pub fn script(&self, path: &str, text: &str) {
+        self.write(path, format!("#!/bin/sh\n{text}\n"));
+        self.mode(path, 0o755);
+    }
+
+    /// Sets the permission bits of a file of the project.
+    pub fn mode(&self, path: &str, mode: u32) {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(self.path(path), mode).expect("mode");
+    }
+
+    /// Files below the cache folder whose path, relative to it, has this beginning and this end.
+    pub fn cached(&self, beginning: &str, end: &str) -> Vec<PathBuf> {
+        let cache = self.cache();
+        let all = walkdir::WalkDir::new(&cache).into_iter();
+        let mut found: Vec<PathBuf> = all
+            .filter_map(Result::ok)
+            .filter(|file| !file.file_type().is_dir())
+            .map(walkdir::DirEntry::into_path)
+            .filter(|path| {
+                let below = path.strip_prefix(&cache).unwrap_or(path);
+                let below = below.to_string_lossy();
+                below.starts_with(beginning) && below.ends_with(end)
+            })
+            .collect();
+        found.sort();
+        found
+    }
+
+    /// Waits until a check stands at `mkfifo gate; read line < gate`, and returns the gate: who writes to it lets the
+    /// check go on. The gate lies in the check's own room, where even a confined check may write.
+    pub fn gate(&self) -> PathBuf {
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        loop {
+            if let Some(gate) = self.cached("v1/rooms", "/gate").first() {
+                return gate.clone();
+            }
+            assert!(std::time::Instant::now() < end, "no check came to its gate");
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+    }
+
+    /// Starts the binary and leaves it running.
+    pub fn start(&self, args: &[&str]) -> std::process::Child {
+        let mut command = self.command(args);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().expect("the binary starts")
+    }
+
     pub fn git(&self, args: &[&str]) -> String {
         let output = Command::new("git")
             .args([
@@ -160,12 +234,13 @@ impl Sandbox {
 impl Run {
     /// Runs a command to its end.
     pub fn of(mut command: Command) -> Self {
-        let output = command.output().expect("the binary starts");
-        Self {
-            code: output.status.code(),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        Self::from(command.output().expect("the binary starts"))
+    }
+
+    /// How a started process ended.
+    pub fn end_of(child: std::process::Child) -> Self {
+        let output = child.wait_with_output().expect("the binary ends");
+        Self::from(output)
     }
 
     /// Asserts the exit code, showing what was said.
@@ -182,6 +257,22 @@ impl Run {
     }
 }
 
+impl From<std::process::Output> for Run {
+    fn from(output: std::process::Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+/// Lets a check go on that stands at a gate (see [`Sandbox::gate`]).
+pub fn open_gate(gate: &Path) {
+    // Opening waits for the reader.
+    std::fs::write(gate, "go\n").expect("the gate");
+}
+
 /// The JSON lines of one run.
 #[derive(Debug)]
 pub struct Json {
@@ -190,7 +281,8 @@ pub struct Json {
 }
 
 impl Json {
-    fn of(run: Run) -> Self {
+    /// Reads what a run with `--message-format json` printed.
+    pub fn of(run: Run) -> Self {
         let lines = run
             .stdout
             .lines()
@@ -244,6 +336,15 @@ impl Json {
             .collect();
         ran.sort();
         ran
+    }
+
+    /// Asserts that every check was Fresh.
+    #[track_caller]
+    pub fn expect_fresh(&self) {
+        let finished = self.finished();
+        assert_eq!(self.ran(), [""; 0], "{}", self.run.stderr);
+        assert_eq!(finished["misses"], 0, "{}", self.run.stdout);
+        assert!(finished["hits"].as_u64() > Some(0), "nothing was checked");
     }
 
     /// The run-finished line, which is always the last.
