@@ -1,4 +1,8 @@
-//! `rust:clippy`: `cargo clippy --workspace --all-targets --locked`, the whole workspace as one part.
+//! `rust:clippy`: `cargo clippy --workspace --all-targets --locked --keep-going`, the whole workspace as one part.
+//!
+//! Without `--keep-going`, cargo begins nothing new after the first package with an error, and which packages were
+//! begun by then is a matter of timing: the same content would have other findings from run to run. Cargo before 1.74
+//! cannot do it.
 //!
 //! # What it sees
 //! Every file below the workspace's folder: `include_str!`, procedural macros (embedded folders, templates, recorded
@@ -71,6 +75,9 @@ impl Clippy<'_> {
         if self.lockfile.is_there() {
             argv.push("--locked".to_owned());
             clean.push("--locked".to_owned());
+        }
+        if keeps_going(self.toolchain.version.as_deref()) {
+            argv.push("--keep-going".to_owned());
         }
         argv.push("--message-format=json".to_owned());
         for member in &self.workspace.members {
@@ -240,6 +247,16 @@ fn target_folder(scope: &Scope<'_>, dir: &RelPath) -> &'static str {
     if taken { ".dagcache-target" } else { "target" }
 }
 
+/// Whether cargo knows `--keep-going`, by what its rustc says about its version; what cannot be read is taken as new.
+fn keeps_going(version: Option<&str>) -> bool {
+    let number = version.and_then(|text| text.split_whitespace().nth(1));
+    let mut parts = number.unwrap_or_default().split('.').map(str::parse::<u32>);
+    match (parts.next(), parts.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= (1, 74),
+        _ => true,
+    }
+}
+
 fn strings(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
@@ -371,6 +388,19 @@ mod tests {
         let folder = |files: &[(&str, &str)]| seen(files, &workspace).1.products[0].to_string();
         assert_eq!(folder(&[("w/a", "")]), "w/target");
         assert_eq!(folder(&[("w/target/a", "")]), "w/.dagcache-target");
+    }
+
+    #[test]
+    fn only_cargo_that_can_is_told_to_keep_going() {
+        for (version, can) in [
+            (Some("rustc 1.95.0 (59807616e 2026-04-14)"), true),
+            (Some("rustc 1.73.0"), false),
+            (Some("rustc 1.98.0-nightly (x)"), true),
+            (Some("?"), true),
+            (None, true),
+        ] {
+            assert_eq!(keeps_going(version), can, "{version:?}");
+        }
     }
 
     #[test]
