@@ -64,8 +64,9 @@ pub enum Build {
         files: Vec<crate::snapshot::FileId>,
         /// Files outside the universe it needs to see, by their place: configuration above the root, an ignored lockfile.
         outside: Vec<crate::plan::check::OutsideFile>,
-        /// Whether there is a lockfile, and it must not change (`--locked`).
-        locked: bool,
+        /// The text of the lockfile, if it is no file of the project but was resolved for it: it is laid beside the
+        /// manifests here and in rooms.
+        resolved: Option<String>,
         /// Environment besides the user's own (`RUSTUP_TOOLCHAIN`).
         set_env: Vec<(String, String)>,
     },

@@ -1,7 +1,8 @@
 //! `deps:rust`: what a workspace takes from elsewhere, fetched into CARGO_HOME.
 //!
 //! Keyed by the lockfile's closure of external packages, not by the lockfile: comments, the workspace's own versions
-//! and packages nobody reaches leave it Fresh.
+//! and packages nobody reaches leave it Fresh. Where there is no lockfile, one is resolved and remembered until a
+//! manifest changes; if it is forgotten and resolved anew, its closure, and thereby the keys, say whether it differs.
 
 use crate::digest::Digest;
 use crate::ecosystem::{PlanError, Scope, id_at};
@@ -14,7 +15,7 @@ use crate::tool::rustup::Toolchain;
 use super::config::{self, CARGO_CONFIG, chains};
 use super::lock::external_closure;
 use super::manifests::manifests;
-use super::workspace::Workspace;
+use super::workspace::{Workspace, Workspaces};
 
 /// The lockfile of a workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,37 +24,50 @@ pub enum Lockfile {
     Tracked(FileId),
     /// It is there, but git ignores it.
     Ignored(OutsideFile, String),
-    /// There is none.
+    /// There is none; this is the text of the one that was resolved instead.
+    Resolved(String),
+    /// There is none, and nothing that it would pin.
     None,
 }
 
 impl Lockfile {
-    /// The one beside the workspace's root manifest.
-    #[must_use]
-    pub fn find(scope: &Scope<'_>, dir: &RelPath) -> Self {
-        let Ok(path) = dir.join("Cargo.lock") else {
-            return Self::None;
-        };
+    /// The one beside the workspace's root manifest, or one that is resolved for it.
+    ///
+    /// # Errors
+    /// If one is needed and cargo cannot resolve it: a message with the way out.
+    pub fn find(
+        scope: &Scope<'_>,
+        workspaces: &Workspaces<'_>,
+        dir: &RelPath,
+        toolchain: &Toolchain,
+        workspace: &Workspace,
+    ) -> Result<Self, String> {
+        let path = dir.join("Cargo.lock").unwrap_or_default();
         if let Some(id) = scope.snapshot.find(&path) {
-            return Self::Tracked(id);
+            return Ok(Self::Tracked(id));
         }
-        match std::fs::read_to_string(path.under(scope.snapshot.root())) {
-            Ok(text) => {
-                let digest = Digest::of(text.as_bytes());
-                Self::Ignored(
-                    OutsideFile {
-                        up: 0,
-                        path,
-                        digest,
-                    },
-                    text,
-                )
-            }
-            Err(_) => Self::None,
+        if let Ok(text) = std::fs::read_to_string(path.under(scope.snapshot.root())) {
+            let digest = Digest::of(text.as_bytes());
+            let file = OutsideFile {
+                up: 0,
+                path,
+                digest,
+            };
+            return Ok(Self::Ignored(file, text));
         }
+        if !workspace.has_external && workspace.path_dependencies.is_empty() {
+            return Ok(Self::None);
+        }
+        let text = workspaces.resolve(dir, toolchain).map_err(|why| {
+            format!(
+                "there is no `{path}`, and cargo cannot resolve one: {why}\n\
+                 help: `cargo generate-lockfile` in that folder writes one, where the registry can be reached"
+            )
+        })?;
+        Ok(Self::Resolved(text))
     }
 
-    /// Whether there is one.
+    /// Whether the room has one.
     #[must_use]
     pub const fn is_there(&self) -> bool {
         !matches!(self, Self::None)
@@ -77,6 +91,7 @@ impl Lockfile {
         let (digest, text) = match self {
             Self::Tracked(id) => (scope.snapshot.entry(*id).digest, None),
             Self::Ignored(file, text) => (file.digest, Some(text.clone())),
+            Self::Resolved(text) => (Digest::of(text.as_bytes()), Some(text.clone())),
             Self::None => return Ok(Vec::new()),
         };
         let path = dir.join("Cargo.lock").unwrap_or_default();
@@ -112,17 +127,12 @@ pub fn layer(
         return Ok(None);
     };
     let mut parts = lockfile.packages(scope, dir)?;
-    if lockfile.is_there() && parts.is_empty() && !workspace.has_external {
+    let resolved = match lockfile {
+        Lockfile::Resolved(text) => Some(text.clone()),
+        _ => None,
+    };
+    if parts.is_empty() && !workspace.has_external && resolved.is_none() {
         return Ok(None);
-    }
-    if !lockfile.is_there() {
-        if !workspace.has_external {
-            return Ok(None);
-        }
-        for id in manifests(scope) {
-            let entry = scope.snapshot.entry(id);
-            parts.push((entry.path.to_string(), entry.digest.to_string()));
-        }
     }
     // Sources may be replaced by configuration.
     let home = config::cargo_home(scope).and_then(|home| config::home_digest(&home));
@@ -140,7 +150,7 @@ pub fn layer(
             cargo: cargo.to_path_buf(),
             files: files(scope, dir, workspace, lockfile),
             outside: outside(scope, lockfile),
-            locked: lockfile.is_there(),
+            resolved,
             set_env: toolchain
                 .name
                 .iter()

@@ -45,7 +45,12 @@ pub fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
             Ok(toolchain) => {
                 let workspace = workspaces.read(&dir, &toolchain)?;
                 if !workspace.members.is_empty() {
-                    plan_workspace(scope, plan, &dir, &toolchain, &workspace)?;
+                    let found = Found {
+                        dir: &dir,
+                        toolchain: &toolchain,
+                        workspace: &workspace,
+                    };
+                    found.plan(scope, &workspaces, plan)?;
                 }
             }
             Err(message) => {
@@ -80,69 +85,70 @@ fn toolchain(scope: &Scope<'_>, dir: &RelPath) -> Result<Toolchain, String> {
     resolve(&host, &dir.under(root)).map_err(|error| format!("{error}, or use `--engine dagger`"))
 }
 
-fn plan_workspace(
-    scope: &Scope<'_>,
-    plan: &mut Plan,
-    dir: &RelPath,
-    toolchain: &Toolchain,
-    workspace: &Workspace,
-) -> Result<(), PlanError> {
-    let tools_layer = tools_layer(plan, dir, toolchain);
-    let layers = |more: Option<&Layer>| {
-        let names = ["base".to_owned(), tools_layer.clone()].into_iter();
-        names.chain(more.map(|layer| layer.name.clone())).collect()
-    };
-
-    let (work, inputs, not_cached) = rustfmt::plan(scope, toolchain, dir, workspace);
-    plan.checks.push(Check {
-        layers: layers(None),
-        not_cached,
-        ..check("rust:fmt", dir, "lint", work, inputs)
-    });
-
-    let lockfile = Lockfile::find(scope, dir);
-    let deps = deps::layer(scope, toolchain, &tools_layer, dir, workspace, &lockfile)?;
-    let layers = layers(deps.as_ref());
-    plan.layers.extend(deps);
-    plan.checks.push(Check {
-        layers,
-        not_cached: unpinned(dir, workspace, &lockfile),
-        ..clippy_check(scope, dir, toolchain, workspace, &lockfile)
-    });
-    plan_later(scope, plan, dir);
-    Ok(())
+/// One workspace and the toolchain for it.
+struct Found<'a> {
+    dir: &'a RelPath,
+    toolchain: &'a Toolchain,
+    workspace: &'a Workspace,
 }
 
-fn clippy_check(
-    scope: &Scope<'_>,
-    dir: &RelPath,
-    toolchain: &Toolchain,
-    workspace: &Workspace,
-    lockfile: &Lockfile,
-) -> Check {
-    let Some(cargo_home) = config::cargo_home(scope) else {
-        let work = Work::Missing("cargo has no home: set CARGO_HOME or HOME".to_owned());
-        return check("rust:clippy", dir, "lint", work, Inputs::default());
-    };
-    let clippy = Clippy {
-        dir,
-        workspace,
-        toolchain,
-        lockfile,
-        cargo_home: &cargo_home,
-    };
-    let (work, inputs) = (clippy.work(scope), clippy.inputs(scope));
-    check("rust:clippy", dir, "lint", work, inputs)
+impl Found<'_> {
+    fn plan(
+        &self,
+        scope: &Scope<'_>,
+        workspaces: &Workspaces<'_>,
+        plan: &mut Plan,
+    ) -> Result<(), PlanError> {
+        let (dir, toolchain, workspace) = (self.dir, self.toolchain, self.workspace);
+        let tools_layer = tools_layer(plan, dir, toolchain);
+        let layers = |more: Option<&Layer>| {
+            let names = ["base".to_owned(), tools_layer.clone()].into_iter();
+            names.chain(more.map(|layer| layer.name.clone())).collect()
+        };
+
+        let (work, inputs, not_cached) = rustfmt::plan(scope, toolchain, dir, workspace);
+        plan.checks.push(Check {
+            layers: layers(None),
+            not_cached,
+            ..check("rust:fmt", dir, "lint", work, inputs)
+        });
+
+        match Lockfile::find(scope, workspaces, dir, toolchain, workspace) {
+            Ok(lockfile) => {
+                let deps = deps::layer(scope, toolchain, &tools_layer, dir, workspace, &lockfile)?;
+                let layers = layers(deps.as_ref());
+                plan.layers.extend(deps);
+                plan.checks.push(Check {
+                    layers,
+                    ..self.clippy(scope, &lockfile)
+                });
+            }
+            Err(why) => plan.checks.push(missing_clippy(dir, why)),
+        }
+        plan_later(scope, plan, dir);
+        Ok(())
+    }
+
+    fn clippy(&self, scope: &Scope<'_>, lockfile: &Lockfile) -> Check {
+        let Some(cargo_home) = config::cargo_home(scope) else {
+            let why = "cargo has no home: set CARGO_HOME or HOME";
+            return missing_clippy(self.dir, why.to_owned());
+        };
+        let clippy = Clippy {
+            dir: self.dir,
+            workspace: self.workspace,
+            toolchain: self.toolchain,
+            lockfile,
+            cargo_home: &cargo_home,
+        };
+        let (work, inputs) = (clippy.work(scope), clippy.inputs(scope));
+        check("rust:clippy", self.dir, "lint", work, inputs)
+    }
 }
 
-/// Without a lockfile the versions are those that CARGO_HOME happens to hold: no key could tell them.
-fn unpinned(dir: &RelPath, workspace: &Workspace, lockfile: &Lockfile) -> Option<String> {
-    (workspace.has_external && !lockfile.is_there()).then(|| {
-        let lock = dir.join("Cargo.lock").unwrap_or_default();
-        format!(
-            "there is no `{lock}` that pins the dependencies; `cargo generate-lockfile` writes one"
-        )
-    })
+fn missing_clippy(dir: &RelPath, why: String) -> Check {
+    let work = Work::Missing(why);
+    check("rust:clippy", dir, "lint", work, Inputs::default())
 }
 
 /// Checks of later versions: named by `ci`, unknown to other commands.

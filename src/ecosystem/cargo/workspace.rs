@@ -3,6 +3,7 @@
 //! Cargo does not see the work tree: it is asked in a skeleton, a temporary folder with the snapshot's manifests and
 //! cargo configuration and with empty files at the places of its `*.rs` files (targets are discovered by name). So the
 //! answer is one about the hashed content, also when that is git's index. Paths in it are relative to the project root.
+//! The same skeleton is where a lockfile is resolved for a workspace that has none.
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
@@ -98,6 +99,27 @@ impl<'a> Workspaces<'a> {
             })
     }
 
+    /// The text of a lockfile for the workspace in `dir`, which has none: resolved once with the user's own
+    /// configuration and remembered until a manifest, that configuration or the toolchain changes. Where no registry
+    /// can be reached, cargo resolves with what it has.
+    ///
+    /// # Errors
+    /// Why cargo cannot, in its words.
+    pub fn resolve(&self, dir: &RelPath, toolchain: &Toolchain) -> Result<String, String> {
+        let home = config::cargo_home(self.scope).and_then(|home| config::home_digest(&home));
+        let mut hasher = Hasher::new();
+        hasher.update(self.digest.as_bytes());
+        hasher.update(toolchain.identity.as_bytes());
+        hasher.update(home.as_ref().map_or(b"none".as_slice(), |d| d.as_bytes()));
+        hasher.update(dir.as_bytes());
+        let facts = self.scope.facts;
+        facts.derive("cargo-resolved-lockfile/1", hasher.finish(), || {
+            let skeleton = self.skeleton().map_err(|error| error.to_string())?;
+            let cargo = toolchain.program("cargo").ok_or("there is no `cargo`")?;
+            skeleton.resolve(self.scope, cargo, dir, toolchain)
+        })
+    }
+
     fn skeleton(&self) -> Result<&Skeleton, PlanError> {
         if let Some(skeleton) = self.skeleton.get() {
             return Ok(skeleton);
@@ -172,6 +194,45 @@ impl Skeleton {
         Ok(Self { root, _dir: dir })
     }
 
+    /// Leaves no lockfile behind: `cargo metadata` is asked in the same place.
+    fn resolve(
+        &self,
+        scope: &Scope<'_>,
+        cargo: &Path,
+        dir: &RelPath,
+        toolchain: &Toolchain,
+    ) -> Result<String, String> {
+        let folder = dir.under(&self.root);
+        let set: Vec<(&str, &str)> = toolchain
+            .name
+            .iter()
+            .map(|name| (crate::env::RUSTUP_TOOLCHAIN, name.as_str()))
+            .collect();
+        let ask = |args: &[&str]| {
+            let said = crate::process::capture(cargo, args, &folder, scope.env, &set)
+                .map_err(|error| error.to_string())?;
+            match said.status.success() {
+                true => Ok(()),
+                false => Err(self.words(&said.stderr)),
+            }
+        };
+        let online = ["generate-lockfile", "--color", "never"];
+        let offline = ["generate-lockfile", "--color", "never", "--offline"];
+        ask(&online).or_else(|why| ask(&offline).map_err(|_| why))?;
+        let file = folder.join("Cargo.lock");
+        let text = std::fs::read_to_string(&file).map_err(|error| error.to_string())?;
+        std::fs::remove_file(&file).map_err(|error| error.to_string())?;
+        Ok(text)
+    }
+
+    /// What cargo said, with the places of the skeleton made places of the project.
+    fn words(&self, stderr: &[u8]) -> String {
+        let text = String::from_utf8_lossy(stderr);
+        let folder = format!("{}/", self.root.display());
+        let text = text.replace(&folder, "");
+        text.trim().trim_start_matches("error: ").to_owned()
+    }
+
     fn relative(&self, path: &Path) -> Option<RelPath> {
         RelPath::from_path(path.strip_prefix(&self.root).ok()?).ok()
     }
@@ -238,17 +299,9 @@ impl Reader<'_> {
             // Cargo also loads what members depend on by path, and the skeleton holds nothing above the root.
             return Err(climbing_dependency(self.scope, dir)
                 .map(|(manifest, name)| above_root(&name, &manifest))
-                .unwrap_or_else(|| refused(&self.words(&output.stderr))));
+                .unwrap_or_else(|| refused(&self.skeleton.words(&output.stderr))));
         }
         serde_json::from_slice(&output.stdout).map_err(|error| refused(&error.to_string()))
-    }
-
-    /// What cargo said, with the places of the skeleton made places of the project.
-    fn words(&self, stderr: &[u8]) -> String {
-        let text = String::from_utf8_lossy(stderr);
-        let folder = format!("{}/", self.skeleton.root.display());
-        let text = text.replace(&folder, "");
-        text.trim().trim_start_matches("error: ").to_owned()
     }
 
     fn add_package(

@@ -1,19 +1,18 @@
 //! Layers on the host: built once, in place, under a lock, and complete only when that is written down.
 //!
 //! ```text
-//! <layers>/<key>/           a Python environment (its scripts hold this path, so it is never moved), or
-//!   Cargo.lock              the lockfile that a Cargo layer resolved because the project has none
+//! <layers>/<key>/           a Python environment (its scripts hold this path, so it is never moved)
 //!   requirements.txt        what a Python environment was made from
 //!   complete                version, key, place and an inventory of the folder; written last
 //! ```
 //! A folder whose `complete` is not exactly what it should be is deleted and built again.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use tokio_util::sync::CancellationToken;
@@ -37,6 +36,9 @@ const POLL: Duration = Duration::from_millis(50);
 const CAN_INSTALL_ELSEWHERE: &str =
     "import pip, sys; sys.exit([int(n) for n in pip.__version__.split('.')[:2]] < [22, 3])";
 
+/// How cargo ends its complaint about a lockfile that does not fit the manifests.
+const REFUSED: &str = "--locked was passed to prevent this";
+
 /// The layers of a host.
 #[derive(Debug)]
 pub struct Layers {
@@ -44,6 +46,8 @@ pub struct Layers {
     locks: Folder,
     /// Keys of layers found complete by this process.
     verified: Mutex<HashSet<Digest>>,
+    /// What cargo said of lockfiles that do not fit the manifests. Layers of several workspaces may share a key.
+    refused: Mutex<HashMap<(String, Digest), String>>,
 }
 
 impl Layers {
@@ -54,6 +58,7 @@ impl Layers {
             dir: Folder::new(dir),
             locks: Folder::new(locks),
             verified: Mutex::new(HashSet::new()),
+            refused: Mutex::new(HashMap::new()),
         }
     }
 
@@ -69,29 +74,10 @@ impl Layers {
         Some(dir)
     }
 
-    /// The lockfile a layer resolved: where it belongs and its content.
-    ///
-    /// # Errors
-    /// If the layer has one that cannot be read.
-    pub fn lockfile(
-        &self,
-        layer: &Layer,
-        key: Digest,
-    ) -> Result<Option<(RelPath, Vec<u8>)>, EngineError> {
-        let Build::CargoFetch { dir, locked, .. } = &layer.build else {
-            return Ok(None);
-        };
-        if *locked {
-            return Ok(None);
-        }
-        let path = lockfile_path(dir);
-        let Some(folder) = self.find(key) else {
-            return Err(not_built(&layer.name));
-        };
-        let file = folder.join("Cargo.lock");
-        let content =
-            std::fs::read(&file).map_err(|source| EngineError::Io { path: file, source })?;
-        Ok(Some((path, content)))
+    /// What cargo said of a lockfile that does not fit the manifests, when this layer was last asked for.
+    #[must_use]
+    pub fn refused(&self, layer: &Layer, key: Digest) -> Option<String> {
+        self.refusals().get(&(layer.name.clone(), key)).cloned()
     }
 
     /// See [`crate::engine::Engine::prepare`].
@@ -139,7 +125,11 @@ impl Layers {
             cancel,
         };
         self.forget(key);
-        builder.build().await?;
+        self.refusals().remove(&(layer.name.clone(), key));
+        if let Some(said) = builder.build().await? {
+            self.refusals().insert((layer.name.clone(), key), said);
+            return Ok(None);
+        }
         let marker = builder.dir.join("complete");
         let text = io_at(&builder.dir, complete(&builder.dir, key))?;
         io_at(&marker, std::fs::write(&marker, text))?;
@@ -181,6 +171,10 @@ impl Layers {
             verified().insert(key);
         }
         sound
+    }
+
+    fn refusals(&self) -> MutexGuard<'_, HashMap<(String, Digest), String>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn forget(&self, key: Digest) {
@@ -238,24 +232,34 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    async fn build(&self) -> Result<(), EngineError> {
+    /// Returns what cargo says if the lockfile does not fit the manifests: that is no trouble of the host, but what the
+    /// check is to report.
+    async fn build(&self) -> Result<Option<String>, EngineError> {
         match &self.layer.build {
-            Build::Present => Ok(()),
+            Build::Present => Ok(None),
             Build::PythonEnv {
                 python,
                 requirements,
-            } => self.python_env(python, requirements).await,
+            } => self.python_env(python, requirements).await.map(|()| None),
             Build::CargoFetch {
                 dir,
                 cargo,
                 files,
                 outside,
-                locked,
+                resolved,
                 set_env,
             } => {
-                let source = self.dir.join("source");
-                self.cargo_fetch(dir, cargo, (files, outside, &source), set_env, *locked)
-                    .await
+                let place = self.dir.join("source");
+                self.start_from_empty()?;
+                let snapshot = self.request.snapshot;
+                let source = materialise_all(snapshot, files, outside, &place)?;
+                if let Some(text) = resolved {
+                    let lockfile = lockfile_path(dir).under(&source);
+                    io_at(&lockfile, std::fs::write(&lockfile, text))?;
+                }
+                let refused = self.cargo_fetch(cargo, &source, dir, set_env).await?;
+                io_at(&place, remove(&place))?;
+                Ok(refused)
             }
         }
     }
@@ -286,43 +290,30 @@ impl Builder<'_> {
         self.step(pip, &install, &self.dir, &env).await
     }
 
-    /// The product is what cargo keeps in its own home; the layer's folder only holds a lockfile, if none was given.
+    /// The product is what cargo keeps in its own home; the layer's folder only says that it was done.
     async fn cargo_fetch(
         &self,
-        dir: &RelPath,
         cargo: &Path,
-        (files, outside, place): (&[FileId], &[OutsideFile], &Path),
+        source: &Path,
+        dir: &RelPath,
         set_env: &[(String, String)],
-        given: bool,
-    ) -> Result<(), EngineError> {
-        let resolved = self.dir.join("Cargo.lock");
-        let earlier = std::fs::read(&resolved).ok();
-        self.start_from_empty()?;
-        let source = materialise_all(self.request.snapshot, files, outside, place)?;
-        let dir_path = dir.under(&source);
-        let env = self.env(
-            &set_env
-                .iter()
-                .map(|(name, value)| (name.as_str(), value.as_str()))
-                .collect::<Vec<_>>(),
-            &[],
-        );
-        let lockfile = dir_path.join("Cargo.lock");
-        if !given {
-            match earlier {
-                Some(earlier) => io_at(&lockfile, std::fs::write(&lockfile, earlier))?,
-                None => {
-                    let generate = ["generate-lockfile"];
-                    self.step(cargo, &generate, &dir_path, &env).await?;
-                }
-            }
-        }
+    ) -> Result<Option<String>, EngineError> {
+        let set: Vec<(&str, &str)> = set_env
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        let env = self.env(&set, &[]);
         let fetch = ["fetch", "--locked"];
-        self.step(cargo, &fetch, &dir_path, &env).await?;
-        if !given {
-            io_at(&lockfile, std::fs::rename(&lockfile, &resolved))?;
+        let (ended, output) = self
+            .try_step(cargo, &fetch, &dir.under(source), &env)
+            .await?;
+        if ended == Ended::Exit(0) {
+            return Ok(None);
         }
-        io_at(place, remove(place))
+        if output.contains(REFUSED) {
+            return Ok(Some(output.replace(&format!("{}/", source.display()), "")));
+        }
+        Err(self.failure(cargo, &fetch, ended, output))
     }
 
     fn start_from_empty(&self) -> Result<(), EngineError> {
@@ -352,13 +343,17 @@ impl Builder<'_> {
         if ended == Ended::Exit(0) {
             return Ok(());
         }
+        Err(self.failure(program, args, ended, output))
+    }
+
+    fn failure(&self, program: &Path, args: &[&str], ended: Ended, output: String) -> EngineError {
         let program = program.to_string_lossy();
         let command = quoted(std::iter::once(program.as_ref()).chain(args.iter().copied()));
-        Err(EngineError::Layer {
+        EngineError::Layer {
             layer: self.layer.name.clone(),
             message: format!("`{command}` {}", describe(ended)),
             output,
-        })
+        }
     }
 
     async fn try_step(
@@ -385,6 +380,19 @@ impl Builder<'_> {
             Ended::Cancelled => Err(EngineError::Cancelled),
             ended => Ok((ended, log_tail(&ran))),
         }
+    }
+}
+
+/// The lockfile that was resolved for a project without one: where it belongs and its content.
+#[must_use]
+pub fn resolved_lockfile(layer: &Layer) -> Option<(RelPath, Vec<u8>)> {
+    match &layer.build {
+        Build::CargoFetch {
+            dir,
+            resolved: Some(text),
+            ..
+        } => Some((lockfile_path(dir), text.clone().into_bytes())),
+        _ => None,
     }
 }
 

@@ -17,7 +17,7 @@ use crate::engine::{
     describe, part_arguments,
 };
 use crate::path::RelPath;
-use crate::plan::{Output, Tool};
+use crate::plan::{Build, Layer, Output, Tool};
 use crate::process::{self, Launch, Limits, Ran};
 use crate::room::{Contents, Room, RoomError};
 
@@ -42,6 +42,13 @@ pub struct Dirs {
     /// Lock files.
     pub locks: PathBuf,
 }
+
+/// What cargo says when it would need the network, which checks do not have.
+const WITHOUT_NETWORK: [&str; 3] = [
+    "attempting to make an HTTP request, but",
+    "you're using offline mode",
+    "you are in the offline mode",
+];
 
 /// The host engine for one project.
 #[derive(Debug)]
@@ -72,6 +79,60 @@ impl LocalEngine {
         if cancel.is_cancelled() {
             return Err(EngineError::Cancelled);
         }
+        if let Some(executed) = self.refused(request) {
+            return Ok(executed);
+        }
+        let first = self.attempt(request, cancel).await;
+        if !lacks_packages(request, &first) {
+            return first;
+        }
+        drop(first);
+        let prepare = Prepare {
+            layers: request.layers,
+            snapshot: request.snapshot,
+            env: request.env,
+            force: true,
+        };
+        self.layers.prepare(&prepare, cancel).await?;
+        if let Some(executed) = self.refused(request) {
+            return Ok(executed);
+        }
+        let second = self.attempt(request, cancel).await;
+        match &second {
+            Ok(executed) if lacks_packages(request, &second) => {
+                Err(EngineError::Unavailable(format!(
+                    "cargo lacks packages even after `cargo fetch`\n{}",
+                    executed.output.stderr.trim_end()
+                )))
+            }
+            _ => second,
+        }
+    }
+
+    /// The outcome of a check whose lockfile cargo refuses: cargo would refuse it there too.
+    fn refused(&self, request: &Request<'_>) -> Option<Executed> {
+        let mut layers = request.layers.iter();
+        let stderr = layers.find_map(|(layer, key)| self.layers.refused(layer, *key))?;
+        let code = 101;
+        Some(Executed {
+            output: Output {
+                exit_code: code,
+                stdout: String::new(),
+                stderr,
+            },
+            ended: Ended::Exit(code),
+            duration: Duration::ZERO,
+            peak_memory: None,
+            truncated: false,
+            place: None,
+        })
+    }
+
+    async fn attempt(
+        &self,
+        request: &Request<'_>,
+        cancel: &CancellationToken,
+    ) -> Result<Executed, EngineError> {
         let room = blocking(|| self.furnish(request))?;
         let relative = Relative::new(&room);
         let env = environment(&room, request.command, request.env);
@@ -112,7 +173,7 @@ impl LocalEngine {
             snapshot: request.snapshot,
             files: &[request.shared, request.parts],
             outside: request.outside,
-            extra: &self.lockfiles(request)?,
+            extra: &lockfiles(request),
             folders: std::slice::from_ref(&command.dir),
             products: &command.products,
             product_key: request.product_key,
@@ -123,12 +184,6 @@ impl LocalEngine {
         path_farm::fill(&bin, &command.tools, layer)
             .map_err(|source| EngineError::Io { path: bin, source })?;
         Ok(room)
-    }
-
-    fn lockfiles(&self, request: &Request<'_>) -> Result<Vec<(RelPath, Vec<u8>)>, EngineError> {
-        let layers = request.layers.iter();
-        let found = layers.map(|(layer, key)| self.layers.lockfile(layer, *key));
-        found.filter_map(Result::transpose).collect()
     }
 
     fn require_layers(&self, request: &Request<'_>) -> Result<(), EngineError> {
@@ -181,6 +236,30 @@ impl Engine for LocalEngine {
 fn key_of(request: &Request<'_>, layer: &str) -> Option<Digest> {
     let found = request.layers.iter().find(|(other, _)| other.name == layer);
     found.map(|(_, key)| *key)
+}
+
+fn lockfiles(request: &Request<'_>) -> Vec<(RelPath, Vec<u8>)> {
+    let layers = request.layers.iter();
+    let found = layers.filter_map(|(layer, _)| layers::resolved_lockfile(layer));
+    found.collect()
+}
+
+/// Whether a Cargo check may have failed because of what the host's cargo holds: a layer's packages lie in CARGO_HOME,
+/// where the user and cargo itself remove them. That is no verdict.
+fn lacks_packages(request: &Request<'_>, outcome: &Result<Executed, EngineError>) -> bool {
+    let fetched = |layer: &Layer| matches!(layer.build, Build::CargoFetch { .. });
+    if !request.layers.iter().any(|(layer, _)| fetched(layer)) {
+        return false;
+    }
+    match outcome {
+        Ok(executed) => {
+            executed.output.exit_code != 0
+                && WITHOUT_NETWORK
+                    .iter()
+                    .any(|words| executed.output.stderr.contains(words))
+        }
+        Err(error) => matches!(error, EngineError::Before { .. }),
+    }
 }
 
 /// A check in its room.

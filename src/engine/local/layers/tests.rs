@@ -154,16 +154,17 @@ async fn a_wheel_of_another_hash_is_refused_and_leaves_nothing_complete() {
     assert_eq!(bench.layers.find(bench.key), None);
 }
 
-/// A program that stands in for cargo: notes its arguments, and resolves a lockfile.
+/// A program that stands in for cargo: notes its arguments and what it was given, and refuses a stale lockfile.
 const CARGO: &str = r#"#!/bin/sh
 echo "$@" >> "$LOG"
-case "$1" in
-    generate-lockfile) echo resolved > Cargo.lock ;;
-    fetch) cat Cargo.toml Cargo.lock >> "$LOG" ;;
-esac
+cat Cargo.toml Cargo.lock >> "$LOG"
+if grep -q stale Cargo.lock; then
+    echo "error: cannot update the lock file $PWD/Cargo.lock because --locked was passed to prevent this" >&2
+    exit 101
+fi
 "#;
 
-fn cargo_bench(files: &[(&str, &str)]) -> Bench {
+fn cargo_bench(files: &[(&str, &str)], resolved: Option<&str>) -> Bench {
     let mut bench = Bench::new(files, |_| Build::Present);
     let cargo = bench.dir.path().join("cargo");
     std::fs::write(&cargo, CARGO).unwrap();
@@ -175,7 +176,7 @@ fn cargo_bench(files: &[(&str, &str)]) -> Bench {
         cargo,
         files: bench.snapshot.below(&RelPath::root()).collect(),
         outside: Vec::new(),
-        locked: files.iter().any(|(path, _)| path.ends_with("Cargo.lock")),
+        resolved: resolved.map(str::to_owned),
         set_env: vec![("LOG".to_owned(), log)],
     };
     bench
@@ -183,38 +184,46 @@ fn cargo_bench(files: &[(&str, &str)]) -> Bench {
 
 #[tokio::test]
 async fn cargo_fetches_what_the_lockfile_says() {
-    let bench = cargo_bench(&[
+    let files = [
         ("sub/Cargo.toml", "manifest\n"),
         ("sub/Cargo.lock", "lock\n"),
-    ]);
+    ];
+    let bench = cargo_bench(&files, None);
     assert!(bench.prepare(false).await.unwrap());
     assert!(!bench.prepare(false).await.unwrap());
     assert!(bench.prepare(true).await.unwrap());
     let log = std::fs::read_to_string(bench.dir.path().join("log")).unwrap();
     assert_eq!(log, "fetch --locked\nmanifest\nlock\n".repeat(2));
-    let lockfile = bench.layers.lockfile(&bench.layer, bench.key);
-    assert_eq!(lockfile.unwrap(), None);
+    assert_eq!(resolved_lockfile(&bench.layer), None);
 }
 
 #[tokio::test]
-async fn without_a_lockfile_one_is_resolved_once_and_kept() {
-    let bench = cargo_bench(&[("sub/Cargo.toml", "manifest\n")]);
-    let lockfile = || bench.layers.lockfile(&bench.layer, bench.key);
-    assert!(matches!(lockfile(), Err(EngineError::Unavailable(_))));
-    for force in [false, true] {
-        assert!(bench.prepare(force).await.unwrap());
-        let path = RelPath::new("sub/Cargo.lock").unwrap();
-        let kept = Some((path, b"resolved\n".to_vec()));
-        assert_eq!(lockfile().unwrap(), kept);
-    }
+async fn a_resolved_lockfile_lies_beside_the_manifests() {
+    let bench = cargo_bench(&[("sub/Cargo.toml", "manifest\n")], Some("resolved\n"));
+    assert!(bench.prepare(false).await.unwrap());
     let log = std::fs::read_to_string(bench.dir.path().join("log")).unwrap();
-    let fetch = "fetch --locked\nmanifest\nresolved\n";
-    assert_eq!(log, format!("generate-lockfile\n{fetch}{fetch}"));
+    assert_eq!(log, "fetch --locked\nmanifest\nresolved\n");
+    let path = RelPath::new("sub/Cargo.lock").unwrap();
+    let laid = Some((path, b"resolved\n".to_vec()));
+    assert_eq!(resolved_lockfile(&bench.layer), laid);
+}
+
+#[tokio::test]
+async fn a_lockfile_that_cargo_refuses_builds_nothing_and_is_told() {
+    let files = [("sub/Cargo.toml", ""), ("sub/Cargo.lock", "stale\n")];
+    let bench = cargo_bench(&files, None);
+    assert!(!bench.prepare(false).await.unwrap());
+    assert_eq!(bench.layers.find(bench.key), None);
+    let said = bench.layers.refused(&bench.layer, bench.key).unwrap();
+    assert!(
+        said.starts_with("error: cannot update the lock file sub/Cargo.lock"),
+        "{said}"
+    );
 }
 
 #[tokio::test]
 async fn a_layer_that_another_process_builds_is_waited_for_unless_cancelled() {
-    let bench = cargo_bench(&[("sub/Cargo.toml", "")]);
+    let bench = cargo_bench(&[("sub/Cargo.toml", "")], None);
     let cancel = CancellationToken::new();
     let held = bench.layers.lock(bench.key, &cancel).await.unwrap();
     cancel.cancel();
