@@ -56,9 +56,9 @@ pub(super) struct Done {
 #[must_use]
 pub fn execute(session: &Session<'_>, pending: &Pending<'_>) -> Finished {
     let lock = session.store.lock_key(&pending.key.whole);
-    if let Ok(lock) = &lock
+    // Another process may have come in between, whether we met it at the lock or it had just left.
+    if lock.is_ok()
         && session.options.caching == Caching::On
-        && lock.waited
         && let Ok(entry) = find(session, pending.check, &pending.key.whole)
     {
         let seen = Seen {
