@@ -10,10 +10,10 @@ use crate::key::fingerprint::PartKind;
 use crate::key::{CheckKey, Fingerprint, Miss, MissKind, check_key};
 use crate::path::RelPath;
 use crate::plan::{CacheMode, Check, Work};
-use crate::record::{Cache, CheckRecord, PartCount, Verdict};
-use crate::run::execute::{advice, conclude};
+use crate::record::{Cache, CheckRecord, Verdict};
 use crate::run::parts::Parts;
-use crate::run::{Caching, Session, now_ms, run_state};
+use crate::run::result::{advice, conclude, replay};
+use crate::run::{Caching, Session, now_ms};
 use crate::snapshot::{FileId, Snapshot};
 use crate::store::entry::{Entry, Lookup};
 use crate::store::last::{Last, Seen};
@@ -161,40 +161,6 @@ fn expired(check: &Check, entry: &Entry) -> bool {
         .is_some_and(|age| u128::from(now_ms().saturating_sub(entry.created_ms)) > age.as_millis())
 }
 
-/// The record of a stored result.
-pub(super) fn replay(entry: Entry, check: &Check, cache: Cache) -> CheckRecord {
-    let parts = check.inputs.parts.is_some().then_some(PartCount {
-        hit: entry.parts,
-        ran: 0,
-    });
-    CheckRecord {
-        id: check.id.clone(),
-        verdict: if entry.passed {
-            Verdict::Passed
-        } else {
-            Verdict::Failed
-        },
-        cache,
-        miss: None,
-        key: Some(entry.key),
-        exit_code: Some(entry.exit_code),
-        stdout: entry.stdout,
-        stderr: entry.stderr,
-        findings: entry.findings,
-        duration_ms: 0,
-        saved_ms: i64::try_from(entry.duration_ms).unwrap_or(i64::MAX),
-        parts,
-        message: None,
-        not_stored: None,
-        quiet_stdout: quiet_stdout(check),
-        built: Vec::new(),
-    }
-}
-
-pub(super) fn quiet_stdout(check: &Check) -> bool {
-    matches!(&check.work, Work::Command(command) if command.quiet_stdout)
-}
-
 fn dry(check: &Check, key: Digest, miss: Option<Miss>) -> CheckRecord {
     let mut record = CheckRecord::not_run(&check.id, Verdict::Skipped, Some(key));
     if miss.is_none() {
@@ -300,14 +266,4 @@ fn current_listing(
         return check.inputs.parts.as_deref().map(list);
     }
     None
-}
-
-/// The record of a check that is about to be run.
-pub(super) fn fresh_record(session: &Session<'_>, pending: &Pending<'_>) -> CheckRecord {
-    let mut record =
-        CheckRecord::not_run(&pending.check.id, Verdict::Passed, Some(pending.key.whole));
-    record.cache = run_state(&session.options);
-    record.miss = Some(pending.miss.clone());
-    record.quiet_stdout = quiet_stdout(pending.check);
-    record
 }

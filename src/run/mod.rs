@@ -1,18 +1,22 @@
 //! One run: keys, look-ups, and only for the misses an engine.
 //!
-//! - [`lookup`]: each check's key and what the store knows of it. - [`execute`]: one miss, from lock to saved result.
-//! - [`pool`]: misses side by side. - [`parts`]: checks that work file by file. - [`hint`]: what to add to the
-//!   configuration after a failure. - [`cancel`]: signals.
+//! - [`result`]: what a check gave, and storing it. - [`parts`]: results of a check that works file by file.
+//! - [`lookup`]: each check's key and what the store knows of it. - [`act`]: one action on an engine.
+//! - [`execute`], [`part_runs`]: one miss, from lock to saved result. - [`pool`]: misses side by side.
+//! - [`hint`]: what to add to the configuration after a failure. - [`cancel`]: signals.
 //!
 //! A run emits [`Event`]s and returns what happened. Stays free of printing, of flags and of exit codes. A fully Fresh
 //! run starts no engine, no process, no thread.
 
+pub mod act;
 pub mod cancel;
 pub mod execute;
 pub mod hint;
 pub mod lookup;
+pub mod part_runs;
 pub mod parts;
 pub mod pool;
+pub mod result;
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};

@@ -1,0 +1,153 @@
+//! One action: a built-in on a view of its inputs, or a program through the engine.
+
+use crate::digest::Digest;
+use crate::engine::{Ended, EngineError, Executed, Prepare, Request, describe};
+use crate::finding::Finding;
+use crate::key::fingerprint::layer_key;
+use crate::path::RelPath;
+use crate::plan::output::Output;
+use crate::plan::{Builtin, Command, InputView, Layer};
+use crate::run::Session;
+use crate::run::lookup::Pending;
+use crate::run::result::Trouble;
+use crate::snapshot::{FileId, Snapshot};
+
+/// Runs a built-in on a view; its findings are sorted.
+pub(super) fn check_builtin(
+    builtin: &dyn Builtin,
+    view: &View<'_>,
+) -> Result<Vec<Finding>, Trouble> {
+    match builtin.check(view) {
+        Ok(mut findings) => {
+            findings.sort();
+            Ok(findings)
+        }
+        Err(error) if changed(error.kind()) => Err(Trouble::Changed),
+        Err(error) => Err(Trouble::Error(error.to_string(), Output::default())),
+    }
+}
+
+/// Whether an error of reading says that the tree is no longer what was hashed.
+fn changed(kind: std::io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        std::io::ErrorKind::InvalidData | std::io::ErrorKind::NotFound
+    )
+}
+
+/// What a built-in sees.
+pub(super) struct View<'a> {
+    pub snapshot: &'a Snapshot,
+    pub shared: &'a [FileId],
+    pub part: Option<FileId>,
+}
+
+impl InputView for View<'_> {
+    fn paths(&self) -> Vec<&RelPath> {
+        let mut ids = self.shared.to_vec();
+        ids.extend(self.part);
+        ids.sort_unstable();
+        ids.dedup();
+        ids.into_iter()
+            .map(|id| &self.snapshot.entry(id).path)
+            .collect()
+    }
+
+    fn part(&self) -> Option<&RelPath> {
+        self.part.map(|id| &self.snapshot.entry(id).path)
+    }
+
+    fn read(&self, path: &str) -> std::io::Result<Vec<u8>> {
+        let invisible = || {
+            std::io::Error::new(
+                std::io::ErrorKind::NotFound,
+                format!("{path} is not an input"),
+            )
+        };
+        let id = self.snapshot.find(path).ok_or_else(invisible)?;
+        if self.part != Some(id) && self.shared.binary_search(&id).is_err() {
+            return Err(invisible());
+        }
+        self.snapshot.read(id)
+    }
+}
+
+/// Has the engine run one action, and refuses what is no verdict: timeouts, signals, exit codes that report a signal.
+pub(super) fn act(
+    session: &Session<'_>,
+    pending: &Pending<'_>,
+    command: &Command,
+    files: &[FileId],
+    built: &mut Vec<String>,
+) -> Result<Executed, Trouble> {
+    let layers: Vec<(&Layer, Digest)> = pending
+        .check
+        .layers
+        .iter()
+        .filter_map(|name| session.plan.layer(name))
+        .map(|layer| (layer, layer_key(session.plan, layer)))
+        .collect();
+    prepare(session, &layers, built)?;
+    let request = Request {
+        id: &pending.check.id,
+        command,
+        snapshot: session.snapshot,
+        shared: &pending.check.inputs.shared,
+        parts: files,
+        outside: &pending.check.inputs.outside,
+        env: session.env,
+        layers: &layers,
+        product_key: pending.key.products,
+        timeout: pending.check.timeout,
+        live: None,
+    };
+    let executed = session
+        .interrupt
+        .block_on(session.engine.run(&request, session.interrupt.token()));
+    verdict_of(executed.map_err(trouble)?)
+}
+
+fn prepare(
+    session: &Session<'_>,
+    layers: &[(&Layer, Digest)],
+    built: &mut Vec<String>,
+) -> Result<(), Trouble> {
+    let request = Prepare {
+        layers,
+        snapshot: session.snapshot,
+        env: session.env,
+        force: false,
+    };
+    let prepared = session
+        .interrupt
+        .block_on(session.engine.prepare(&request, session.interrupt.token()));
+    for layer in prepared.map_err(trouble)? {
+        let Some(took) = layer.built else { continue };
+        let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        session.emit(&crate::event::Event::LayerBuilt {
+            name: &layer.layer,
+            duration_ms,
+        });
+        built.push(layer.layer);
+    }
+    Ok(())
+}
+
+fn trouble(error: EngineError) -> Trouble {
+    match error {
+        EngineError::Changed(_) => Trouble::Changed,
+        other => Trouble::Error(other.to_string(), Output::default()),
+    }
+}
+
+fn verdict_of(executed: Executed) -> Result<Executed, Trouble> {
+    let message = match &executed.ended {
+        Ended::Exit(code @ 128..=191) => {
+            format!("exit code {code}: a signal ended it, or what it ran")
+        }
+        Ended::Exit(_) => return Ok(executed),
+        Ended::Cancelled => "interrupted".to_owned(),
+        other => format!("the command {}", describe(*other)),
+    };
+    Err(Trouble::Error(message, executed.output))
+}

@@ -1,0 +1,178 @@
+//! Runs the missing parts of a check, in as few processes as the tool's output allows.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use crate::path::RelPath;
+use crate::plan::output::{Output, Share};
+use crate::plan::{Builtin, Command};
+use crate::run::Session;
+use crate::run::act::{View, act, check_builtin};
+use crate::run::lookup::Pending;
+use crate::run::parts::Parts;
+use crate::run::result::{Done, Trouble, exit_code};
+use crate::snapshot::FileId;
+use crate::store::parts::{PartResult, Said};
+
+/// Bytes of paths that go on one command line; the system allows about 2 MiB for arguments and environment together.
+const ARGV_BYTES: usize = 96 * 1024;
+
+/// Runs the missing parts of a built-in check.
+pub(super) fn run_builtin(
+    session: &Session<'_>,
+    pending: &Pending<'_>,
+    builtin: &dyn Builtin,
+) -> Result<Done, Trouble> {
+    let mut parts = Parts::known(session, pending.check, &pending.key);
+    for at in parts.missing() {
+        if session.interrupt.is_set() {
+            return Err(Trouble::Error("interrupted".to_owned(), Output::default()));
+        }
+        let begun = Instant::now();
+        let view = View {
+            snapshot: session.snapshot,
+            shared: &pending.check.inputs.shared,
+            part: Some(parts.files[at]),
+        };
+        let findings = check_builtin(builtin, &view)?;
+        let duration_us = u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX);
+        let exit_code = exit_code(&findings);
+        parts.set(
+            at,
+            PartResult {
+                exit_code,
+                duration_us,
+                said: Said {
+                    findings,
+                    ..Said::default()
+                },
+            },
+        );
+    }
+    Ok(parts.finish())
+}
+
+/// Runs the missing parts of a program.
+pub(super) fn run_command(
+    session: &Session<'_>,
+    pending: &Pending<'_>,
+    command: &Command,
+    built: &mut Vec<String>,
+) -> Result<Done, Trouble> {
+    let mut parts = Parts::known(session, pending.check, &pending.key);
+    let missing = parts.missing();
+    let batches = if command.batch {
+        batches(&parts, missing)
+    } else {
+        missing.into_iter().map(|at| vec![at]).collect()
+    };
+    for batch in batches {
+        run_batch(&mut parts, pending, command, &batch)?;
+    }
+    built.append(&mut parts.built);
+    Ok(parts.finish())
+}
+
+/// Cuts positions into runs that fit on a command line.
+fn batches(parts: &Parts<'_, '_>, missing: Vec<usize>) -> Vec<Vec<usize>> {
+    let mut batches: Vec<Vec<usize>> = Vec::new();
+    let mut bytes = ARGV_BYTES;
+    for at in missing {
+        let length = parts.session.snapshot.entry(parts.files[at]).path.len() + 16;
+        if bytes + length > ARGV_BYTES {
+            batches.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += length;
+        if let Some(batch) = batches.last_mut() {
+            batch.push(at);
+        }
+    }
+    batches
+}
+
+/// Runs some parts in one process; if its output cannot be told apart, one process each.
+fn run_batch(
+    parts: &mut Parts<'_, '_>,
+    pending: &Pending<'_>,
+    command: &Command,
+    batch: &[usize],
+) -> Result<(), Trouble> {
+    let files: Vec<FileId> = batch.iter().map(|at| parts.files[*at]).collect();
+    let mut built = Vec::new();
+    let executed = act(parts.session, pending, command, &files, &mut built)?;
+    parts.built.append(&mut built);
+    if executed.truncated {
+        return Err(Trouble::Error(
+            "its output was cut: it said too much".to_owned(),
+            executed.output,
+        ));
+    }
+    let micros = u32::try_from(executed.duration.as_micros()).unwrap_or(u32::MAX);
+    if let [at] = batch {
+        let said = said(parts, command, &executed.output, *at);
+        parts.set(
+            *at,
+            PartResult {
+                exit_code: executed.output.exit_code,
+                duration_us: micros,
+                said,
+            },
+        );
+        return Ok(());
+    }
+    let snapshot = parts.session.snapshot;
+    let paths: Vec<&RelPath> = files.iter().map(|id| &snapshot.entry(*id).path).collect();
+    let parsed = command.parse.parse(&executed.output, &command.dir, &paths);
+    let Some(mut shares) = parsed
+        .shares
+        .filter(|shares| explains(shares, &paths, executed.output.exit_code))
+    else {
+        return batch
+            .iter()
+            .try_for_each(|at| run_batch(parts, pending, command, &[*at]));
+    };
+    let mut findings: BTreeMap<RelPath, Vec<_>> = BTreeMap::new();
+    for finding in parsed.findings {
+        if let Some(path) = finding.path.clone() {
+            findings.entry(path).or_default().push(finding);
+        }
+    }
+    let each = micros / u32::try_from(batch.len()).unwrap_or(u32::MAX).max(1);
+    for (at, path) in batch.iter().zip(paths) {
+        let share = shares.remove(path).unwrap_or_default();
+        let mut findings = findings.remove(path).unwrap_or_default();
+        findings.sort();
+        let said = Said {
+            stdout: share.stdout,
+            stderr: share.stderr,
+            findings,
+        };
+        parts.set(
+            *at,
+            PartResult {
+                exit_code: share.exit_code,
+                duration_us: each,
+                said,
+            },
+        );
+    }
+    Ok(())
+}
+
+/// Whether shares account for a process: only known files, and a failure if and only if one of them failed.
+fn explains(shares: &BTreeMap<RelPath, Share>, paths: &[&RelPath], exit_code: i32) -> bool {
+    let failed = shares.values().any(|share| share.exit_code != 0);
+    failed == (exit_code != 0) && shares.keys().all(|path| paths.contains(&path))
+}
+
+fn said(parts: &Parts<'_, '_>, command: &Command, output: &Output, at: usize) -> Said {
+    let path = &parts.session.snapshot.entry(parts.files[at]).path;
+    let mut findings = command.parse.parse(output, &command.dir, &[path]).findings;
+    findings.sort();
+    Said {
+        stdout: output.stdout.clone(),
+        stderr: output.stderr.clone(),
+        findings,
+    }
+}

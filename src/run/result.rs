@@ -1,0 +1,225 @@
+//! What running a check gave, and what becomes of it: a record, and where that is right a stored entry.
+//!
+//! Stays free of running anything.
+
+use std::time::Instant;
+
+use crate::digest::Digest;
+use crate::finding::{Finding, Severity};
+use crate::key::CheckKey;
+use crate::key::fingerprint::PartKind;
+use crate::plan::output::Output;
+use crate::plan::{CacheMode, Check, Work};
+use crate::record::{Cache, CheckRecord, PartCount, Verdict};
+use crate::run::hint::hint;
+use crate::run::{Caching, Session, now_ms};
+use crate::store::entry::Entry;
+use crate::store::last::Seen;
+
+/// Why an action gave no result.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// A file changed while it was read.
+    Changed,
+    /// It could not run: the message, and what the tool said before.
+    Error(String, Output),
+}
+
+/// What running a whole check, or one part of it, gave.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Done {
+    pub exit_code: i32,
+    pub stdout: String,
+    pub stderr: String,
+    pub findings: Vec<Finding>,
+    pub duration_ms: u64,
+    pub peak_memory: Option<u64>,
+    pub parts_hit: u32,
+    pub parts_ran: u32,
+    pub saved_ms: u64,
+    /// Why this result must not be stored.
+    pub not_stored: Option<String>,
+}
+
+/// The exit code a built-in's findings stand for.
+pub(super) fn exit_code(findings: &[Finding]) -> i32 {
+    i32::from(
+        findings
+            .iter()
+            .any(|finding| finding.severity == Severity::Error),
+    )
+}
+
+/// Turns a result into a record, and stores it where that is right.
+pub(super) fn conclude(
+    session: &Session<'_>,
+    check: &Check,
+    key: &CheckKey,
+    done: Done,
+    record: &mut CheckRecord,
+) -> Option<Seen> {
+    let passed = done.exit_code == 0;
+    record.verdict = if passed {
+        Verdict::Passed
+    } else {
+        Verdict::Failed
+    };
+    let refused = refusal(session, check, passed).or_else(|| done.not_stored.clone());
+    let seen = match session.options.caching {
+        Caching::On => save(session, check, key, &done, refused.is_none()),
+        Caching::Off | Caching::Only => None,
+    };
+    if session.options.caching == Caching::On && check.cache == CacheMode::All {
+        let unwritten = seen.is_none() && session.store.writable();
+        let unwritten = unwritten.then(|| "the cache folder could not be written".to_owned());
+        record.not_stored = refused.or(unwritten);
+    }
+    if check.inputs.parts.is_some() {
+        record.parts = Some(PartCount {
+            hit: done.parts_hit,
+            ran: done.parts_ran,
+        });
+    }
+    record.saved_ms = i64::try_from(done.saved_ms).unwrap_or(i64::MAX);
+    record.exit_code = Some(done.exit_code);
+    record.stdout = done.stdout;
+    record.stderr = done.stderr;
+    record.findings = done.findings;
+    seen
+}
+
+/// Why a verdict is not stored; `None` if it is.
+fn refusal(session: &Session<'_>, check: &Check, passed: bool) -> Option<String> {
+    if session.options.caching != Caching::On {
+        return Some("--no-cache".to_owned());
+    }
+    if let Some(reason) = &check.not_cached {
+        return Some(reason.clone());
+    }
+    match check.cache {
+        CacheMode::All => None,
+        CacheMode::Passes if passed => None,
+        CacheMode::Passes => Some("only passes are stored".to_owned()),
+        CacheMode::Off => Some("cache = false".to_owned()),
+    }
+}
+
+/// Saves a result: fingerprint and listings first, the entry last. Without `entry` only what miss reasons need.
+fn save(
+    session: &Session<'_>,
+    check: &Check,
+    key: &CheckKey,
+    done: &Done,
+    entry: bool,
+) -> Option<Seen> {
+    let store = session.store;
+    let print = &key.fingerprint;
+    let fingerprint = store.put_fingerprint(print).ok()?;
+    if let Some(tree) = print.value(PartKind::Inputs) {
+        store
+            .put_listing(tree, session.snapshot, &check.inputs.shared)
+            .ok()?;
+    }
+    if let (Some(tree), Some(files)) = (print.value(PartKind::Files), &check.inputs.parts) {
+        store.put_listing(tree, session.snapshot, files).ok()?;
+    }
+    if entry {
+        store
+            .save(&new_entry(session, check, key, done, fingerprint))
+            .ok()?;
+    }
+    Some(Seen {
+        key: key.whole,
+        fingerprint,
+        stored: entry,
+    })
+}
+
+fn new_entry(
+    session: &Session<'_>,
+    check: &Check,
+    key: &CheckKey,
+    done: &Done,
+    fingerprint: Digest,
+) -> Entry {
+    Entry {
+        key: key.whole,
+        check: check.id.clone(),
+        passed: done.exit_code == 0,
+        exit_code: done.exit_code,
+        stdout: done.stdout.clone(),
+        stderr: done.stderr.clone(),
+        findings: done.findings.clone(),
+        parts: done.parts_hit + done.parts_ran,
+        duration_ms: done.duration_ms,
+        peak_memory: done.peak_memory,
+        engine: format!("{} {}", session.engine.class(), session.engine.platform()),
+        tools: tool_versions(&check.work),
+        created_ms: now_ms(),
+        writer: env!("CARGO_PKG_VERSION").to_owned(),
+        fingerprint,
+        common: check.inputs.parts.is_some().then_some(key.common),
+    }
+}
+
+fn tool_versions(work: &Work) -> Vec<String> {
+    use crate::plan::Tool;
+    let Work::Command(command) = work else {
+        return Vec::new();
+    };
+    let version = |tool: &Tool| match tool {
+        Tool::Host { version, .. } | Tool::Layer { version, .. } => version.clone(),
+        Tool::Absent { .. } => None,
+    };
+    command.tools.iter().filter_map(version).collect()
+}
+
+/// The record of a stored result.
+pub(super) fn replay(entry: Entry, check: &Check, cache: Cache) -> CheckRecord {
+    let parts = check.inputs.parts.is_some().then_some(PartCount {
+        hit: entry.parts,
+        ran: 0,
+    });
+    CheckRecord {
+        id: check.id.clone(),
+        verdict: if entry.passed {
+            Verdict::Passed
+        } else {
+            Verdict::Failed
+        },
+        cache,
+        miss: None,
+        key: Some(entry.key),
+        exit_code: Some(entry.exit_code),
+        stdout: entry.stdout,
+        stderr: entry.stderr,
+        findings: entry.findings,
+        duration_ms: 0,
+        saved_ms: i64::try_from(entry.duration_ms).unwrap_or(i64::MAX),
+        parts,
+        message: None,
+        not_stored: None,
+        quiet_stdout: quiet_stdout(check),
+        built: Vec::new(),
+    }
+}
+
+pub(super) fn quiet_stdout(check: &Check) -> bool {
+    matches!(&check.work, Work::Command(command) if command.quiet_stdout)
+}
+
+/// What to tell about a failure besides what the tool said.
+pub(super) fn advice(session: &Session<'_>, check: &Check, record: &CheckRecord) -> Option<String> {
+    let Work::Command(command) = &check.work else {
+        return None;
+    };
+    if record.verdict != Verdict::Failed {
+        return None;
+    }
+    let output = format!("{}\n{}", record.stdout, record.stderr);
+    hint(check, command, session.snapshot, session.env, &output)
+}
+
+pub(super) fn elapsed_ms(begun: Instant) -> u64 {
+    u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
