@@ -266,7 +266,7 @@ fn tree_digest(snapshot: &Snapshot, files: &[FileId]) -> Digest {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+
     use std::sync::Arc;
 
     use super::*;
@@ -276,27 +276,18 @@ mod tests {
 
     fn command(argv: &[&str]) -> Command {
         Command {
-            argv: argv.iter().map(ToString::to_string).collect(),
-            before: Vec::new(),
-            dir: RelPath::root(),
-            append_files: false,
-            batch: false,
             env: vec!["MODE".into()],
-            set_env: BTreeMap::new(),
-            grants: BTreeMap::new(),
-            tools: vec![Tool::Host {
-                name: "sh".into(),
-                path: "/bin/sh".into(),
-                identity: Digest::of(b"sh"),
-                version: None,
-            }],
-            products: Vec::new(),
-            outputs: Vec::new(),
-            network: false,
-            secrets: Vec::new(),
-            parse: Arc::new(NoFindings),
-            quiet_stdout: false,
-            amend: None,
+            ..Command::new(
+                argv.iter().map(ToString::to_string).collect(),
+                RelPath::root(),
+                vec![Tool::Host {
+                    name: "sh".into(),
+                    path: "/bin/sh".into(),
+                    identity: Digest::of(b"sh"),
+                    version: None,
+                }],
+                Arc::new(NoFindings),
+            )
         }
     }
 

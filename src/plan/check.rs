@@ -166,6 +166,31 @@ pub struct Command {
     pub amend: Option<fn(&mut Self)>,
 }
 
+impl Command {
+    /// A command that sees nothing of the user's, runs once for the whole check and leaves nothing.
+    #[must_use]
+    pub fn new(argv: Vec<String>, dir: RelPath, tools: Vec<Tool>, parse: Arc<dyn Parse>) -> Self {
+        Self {
+            argv,
+            before: Vec::new(),
+            dir,
+            append_files: false,
+            batch: false,
+            env: Vec::new(),
+            set_env: BTreeMap::new(),
+            grants: BTreeMap::new(),
+            tools,
+            products: Vec::new(),
+            outputs: Vec::new(),
+            network: false,
+            secrets: Vec::new(),
+            parse,
+            quiet_stdout: false,
+            amend: None,
+        }
+    }
+}
+
 impl fmt::Debug for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Command")

@@ -84,22 +84,13 @@ impl Clippy<'_> {
             clean.extend(["-p".to_owned(), member.name.clone()]);
         }
         Command {
-            argv,
             before: vec![clean],
-            dir: self.dir.clone(),
-            append_files: false,
-            batch: false,
-            env: Vec::new(),
             set_env: self.set_env(target),
             grants: self.grants(),
-            tools,
             products: self.dir.join(target).into_iter().collect(),
-            outputs: Vec::new(),
-            network: false,
-            secrets: Vec::new(),
-            parse: Arc::new(CargoJson),
             quiet_stdout: true,
             amend: Some(match_clean),
+            ..Command::new(argv, self.dir.clone(), tools, Arc::new(CargoJson))
         }
     }
 

@@ -8,7 +8,7 @@
 //! A configuration file in the user's home does not count (a room would meet it as its own ancestor where the project
 //! might not): where no target root has one, an empty one is named.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::ecosystem::Scope;
@@ -77,24 +77,7 @@ pub fn plan(
 }
 
 fn command(argv: Vec<String>, dir: &RelPath, tools: Vec<Tool>) -> Command {
-    Command {
-        argv,
-        before: Vec::new(),
-        dir: dir.clone(),
-        append_files: false,
-        batch: false,
-        env: Vec::new(),
-        set_env: BTreeMap::new(),
-        grants: BTreeMap::new(),
-        tools,
-        products: Vec::new(),
-        outputs: Vec::new(),
-        network: false,
-        secrets: Vec::new(),
-        parse: Arc::new(RustfmtOutput),
-        quiet_stdout: false,
-        amend: None,
-    }
+    Command::new(argv, dir.clone(), tools, Arc::new(RustfmtOutput))
 }
 
 fn rustfmt_argv(

@@ -176,22 +176,19 @@ fn command(
     env.sort();
     env.dedup();
     Command {
-        argv,
-        before: Vec::new(),
-        dir,
         append_files: per_file,
         batch: per_file && names_files(table.findings.as_ref()),
         env,
         set_env: table.set_env.clone().unwrap_or_default(),
-        grants: [].into(),
-        tools: found.into_tools(),
-        products: Vec::new(),
         outputs: table.outputs.clone().unwrap_or_default(),
         network: table.network.unwrap_or_default(),
         secrets: table.secrets.clone().unwrap_or_default(),
-        parse: parser(table.findings.as_ref()),
-        quiet_stdout: false,
-        amend: None,
+        ..Command::new(
+            argv,
+            dir,
+            found.into_tools(),
+            parser(table.findings.as_ref()),
+        )
     }
 }
 

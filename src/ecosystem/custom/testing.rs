@@ -72,22 +72,14 @@ impl World {
 /// A command as a built-in check would plan it.
 pub(super) fn command() -> Command {
     Command {
-        argv: vec!["lint".to_owned()],
-        before: Vec::new(),
-        dir: RelPath::root(),
-        append_files: false,
-        batch: false,
         env: vec!["KEPT".to_owned()],
         set_env: [("KEPT".to_owned(), "1".to_owned())].into(),
-        grants: [].into(),
-        tools: Vec::new(),
-        products: Vec::new(),
-        outputs: Vec::new(),
-        network: false,
-        secrets: Vec::new(),
-        parse: std::sync::Arc::new(NoFindings),
-        quiet_stdout: false,
-        amend: None,
+        ..Command::new(
+            vec!["lint".to_owned()],
+            RelPath::root(),
+            Vec::new(),
+            std::sync::Arc::new(NoFindings),
+        )
     }
 }
 

@@ -21,7 +21,7 @@ pub mod parse;
 pub mod refs;
 mod remote;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::sync::Arc;
 
@@ -202,27 +202,19 @@ fn command(dir: &RelPath, closure: Closure, program: &Program, git: Option<&Prog
     }
     tools.push(host(program));
     Command {
-        argv: ["kustomize", "build", dir.display_dot()]
-            .map(str::to_owned)
-            .to_vec(),
-        before: Vec::new(),
-        dir: RelPath::root(),
-        append_files: false,
-        batch: false,
-        env: Vec::new(),
-        set_env: BTreeMap::new(),
-        grants: BTreeMap::new(),
-        tools,
-        products: Vec::new(),
-        outputs: Vec::new(),
         network: !closure.remotes.is_empty(),
-        secrets: Vec::new(),
-        parse: Arc::new(BuildErrors {
-            dir: dir.clone(),
-            kustomizations: closure.kustomizations,
-        }),
         quiet_stdout: true,
-        amend: None,
+        ..Command::new(
+            ["kustomize", "build", dir.display_dot()]
+                .map(str::to_owned)
+                .to_vec(),
+            RelPath::root(),
+            tools,
+            Arc::new(BuildErrors {
+                dir: dir.clone(),
+                kustomizations: closure.kustomizations,
+            }),
+        )
     }
 }
 

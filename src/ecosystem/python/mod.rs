@@ -104,22 +104,8 @@ pub(in crate::ecosystem) fn tool_check(
     parse: Arc<dyn Parse>,
 ) -> Check {
     let command = Command {
-        argv,
-        before: Vec::new(),
-        dir: site.dir.clone(),
-        append_files: false,
-        batch: false,
-        env: Vec::new(),
         set_env: set_env(),
-        grants: BTreeMap::new(),
-        tools: vec![ready.tool.clone()],
-        products: Vec::new(),
-        outputs: Vec::new(),
-        network: false,
-        secrets: Vec::new(),
-        parse,
-        quiet_stdout: false,
-        amend: None,
+        ..Command::new(argv, site.dir.clone(), vec![ready.tool.clone()], parse)
     };
     let mut check = check(site, id, ecosystem, Work::Command(Box::new(command)));
     check.layers.clone_from(&ready.layers);

@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::*;
@@ -51,24 +50,12 @@ impl Bench {
         Self {
             engine: LocalEngine::new(dirs, "project"),
             env: Env::from_pairs(&[("USER_SECRET", "1"), ("ASKED", "yes"), ("GIT_DIR", "/x")]),
-            command: Command {
-                argv: argv(&["sh", "-c", script]),
-                before: Vec::new(),
-                dir: RelPath::root(),
-                append_files: false,
-                batch: false,
-                env: Vec::new(),
-                set_env: BTreeMap::new(),
-                grants: BTreeMap::new(),
+            command: Command::new(
+                argv(&["sh", "-c", script]),
+                RelPath::root(),
                 tools,
-                products: Vec::new(),
-                outputs: Vec::new(),
-                network: false,
-                secrets: Vec::new(),
-                parse: Arc::new(NoFindings),
-                quiet_stdout: false,
-                amend: None,
-            },
+                Arc::new(NoFindings),
+            ),
             parts: Vec::new(),
             timeout: None,
             cancel: CancellationToken::new(),
