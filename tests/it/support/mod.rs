@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -132,13 +133,23 @@ impl Sandbox {
         std::fs::set_permissions(self.path(path), mode).expect("mode");
     }
 
-    /// Files below the cache folder whose path, relative to it, has this beginning and this end.
+    /// Plain files below the cache folder whose path, relative to it, has this beginning and this end. Links are left
+    /// out: those of a room lead to the programs of this machine, and who writes to one writes to the program.
     pub fn cached(&self, beginning: &str, end: &str) -> Vec<PathBuf> {
+        self.below_cache(beginning, end, std::fs::FileType::is_file)
+    }
+
+    fn below_cache(
+        &self,
+        beginning: &str,
+        end: &str,
+        kind: impl Fn(&std::fs::FileType) -> bool,
+    ) -> Vec<PathBuf> {
         let cache = self.cache();
         let all = walkdir::WalkDir::new(&cache).into_iter();
         let mut found: Vec<PathBuf> = all
             .filter_map(Result::ok)
-            .filter(|file| !file.file_type().is_dir())
+            .filter(|file| kind(&file.file_type()))
             .map(walkdir::DirEntry::into_path)
             .filter(|path| {
                 let below = path.strip_prefix(&cache).unwrap_or(path);
@@ -153,13 +164,14 @@ impl Sandbox {
     /// Waits until a check stands at `mkfifo gate; read line < gate`, and returns the gate: who writes to it lets the
     /// check go on. The gate lies in the check's own room, where even a confined check may write.
     pub fn gate(&self) -> PathBuf {
-        let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        let end = Instant::now() + PATIENCE;
         loop {
-            if let Some(gate) = self.cached("v1/rooms", "/gate").first() {
+            let fifo = std::os::unix::fs::FileTypeExt::is_fifo;
+            if let Some(gate) = self.below_cache("v1/rooms", "/gate", fifo).first() {
                 return gate.clone();
             }
-            assert!(std::time::Instant::now() < end, "no check came to its gate");
-            std::thread::sleep(std::time::Duration::from_millis(2));
+            assert!(Instant::now() < end, "no check came to its gate");
+            std::thread::sleep(MOMENT);
         }
     }
 
@@ -267,11 +279,28 @@ impl From<std::process::Output> for Run {
     }
 }
 
-/// Lets a check go on that stands at a gate (see [`Sandbox::gate`]).
+/// Lets a check go on that stands at a gate (see [`Sandbox::gate`]), and takes the gate away.
 pub fn open_gate(gate: &Path) {
-    // Opening waits for the reader.
-    std::fs::write(gate, "go\n").expect("the gate");
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let nonblock = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).expect("flags");
+    let end = Instant::now() + PATIENCE;
+    // As long as nobody reads, opening fails.
+    let mut file = loop {
+        let mut options = std::fs::OpenOptions::new();
+        match options.write(true).custom_flags(nonblock).open(gate) {
+            Ok(file) => break file,
+            Err(error) => assert!(Instant::now() < end, "nobody at the gate: {error}"),
+        }
+        std::thread::sleep(MOMENT);
+    };
+    std::fs::remove_file(gate).expect("the gate");
+    file.write_all(b"go\n").expect("the gate");
 }
+
+/// How long to wait for what has to come.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two looks.
+const MOMENT: Duration = Duration::from_millis(2);
 
 /// The JSON lines of one run.
 #[derive(Debug)]

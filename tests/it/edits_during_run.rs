@@ -1,0 +1,121 @@
+//! Files edited while checks run: what is stored is always the verdict of the hashed content.
+
+use crate::support::{Json, Run, Sandbox, open_gate};
+
+/// Passes if the content it sees after the gate is `good`.
+const SCRIPT: &str = "mkfifo gate; read line < gate; read content < src/a; echo \"$content\"; [ \"$content\" = good ]";
+
+const CONFIG: &str = "[checks.own]\ncommand = [\"./check.sh\"]\ninputs = [\"src/**\"]\ntools = [\"mkfifo\"]\ntimeout = \"60s\"\n";
+
+fn sandbox() -> Sandbox {
+    let sandbox = Sandbox::with(&[("dagcache.toml", CONFIG), ("src/a", "good\n")]);
+    sandbox.script("check.sh", SCRIPT);
+    sandbox
+}
+
+const ARGS: [&str; 5] = ["lint", "--only", "own", "--message-format", "json"];
+
+/// Runs the check; at its gate, edits.
+fn run_and_edit(sandbox: &Sandbox, edit: impl FnOnce()) -> Json {
+    let child = sandbox.start(&ARGS);
+    let gate = sandbox.gate();
+    edit();
+    open_gate(&gate);
+    Json::of(Run::end_of(child))
+}
+
+#[test]
+fn the_stored_verdict_is_that_of_the_hashed_content() {
+    let sandbox = sandbox();
+    let first = run_and_edit(&sandbox, || sandbox.write("src/a", "bad!\n")).expect(0);
+    assert_eq!(first.check("own")["stdout"], "good\n");
+
+    // What was edited misses and gets a verdict of its own.
+    let second = run_and_edit(&sandbox, || ()).expect(1);
+    assert_eq!(second.ran(), ["own input-changed src/a"]);
+    assert_eq!(second.check("own")["stdout"], "bad!\n");
+
+    // Both are known now.
+    sandbox.json(&["lint"]).expect(1).expect_fresh();
+    sandbox.write("src/a", "good\n");
+    let fresh = sandbox.json(&["lint"]).expect(0);
+    fresh.expect_fresh();
+    assert_eq!(fresh.check("own")["key"], first.check("own")["key"]);
+}
+
+#[test]
+fn an_edit_that_is_reverted_before_the_end_leaves_no_trace() {
+    let sandbox = sandbox();
+    let first = run_and_edit(&sandbox, || {
+        sandbox.write("src/a", "bad!\n");
+        sandbox.write("src/a", "good\n");
+    });
+    first.expect(0);
+    sandbox.json(&["lint"]).expect(0).expect_fresh();
+}
+
+#[test]
+fn a_red_verdict_is_not_hidden_by_an_edit() {
+    let sandbox = sandbox();
+    sandbox.write("src/a", "bad!\n");
+    let first = run_and_edit(&sandbox, || sandbox.write("src/a", "good\n")).expect(1);
+    assert_eq!(first.check("own")["stdout"], "bad!\n");
+    sandbox.write("src/a", "bad!\n");
+    sandbox.json(&["lint"]).expect(1).expect_fresh();
+}
+
+#[test]
+fn an_edit_between_hashing_and_copying_is_seen() {
+    let sandbox = Sandbox::with(&[
+        (
+            "dagcache.toml",
+            "[checks.a-first]\ncommand = [\"./wait.sh\"]\ninputs = []\ntools = [\"mkfifo\"]\ntimeout = \"60s\"
+             [checks.b-second]\ncommand = [\"./check.sh\"]\ninputs = [\"src/**\"]",
+        ),
+        ("src/a", "old\n"),
+        ("x.yaml", "a: 1\n"),
+    ]);
+    sandbox.script("wait.sh", "mkfifo gate; read line < gate");
+    sandbox.script("check.sh", "read content < src/a; echo \"$content\"");
+    let child = sandbox.start(&["lint", "-j", "1", "--message-format", "json"]);
+    let gate = sandbox.gate();
+    // One at a time: the others were hashed, and have not begun.
+    sandbox.write("src/a", "new\n");
+    sandbox.write("x.yaml", "a: [1\n");
+    open_gate(&gate);
+    let json = Json::of(Run::end_of(child)).expect(1);
+    assert_eq!(json.checks().len(), 3);
+    assert_eq!(json.check("b-second")["stdout"], "new\n");
+    assert_eq!(json.check("yaml:syntax")["verdict"], "failed");
+
+    let again = sandbox.json(&["lint"]).expect(1);
+    again.expect_fresh();
+    sandbox.write("src/a", "old\n");
+    sandbox.write("x.yaml", "a: 1\n");
+    let back = sandbox.json(&["lint"]).expect(0);
+    assert_eq!(back.check("b-second")["cache"], "miss");
+    assert_eq!(back.check("b-second")["stdout"], "old\n");
+    assert_eq!(back.check("yaml:syntax")["cache"], "miss");
+}
+
+#[test]
+fn a_file_that_goes_away_meanwhile_is_seen() {
+    let sandbox = Sandbox::with(&[
+        (
+            "dagcache.toml",
+            "[checks.a-first]\ncommand = [\"./wait.sh\"]\ninputs = []\ntools = [\"mkfifo\"]\ntimeout = \"60s\"
+             [checks.b-second]\ncommand = [\"./check.sh\"]\ninputs = [\"src/**\"]",
+        ),
+        ("src/a", "old\n"),
+        ("src/b", "old\n"),
+    ]);
+    sandbox.script("wait.sh", "mkfifo gate; read line < gate");
+    sandbox.script("check.sh", "echo src/*");
+    let child = sandbox.start(&["lint", "-j", "1", "--message-format", "json"]);
+    let gate = sandbox.gate();
+    sandbox.remove("src/a");
+    open_gate(&gate);
+    let json = Json::of(Run::end_of(child)).expect(0);
+    assert_eq!(json.check("b-second")["stdout"], "src/b\n");
+    sandbox.json(&["lint"]).expect(0).expect_fresh();
+}

@@ -1,0 +1,232 @@
+//! What must never be stored or served, and what is repaired.
+
+use std::path::PathBuf;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::{Json, Run, Sandbox, open_gate};
+
+fn sandbox(keys: &str, script: &str) -> Sandbox {
+    let config = format!("[checks.own]\ncommand = [\"./check.sh\"]\n{keys}\n");
+    let sandbox = Sandbox::with(&[("dagcache.toml", &config)]);
+    sandbox.script("check.sh", script);
+    sandbox
+}
+
+/// The check could not run, twice: nothing was stored.
+#[track_caller]
+fn errors_each_time(script: &str, said: &str) {
+    let sandbox = sandbox("", script);
+    for _ in 0..2 {
+        let json = sandbox.json(&["lint"]).expect(3);
+        let check = json.check("own");
+        assert_eq!(check["verdict"], "error");
+        assert_eq!(check["cache"], "miss");
+        let message = check["message"].as_str().expect("message");
+        assert!(message.contains(said), "{message}");
+        assert_eq!(json.finished()["verdict"], "error");
+    }
+    assert_eq!(sandbox.cached("v1/ac", ""), [PathBuf::new(); 0]);
+}
+
+#[test]
+fn a_check_that_was_killed() {
+    errors_each_time("kill -9 $$", "signal 9");
+}
+
+#[test]
+fn an_exit_code_that_reports_a_signal() {
+    errors_each_time("exit 137", "137");
+    errors_each_time("exit 139", "139");
+}
+
+/// Interrupts a run at the gate of its check, of which two more wait.
+fn interrupted(signal: Signal, code: i32) {
+    let sandbox = sandbox(
+        "tools = [\"mkfifo\"]\ntimeout = \"60s\"\n[checks.zz]\ncommand = [\"./ok.sh\"]",
+        "mkfifo gate; read line < gate",
+    );
+    sandbox.script("ok.sh", "");
+    let child = sandbox.start(&["lint", "-j", "1", "--message-format", "json"]);
+    let gate = sandbox.gate();
+    let pid = Pid::from_child(&child);
+    kill_process(pid, signal).expect("signal");
+    let json = Json::of(Run::end_of(child)).expect(code);
+    assert_eq!(json.finished()["hits"], 0);
+    assert_ne!(json.check("own")["verdict"], "passed");
+    assert_eq!(json.check("zz")["verdict"], "skipped");
+    assert_eq!(sandbox.cached("v1/ac", ""), [PathBuf::new(); 0]);
+
+    std::fs::remove_file(&gate).expect("gate");
+    let child = sandbox.start(&["lint", "--message-format", "json"]);
+    open_gate(&sandbox.gate());
+    let json = Json::of(Run::end_of(child)).expect(0);
+    assert_eq!(json.finished()["misses"], 2);
+    sandbox.json(&["lint"]).expect(0).expect_fresh();
+}
+
+#[test]
+fn an_interrupted_run() {
+    interrupted(Signal::INT, 130);
+}
+
+#[test]
+fn a_terminated_run() {
+    interrupted(Signal::TERM, 143);
+}
+
+#[test]
+fn a_run_that_was_killed_leaves_a_usable_store() {
+    let sandbox = sandbox(
+        "tools = [\"mkfifo\"]\ntimeout = \"60s\"\n[checks.aa]\ncommand = [\"./ok.sh\"]",
+        "mkfifo gate; read line < gate",
+    );
+    sandbox.script("ok.sh", "");
+    let mut child = sandbox.start(&["lint", "-j", "1"]);
+    let gate = sandbox.gate();
+    child.kill().expect("kill");
+    child.wait().expect("end");
+    // Its check is an orphan, which ends now.
+    open_gate(&gate);
+    let json = sandbox.json(&["lint", "--only", "aa"]).expect(0);
+    assert_eq!(json.check("aa")["verdict"], "passed");
+    assert_eq!(json.run.stderr, "");
+    let dry = sandbox.json(&["lint", "--dry-run"]).expect(0);
+    assert_eq!(dry.check("own")["cache"], "miss");
+}
+
+/// After something was done to the entry of a result, the check runs again for that reason, and is stored again.
+#[track_caller]
+fn repaired(damage: impl Fn(&Sandbox, &PathBuf)) {
+    let sandbox = sandbox("", "echo right");
+    sandbox.json(&["lint"]).expect(0);
+    let entries = sandbox.cached("v1/ac", "");
+    let [entry] = entries.as_slice() else {
+        panic!("{entries:?}")
+    };
+    damage(&sandbox, entry);
+    let json = sandbox.json(&["lint"]).expect(0);
+    assert_eq!(json.check("own")["cache"], "miss");
+    assert_eq!(json.check("own")["miss"]["kind"], "damaged");
+    assert_eq!(json.check("own")["stdout"], "right\n");
+    sandbox.json(&["lint"]).expect(0).expect_fresh();
+}
+
+#[test]
+fn a_truncated_entry() {
+    repaired(|_, entry| {
+        let bytes = std::fs::read(entry).expect("entry");
+        std::fs::write(entry, &bytes[..bytes.len() / 2]).expect("entry");
+    });
+    repaired(|_, entry| std::fs::write(entry, "").expect("entry"));
+}
+
+#[test]
+fn an_altered_entry() {
+    repaired(|_, entry| {
+        let text = String::from_utf8_lossy(&std::fs::read(entry).expect("entry"))
+            .replace("right", "wrong");
+        std::fs::write(entry, text).expect("entry");
+    });
+}
+
+#[test]
+fn an_entry_replaced_by_a_link() {
+    repaired(|sandbox, entry| {
+        let elsewhere = sandbox.outer().join("elsewhere");
+        std::fs::rename(entry, &elsewhere).expect("rename");
+        std::os::unix::fs::symlink(elsewhere, entry).expect("link");
+    });
+}
+
+#[test]
+fn an_entry_of_another_key() {
+    let sandbox = sandbox("", "echo right");
+    sandbox.json(&["lint"]).expect(0);
+    let first = sandbox.cached("v1/ac", "");
+    sandbox.script("check.sh", "echo other");
+    sandbox.json(&["lint"]).expect(0);
+    let all = sandbox.cached("v1/ac", "");
+    let second = all
+        .iter()
+        .find(|entry| !first.contains(entry))
+        .expect("second");
+    std::fs::copy(&first[0], second).expect("copy");
+    let json = sandbox.json(&["lint"]).expect(0);
+    assert_eq!(json.check("own")["miss"]["kind"], "damaged");
+    assert_eq!(json.check("own")["stdout"], "other\n");
+}
+
+#[test]
+fn an_entry_that_is_gone() {
+    let sandbox = sandbox("", "echo right");
+    sandbox.json(&["lint"]).expect(0);
+    std::fs::remove_file(&sandbox.cached("v1/ac", "")[0]).expect("remove");
+    assert_eq!(sandbox.json(&["lint"]).expect(0).ran(), ["own evicted"]);
+}
+
+#[test]
+fn everything_else_in_the_store_may_be_damaged_too() {
+    let sandbox = sandbox("", "echo right");
+    sandbox.write("a.yaml", "a: 1\n");
+    sandbox.write("b.yaml", "b: 1\n");
+    sandbox.json(&["dev-check"]).expect(0);
+    for folder in ["ac", "parts", "cas", "trees", "last", "memo", "runs"] {
+        for file in sandbox.cached(&format!("v1/{folder}"), "") {
+            // In place of the old file, whatever that may be.
+            std::fs::remove_file(&file).expect("remove");
+            std::fs::write(&file, "garbage").expect("damage");
+        }
+    }
+    let json = sandbox.json(&["dev-check"]).expect(0);
+    assert_eq!(json.finished()["hits"], 0);
+    assert_eq!(json.check("own")["stdout"], "right\n");
+    assert_eq!(json.check("yaml:syntax")["parts"]["ran"], 2);
+    sandbox.json(&["dev-check"]).expect(0).expect_fresh();
+    sandbox.run(&["cache", "status"]).expect(0);
+    sandbox.run(&["explain"]).expect(0);
+}
+
+#[test]
+fn an_altered_copy_in_a_room_is_made_right() {
+    let sandbox = sandbox("inputs = [\"src/**\"]", "read line < src/a; echo \"$line\"");
+    sandbox.write("src/a", "right\n");
+    sandbox.write("src/b", "1\n");
+    sandbox.json(&["lint"]).expect(0);
+    let copies = sandbox.cached("v1/rooms", "src/a");
+    assert!(!copies.is_empty());
+    for copy in copies {
+        std::fs::remove_file(&copy).expect("remove");
+        std::fs::write(&copy, "wrong\n").expect("alter");
+    }
+    sandbox.write("src/b", "2\n");
+    let json = sandbox.json(&["lint"]).expect(0);
+    assert_eq!(json.check("own")["stdout"], "right\n");
+}
+
+#[test]
+fn no_cache_looks_nothing_up_and_stores_nothing() {
+    let sandbox = sandbox("", "");
+    let json = sandbox.json(&["lint", "--no-cache"]).expect(0);
+    assert_eq!(json.check("own")["cache"], "off");
+    assert_eq!(sandbox.cached("v1/ac", ""), [PathBuf::new(); 0]);
+    sandbox.json(&["lint"]).expect(0);
+    let json = sandbox.json(&["lint", "--no-cache"]).expect(0);
+    assert_eq!(json.check("own")["cache"], "off");
+    assert_eq!(json.finished()["hits"], 0);
+    sandbox.json(&["lint"]).expect(0).expect_fresh();
+}
+
+#[test]
+fn a_link_out_of_the_project_is_not_stored() {
+    let sandbox = sandbox("inputs = [\"src/**\"]", "");
+    std::fs::create_dir_all(sandbox.path("src")).expect("folder");
+    std::os::unix::fs::symlink(sandbox.outer().join("home"), sandbox.path("src/out"))
+        .expect("link");
+    for _ in 0..2 {
+        let json = sandbox.json(&["lint"]).expect(0);
+        assert_eq!(json.check("own")["cache"], "miss");
+        let reason = json.check("own")["not_stored"].as_str().expect("reason");
+        assert!(reason.contains("src/out"), "{reason}");
+    }
+}
