@@ -1,13 +1,18 @@
 //! Behaviour of the real binary, and rules about the source itself. One file per subject; `support` holds the means.
 
 mod bad_input;
+mod cache;
 mod edits_during_run;
 mod fresh;
 mod hits;
 mod join;
 mod json;
+mod kustomize;
 mod misses;
 mod not_stored;
+mod options;
 mod own_checks;
+mod parts;
+mod rust;
 mod support;
 mod tidy;

@@ -1,0 +1,92 @@
+//! Checks that work file by file: only what changed is run, PATHs choose among the files.
+
+use crate::support::Sandbox;
+
+fn sandbox() -> Sandbox {
+    let sandbox = Sandbox::git_repository();
+    for number in 0..50 {
+        sandbox.write(
+            &format!("d{}/f{number}.yaml", number % 5),
+            format!("n: {number}\n"),
+        );
+    }
+    sandbox.commit("files");
+    sandbox
+}
+
+fn counts(line: &serde_json::Value) -> (u64, u64) {
+    let number = |name: &str| line["parts"][name].as_u64().expect("number");
+    (number("hit"), number("ran"))
+}
+
+#[test]
+fn one_edit_of_fifty_files_runs_one_part() {
+    let sandbox = sandbox();
+    let json = sandbox.json(&["dev-check"]).expect(0);
+    assert_eq!(counts(json.check("yaml:syntax")), (0, 50));
+    sandbox.write("d3/f13.yaml", "n: [1\n");
+    let json = sandbox.json(&["dev-check"]).expect(1);
+    assert_eq!(
+        json.ran(),
+        [
+            "security:secrets input-changed d3/f13.yaml",
+            "yaml:syntax input-changed d3/f13.yaml",
+        ]
+    );
+    for check in json.checks() {
+        assert_eq!(counts(check), (49, 1));
+    }
+    assert_eq!(
+        json.check("yaml:syntax")["findings"][0]["path"],
+        "d3/f13.yaml"
+    );
+    let json = sandbox.json(&["dev-check"]).expect(1);
+    json.expect_fresh();
+    assert_eq!(counts(json.check("yaml:syntax")), (50, 0));
+}
+
+#[test]
+fn a_file_of_known_content_at_another_path_is_another_part() {
+    let sandbox = sandbox();
+    sandbox.json(&["lint"]).expect(0);
+    sandbox.write("d3/copy.yaml", "n: 13\n");
+    let json = sandbox.json(&["lint"]).expect(0);
+    assert_eq!(counts(json.check("yaml:syntax")), (50, 1));
+}
+
+#[test]
+fn paths_choose_files_and_what_they_give_is_reused() {
+    let sandbox = sandbox();
+    let json = sandbox.json(&["lint", "d1", "d2/f2.yaml"]).expect(0);
+    assert_eq!(counts(json.check("yaml:syntax")), (0, 11));
+    let json = sandbox.json(&["lint"]).expect(0);
+    assert_eq!(counts(json.check("yaml:syntax")), (11, 39));
+    sandbox
+        .json(&["lint", "d1/f1.yaml"])
+        .expect(0)
+        .expect_fresh();
+}
+
+#[test]
+fn a_red_file_that_was_not_asked_for_is_not_shown() {
+    let sandbox = sandbox();
+    sandbox.write("d3/f13.yaml", "n: [1\n");
+    sandbox.json(&["lint"]).expect(1);
+    sandbox.json(&["lint", "d1"]).expect(0);
+    sandbox.json(&["lint", "-C", "d3", "f13.yaml"]).expect(1);
+}
+
+#[test]
+fn a_path_runs_the_whole_checks_that_see_it_under_their_usual_key() {
+    let sandbox = sandbox();
+    sandbox.write(
+        "dagcache.toml",
+        "[checks.one]\ncommand = [\"./ok.sh\"]\ninputs = [\"d1/**\"]\n[checks.two]\ncommand = [\"./ok.sh\"]\ninputs = [\"d2/**\"]\n",
+    );
+    sandbox.script("ok.sh", "");
+    let narrow = sandbox.json(&["lint", "d1"]).expect(0);
+    assert_eq!(narrow.ran(), ["one new", "yaml:syntax new"]);
+    let all = sandbox.json(&["lint"]).expect(0);
+    assert_eq!(all.check("one")["cache"], "hit");
+    assert_eq!(all.check("one")["key"], narrow.check("one")["key"]);
+}
