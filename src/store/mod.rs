@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! DAGCACHE_DIR (or the platform's cache folder)/
-//!   CACHEDIR.TAG
 //!   v1/
+//!     CACHEDIR.TAG, .gitignore
 //!     ac/ab/<key>       one result of a whole check ([`entry`])
 //!     parts/ab/<key>    results of the parts of a check, by its common key ([`parts`])
 //!     cas/ab/<digest>   blobs: fingerprints, outputs of parts ([`blob`])
@@ -62,6 +62,19 @@ pub struct OpenError {
     pub source: io::Error,
 }
 
+/// Marks our folder as a cache: for backups by its tag, for git and for snapshots by an ignore file, so that a store
+/// inside a project is no part of that project. Never the folder above: the user chose it, and may keep more in it.
+fn mark(base: &Path) -> std::io::Result<()> {
+    let marks = [("CACHEDIR.TAG", TAG), (".gitignore", "*\n")];
+    for (name, text) in marks {
+        let path = base.join(name);
+        if !path.exists() {
+            std::fs::write(path, text)?;
+        }
+    }
+    Ok(())
+}
+
 impl Store {
     /// Opens (and makes) the store below `dir` and takes its lock shared; waits while another process clears it.
     ///
@@ -91,10 +104,7 @@ impl Store {
             Ok(file) => file,
             Err(_) => {
                 std::fs::create_dir_all(&locks).map_err(fail)?;
-                let tag = dir.join("CACHEDIR.TAG");
-                if !tag.exists() {
-                    std::fs::write(tag, TAG).map_err(fail)?;
-                }
+                mark(&base).map_err(fail)?;
                 std::fs::OpenOptions::new()
                     .append(true)
                     .create(true)
@@ -256,6 +266,20 @@ mod tests {
                 .contains("format 1")
         );
         assert!(unseal(b"", "x", 1).is_err());
+    }
+
+    #[test]
+    fn a_store_inside_a_project_is_no_part_of_it() {
+        let project = tempfile::tempdir().expect("temp folder");
+        std::fs::write(project.path().join("a"), "").expect("write");
+        let store = Store::open(project.path()).expect("store");
+        store.put_blob(b"x").expect("blob");
+        let env = crate::env::Env::default();
+        let memo = tempfile::tempdir().expect("temp folder");
+        let taken = crate::snapshot::Snapshot::take(project.path(), memo.path(), &env);
+        let snapshot = taken.expect("snapshot");
+        let paths: Vec<&str> = snapshot.entries().iter().map(|e| e.path.as_str()).collect();
+        assert_eq!(paths, ["a"]);
     }
 
     #[test]
