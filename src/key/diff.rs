@@ -160,8 +160,9 @@ const fn reason(kind: PartKind) -> MissKind {
 
 const fn rank(kind: MissKind) -> u8 {
     match kind {
-        MissKind::CommandChanged => 0,
-        MissKind::ConfigChanged => 1,
+        // A configuration file that comes or goes also changes the command that names it.
+        MissKind::ConfigChanged => 0,
+        MissKind::CommandChanged => 1,
         MissKind::InputChanged
         | MissKind::InputAdded
         | MissKind::InputRemoved
