@@ -26,7 +26,7 @@ fn errors_each_time(script: &str, said: &str) {
         assert!(message.contains(said), "{message}");
         assert_eq!(json.finished()["verdict"], "error");
     }
-    assert_eq!(sandbox.cached("v1/ac", ""), [PathBuf::new(); 0]);
+    assert_eq!(sandbox.cached("v1/ac", "").len(), 0);
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn interrupted(signal: Signal, code: i32) {
     assert_eq!(json.finished()["hits"], 0);
     assert_ne!(json.check("own")["verdict"], "passed");
     assert_eq!(json.check("zz")["verdict"], "skipped");
-    assert_eq!(sandbox.cached("v1/ac", ""), [PathBuf::new(); 0]);
+    assert_eq!(sandbox.cached("v1/ac", "").len(), 0);
 
     std::fs::remove_file(&gate).expect("gate");
     let child = sandbox.start(&["lint", "--message-format", "json"]);
@@ -209,7 +209,7 @@ fn no_cache_looks_nothing_up_and_stores_nothing() {
     let sandbox = sandbox("", "");
     let json = sandbox.json(&["lint", "--no-cache"]).expect(0);
     assert_eq!(json.check("own")["cache"], "off");
-    assert_eq!(sandbox.cached("v1/ac", ""), [PathBuf::new(); 0]);
+    assert_eq!(sandbox.cached("v1/ac", "").len(), 0);
     sandbox.json(&["lint"]).expect(0);
     let json = sandbox.json(&["lint", "--no-cache"]).expect(0);
     assert_eq!(json.check("own")["cache"], "off");
