@@ -64,7 +64,7 @@ pub struct OpenError {
 
 /// Marks our folder as a cache: for backups by its tag, for git and for snapshots by an ignore file, so that a store
 /// inside a project is no part of that project. Never the folder above: the user chose it, and may keep more in it.
-fn mark(base: &Path) -> std::io::Result<()> {
+fn mark(base: &Path) -> io::Result<()> {
     let marks = [("CACHEDIR.TAG", TAG), (".gitignore", "*\n")];
     for (name, text) in marks {
         let path = base.join(name);
