@@ -11,7 +11,7 @@ use toml::de::{DeTable, DeValue};
 use crate::config::ConfigError;
 use crate::config::diagnose::{Mark, Problem, Source};
 use crate::path::RelPath;
-use crate::snapshot::{FileId, Kind, Snapshot};
+use crate::snapshot::{FileId, Kind, Odd, Reason, Snapshot};
 
 const OWN_FILE: &str = "dagcache.toml";
 /// As many links as Linux follows.
@@ -107,10 +107,15 @@ fn may_hold_table(name: &str, text: &str) -> bool {
 
 /// The content of a file at the project root; that of the target for a link inside the project.
 fn bytes_of(snapshot: &Snapshot, name: &str) -> Result<Option<Vec<u8>>, ConfigError> {
-    let Some(link) = snapshot.find(name) else {
-        return Ok(None);
-    };
     let path = RelPath::from_normal(name.to_owned());
+    let Some(link) = snapshot.find(name) else {
+        return if name == OWN_FILE && left_out(snapshot, name) {
+            let source = std::io::ErrorKind::PermissionDenied.into();
+            Err(ConfigError::Read { path, source })
+        } else {
+            Ok(None)
+        };
+    };
     let Some(id) = follow(snapshot, link) else {
         return if name == OWN_FILE {
             Err(ConfigError::Link { path })
@@ -122,6 +127,12 @@ fn bytes_of(snapshot: &Snapshot, name: &str) -> Result<Option<Vec<u8>>, ConfigEr
         Ok(bytes) => Ok(Some(bytes)),
         Err(source) => Err(ConfigError::Read { path, source }),
     }
+}
+
+/// Whether a file at the root is there and may not be read. To go on without would drop its checks.
+fn left_out(snapshot: &Snapshot, name: &str) -> bool {
+    let unreadable = |odd: &Odd| odd.reason == Reason::Unreadable && odd.display == name;
+    snapshot.odd().iter().any(unreadable)
 }
 
 /// The file that a chain of links ends at, if it is one of the project.
