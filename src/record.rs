@@ -8,6 +8,11 @@ use crate::digest::Digest;
 use crate::finding::Finding;
 use crate::key::{Miss, MissKind};
 
+/// The message of a check that was stopped because the user interrupted the run.
+pub const INTERRUPTED: &str = "interrupted";
+/// The subject of the miss reason of a check that was run because the user wanted no cache.
+pub const NO_CACHE: &str = "--no-cache";
+
 /// How a check, or a run, ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -4,7 +4,7 @@
 
 use crate::event::{Event, Sink};
 use crate::finding::Severity;
-use crate::record::{Cache, CheckRecord, RunRecord, Verdict};
+use crate::record::{Cache, CheckRecord, INTERRUPTED, NO_CACHE, RunRecord, Verdict};
 use crate::report::shell::{Shell, Tone, Verbosity};
 use crate::report::text;
 
@@ -19,6 +19,9 @@ pub struct Human<'a> {
     running: Vec<String>,
     failed: Vec<String>,
     errors: Vec<String>,
+    /// Checks with a verdict.
+    finished: usize,
+    interrupted: bool,
     dry_run: bool,
 }
 
@@ -35,6 +38,8 @@ impl<'a> Human<'a> {
             running,
             failed,
             errors,
+            finished: 0,
+            interrupted: false,
             dry_run,
         }
     }
@@ -45,7 +50,13 @@ impl<'a> Human<'a> {
         if self.dry_run {
             return self.dry(record);
         }
+        if record.message.as_deref() == Some(INTERRUPTED) {
+            self.interrupted = true;
+            return;
+        }
+        self.finished += usize::from(record.verdict != Verdict::Skipped);
         match record.verdict {
+            Verdict::Skipped if self.interrupted => {}
             Verdict::Passed => self.passed(record),
             Verdict::Failed => self.failed(record),
             Verdict::Error => self.could_not_run(record),
@@ -170,40 +181,53 @@ impl<'a> Human<'a> {
 
     fn run_finished(&self, record: &RunRecord) {
         self.shell.end_progress();
-        let checks = record.checks.len();
-        let fresh = record.hits();
-        if record.verdict <= Verdict::Skipped {
-            if self.shell.verbosity() == Verbosity::Quiet {
-                return;
-            }
-            let state = if self.dry_run {
-                format!("{fresh} Fresh, {} Dirty", checks - fresh)
-            } else if checks == fresh {
-                "all Fresh".to_owned()
-            } else {
-                format!("{fresh} Fresh, {} run", checks - fresh)
-            };
-            let saved = if record.saved_ms > 0 && fresh > 0 {
-                format!(", saved {}", text::signed_duration(record.saved_ms))
-            } else {
-                String::new()
-            };
-            let took = text::duration(record.duration_ms);
-            let checks = text::count(checks, "check", "checks");
-            return self.shell.status(
-                Tone::Good,
-                "Finished",
-                &format!("{}: {checks}, {state} in {took}{saved}", record.command),
-            );
+        let took = text::duration(record.duration_ms);
+        if self.interrupted {
+            let (done, all) = (self.finished, record.checks.len());
+            return self.shell.error(&format!(
+                "interrupted after {took}; {done} of {all} checks done"
+            ));
         }
-        for id in self.failed.iter().chain(&self.errors) {
-            self.shell.status(
-                Tone::Note,
-                "Repeat with",
-                &format!("{} --only {}", self.invocation, quoted(id)),
-            );
+        if record.verdict <= Verdict::Skipped {
+            if self.shell.verbosity() > Verbosity::Quiet {
+                let line = format!(
+                    "{}: {} in {took}{}",
+                    record.command,
+                    self.state(record),
+                    saved(record)
+                );
+                self.shell.status(Tone::Good, "Finished", &line);
+            }
+            return;
+        }
+        for ids in self.repeats() {
+            let line = format!("{}{ids}", self.invocation);
+            self.shell.status(Tone::Note, "Repeat with", &line);
         }
         self.shell.error(&self.closing(record));
+    }
+
+    /// `15 checks, 10 Fresh, 5 run`.
+    fn state(&self, record: &RunRecord) -> String {
+        let (all, fresh) = (record.checks.len(), record.hits());
+        let checks = text::count(all, "check", "checks");
+        match (self.dry_run, all - fresh) {
+            _ if all == 0 => "nothing to check".to_owned(),
+            (_, 0) => format!("{checks}, all Fresh"),
+            (true, dirty) => format!("{checks}, {fresh} Fresh, {dirty} Dirty"),
+            (false, ran) => format!("{checks}, {fresh} Fresh, {ran} run"),
+        }
+    }
+
+    /// A command for each failure; for more than a few, one for all.
+    fn repeats(&self) -> Vec<String> {
+        let all = self.failed.iter().chain(&self.errors);
+        let all: Vec<String> = all.map(|id| format!(" --only {}", quoted(id))).collect();
+        if all.len() > 3 {
+            vec![all.concat()]
+        } else {
+            all
+        }
     }
 
     fn closing(&self, record: &RunRecord) -> String {
@@ -227,6 +251,14 @@ impl<'a> Human<'a> {
             record.checks.len(),
             record.hits()
         )
+    }
+}
+
+fn saved(record: &RunRecord) -> String {
+    if record.saved_ms > 0 && record.hits() > 0 {
+        format!(", saved {}", text::signed_duration(record.saved_ms))
+    } else {
+        String::new()
     }
 }
 
@@ -254,9 +286,13 @@ impl Sink for Human<'_> {
             Event::Warning(text) => self.shell.warning(text),
             Event::CheckStarted { id, miss } => {
                 if self.shell.verbosity() > Verbosity::Quiet {
-                    let reason = miss.map_or_else(String::new, |miss| format!(" ({miss})"));
+                    let uncached = miss.is_some_and(|miss| miss.path.as_deref() == Some(NO_CACHE));
+                    let (verb, reason) = match miss {
+                        Some(miss) if !uncached => ("Dirty", format!(" ({miss})")),
+                        _ => ("Running", String::new()),
+                    };
                     self.shell
-                        .status(Tone::Good, "Dirty", &format!("{id}{reason}"));
+                        .status(Tone::Good, verb, &format!("{id}{reason}"));
                 }
                 self.running.push((*id).to_owned());
                 self.shell.progress(self.done, self.total, &self.running);

@@ -7,6 +7,7 @@ use crate::key::fingerprint::layer_key;
 use crate::path::RelPath;
 use crate::plan::output::Output;
 use crate::plan::{Builtin, Command, InputView, Layer};
+use crate::record::INTERRUPTED;
 use crate::run::Session;
 use crate::run::lookup::Pending;
 use crate::run::result::Trouble;
@@ -104,7 +105,7 @@ pub(super) fn act(
     let executed = session
         .interrupt
         .block_on(session.engine.run(&request, session.interrupt.token()));
-    verdict_of(executed.map_err(trouble)?)
+    verdict_of(executed.map_err(no_runtime)?.map_err(trouble)?)
 }
 
 fn prepare(
@@ -121,7 +122,7 @@ fn prepare(
     let prepared = session
         .interrupt
         .block_on(session.engine.prepare(&request, session.interrupt.token()));
-    for layer in prepared.map_err(trouble)? {
+    for layer in prepared.map_err(no_runtime)?.map_err(trouble)? {
         let Some(took) = layer.built else { continue };
         let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         session.emit(&crate::event::Event::LayerBuilt {
@@ -133,9 +134,17 @@ fn prepare(
     Ok(())
 }
 
+fn no_runtime(error: std::io::Error) -> Trouble {
+    Trouble::Error(
+        format!("the system gives no more threads: {error}"),
+        Output::default(),
+    )
+}
+
 fn trouble(error: EngineError) -> Trouble {
     match error {
         EngineError::Changed(_) => Trouble::Changed,
+        EngineError::Cancelled => Trouble::Error(INTERRUPTED.to_owned(), Output::default()),
         other => Trouble::Error(other.to_string(), Output::default()),
     }
 }
@@ -146,7 +155,7 @@ fn verdict_of(executed: Executed) -> Result<Executed, Trouble> {
             format!("exit code {code}: a signal ended it, or what it ran")
         }
         Ended::Exit(_) => return Ok(executed),
-        Ended::Cancelled => "interrupted".to_owned(),
+        Ended::Cancelled => INTERRUPTED.to_owned(),
         other => format!("the command {}", describe(*other)),
     };
     Err(Trouble::Error(message, executed.output))

@@ -4,6 +4,7 @@
 //! Owns the asynchronous runtime, which comes to life with the first miss that needs it. Stays free of `process::exit`.
 
 use std::future::Future;
+use std::io;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, Ordering};
 
@@ -46,28 +47,27 @@ impl Interrupt {
 
     /// Waits for a future on the runtime. From here on signals are caught.
     ///
-    /// # Panics
-    /// If the system refuses the few threads and descriptors a runtime needs.
-    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
-        let runtime = self.runtime.get_or_init(|| self.start());
-        runtime.block_on(future)
+    /// # Errors
+    /// If the system refuses the thread and the descriptors a runtime needs.
+    pub fn block_on<F: Future>(&self, future: F) -> io::Result<F::Output> {
+        let runtime = match self.runtime.get() {
+            Some(runtime) => runtime,
+            None => {
+                let started = self.start()?;
+                // Of two that begin at once, one stays.
+                self.runtime.get_or_init(|| started)
+            }
+        };
+        Ok(runtime.block_on(future))
     }
 
-    /// Catches signals from now on, for work that needs no future.
-    pub fn listen(&self) {
-        self.block_on(async {});
-    }
-
-    fn start(&self) -> Runtime {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .expect("the system starts a thread and opens a pipe");
+    fn start(&self) -> io::Result<Runtime> {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let runtime = builder.worker_threads(1).enable_all().build()?;
         for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
             runtime.spawn(watch(kind, self.token.clone(), self.signal.clone()));
         }
-        runtime
+        Ok(runtime)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::key::fingerprint::PartKind;
 use crate::key::{CheckKey, Fingerprint, Miss, MissKind, check_key};
 use crate::path::RelPath;
 use crate::plan::{CacheMode, Check, Work};
-use crate::record::{Cache, CheckRecord, Verdict};
+use crate::record::{Cache, CheckRecord, NO_CACHE, Verdict};
 use crate::run::parts::Parts;
 use crate::run::result::{advice, conclude, replay};
 use crate::run::{Caching, Session, now_ms};
@@ -141,7 +141,7 @@ pub(super) fn find(
         return Err(Some(Miss::about(MissKind::NotCached, reason)));
     }
     if session.options.caching == Caching::Off {
-        return Err(Some(Miss::about(MissKind::NotCached, "--no-cache")));
+        return Err(Some(Miss::about(MissKind::NotCached, NO_CACHE)));
     }
     if check.cache == CacheMode::Off {
         return Err(Some(Miss::about(MissKind::NotCached, "cache = false")));

@@ -6,6 +6,7 @@ use std::time::Instant;
 use crate::path::RelPath;
 use crate::plan::output::{Output, Share};
 use crate::plan::{Builtin, Command};
+use crate::record::INTERRUPTED;
 use crate::run::Session;
 use crate::run::act::{View, act, check_builtin};
 use crate::run::lookup::Pending;
@@ -26,7 +27,7 @@ pub(super) fn run_builtin(
     let mut parts = Parts::known(session, pending.check, &pending.key);
     for at in parts.missing() {
         if session.interrupt.is_set() {
-            return Err(Trouble::Error("interrupted".to_owned(), Output::default()));
+            return Err(Trouble::Error(INTERRUPTED.to_owned(), Output::default()));
         }
         let begun = Instant::now();
         let view = View {

@@ -12,7 +12,7 @@ use crate::plan::{CacheMode, Check};
 use crate::run::result::Done;
 use crate::run::{Caching, Session, now_ms};
 use crate::snapshot::FileId;
-use crate::store::parts::{Pack, PartResult};
+use crate::store::parts::{Pack, PartResult, Said};
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
@@ -105,6 +105,7 @@ impl<'a, 's> Parts<'a, 's> {
             ..Done::default()
         };
         let (mut total_us, mut saved_us) = (0_u64, 0_u64);
+        let mut before = Said::default();
         for (key, result) in keys.iter().zip(results) {
             let result = result.unwrap_or_default();
             total_us += u64::from(result.duration_us);
@@ -112,9 +113,15 @@ impl<'a, 's> Parts<'a, 's> {
                 saved_us += u64::from(result.duration_us);
             }
             done.exit_code = done.exit_code.max(result.exit_code);
-            append(&mut done.stdout, &result.said.stdout);
-            append(&mut done.stderr, &result.said.stderr);
-            done.findings.extend(result.said.findings);
+            // What many parts say alike, about a broken configuration say, is said once.
+            if result.said.stdout != before.stdout {
+                append(&mut done.stdout, &result.said.stdout);
+            }
+            if result.said.stderr != before.stderr {
+                append(&mut done.stderr, &result.said.stderr);
+            }
+            done.findings.extend(result.said.findings.iter().cloned());
+            before = result.said;
         }
         done.findings.sort();
         done.duration_ms = total_us / 1000;

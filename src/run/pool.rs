@@ -18,22 +18,25 @@ pub fn run_all(session: &Session<'_>, pending: Vec<Pending<'_>>) -> Vec<(String,
     let queue = Mutex::new(VecDeque::from(pending));
     let finished = Mutex::new(Vec::new());
     let stop = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| {
-                while let Some(next) = take(&queue) {
-                    let result = if stop.load(Ordering::Relaxed) || session.interrupt.is_set() {
-                        skipped(session, &next)
-                    } else {
-                        run_one(session, &next)
-                    };
-                    if session.options.fail_fast && failed(&result) {
-                        stop.store(true, Ordering::Relaxed);
-                    }
-                    lock(&finished).push((next.check.id.clone(), result));
-                }
-            });
+    let work = || {
+        while let Some(next) = take(&queue) {
+            let result = if stop.load(Ordering::Relaxed) || session.interrupt.is_set() {
+                skipped(session, &next)
+            } else {
+                run_one(session, &next)
+            };
+            if session.options.fail_fast && failed(&result) {
+                stop.store(true, Ordering::Relaxed);
+            }
+            lock(&finished).push((next.check.id.clone(), result));
         }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..workers {
+            // Where the system gives no more threads, those that are there do all of it.
+            let _ = std::thread::Builder::new().spawn_scoped(scope, work);
+        }
+        work();
     });
     finished
         .into_inner()

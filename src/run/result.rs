@@ -10,7 +10,7 @@ use crate::key::CheckKey;
 use crate::key::fingerprint::PartKind;
 use crate::plan::output::Output;
 use crate::plan::{CacheMode, Check, Work};
-use crate::record::{Cache, CheckRecord, PartCount, Verdict};
+use crate::record::{Cache, CheckRecord, NO_CACHE, PartCount, Verdict};
 use crate::run::hint::hint;
 use crate::run::{Caching, Session, now_ms};
 use crate::store::entry::Entry;
@@ -91,7 +91,7 @@ pub(super) fn conclude(
 /// Why a verdict is not stored; `None` if it is.
 fn refusal(session: &Session<'_>, check: &Check, passed: bool) -> Option<String> {
     if session.options.caching != Caching::On {
-        return Some("--no-cache".to_owned());
+        return Some(NO_CACHE.to_owned());
     }
     if let Some(reason) = &check.not_cached {
         return Some(reason.clone());

@@ -103,7 +103,7 @@ fn status_text(store: &Store, since: Duration, history: &History, usage: &Usage)
         "period",
         format!(
             "last {}, {}",
-            humantime::format_duration(since),
+            period(since),
             text::count(history.runs, "run", "runs")
         ),
     );
@@ -165,6 +165,20 @@ fn status_text(store: &Store, since: Duration, history: &History, usage: &Usage)
         );
     }
     out
+}
+
+/// `30 days`, `12 hours`: humantime's words with a space before the unit.
+fn period(since: Duration) -> String {
+    let mut text = String::new();
+    let mut previous = ' ';
+    for c in humantime::format_duration(since).to_string().chars() {
+        if previous.is_ascii_digit() && c.is_alphabetic() {
+            text.push(' ');
+        }
+        text.push(c);
+        previous = c;
+    }
+    text
 }
 
 fn size(size: Size) -> String {

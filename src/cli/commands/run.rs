@@ -255,12 +255,6 @@ fn start(
             &Event::Warning(&format!("{} is left out: {}", odd.display, odd.reason)),
         );
     }
-    if checks == 0 && unsupported.is_empty() {
-        emit(
-            reporter,
-            &Event::Warning("nothing to check: no check of this project was selected"),
-        );
-    }
     if !unsupported.is_empty() {
         emit(
             reporter,
