@@ -32,29 +32,71 @@ pub struct Selected {
     pub unsupported: Vec<String>,
 }
 
-/// An id that names no check of the project.
+/// An id or a tag that names no check of the project.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no check `{id}` in this project{}", hint.as_ref().map(|id| format!("; did you mean `{id}`?")).unwrap_or_default())]
-pub struct UnknownCheck {
+#[error("{} `{name}` in this project{}", self.what(), self.hint())]
+pub struct Unknown {
+    /// Whether it is a tag.
+    pub is_tag: bool,
     /// What was asked for.
-    pub id: String,
-    /// The nearest id there is.
-    pub hint: Option<String>,
+    pub name: String,
+    /// The nearest there is.
+    pub near: Option<String>,
+}
+
+impl Unknown {
+    fn new<'a>(is_tag: bool, name: &str, known: impl Iterator<Item = &'a String>) -> Self {
+        let near = known
+            .map(|other| (strsim::jaro_winkler(other, name), other))
+            .filter(|(score, _)| *score > 0.8)
+            .max_by(|a, b| a.0.total_cmp(&b.0));
+        Self {
+            is_tag,
+            name: name.to_owned(),
+            near: near.map(|(_, name)| name.clone()),
+        }
+    }
+
+    fn what(&self) -> &'static str {
+        if self.is_tag {
+            "no check has the tag"
+        } else {
+            "no check"
+        }
+    }
+
+    fn hint(&self) -> String {
+        let near = self.near.as_ref();
+        near.map(|name| format!("; did you mean `{name}`?"))
+            .unwrap_or_default()
+    }
 }
 
 /// Chooses. `--only` names checks whatever their tags are; everything else narrows.
 ///
 /// # Errors
-/// If `--only` or `--skip` names a check that is not in the plan.
+/// If `--only` or `--skip` names a check that is not in the plan, or `--tag` a tag that no check has.
 pub fn select(
     plan: &Plan,
     snapshot: &Snapshot,
     selection: &Selection,
-) -> Result<Selected, UnknownCheck> {
+) -> Result<Selected, Unknown> {
     for id in selection.only.iter().chain(&selection.skip) {
         if plan.check(id).is_none() {
-            return Err(unknown(plan, id));
+            return Err(Unknown::new(
+                false,
+                id,
+                plan.checks.iter().map(|check| &check.id),
+            ));
         }
+    }
+    let tags = || plan.checks.iter().flat_map(|check| &check.tags);
+    if let Some(tag) = selection
+        .tags
+        .iter()
+        .find(|tag| !tags().any(|known| known == *tag))
+    {
+        return Err(Unknown::new(true, tag, tags()));
     }
     let mut selected = Selected::default();
     for check in &plan.checks {
@@ -112,19 +154,6 @@ fn narrowed(check: &Check, snapshot: &Snapshot, paths: &[RelPath]) -> Option<Che
             check.inputs.parts = Some(parts);
             some.then_some(check)
         }
-    }
-}
-
-fn unknown(plan: &Plan, id: &str) -> UnknownCheck {
-    let near = plan
-        .checks
-        .iter()
-        .map(|check| (strsim::jaro_winkler(&check.id, id), &check.id))
-        .filter(|(score, _)| *score > 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    UnknownCheck {
-        id: id.to_owned(),
-        hint: near.map(|(_, id)| id.clone()),
     }
 }
 
@@ -239,6 +268,14 @@ mod tests {
         assert_eq!(
             error,
             ["no check `yaml:sintax` in this project; did you mean `yaml:syntax`?"]
+        );
+        let error = ids(&Selection {
+            tags: vec!["lnit".into()],
+            ..Selection::default()
+        });
+        assert_eq!(
+            error,
+            ["no check has the tag `lnit` in this project; did you mean `lint`?"]
         );
     }
 }

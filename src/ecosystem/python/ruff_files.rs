@@ -57,24 +57,34 @@ pub fn configured(scope: &Scope<'_>) -> Result<BTreeSet<RelPath>, PlanError> {
 fn config(scope: &Scope<'_>, id: FileId) -> Result<RuffConfig, PlanError> {
     let entry = scope.snapshot.entry(id);
     let is_pyproject = entry.path.file_name() == PYPROJECT;
-    let kind = if is_pyproject {
-        "ruff-pyproject/1"
-    } else {
-        "ruff-config/1"
+    // At the root a broken file is an error; below it may be a test fixture, and ruff says what is wrong if it ever
+    // comes to read it.
+    let at_root = entry.path.as_str() == PYPROJECT;
+    let kind = match (is_pyproject, at_root) {
+        (true, true) => "ruff-root-pyproject/1",
+        (true, false) => "ruff-pyproject/1",
+        (false, _) => "ruff-config/1",
+    };
+    let foreign = || RuffConfig {
+        present: !is_pyproject,
+        ..RuffConfig::default()
     };
     scope.facts.derive(kind, entry.digest, || {
-        let text = scope.text(&entry.path).unwrap_or_default();
+        let Some(text) = scope.text(&entry.path) else {
+            let message = format!("{PYPROJECT} is not UTF-8, as TOML has to be\n  --> {PYPROJECT}");
+            return if at_root {
+                Err(PlanError::new(message))
+            } else {
+                Ok(foreign())
+            };
+        };
         match read(&text, is_pyproject) {
             Ok(config) => Ok(config),
-            Err(error) if entry.path.as_str() == PYPROJECT => Err(PlanError::new(format!(
+            Err(error) if at_root => Err(PlanError::new(format!(
                 "{PYPROJECT} is broken: {}\n  --> {PYPROJECT}:{}:{}",
                 error.message, error.line, error.column
             ))),
-            // ruff says what is wrong if it ever comes to read it; below the root it may be a test fixture.
-            Err(_) => Ok(RuffConfig {
-                present: !is_pyproject,
-                ..RuffConfig::default()
-            }),
+            Err(_) => Ok(foreign()),
         }
     })
 }
