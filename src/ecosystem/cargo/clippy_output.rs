@@ -20,7 +20,7 @@ pub struct CargoJson;
 
 impl Parse for CargoJson {
     fn identity(&self) -> String {
-        "cargo-json/1".to_owned()
+        "cargo-json/2".to_owned()
     }
 
     fn parse(&self, output: &Output, dir: &RelPath, _: &[&RelPath]) -> Parsed {

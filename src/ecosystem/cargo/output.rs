@@ -25,25 +25,32 @@ fn place(text: &str) -> Option<(&str, u32, u32)> {
     Some((path, line.parse().ok()?, column.parse().ok()?))
 }
 
-/// The blocks `error: …` (`error[CODE]: …`) of a tool's stderr up to the next empty line, each one finding; its place
-/// is that of the first `--> PATH:LINE:COLUMN` in it.
+/// The blocks `error: …` (`error[CODE]: …`) of a tool's stderr, each one finding; its place is that of the first
+/// `--> PATH:LINE:COLUMN` in it. A block ends at an empty line, unless causes or indented lines follow.
 pub fn error_blocks(stderr: &str) -> Vec<Finding> {
     let text = plain(stderr);
     let mut found: Vec<Finding> = Vec::new();
     let mut block: Vec<&str> = Vec::new();
-    for line in text.lines().chain([""]) {
-        if line.starts_with("error") || line.trim().is_empty() {
+    for line in text.lines() {
+        let begins = line.starts_with("error");
+        let after_gap = block.last().is_some_and(|last| last.trim().is_empty());
+        let goes_on = line.starts_with([' ', '\t']) || line.starts_with("Caused by:");
+        let ends = after_gap && !goes_on && !line.trim().is_empty();
+        if begins || ends || line.starts_with("warning") {
             found.extend(block_finding(&block));
             block.clear();
         }
-        if line.starts_with("error") || !block.is_empty() {
+        if begins || !block.is_empty() {
             block.push(line);
         }
     }
+    found.extend(block_finding(&block));
     found
 }
 
 fn block_finding(block: &[&str]) -> Option<Finding> {
+    let last = block.iter().rposition(|line| !line.trim().is_empty())?;
+    let block = block.get(..=last)?;
     let (head, message) = block.first()?.split_once(": ")?;
     let code = match head.strip_prefix("error")? {
         "" => None,
@@ -83,6 +90,15 @@ mod tests {
             (found[1].message.as_str(), &found[1].path),
             ("plain", &None)
         );
+    }
+
+    #[test]
+    fn the_causes_of_an_error_belong_to_it() {
+        let text = "error: failed to run\n\nCaused by:\n  exit status: 101\n\n  --- stderr\n  bad header\nwarning: x\n\nsaid\n";
+        let found = error_blocks(text);
+        assert_eq!(found.len(), 1);
+        let rendered = found[0].rendered.as_deref().unwrap_or_default();
+        assert!(rendered.ends_with("--- stderr\n  bad header"), "{rendered}");
     }
 
     proptest! {

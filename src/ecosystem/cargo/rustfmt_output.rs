@@ -6,13 +6,15 @@ use crate::plan::output::{Output, Parse, Parsed};
 
 use super::output::{error_blocks, plain, project_path};
 
+const NOT_FORMATTED: &str = "not formatted";
+
 /// Reads diffs from stdout and errors from stderr.
 #[derive(Debug)]
 pub struct RustfmtOutput;
 
 impl Parse for RustfmtOutput {
     fn identity(&self) -> String {
-        "rustfmt/1".to_owned()
+        "rustfmt/2".to_owned()
     }
 
     fn parse(&self, output: &Output, _: &RelPath, _: &[&RelPath]) -> Parsed {
@@ -55,14 +57,15 @@ fn header(line: &str) -> Option<(&str, u32)> {
 }
 
 fn unformatted(path: &str, line: Option<u32>) -> Finding {
+    let place = line.map_or_else(|| path.to_owned(), |line| format!("{path}:{line}"));
     Finding {
         path: project_path(path),
         line,
         column: None,
         severity: Severity::Error,
         code: None,
-        message: "not formatted".to_owned(),
-        rendered: None,
+        message: NOT_FORMATTED.to_owned(),
+        rendered: Some(format!("error: {NOT_FORMATTED}\n --> {place}\n")),
     }
 }
 
@@ -76,6 +79,7 @@ fn other_errors(stderr: &str) -> Vec<Finding> {
                 .or_else(|| line.strip_prefix("Error: "))?;
             Some(Finding {
                 message: message.trim().to_owned(),
+                rendered: None,
                 ..unformatted("", None)
             })
         })
@@ -114,7 +118,8 @@ mod tests {
             ]
         );
         let hunk = diffs(stdout).remove(0).rendered;
-        assert_eq!(hunk.as_deref(), Some("-fn main( ) {}\n+fn main() {}\n \n"));
+        let said = "error: not formatted\n --> src/main.rs:1\n-fn main( ) {}\n+fn main() {}\n \n";
+        assert_eq!(hunk.as_deref(), Some(said));
     }
 
     #[test]
