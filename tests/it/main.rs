@@ -13,6 +13,7 @@ mod not_stored;
 mod options;
 mod own_checks;
 mod parts;
+mod python;
 mod rust;
 mod support;
 mod tidy;
