@@ -3,7 +3,7 @@
 //! A Fresh check is silent unless its tool had something to say: then the run says it again.
 
 use crate::event::{Event, Sink};
-use crate::finding::Severity;
+use crate::finding::{Finding, Severity};
 use crate::record::{Cache, CheckRecord, INTERRUPTED, NO_CACHE, RunRecord, Verdict};
 use crate::report::shell::{Shell, Tone, Verbosity};
 use crate::report::text;
@@ -123,15 +123,7 @@ impl<'a> Human<'a> {
         } else {
             ""
         };
-        let errors = record
-            .findings
-            .iter()
-            .filter(|finding| finding.severity == Severity::Error)
-            .count();
-        let found = match errors {
-            0 => String::new(),
-            number => format!(": {}", text::count(number, "error", "errors")),
-        };
+        let found = found(&record.findings);
         self.shell.status(
             Tone::Bad,
             "Failed",
@@ -251,6 +243,30 @@ impl<'a> Human<'a> {
             record.checks.len(),
             record.hits()
         )
+    }
+}
+
+/// `: 1 error, 2 warnings`, or nothing.
+fn found(findings: &[Finding]) -> String {
+    let number = |severity| {
+        findings
+            .iter()
+            .filter(|finding| finding.severity == severity)
+            .count()
+    };
+    let counts = [
+        (number(Severity::Error), "error", "errors"),
+        (number(Severity::Warning), "warning", "warnings"),
+    ];
+    let words: Vec<String> = counts
+        .into_iter()
+        .filter(|(number, _, _)| *number > 0)
+        .map(|(number, one, many)| text::count(number, one, many))
+        .collect();
+    if words.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", words.join(", "))
     }
 }
 
