@@ -14,7 +14,7 @@
 //! | module | owns | stays free of |
 //! |---|---|---|
 //! | [`digest`], [`path`], [`finding`] | the vocabulary | IO |
-//! | [`env`], [`fs`], [`process`] | the edges to the system | policy |
+//! | [`mod@env`], [`fs`], [`process`] | the edges to the system | policy |
 //! | [`snapshot`], [`facts`], [`tool`] | the project's files, what was derived from them, the host's programs | what matters to a check |
 //! | [`plan`] | the words for checks and layers, selection | effects, digests of inputs |
 //! | [`config`] | `dagcache.toml` and its siblings | planning |

@@ -1,7 +1,7 @@
 //! The host engine: checks run as processes of this machine, each in a room, with a closed PATH and a clean
 //! environment.
 //!
-//! - [`environment`]: the variables. - [`path_farm`]: the programs. - [`layers`]: what is built once.
+//! - [`mod@environment`]: the variables. - [`path_farm`]: the programs. - [`layers`]: what is built once.
 //! - [`relative`]: the captured output. - [`folder`]: what happens if the store cannot be written.
 //!
 //! It confines nothing yet: a program that knows an absolute path can read it.
