@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use serde_json::Value;
@@ -302,6 +302,32 @@ fn only_what_a_tool_is_locked_with_makes_its_layer_another() {
 }
 
 #[test]
+fn two_runs_at_once_build_one_environment_and_a_damaged_one_is_built_anew() {
+    let files = [("a.yaml", "---\na: 1\n")];
+    let Some(project) = Project::new(&[PATHSPEC, YAMLLINT], &files) else {
+        return;
+    };
+    let args = ["lint", "--message-format", "json"];
+    let start = || {
+        let mut command = project.command(&args);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().expect("the binary starts")
+    };
+    let both = [start(), start()].map(|child| Json::of(Run::end_of(child)).expect(0));
+    let all: Vec<&str> = both.iter().flat_map(built).collect();
+    assert_eq!(all, ["tools:yamllint"]);
+
+    let files = project.sandbox.cached("v1/layers", "/pathspec.py");
+    assert_eq!(files.len(), 1);
+    std::fs::remove_file(&files[0]).expect("remove");
+    // What is stored does not need it.
+    project.json(&["lint"]).expect(0).expect_fresh();
+    project.write("a.yaml", "---\na: 2\n");
+    let json = project.json(&["lint"]).expect(0);
+    assert_eq!(built(&json), ["tools:yamllint"]);
+}
+
+#[test]
 fn a_wrong_hash_is_an_error_with_what_pip_says() {
     let Some(project) = Project::new(&[PATHSPEC, YAMLLINT], &[("a.yaml", "a: 1\n")]) else {
         return;
@@ -346,6 +372,7 @@ fn a_program_on_path_is_used_if_it_is_exactly_what_is_locked() {
     project.install(&["yamllint-1.37.1", "pathspec-0.12.1", "yamllint_plugin-1.0"]);
     let json = project.json(&["lint"]).expect(0);
     assert_eq!(built(&json), ["tools:yamllint"]);
+    assert_eq!(json.ran(), ["yaml:yamllint tool-changed yamllint"]);
     project.install(&["yamllint-1.37.1", "pathspec-0.12.2"]);
     let json = project.json(&["lint"]).expect(0);
     json.expect_fresh();
@@ -374,6 +401,21 @@ fn without_python_the_ways_out_are_named_and_the_rest_is_checked() {
     let json = project.json(&["lint"]).expect(3);
     assert_eq!(json.check("yaml:yamllint")["verdict"], "error");
     assert_eq!(json.check("yaml:syntax")["verdict"], "failed");
+}
+
+#[test]
+fn a_python_that_the_lock_does_not_allow_is_not_used() {
+    let files = [("a.yaml", "a: 1\n")];
+    let Some(project) = Project::new(&[PATHSPEC, YAMLLINT], &files) else {
+        return;
+    };
+    let lock = project.sandbox.read("poetry.lock");
+    project.write("poetry.lock", &lock.replace(">=3.8", ">=3.99"));
+    let json = project.json(&["lint"]).expect(3);
+    let message = json.check("yaml:yamllint")["message"].as_str();
+    let message = message.expect("text");
+    assert!(message.contains(">=3.99"), "{message}");
+    assert_eq!(project.environments(), 0);
 }
 
 #[test]
@@ -454,9 +496,34 @@ fn yamllint_runs_on_what_changed_and_replays_the_rest() {
         "---\n# more\nrules:\n  document-start: disable\n",
     );
     let json = project.json(&["lint"]).expect(1);
+    let ran = ["yaml:syntax input-changed", "yaml:yamllint config-changed"];
+    assert_eq!(json.ran(), ran.map(|why| format!("{why} .yamllint.yml")));
     assert_eq!(parts(&json, id), (0, 6));
     assert_eq!(json.check(id)["miss"]["kind"], "config-changed");
     assert_eq!(json.check(id)["miss"]["path"], ".yamllint.yml");
+}
+
+#[test]
+fn a_file_that_breaks_yamllint_spoils_no_other() {
+    let id = "yaml:yamllint";
+    let files = [("a.yaml", "a: 1\n"), ("b.yaml", "a: 1\n")];
+    let Some(project) = Project::new(&[PATHSPEC, YAMLLINT], &files) else {
+        return;
+    };
+    project.install(&["yamllint-1.37.1", "pathspec-0.12.1"]);
+    project.sandbox.write("b.yaml", b"a: \"\xff\"\n");
+    for ran in [2, 0] {
+        let json = project.json(&["lint", "--only", id]).expect(1);
+        assert_eq!(parts(&json, id), (2 - ran, ran));
+        assert_eq!(findings(&json, id), ["warning a.yaml:1"]);
+        let stderr = json.check(id)["stderr"].as_str().expect("text");
+        assert_eq!(stderr.matches("UnicodeDecodeError").count(), 1, "{stderr}");
+    }
+    let json = project.json(&["lint", "--only", id, "a.yaml"]).expect(0);
+    json.expect_fresh();
+    project.write("b.yaml", "a: 2\n");
+    let json = project.json(&["lint", "--only", id]).expect(0);
+    assert_eq!(parts(&json, id), (1, 1));
 }
 
 #[test]
