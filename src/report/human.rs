@@ -129,10 +129,16 @@ impl<'a> Human<'a> {
             "Failed",
             &format!("{}{found}{code}{fresh}", record.id),
         );
+        self.findings(record);
+        // Findings that fail nothing do not tell why it failed: then the tool's own words do.
+        let told = record
+            .findings
+            .iter()
+            .any(|finding| finding.severity == Severity::Error);
         if record.findings.is_empty() {
             self.output(record);
-        } else {
-            self.findings(record);
+        } else if !told {
+            self.stream(&record.stderr);
         }
         if let Some(message) = &record.message {
             self.shell.line(&format!("help: {message}"));
@@ -158,16 +164,16 @@ impl<'a> Human<'a> {
     }
 
     fn output(&self, record: &CheckRecord) {
-        let stdout = if record.quiet_stdout {
-            ""
-        } else {
-            &record.stdout
-        };
-        for stream in [stdout, &record.stderr] {
-            let stream = stream.trim_end();
-            if !stream.is_empty() {
-                self.shell.line(stream);
-            }
+        if !record.quiet_stdout {
+            self.stream(&record.stdout);
+        }
+        self.stream(&record.stderr);
+    }
+
+    fn stream(&self, text: &str) {
+        let text = text.trim_end();
+        if !text.is_empty() {
+            self.shell.line(text);
         }
     }
 

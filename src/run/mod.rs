@@ -55,6 +55,8 @@ pub struct Options {
     pub fail_fast: bool,
     /// Whether nothing is run at all.
     pub dry_run: bool,
+    /// Whether checks are narrowed to some files: what is seen then is no measure for later reasons.
+    pub narrowed: bool,
 }
 
 /// Everything a run works with.
@@ -120,7 +122,8 @@ pub fn run(session: &Session<'_>, checks: &[&Check]) -> Outcome {
     if !pending.is_empty() {
         run_pending(session, pending, &mut outcome, &mut last);
     }
-    if last != known && !session.options.dry_run {
+    let note = !session.options.dry_run && !session.options.narrowed;
+    if last != known && note {
         // Only wording depends on it.
         let _ = session.store.save_last(session.project, &last);
     }

@@ -90,3 +90,17 @@ fn a_path_runs_the_whole_checks_that_see_it_under_their_usual_key() {
     assert_eq!(all.check("one")["cache"], "hit");
     assert_eq!(all.check("one")["key"], narrow.check("one")["key"]);
 }
+
+#[test]
+fn a_run_narrowed_to_a_file_is_no_measure_for_later_reasons() {
+    let sandbox = Sandbox::with(&[
+        ("a.yaml", "a: 1\n"),
+        ("b.yaml", "b: 1\n"),
+        ("c.yaml", "c: 1\n"),
+    ]);
+    sandbox.json(&["lint"]).expect(0);
+    sandbox.json(&["lint", "a.yaml"]).expect(0);
+    sandbox.write("c.yaml", "c: 2\n");
+    let run = sandbox.json(&["lint"]).expect(0);
+    assert_eq!(run.ran(), ["yaml:syntax input-changed c.yaml"]);
+}

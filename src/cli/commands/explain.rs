@@ -36,6 +36,7 @@ pub fn explain(context: &Context<'_>, args: &ExplainArgs) -> Result<Exit, Failur
         jobs: 1,
         fail_fast: false,
         dry_run: true,
+        narrowed: false,
     };
     let outcome = project.run(
         &view,
@@ -165,6 +166,7 @@ fn differences(project: &Project<'_>, view: &View, check: &Check, key: &CheckKey
         jobs: 1,
         fail_fast: false,
         dry_run: true,
+        narrowed: false,
     };
     let sink = Mutex::new(Silent);
     let interrupt = Interrupt::new();

@@ -106,7 +106,7 @@ pub fn execute(
             .only
             .push(kustomize::build_id(&overlay(&view, name)?));
     }
-    let options = options(args);
+    let options = options(args, &selection);
     let interrupt = Interrupt::new();
     let reporter = reporter(context, repeat, options.dry_run);
     let mut records: Vec<CheckRecord> = Vec::new();
@@ -182,7 +182,7 @@ fn overlay(view: &View, name: &str) -> Result<crate::path::RelPath, Failure> {
     kustomize::resolve_overlay(&view.plan, name).map_err(Failure::usage)
 }
 
-fn options(args: &RunArgs) -> Options {
+fn options(args: &RunArgs, selection: &Selection) -> Options {
     let caching = match (args.no_cache, args.cached_only) {
         (true, _) => Caching::Off,
         (_, true) => Caching::Only,
@@ -194,6 +194,7 @@ fn options(args: &RunArgs) -> Options {
         jobs: args.jobs.map_or(processors, usize::from),
         fail_fast: args.fail_fast,
         dry_run: args.dry_run,
+        narrowed: !selection.paths.is_empty(),
     }
 }
 

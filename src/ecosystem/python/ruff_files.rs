@@ -81,7 +81,7 @@ fn config(scope: &Scope<'_>, id: FileId) -> Result<RuffConfig, PlanError> {
         match read(&text, is_pyproject) {
             Ok(config) => Ok(config),
             Err(error) if at_root => Err(PlanError::new(format!(
-                "{PYPROJECT} is broken: {}\n  --> {PYPROJECT}:{}:{}",
+                "{PYPROJECT} is broken: {}\n  --> {PYPROJECT}:{}:{}\nhelp: mend it; the checks of this project cannot be planned without",
                 error.message, error.line, error.column
             ))),
             Err(_) => Ok(foreign()),

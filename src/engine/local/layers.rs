@@ -222,6 +222,16 @@ fn inventory(dir: &Path) -> io::Result<Digest> {
     Ok(hasher.finish())
 }
 
+/// Variables of the user that would have Python or pip look or install elsewhere.
+const ELSEWHERE: &[&str] = &[
+    "PYTHONPATH",
+    "PYTHONHOME",
+    "PIP_TARGET",
+    "PIP_PREFIX",
+    "PIP_ROOT",
+    "PIP_DRY_RUN",
+];
+
 /// One layer being built.
 struct Builder<'a> {
     layer: &'a Layer,
@@ -266,7 +276,7 @@ impl Builder<'_> {
 
     async fn python_env(&self, python: &Path, requirements: &str) -> Result<(), EngineError> {
         self.start_from_empty()?;
-        let env = self.env(&[("PIP_USER", "0")], &["PYTHONPATH", "PYTHONHOME"]);
+        let env = self.env(&[("PIP_USER", "0")], ELSEWHERE);
         let venv = self.dir.to_string_lossy().into_owned();
         let probe = ["-c", CAN_INSTALL_ELSEWHERE];
         let elsewhere = self.try_step(python, &probe, &self.dir, &env).await?.0 == Ended::Exit(0);
@@ -287,7 +297,34 @@ impl Builder<'_> {
         install.extend(["--only-binary", ":all:", "--no-input"]);
         install.extend(["--disable-pip-version-check", "-r", &file_text]);
         let pip = if elsewhere { python } else { &inner };
-        self.step(pip, &install, &self.dir, &env).await
+        self.step(pip, &install, &self.dir, &env).await?;
+        self.installed(requirements)
+    }
+
+    /// Whether pip installed where it was told to: its configuration may name another place.
+    fn installed(&self, requirements: &str) -> Result<(), EngineError> {
+        let wanted = requirements
+            .lines()
+            .filter(|line| line.contains("=="))
+            .count();
+        let site = walkdir::WalkDir::new(self.dir.join("lib"))
+            .max_depth(3)
+            .into_iter()
+            .flatten();
+        let found = site
+            .filter(|entry| entry.file_name().to_string_lossy().ends_with(".dist-info"))
+            .count();
+        if found >= wanted {
+            return Ok(());
+        }
+        Err(EngineError::Layer {
+            layer: self.layer.name.clone(),
+            message: format!(
+                "pip installed {found} of {wanted} packages into the environment; look for `target`, `prefix`, `root` \
+                 or `dry-run` in its configuration (`pip config list`)"
+            ),
+            output: String::new(),
+        })
     }
 
     /// The product is what cargo keeps in its own home; the layer's folder only says that it was done.
