@@ -167,6 +167,27 @@ impl RelPath {
         Some(self.0[dir.0.len()..].trim_start_matches('/'))
     }
 
+    /// This path as seen from the folder `dir`: `../b/c`; empty for `dir` itself.
+    #[must_use]
+    pub fn seen_from(&self, dir: &Self) -> String {
+        let pairs = dir.segments().zip(self.segments());
+        let common = pairs.take_while(|(a, b)| a == b).count();
+        let up = dir.segments().skip(common).map(|_| "..");
+        let down = self.segments().skip(common);
+        up.chain(down).collect::<Vec<_>>().join("/")
+    }
+
+    /// [`RelPath::seen_from`] as an argument of a program that runs in `dir`: never to be taken for an option.
+    #[must_use]
+    pub fn argument_from(&self, dir: &Self) -> String {
+        let text = self.seen_from(dir);
+        if text.starts_with('-') {
+            format!("./{text}")
+        } else {
+            text
+        }
+    }
+
     /// The folders that hold it, nearest first, the root last.
     pub fn ancestors(&self) -> impl Iterator<Item = Self> {
         std::iter::successors(self.parent(), Self::parent)
@@ -262,5 +283,32 @@ mod tests {
         assert!(path.starts_with(&rel("a")) && !rel("ab/c").starts_with(&rel("a")));
         assert_eq!(path.strip_prefix(&rel("a")), Some("b.tar.gz"));
         assert_eq!(RelPath::root().to_string(), ".");
+    }
+
+    #[test]
+    fn a_path_is_written_as_seen_from_a_folder_and_never_as_an_option() {
+        for (dir, path, expect) in [
+            ("", "src/lib.rs", "src/lib.rs"),
+            ("", "a/b.yaml", "a/b.yaml"),
+            ("a", "a/b.yaml", "b.yaml"),
+            ("a", "a/src/lib.rs", "src/lib.rs"),
+            ("a/b", "a/c/x.rs", "../c/x.rs"),
+            ("a/c", "a/b.yaml", "../b.yaml"),
+            ("ab", "a/b.yaml", "../a/b.yaml"),
+            ("", "src/a.h", "src/a.h"),
+            ("src", "src/a.h", "a.h"),
+            ("src/x", "src/a.h", "../a.h"),
+            ("lib", "src/a.h", "../src/a.h"),
+        ] {
+            assert_eq!(rel(path).seen_from(&rel(dir)), expect);
+            assert_eq!(rel(path).argument_from(&rel(dir)), expect);
+        }
+        for (dir, path, expect) in [
+            ("", "-rf", "./-rf"),
+            ("a", "a/-rf", "./-rf"),
+            ("src", "src/-rf/a", "./-rf/a"),
+        ] {
+            assert_eq!(rel(path).argument_from(&rel(dir)), expect);
+        }
     }
 }

@@ -232,44 +232,6 @@ pub fn describe(ended: Ended) -> String {
 pub fn part_arguments(dir: &RelPath, parts: &[FileId], snapshot: &Snapshot) -> Vec<String> {
     let arguments = parts
         .iter()
-        .map(|id| relative(dir, &snapshot.entry(*id).path));
+        .map(|id| snapshot.entry(*id).path.argument_from(dir));
     arguments.collect()
-}
-
-/// `path` as seen from `dir`, never to be taken for an option.
-fn relative(dir: &RelPath, path: &RelPath) -> String {
-    let common = dir
-        .segments()
-        .zip(path.segments())
-        .take_while(|(a, b)| a == b)
-        .count();
-    let up = dir.segments().skip(common).map(|_| "..");
-    let text = up
-        .chain(path.segments().skip(common))
-        .collect::<Vec<_>>()
-        .join("/");
-    if text.starts_with('-') {
-        format!("./{text}")
-    } else {
-        text
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parts_are_named_as_seen_from_the_working_directory() {
-        let check = |dir: &str, path: &str, expect: &str| {
-            let rel = |text: &str| RelPath::new(text).unwrap();
-            assert_eq!(relative(&rel(dir), &rel(path)), expect);
-        };
-        check("", "a/b.yaml", "a/b.yaml");
-        check("a", "a/b.yaml", "b.yaml");
-        check("a/c", "a/b.yaml", "../b.yaml");
-        check("ab", "a/b.yaml", "../a/b.yaml");
-        check("", "-rf", "./-rf");
-        check("a", "a/-rf", "./-rf");
-    }
 }

@@ -90,7 +90,7 @@ fn rustfmt_argv(
         .map(str::to_owned)
         .to_vec();
     argv.extend(config.map(str::to_owned));
-    argv.extend(targets.iter().map(|target| relative(dir, &target.path)));
+    argv.extend(targets.iter().map(|target| target.path.seen_from(dir)));
     argv
 }
 
@@ -100,18 +100,6 @@ fn cargo_fmt_argv(config: Option<&str>) -> Vec<String> {
         .chain(config)
         .map(str::to_owned)
         .collect()
-}
-
-/// `path` as seen from `dir`.
-fn relative(dir: &RelPath, path: &RelPath) -> String {
-    let common = dir
-        .segments()
-        .zip(path.segments())
-        .take_while(|(a, b)| a == b)
-        .count();
-    let up = dir.segments().skip(common).map(|_| "..");
-    let down = path.segments().skip(common);
-    up.chain(down).collect::<Vec<_>>().join("/")
 }
 
 fn tools(toolchain: &Toolchain, names: &[&str]) -> Result<Vec<Tool>, String> {
@@ -188,16 +176,6 @@ fn home_config(scope: &Scope<'_>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn paths_are_seen_from_the_working_folder() {
-        let rel = |dir: &str, path: &str| {
-            relative(&RelPath::new(dir).unwrap(), &RelPath::new(path).unwrap())
-        };
-        assert_eq!(rel("", "src/lib.rs"), "src/lib.rs");
-        assert_eq!(rel("a", "a/src/lib.rs"), "src/lib.rs");
-        assert_eq!(rel("a/b", "a/c/x.rs"), "../c/x.rs");
-    }
 
     #[test]
     fn appended_arguments_are_rustfmts_in_both_forms() {

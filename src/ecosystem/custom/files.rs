@@ -79,49 +79,10 @@ fn ignored(
     Ok(())
 }
 
-/// `path` as a program that runs in `dir` would write it, never to be taken for an option.
-pub(super) fn relative(dir: &RelPath, path: &RelPath) -> String {
-    let shared = dir
-        .segments()
-        .zip(path.segments())
-        .take_while(|(a, b)| a == b)
-        .count();
-    let up = dir.segments().count() - shared;
-    let segments: Vec<&str> = std::iter::repeat_n("..", up)
-        .chain(path.segments().skip(shared))
-        .collect();
-    let text = segments.join("/");
-    if text.starts_with('-') {
-        format!("./{text}")
-    } else {
-        text
-    }
-}
-
 /// Both lists, sorted and without repeats.
 pub(super) fn union(mut a: Vec<FileId>, b: &[FileId]) -> Vec<FileId> {
     a.extend_from_slice(b);
     a.sort_unstable();
     a.dedup();
     a
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ecosystem::custom::testing::rel;
-
-    #[test]
-    fn paths_are_written_as_seen_from_the_working_directory() {
-        for (dir, path, expect) in [
-            ("", "src/a.h", "src/a.h"),
-            ("src", "src/a.h", "a.h"),
-            ("src/x", "src/a.h", "../a.h"),
-            ("lib", "src/a.h", "../src/a.h"),
-            ("", "-rf", "./-rf"),
-            ("src", "src/-rf/a", "./-rf/a"),
-        ] {
-            assert_eq!(relative(&rel(dir), &rel(path)), expect);
-        }
-    }
 }

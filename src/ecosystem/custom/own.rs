@@ -201,7 +201,7 @@ fn arguments(scope: &Scope<'_>, dir: &RelPath, files: &Selected) -> Vec<String> 
     paths.sort();
     paths
         .into_iter()
-        .map(|path| files::relative(dir, path))
+        .map(|path| path.argument_from(dir))
         .collect()
 }
 
