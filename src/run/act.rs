@@ -79,16 +79,8 @@ pub(super) fn act(
     pending: &Pending<'_>,
     command: &Command,
     files: &[FileId],
-    built: &mut Vec<String>,
 ) -> Result<Executed, Trouble> {
-    let layers: Vec<(&Layer, Digest)> = pending
-        .check
-        .layers
-        .iter()
-        .filter_map(|name| session.plan.layer(name))
-        .map(|layer| (layer, layer_key(session.plan, layer)))
-        .collect();
-    prepare(session, &layers, built)?;
+    let layers = layers(session, pending);
     let request = Request {
         id: &pending.check.id,
         command,
@@ -108,13 +100,27 @@ pub(super) fn act(
     verdict_of(executed.map_err(no_runtime)?.map_err(trouble)?)
 }
 
-fn prepare(
+fn layers<'a>(session: &Session<'a>, pending: &Pending<'_>) -> Vec<(&'a Layer, Digest)> {
+    let plan = session.plan;
+    let layers = pending
+        .check
+        .layers
+        .iter()
+        .filter_map(|name| plan.layer(name));
+    layers
+        .map(|layer| (layer, layer_key(plan, layer)))
+        .collect()
+}
+
+/// Builds the layers of a check where they are missing: once, before all its actions. Their names go to `built`.
+pub(super) fn prepare(
     session: &Session<'_>,
-    layers: &[(&Layer, Digest)],
+    pending: &Pending<'_>,
     built: &mut Vec<String>,
 ) -> Result<(), Trouble> {
+    let layers = layers(session, pending);
     let request = Prepare {
-        layers,
+        layers: &layers,
         snapshot: session.snapshot,
         env: session.env,
         force: false,

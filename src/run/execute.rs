@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::plan::output::Output;
 use crate::plan::{Builtin, Command, Work};
 use crate::record::{Cache, CheckRecord, Verdict};
-use crate::run::act::{View, act, check_builtin};
+use crate::run::act::{View, act, check_builtin, prepare};
 use crate::run::lookup::{Pending, find};
 use crate::run::result::{
     Done, Trouble, advice, conclude, elapsed_ms, exit_code, quiet_stdout, replay,
@@ -110,7 +110,8 @@ fn run_command(
     if pending.check.inputs.parts.is_some() {
         return part_runs::run_command(session, pending, command, built);
     }
-    let executed = act(session, pending, command, &[], built)?;
+    prepare(session, pending, built)?;
+    let executed = act(session, pending, command, &[])?;
     let not_stored = executed.truncated.then(|| "its output was cut".to_owned());
     let duration_ms = u64::try_from(executed.duration.as_millis()).unwrap_or(u64::MAX);
     let (output, peak_memory) = (executed.output, executed.peak_memory);

@@ -8,7 +8,7 @@ use crate::plan::output::{Output, Share};
 use crate::plan::{Builtin, Command};
 use crate::record::INTERRUPTED;
 use crate::run::Session;
-use crate::run::act::{View, act, check_builtin};
+use crate::run::act::{View, act, check_builtin, prepare};
 use crate::run::lookup::Pending;
 use crate::run::parts::Parts;
 use crate::run::result::{Done, Trouble, exit_code};
@@ -62,6 +62,9 @@ pub(super) fn run_command(
 ) -> Result<Done, Trouble> {
     let mut parts = Parts::known(session, pending.check, &pending.key);
     let missing = parts.missing();
+    if !missing.is_empty() {
+        prepare(session, pending, built)?;
+    }
     let batches = if command.batch {
         batches(&parts, missing)
     } else {
@@ -70,7 +73,6 @@ pub(super) fn run_command(
     for batch in batches {
         run_batch(&mut parts, pending, command, &batch)?;
     }
-    built.append(&mut parts.built);
     Ok(parts.finish())
 }
 
@@ -100,9 +102,7 @@ fn run_batch(
     batch: &[usize],
 ) -> Result<(), Trouble> {
     let files: Vec<FileId> = batch.iter().map(|at| parts.files[*at]).collect();
-    let mut built = Vec::new();
-    let executed = act(parts.session, pending, command, &files, &mut built)?;
-    parts.built.append(&mut built);
+    let executed = act(parts.session, pending, command, &files)?;
     if executed.truncated {
         return Err(Trouble::Error(
             "its output was cut: it said too much".to_owned(),

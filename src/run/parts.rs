@@ -26,8 +26,6 @@ pub(super) struct Parts<'a, 's> {
     keys: Vec<Digest>,
     results: Vec<Option<PartResult>>,
     ran: BTreeMap<Digest, PartResult>,
-    /// Layers that were built on the way.
-    pub built: Vec<String>,
 }
 
 impl<'a, 's> Parts<'a, 's> {
@@ -60,7 +58,6 @@ impl<'a, 's> Parts<'a, 's> {
             keys,
             results,
             ran: BTreeMap::new(),
-            built: Vec::new(),
         }
     }
 
