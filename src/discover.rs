@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::ecosystem::{self, PlanError, Scope, custom};
 use crate::path::RelPath;
 use crate::plan::{Build, Check, Layer, LayerKind, Plan, Work};
-use crate::snapshot::{FileId, Kind, Snapshot};
+use crate::snapshot::{Entry, FileId, Kind};
 
 /// Plans all checks of a project.
 ///
@@ -24,7 +24,7 @@ pub fn plan(scope: &Scope<'_>, config: &Config) -> Result<Plan, PlanError> {
         planner(scope, &mut plan)?;
     }
     custom::plan(scope, config, &mut plan)?;
-    let leaving = leaving_links(scope.snapshot);
+    let leaving = leaving_links(scope);
     for check in &mut plan.checks {
         if check.not_cached.is_none() {
             check.not_cached = unseen(scope, check).or_else(|| led_out(scope, check, &leaving));
@@ -102,15 +102,20 @@ fn led_out(scope: &Scope<'_>, check: &Check, leaving: &[FileId]) -> Option<Strin
     Some(format!("{path} is a link that leads out of the project"))
 }
 
-/// The links that may lead out of the project; one that cannot be read counts.
-fn leaving_links(snapshot: &Snapshot) -> Vec<FileId> {
+/// The links that may lead out of the project; one that cannot be read counts. The text of a link is remembered by its
+/// digest, so that a Fresh run reads none.
+fn leaving_links(scope: &Scope<'_>) -> Vec<FileId> {
+    let snapshot = scope.snapshot;
+    let target = |id, entry: &Entry| {
+        scope
+            .facts
+            .derive("link-target/1", entry.digest, || snapshot.read(id))
+    };
     (0..)
         .zip(snapshot.entries())
         .filter(|(_, entry)| entry.kind == Kind::Symlink)
         .filter(|(id, entry)| {
-            snapshot
-                .read(*id)
-                .map_or(true, |target| leaves(&entry.path, &target))
+            target(*id, entry).map_or(true, |target| leaves(&entry.path, &target))
         })
         .map(|(id, _)| id)
         .collect()
