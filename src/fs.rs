@@ -7,6 +7,7 @@
 pub mod sealed;
 
 use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// A file could not be read or written.
@@ -45,14 +46,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>, FsError> {
 /// # Errors
 /// If the file beside it cannot be written, or not be renamed.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let write = || {
-        let mut file = temporary_in(folder)?;
-        file.write_all(bytes)?;
-        file.persist(path)?;
-        Ok(())
-    };
-    write().map_err(FsError::on("write", path))
+    write_with(path, bytes, 0o600)
 }
 
 /// As [`write_atomic`], for a file of the user's: everybody may read it, as far as the umask allows.
@@ -60,13 +54,13 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
 /// # Errors
 /// As [`write_atomic`].
 pub fn write_shared(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
-    use std::os::unix::fs::PermissionsExt as _;
+    write_with(path, bytes, 0o666)
+}
+
+fn write_with(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FsError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let write = || {
-        let mode = std::fs::Permissions::from_mode(0o666);
-        let mut file = tempfile::Builder::new()
-            .permissions(mode)
-            .tempfile_in(folder)?;
+        let mut file = temporary_in(folder, mode)?;
         file.write_all(bytes)?;
         file.persist(path)?;
         Ok(())
@@ -74,11 +68,17 @@ pub fn write_shared(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
     write().map_err(FsError::on("write", path))
 }
 
-fn temporary_in(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
-    match tempfile::NamedTempFile::new_in(folder) {
+fn temporary_in(folder: &Path, mode: u32) -> io::Result<tempfile::NamedTempFile> {
+    let make = || {
+        let permissions = std::fs::Permissions::from_mode(mode);
+        tempfile::Builder::new()
+            .permissions(permissions)
+            .tempfile_in(folder)
+    };
+    match make() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             std::fs::create_dir_all(folder)?;
-            tempfile::NamedTempFile::new_in(folder)
+            make()
         }
         other => other,
     }
