@@ -14,6 +14,7 @@
 //! | module | owns | stays free of |
 //! |---|---|---|
 //! | [`digest`], [`path`], [`finding`] | the vocabulary | IO |
+//! | [`rule`] | switches that turn rules off in debug builds, for the tests | everything else |
 //! | [`mod@env`], [`fs`], [`process`] | the edges to the system | policy |
 //! | [`snapshot`], [`facts`], [`tool`] | the project's files, what was derived from them, the host's programs | what matters to a check |
 //! | [`plan`] | the words for checks and layers, selection | effects, digests of inputs |
@@ -39,6 +40,7 @@
 pub mod digest;
 pub mod finding;
 pub mod path;
+pub mod rule;
 
 pub mod env;
 pub mod fs;

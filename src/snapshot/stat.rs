@@ -9,6 +9,7 @@ use rustix::fs::{AtFlags, FileType};
 use rustix::path::Arg;
 
 use crate::fs::sealed::{Reader, Writer};
+use crate::rule::Rule;
 
 /// A moment in file time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -165,9 +166,13 @@ impl From<rustix::fs::Stat> for Stat {
                 sec: fit(stat.st_mtime),
                 ns: fit(stat.st_mtime_nsec),
             },
-            ctime: Time {
-                sec: fit(stat.st_ctime),
-                ns: fit(stat.st_ctime_nsec),
+            ctime: if Rule::ChangeTime.holds() {
+                Time {
+                    sec: fit(stat.st_ctime),
+                    ns: fit(stat.st_ctime_nsec),
+                }
+            } else {
+                Time::default()
             },
             mode: fit(stat.st_mode),
         }

@@ -14,6 +14,7 @@ mod options;
 mod own_checks;
 mod parts;
 mod python;
+mod rules;
 mod rust;
 mod support;
 mod tidy;

@@ -8,6 +8,7 @@ const ORDER: &[&str] = &[
     "digest",
     "path",
     "finding",
+    "rule",
     "env",
     "fs",
     "process",

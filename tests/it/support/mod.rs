@@ -427,7 +427,9 @@ fn passed_through() -> Vec<(String, String)> {
         home_of("RUSTUP_HOME", ".rustup"),
     ];
     all.extend(std::env::vars().filter(|(name, _)| {
-        name.starts_with("PIP_") || name.starts_with("SSL_CERT") || name == "REQUESTS_CA_BUNDLE"
+        name.starts_with("PIP_")
+            || name.starts_with("SSL_CERT")
+            || ["REQUESTS_CA_BUNDLE", "DAGCACHE_WITHOUT"].contains(&name.as_str())
     }));
     all
 }
@@ -440,6 +442,11 @@ pub fn have(program: &str) -> bool {
         skip(&format!("{program} is not on PATH"));
     }
     found
+}
+
+/// Whether rules can be turned off in the program under test (see `dagcache::rule`).
+pub fn has_switches() -> bool {
+    cfg!(debug_assertions)
 }
 
 /// Says visibly, past the test runner's capture, that a test is skipped and why.
