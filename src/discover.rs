@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::ecosystem::{self, PlanError, Scope, custom};
 use crate::path::RelPath;
 use crate::plan::{Build, Check, Layer, LayerKind, Plan, Work};
+use crate::rule::Rule;
 use crate::snapshot::{Entry, FileId, Kind};
 
 /// Plans all checks of a project.
@@ -70,7 +71,8 @@ pub fn libc() -> &'static str {
 /// Why a check's result must not be stored: it would see an entry the snapshot cannot hold. A check that works file
 /// by file, or in process, sees only the files it names.
 fn unseen(scope: &Scope<'_>, check: &Check) -> Option<String> {
-    if check.inputs.parts.is_some() || !matches!(check.work, Work::Command(_)) {
+    let whole = check.inputs.parts.is_none() && Rule::OddEntries.holds();
+    if !whole || !matches!(check.work, Work::Command(_)) {
         return None;
     }
     let odd = scope
@@ -90,7 +92,7 @@ fn sees_folder(scope: &Scope<'_>, check: &Check, dir: &RelPath) -> bool {
 
 /// Why a check's result must not be stored: a link among its files leads to something the snapshot does not hold.
 fn led_out(scope: &Scope<'_>, check: &Check, leaving: &[FileId]) -> Option<String> {
-    if !matches!(check.work, Work::Command(_)) {
+    if !matches!(check.work, Work::Command(_)) || !Rule::LinksOut.holds() {
         return None;
     }
     let inputs = &check.inputs;

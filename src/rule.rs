@@ -30,8 +30,107 @@ macro_rules! rules {
 }
 
 rules! {
+    // What the snapshot believes.
     /// The change time of a file counts, not only its modification time and size.
     ChangeTime = "change-time",
+    /// Times are as fine as the file system gives them; without it, whole seconds, as on an old one.
+    FineTimes = "fine-times",
+    /// A stat taken right after a change stands for nothing.
+    Racy = "racy",
+    /// A folder that changed is listed again.
+    FoldersListed = "folders-listed",
+    /// A changed file of ignore rules changes the universe.
+    IgnoreFiles = "ignore-files",
+    /// So does a new one.
+    NewIgnoreFile = "new-ignore-file",
+    /// So does git's configuration.
+    GitSettings = "git-settings",
+    /// So does what git tracks.
+    TrackedPaths = "tracked-paths",
+    /// A memo counts for the surroundings it was made in.
+    MemoIdentity = "memo-identity",
+    /// A memo is believed only if its checksum is right.
+    SealVerified = "seal-verified",
+
+    // What a check sees.
+    /// What is copied or checked is what was hashed.
+    CopyVerified = "copy-verified",
+    /// What earlier runs left in a room is deleted.
+    RoomCleaned = "room-cleaned",
+    /// A file in a room is right only if its stat or its content says so.
+    RoomChecked = "room-checked",
+    /// Undeclared variables are hidden.
+    EnvHidden = "env-hidden",
+    /// The umask is the same for every check.
+    Umask = "umask",
+    /// An ignored file that is named literally is an input.
+    IgnoredInputs = "ignored-inputs",
+    /// Configuration above the root counts.
+    ConfigAbove = "config-above",
+    /// A toolchain file decides over the toolchain.
+    ToolchainFile = "toolchain-file",
+    /// All names of a kustomization are looked for.
+    KustomizeNames = "kustomize-names",
+    /// What decides whether a module is first-party is an input of ruff.
+    FirstParty = "first-party",
+
+    // Keys of parts.
+    /// The key of a part holds its path, not only its content.
+    PartPath = "part-path",
+    /// The key of a part holds no other part.
+    PartsApart = "parts-apart",
+
+    // What is stored.
+    /// A timeout is no verdict.
+    Timeouts = "timeouts",
+    /// A signal is no verdict.
+    Signals = "signals",
+    /// An exit code that reports a signal is no verdict.
+    SignalCodes = "signal-codes",
+    /// A failure with a message about a signal may be the signal's.
+    SignalMessages = "signal-messages",
+    /// What was interrupted is no verdict.
+    Interrupted = "interrupted",
+    /// A check that sees an entry the snapshot cannot hold is not stored.
+    OddEntries = "odd-entries",
+    /// Nor is one that sees a link out of the project.
+    LinksOut = "links-out",
+
+    // What is served.
+    /// An entry is served only if its checksum is right.
+    EntryVerified = "entry-verified",
+    /// And if it is of this format.
+    EntryFormat = "entry-format",
+    /// And if it is of the key that was asked for.
+    EntryKey = "entry-key",
+    /// And if it is a plain file.
+    EntryPlain = "entry-plain",
+    /// A blob is served only if it has the digest it is named by.
+    BlobVerified = "blob-verified",
+    /// One process at a time runs a key.
+    KeyLock = "key-lock",
+    /// Who waited for another process takes its result.
+    Joined = "joined",
+
+    // What must not be in a key: see `run::overkeyed`.
+    /// Times.
+    NoTimes = "no-times",
+    /// Permission bits other than execution.
+    NoModes = "no-modes",
+    /// Who runs it.
+    NoUser = "no-user",
+    /// The current directory.
+    NoWorkingDirectory = "no-working-directory",
+    /// Absolute paths.
+    NoRoot = "no-root",
+    /// Undeclared variables.
+    NoOtherEnv = "no-other-env",
+    /// The wording of the configuration.
+    NoWording = "no-wording",
+    /// Files the check does not see.
+    NoOtherFiles = "no-other-files",
+    /// Commits.
+    NoHistory = "no-history",
 }
 
 impl Rule {

@@ -18,6 +18,7 @@ use crate::facts::Facts;
 use crate::path::RelPath;
 use crate::plan::Plan;
 use crate::plan::check::OutsideFile;
+use crate::rule::Rule;
 use crate::snapshot::{FileId, Snapshot};
 use crate::tool::Tools;
 
@@ -94,7 +95,8 @@ impl Scope<'_> {
     #[must_use]
     pub fn above(&self, names: &[&str]) -> Vec<OutsideFile> {
         let mut found = Vec::new();
-        for (up, folder) in (1..).zip(self.snapshot.root().ancestors().skip(1)) {
+        let above = self.snapshot.root().ancestors().skip(1);
+        for (up, folder) in (1..).zip(above).filter(|_| Rule::ConfigAbove.holds()) {
             for name in names {
                 let Ok(bytes) = std::fs::read(folder.join(name)) else {
                     continue;

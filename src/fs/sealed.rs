@@ -13,6 +13,7 @@ use twox_hash::XxHash3_64;
 
 use crate::digest::Digest;
 use crate::fs::{self, FsError};
+use crate::rule::Rule;
 
 const HEADER: usize = 28;
 
@@ -59,7 +60,7 @@ impl Seal {
         let length = u64::from_le_bytes(header.get(12..20)?.try_into().ok()?);
         (header.starts_with(&self.magic)
             && length == payload.len() as u64
-            && header == self.header(payload))
+            && (header == self.header(payload) || !Rule::SealVerified.holds()))
         .then_some(payload)
     }
 

@@ -9,6 +9,7 @@ use crate::env::Env;
 use crate::key::encode::Encoder;
 use crate::plan::check::OutsideFile;
 use crate::plan::{Check, Command, Layer, Plan, Tool, Work};
+use crate::rule::Rule;
 use crate::snapshot::{Entry, FileId, Snapshot};
 
 /// What a part of a fingerprint is about.
@@ -133,7 +134,11 @@ pub fn layer_key(plan: &Plan, layer: &Layer) -> Digest {
 #[must_use]
 pub fn part_key(common: &Digest, file: &Entry) -> Digest {
     let mut encoder = Encoder::new("part");
-    encoder.digest(common).file(file);
+    if Rule::PartPath.holds() {
+        encoder.digest(common).file(file);
+    } else {
+        encoder.digest(common).digest(&file.digest);
+    }
     encoder.finish()
 }
 
@@ -197,7 +202,9 @@ pub fn check_key(
     let no_files = |kind| !matches!(kind, PartKind::Inputs | PartKind::Files | PartKind::Outside);
     CheckKey {
         whole: print.digest("check", |_| true),
-        common: print.digest("common", |kind| kind != PartKind::Files),
+        common: print.digest("common", |kind| {
+            kind != PartKind::Files || !Rule::PartsApart.holds()
+        }),
         products: print.digest("products", no_files),
         fingerprint: print,
     }

@@ -16,6 +16,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio_util::sync::CancellationToken;
 use wait4::Wait4;
 
+use crate::rule::Rule;
+
 /// What to start.
 pub struct Launch<'a> {
     /// An absolute path, or one with `/` relative to `dir`.
@@ -268,9 +270,14 @@ fn command(launch: &Launch<'_>) -> io::Result<Command> {
         command.args(launch.args).stdin(Stdio::null());
         return Ok(command);
     };
+    let script = if Rule::Umask.holds() {
+        r#"umask 022; exec 9<&0 </dev/null; exec "$@""#
+    } else {
+        r#"exec 9<&0 </dev/null; exec "$@""#
+    };
     let mut command = Command::new("/bin/sh");
     command
-        .args(["-c", r#"umask 022; exec 9<&0 </dev/null; exec "$@""#, "sh"])
+        .args(["-c", script, "sh"])
         .arg(launch.program)
         .args(launch.args)
         .stdin(hold.try_clone()?);

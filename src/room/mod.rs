@@ -26,6 +26,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::digest::Digest;
 use crate::path::RelPath;
 use crate::plan::check::OutsideFile;
+use crate::rule::Rule;
 use crate::snapshot::{FileId, Kind, Snapshot};
 
 mod manifest;
@@ -319,7 +320,7 @@ pub(crate) fn outside_content(
     let folder = snapshot.root().ancestors().nth(up);
     let path = file.path.under(folder.unwrap_or(Path::new("/")));
     let content = unchanged(&path, std::fs::read(&path))?;
-    if Digest::of(&content) == file.digest {
+    if Digest::of(&content) == file.digest || !Rule::CopyVerified.holds() {
         Ok(content)
     } else {
         Err(RoomError::Changed(path))

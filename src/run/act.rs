@@ -8,6 +8,7 @@ use crate::path::RelPath;
 use crate::plan::output::Output;
 use crate::plan::{Builtin, Command, InputView, Layer};
 use crate::record::INTERRUPTED;
+use crate::rule::Rule;
 use crate::run::Session;
 use crate::run::lookup::Pending;
 use crate::run::result::Trouble;
@@ -155,9 +156,26 @@ fn trouble(error: EngineError) -> Trouble {
     }
 }
 
+/// Whether a failure may be that of a process below the tool, which a signal ended (for want of memory, say): as cargo,
+/// Python, Go and gcc word it. Then another run may give another verdict.
+pub(super) fn reports_signal(output: &Output) -> bool {
+    const WORDS: [&str; 4] = [
+        "(signal: ",
+        "died with <Signals.",
+        "signal: killed",
+        "Killed signal terminated program",
+    ];
+    output.exit_code != 0
+        && Rule::SignalMessages.holds()
+        && WORDS.iter().any(|words| output.stderr.contains(words))
+}
+
 fn verdict_of(executed: Executed) -> Result<Executed, Trouble> {
     let message = match &executed.ended {
-        Ended::Exit(code @ 128..=191) => {
+        Ended::Timeout(_) if !Rule::Timeouts.holds() => return Ok(executed),
+        Ended::Signal(_) if !Rule::Signals.holds() => return Ok(executed),
+        Ended::Cancelled if !Rule::Interrupted.holds() => return Ok(executed),
+        Ended::Exit(code @ 128..=191) if Rule::SignalCodes.holds() => {
             format!("exit code {code}: a signal ended it, or what it ran")
         }
         Ended::Exit(_) => return Ok(executed),

@@ -5,7 +5,8 @@ use std::time::Instant;
 use crate::plan::output::Output;
 use crate::plan::{Builtin, Command, Work};
 use crate::record::{Cache, CheckRecord, Verdict};
-use crate::run::act::{View, act, check_builtin, prepare};
+use crate::rule::Rule;
+use crate::run::act::{View, act, check_builtin, prepare, reports_signal};
 use crate::run::lookup::{Pending, find};
 use crate::run::result::{
     Done, Trouble, advice, conclude, elapsed_ms, exit_code, quiet_stdout, replay,
@@ -28,6 +29,7 @@ pub fn execute(session: &Session<'_>, pending: &Pending<'_>) -> Finished {
     let lock = session.store.lock_key(&pending.key.whole);
     // Another process may have come in between, whether we met it at the lock or it had just left.
     if lock.is_ok()
+        && Rule::Joined.holds()
         && session.options.caching == Caching::On
         && let Ok(entry) = find(session, pending.check, &pending.key.whole)
     {
@@ -112,7 +114,12 @@ fn run_command(
     }
     prepare(session, pending, built)?;
     let executed = act(session, pending, command, &[])?;
-    let not_stored = executed.truncated.then(|| "its output was cut".to_owned());
+    let not_stored = if executed.truncated {
+        Some("its output was cut".to_owned())
+    } else {
+        let signal = "a signal ended something it ran".to_owned();
+        reports_signal(&executed.output).then_some(signal)
+    };
     let duration_ms = u64::try_from(executed.duration.as_millis()).unwrap_or(u64::MAX);
     let (output, peak_memory) = (executed.output, executed.peak_memory);
     let mut findings = command.parse.parse(&output, &command.dir, &[]).findings;

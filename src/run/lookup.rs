@@ -13,7 +13,7 @@ use crate::plan::{CacheMode, Check, Work};
 use crate::record::{Cache, CheckRecord, NO_CACHE, Verdict};
 use crate::run::parts::Parts;
 use crate::run::result::{advice, conclude, replay};
-use crate::run::{Caching, Session, now_ms};
+use crate::run::{Caching, Session, now_ms, overkeyed};
 use crate::snapshot::{FileId, Snapshot};
 use crate::store::entry::{Entry, Lookup};
 use crate::store::last::{Last, Seen};
@@ -51,7 +51,7 @@ pub fn look_up<'a>(session: &Session<'_>, check: &'a Check, last: &Last) -> Stat
         session.snapshot,
         session.env,
         engine.class(),
-        engine.platform(),
+        &overkeyed::platform(session),
     );
     if let Work::Missing(message) | Work::Unsupported(message) = &check.work {
         let mut record = CheckRecord::not_run(&check.id, Verdict::Error, Some(key.whole));

@@ -4,6 +4,7 @@
 //! - [`lookup`]: each check's key and what the store knows of it. - [`act`]: one action on an engine.
 //! - [`execute`], [`part_runs`]: one miss, from lock to saved result. - [`pool`]: misses side by side.
 //! - [`hint`]: what to add to the configuration after a failure. - [`cancel`]: signals.
+//! - `overkeyed`: for tests, what must not be in a key.
 //!
 //! A run emits [`Event`]s and returns what happened. Stays free of printing, of flags and of exit codes. A fully Fresh
 //! run starts no engine, no process, no thread.
@@ -13,6 +14,7 @@ pub mod cancel;
 pub mod execute;
 pub mod hint;
 pub mod lookup;
+mod overkeyed;
 pub mod part_runs;
 pub mod parts;
 pub mod pool;

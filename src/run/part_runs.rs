@@ -8,7 +8,7 @@ use crate::plan::output::{Output, Share};
 use crate::plan::{Builtin, Command};
 use crate::record::INTERRUPTED;
 use crate::run::Session;
-use crate::run::act::{View, act, check_builtin, prepare};
+use crate::run::act::{View, act, check_builtin, prepare, reports_signal};
 use crate::run::lookup::Pending;
 use crate::run::parts::Parts;
 use crate::run::result::{Done, Trouble, exit_code};
@@ -106,6 +106,12 @@ fn run_batch(
     if executed.truncated {
         return Err(Trouble::Error(
             "its output was cut: it said too much".to_owned(),
+            executed.output,
+        ));
+    }
+    if reports_signal(&executed.output) {
+        return Err(Trouble::Error(
+            "a signal ended something it ran".to_owned(),
             executed.output,
         ));
     }

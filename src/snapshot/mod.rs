@@ -35,6 +35,7 @@ use crate::digest::Digest;
 use crate::env::Env;
 use crate::fs::FsError;
 use crate::path::RelPath;
+use crate::rule::Rule;
 use crate::snapshot::stat::{Stat, Time};
 
 pub use odd::{Odd, Reason};
@@ -270,7 +271,7 @@ impl Snapshot {
             Some(memory) => memory.get(&entry.path).cloned().unwrap_or_default(),
             None => self.read_from_disk(entry)?,
         };
-        if Digest::of(&bytes) == entry.digest {
+        if Digest::of(&bytes) == entry.digest || !Rule::CopyVerified.holds() {
             Ok(bytes)
         } else {
             Err(io::Error::new(

@@ -118,7 +118,7 @@ impl Stat {
         } else {
             Duration::from_millis(20)
         };
-        self.mtime.max(self.ctime).plus(margin) < began
+        !Rule::Racy.holds() || self.mtime.max(self.ctime).plus(margin) < began
     }
 
     pub(crate) fn encode(&self, out: &mut Writer) {
@@ -156,6 +156,11 @@ fn fit<T: Default>(value: impl TryInto<T>) -> T {
     value.try_into().unwrap_or_default()
 }
 
+/// Nanoseconds as the file system gives them.
+fn fine(ns: u32) -> u32 {
+    if Rule::FineTimes.holds() { ns } else { 0 }
+}
+
 impl From<rustix::fs::Stat> for Stat {
     fn from(stat: rustix::fs::Stat) -> Self {
         Self {
@@ -164,12 +169,12 @@ impl From<rustix::fs::Stat> for Stat {
             size: fit(stat.st_size),
             mtime: Time {
                 sec: fit(stat.st_mtime),
-                ns: fit(stat.st_mtime_nsec),
+                ns: fine(fit(stat.st_mtime_nsec)),
             },
             ctime: if Rule::ChangeTime.holds() {
                 Time {
                     sec: fit(stat.st_ctime),
-                    ns: fit(stat.st_ctime_nsec),
+                    ns: fine(fit(stat.st_ctime_nsec)),
                 }
             } else {
                 Time::default()

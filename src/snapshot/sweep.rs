@@ -8,6 +8,7 @@ use std::os::fd::BorrowedFd;
 use rustix::fs::FileType;
 
 use crate::path::RelPath;
+use crate::rule::Rule;
 use crate::snapshot::memo::Memo;
 use crate::snapshot::parallel::in_chunks;
 use crate::snapshot::stat::Stat;
@@ -80,7 +81,7 @@ fn sweep_rows(memo: &Memo, root: BorrowedFd<'_>, rows: Range<usize>, dirs: usize
 fn sweep_dir(memo: &Memo, root: BorrowedFd<'_>, at: usize, part: &mut Sweep) -> Option<()> {
     let row = memo.dir(at)?;
     match look(root, row.path) {
-        Ok(Some(now)) if row.stat == Some(now) => {}
+        Ok(Some(now)) if row.stat == Some(now) || !Rule::FoldersListed.holds() => {}
         Ok(Some(now)) if now.file_type() != FileType::Directory => part.gone_dirs.push(at),
         Ok(None) => part.gone_dirs.push(at),
         // Also where it cannot be looked at: listing it will say why.

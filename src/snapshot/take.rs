@@ -15,6 +15,7 @@ use crate::digest::{Digest, Hasher};
 use crate::env::Env;
 use crate::fs;
 use crate::path::RelPath;
+use crate::rule::Rule;
 use crate::snapshot::guard::{self, Guards};
 use crate::snapshot::memo::{self, Dir, Head, Memo, Source};
 use crate::snapshot::repository::{self, Repository, Settings};
@@ -120,8 +121,8 @@ enum Remembered {
 fn remembered(memo: &Memo, place: Place<'_>) -> Remembered {
     let mut head = memo.head.clone();
     if !same_settings(&mut head, place)
-        || !guard::all_same(&mut head.rules, place.began)
-        || !same_tracked(&mut head.sources, place)
+        || Rule::IgnoreFiles.holds() && !guard::all_same(&mut head.rules, place.began)
+        || Rule::TrackedPaths.holds() && !same_tracked(&mut head.sources, place)
     {
         return Remembered::Nothing;
     }
@@ -137,7 +138,7 @@ fn remembered(memo: &Memo, place: Place<'_>) -> Remembered {
 
 /// Whether the settings are what they were; if files they come from changed, git is asked again.
 fn same_settings(head: &mut Head, place: Place<'_>) -> bool {
-    if guard::all_same(&mut head.config, place.began) {
+    if guard::all_same(&mut head.config, place.began) || !Rule::GitSettings.holds() {
         return true;
     }
     let before = head.settings.clone();

@@ -16,6 +16,7 @@ use rustix::io::Errno;
 
 use crate::env::Env;
 use crate::path::RelPath;
+use crate::rule::Rule;
 use crate::snapshot::SnapshotError;
 use crate::snapshot::guard::{self, Guards, State};
 use crate::snapshot::index::Tracked;
@@ -351,7 +352,8 @@ impl<'a> Walker<'a> {
         };
         if !scope.ignored && names.iter().any(Name::is_rules) {
             let folder = self.place.root.join(&row.path);
-            if self.knows(&row.path) && !self.out.rules.contains_key(&folder.join(".gitignore")) {
+            let new = !self.out.rules.contains_key(&folder.join(".gitignore"));
+            if new && self.knows(&row.path) && Rule::NewIgnoreFile.holds() {
                 self.gave_up = true;
                 return Ok(());
             }

@@ -5,6 +5,7 @@ use std::io;
 use crate::digest::Digest;
 use crate::key::diff::Listing;
 use crate::key::encode::kind_tag;
+use crate::rule::Rule;
 use crate::snapshot::{FileId, Snapshot};
 use crate::store::Store;
 
@@ -29,7 +30,7 @@ impl Store {
     #[must_use]
     pub fn blob(&self, digest: &Digest) -> Option<Vec<u8>> {
         let bytes = std::fs::read(self.sharded("cas", digest)).ok()?;
-        (Digest::of(&bytes) == *digest).then_some(bytes)
+        (Digest::of(&bytes) == *digest || !Rule::BlobVerified.holds()).then_some(bytes)
     }
 
     /// Saves the listing of some files of a snapshot under `tree` (its digest in a fingerprint), for miss reasons.

@@ -35,6 +35,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
+use crate::rule::Rule;
 
 /// Version of the layout: a folder of its own, so that two versions of the program never read each other's files.
 pub const LAYOUT: &str = "v1";
@@ -231,13 +232,14 @@ fn unseal<'a>(bytes: &'a [u8], name: &str, version: u32) -> Result<&'a [u8], Str
         return Err("it is of another kind".to_owned());
     }
     let found = words.next().unwrap_or_default();
-    if found != version.to_string() {
+    if found != version.to_string() && Rule::EntryFormat.holds() {
         return Err(format!(
             "it has format {found}, this version reads {version}"
         ));
     }
     let body = &bytes[end + 1..];
-    if words.next().and_then(|hex| hex.parse().ok()) != Some(Digest::of(body)) {
+    let sum = words.next().and_then(|hex| hex.parse().ok());
+    if sum != Some(Digest::of(body)) && Rule::EntryVerified.holds() {
         return Err("its content does not match its checksum".to_owned());
     }
     Ok(body)

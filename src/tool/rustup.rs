@@ -14,6 +14,7 @@ use serde::Deserialize;
 use crate::digest::{Digest, Hasher};
 use crate::env::{self, Env};
 use crate::facts::Facts;
+use crate::rule::Rule;
 use crate::tool::{Program, Tools};
 
 /// The programs of a toolchain, each used if it is there.
@@ -241,7 +242,7 @@ fn wanted(
         }
         for (file, plain) in [("rust-toolchain", true), ("rust-toolchain.toml", false)] {
             let path = folder.join(file);
-            let Some(bytes) = (host.read)(&path) else {
+            let Some(bytes) = (host.read)(&path).filter(|_| Rule::ToolchainFile.holds()) else {
                 continue;
             };
             let text = String::from_utf8_lossy(&bytes);

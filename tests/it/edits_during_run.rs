@@ -119,3 +119,18 @@ fn a_file_that_goes_away_meanwhile_is_seen() {
     assert_eq!(json.check("b-second")["stdout"], "src/b\n");
     sandbox.json(&["lint"]).expect(0).expect_fresh();
 }
+
+/// A file that is another at each look: three tries, then an error, and nothing is stored.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_that_never_holds_still_is_an_error() {
+    let config = "[checks.own]\ncommand = [\"./check.sh\"]\ninputs = [\"random\"]\n";
+    let sandbox = Sandbox::with(&[("dagcache.toml", config), (".gitignore", "random\n")]);
+    sandbox.script("check.sh", "read line < random");
+    let random = "/proc/sys/kernel/random/uuid";
+    std::os::unix::fs::symlink(random, sandbox.path("random")).expect("link");
+    let json = sandbox.json(&["lint"]).expect(3);
+    let message = json.check("own")["message"].as_str().expect("message");
+    assert!(message.contains("3 tries"), "{message}");
+    assert_eq!(sandbox.cached("v1/ac", "").len(), 0);
+}

@@ -141,24 +141,11 @@ fn without_processes(sandbox: &Sandbox, binary: &std::path::Path, args: &[&str])
         .env("DAGCACHE_DIR", sandbox.cache())
         .stdin(Stdio::null());
     if rustix::process::geteuid().is_root() {
-        command.uid(NOBODY).gid(NOBODY);
+        command
+            .uid(crate::support::NOBODY)
+            .gid(crate::support::NOBODY);
     }
     command
-}
-
-const NOBODY: u32 = 65534;
-
-fn give_to_nobody(sandbox: &Sandbox) {
-    use std::os::unix::fs::chown;
-    if !rustix::process::geteuid().is_root() {
-        return;
-    }
-    for file in walkdir::WalkDir::new(sandbox.outer()) {
-        let path = file.expect("sandbox").into_path();
-        if !path.is_symlink() {
-            chown(path, Some(NOBODY), Some(NOBODY)).expect("owner");
-        }
-    }
 }
 
 #[test]
@@ -171,7 +158,7 @@ fn a_fresh_run_starts_no_process_and_no_thread() {
     // Its folder may be closed to others.
     let copy = sandbox.outer().join("cargo-dagcache");
     std::fs::copy(binary(), &copy).expect("copy");
-    give_to_nobody(&sandbox);
+    sandbox.give_to_nobody();
 
     let run = Run::of(without_processes(
         &sandbox,
@@ -184,7 +171,7 @@ fn a_fresh_run_starts_no_process_and_no_thread() {
 
     // The limit bites: what has to run cannot.
     sandbox.write("src/a.c", "int b;\n");
-    give_to_nobody(&sandbox);
+    sandbox.give_to_nobody();
     let run = Run::of(without_processes(&sandbox, &copy, &["dev-check"]));
     assert_ne!(run.code, Some(1), "{}", run.stderr);
     assert_ne!(run.code, Some(0), "{}", run.stderr);

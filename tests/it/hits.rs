@@ -155,6 +155,36 @@ fn another_checkout_with_another_umask_has_the_same_keys() {
     }
 }
 
+/// Checked out by the superuser and by nobody: each their own files, cache and umask, the same keys.
+#[test]
+fn another_user_has_the_same_keys() {
+    use std::os::unix::process::CommandExt as _;
+    if !rustix::process::geteuid().is_root() {
+        return crate::support::skip("only root can become another user");
+    }
+    let sandbox = sandbox();
+    let first = sandbox.json(&["lint"]).expect(0);
+    let binary = sandbox.outer().join("dagcache");
+    std::fs::copy(crate::support::binary(), &binary).expect("binary");
+    sandbox.give_to_nobody();
+    let mut command = std::process::Command::new(binary);
+    command
+        .args(["lint", "--message-format", "json", "--cache-dir"])
+        .arg(sandbox.outer().join("home/cache"))
+        .current_dir(sandbox.project())
+        .env_clear()
+        .envs(std::env::var_os("DAGCACHE_WITHOUT").map(|names| ("DAGCACHE_WITHOUT", names)))
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", sandbox.home())
+        .uid(crate::support::NOBODY)
+        .gid(crate::support::NOBODY);
+    let second = Json::of(Run::of(command)).expect(0);
+    assert_eq!(second.finished()["misses"], 2);
+    for id in ["own", "yaml:syntax"] {
+        assert_eq!(first.check(id)["key"], second.check(id)["key"], "{id}");
+    }
+}
+
 #[test]
 fn a_new_cache_gives_the_same_keys() {
     let sandbox = sandbox();

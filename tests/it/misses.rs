@@ -431,8 +431,8 @@ fn ignoring_misses(ignore: impl Fn(&Sandbox)) {
         explained.stdout.contains(" src/untracked\n")
     };
     assert!(sees(&sandbox));
-    // A change of its own, or the key would be that of the run before the file was there.
-    sandbox.write("src/zzz", "new");
+    // A change of its own, or the key would be that of the run before the file was there. No folder changes.
+    sandbox.write("src/a", "changed");
     ignore(&sandbox);
     assert!(!sees(&sandbox));
     assert_eq!(only_own(&sandbox).ran().len(), 1);
@@ -449,6 +449,19 @@ fn an_ignore_file_of_a_folder() {
 }
 
 #[test]
+fn an_ignore_file_that_was_there() {
+    let sandbox = sandbox();
+    sandbox.write(".gitignore", "nothing\n");
+    sandbox.write("src/untracked", "x");
+    only_own(&sandbox);
+    sandbox.write(".gitignore", "untracked\n");
+    assert_eq!(
+        only_own(&sandbox).ran(),
+        ["own input-removed src/untracked"]
+    );
+}
+
+#[test]
 fn the_exclude_file_of_the_repository() {
     ignoring_misses(|s| s.write(".git/info/exclude", "untracked\n"));
 }
@@ -460,6 +473,30 @@ fn the_users_own_ignore_file() {
         std::fs::create_dir_all(&dir).expect("folder");
         std::fs::write(dir.join("ignore"), "untracked\n").expect("file");
     });
+}
+
+#[test]
+fn an_ignore_file_that_git_is_told_of() {
+    ignoring_misses(|sandbox| {
+        let file = sandbox.outer().join("rules");
+        std::fs::write(&file, "untracked\n").expect("file");
+        let file = file.to_str().expect("UTF-8");
+        sandbox.git(&["config", "core.excludesFile", file]);
+    });
+}
+
+#[test]
+fn the_ignore_file_of_another_user() {
+    let sandbox = sandbox();
+    sandbox.write("src/untracked", "x");
+    only_own(&sandbox);
+    let home = sandbox.outer().join("other-home");
+    std::fs::create_dir_all(home.join(".config/git")).expect("folder");
+    std::fs::write(home.join(".config/git/ignore"), "untracked\n").expect("file");
+    let mut command = sandbox.command(&["lint", "--only", "own", "--message-format", "json"]);
+    command.env("HOME", home);
+    let json = Json::of(Run::of(command)).expect(0);
+    assert_eq!(json.ran(), ["own input-removed src/untracked"]);
 }
 
 #[test]
@@ -482,6 +519,8 @@ fn an_ignored_file_that_joins_the_index() {
         |sandbox| {
             sandbox.write(".gitignore", "/src/new\n");
             sandbox.write("src/new", "x");
+            // Twice: right after its change, a folder is listed again in any case.
+            only_own(sandbox).expect_fresh();
             only_own(sandbox).expect_fresh();
             sandbox.git(&["add", "--force", "src/new"]);
         },

@@ -40,6 +40,33 @@ fn an_exit_code_that_reports_a_signal() {
     errors_each_time("exit 139", "139");
 }
 
+/// As when the kernel ends what needs too much memory: not the check itself, but a program it runs.
+#[test]
+fn a_check_whose_program_was_killed() {
+    errors_each_time("/bin/sh -c 'kill -9 $$'", "137");
+}
+
+#[test]
+fn a_failure_that_tells_of_a_signal() {
+    for words in [
+        "rustc did not exit successfully (signal: 9, SIGKILL: kill)",
+        "compile: signal: killed",
+        "Command 'x' died with <Signals.SIGKILL: 9>.",
+    ] {
+        let script = format!("echo \"{words}\" >&2; exit 1");
+        let sandbox = sandbox("", &script);
+        for _ in 0..2 {
+            let json = sandbox.json(&["lint"]).expect(1);
+            assert_eq!(json.check("own")["cache"], "miss", "{words}");
+            assert!(json.check("own")["not_stored"].is_string(), "{words}");
+        }
+    }
+    // A pass is a pass.
+    let sandbox = sandbox("", "echo '(signal: 9, SIGKILL: kill)' >&2");
+    sandbox.json(&["lint"]).expect(0);
+    sandbox.json(&["lint"]).expect(0).expect_fresh();
+}
+
 /// Interrupts a run at the gate of its check, of which two more wait.
 fn interrupted(signal: Signal, code: i32) {
     let sandbox = sandbox(
@@ -158,6 +185,70 @@ fn an_entry_of_another_key() {
 }
 
 #[test]
+fn an_entry_of_another_format() {
+    repaired(|_, entry| {
+        let text = String::from_utf8_lossy(&std::fs::read(entry).expect("entry")).replacen(
+            "dagcache-entry 1 ",
+            "dagcache-entry 2 ",
+            1,
+        );
+        std::fs::write(entry, text).expect("entry");
+    });
+}
+
+#[test]
+fn an_altered_blob() {
+    let sandbox = Sandbox::with(&[("a.yaml", "a: [1\n")]);
+    let findings = || {
+        let json = sandbox.json(&["lint"]).expect(1);
+        json.check("yaml:syntax")["findings"].to_string()
+    };
+    let right = findings();
+    let mut altered = 0;
+    for blob in sandbox.cached("v1/cas", "") {
+        let text = String::from_utf8(std::fs::read(&blob).expect("blob")).expect("text");
+        if text.contains("\"message\"") {
+            let text = text.replace("\"line\":1", "\"line\":7");
+            std::fs::write(&blob, text).expect("blob");
+            altered += 1;
+        }
+    }
+    assert_eq!(altered, 1);
+    // The parts are looked up only without the whole.
+    for entry in sandbox.cached("v1/ac", "") {
+        std::fs::remove_file(entry).expect("entry");
+    }
+    assert_eq!(findings(), right);
+}
+
+/// A memo that says a file has the content of another.
+#[test]
+fn an_altered_memo() {
+    use dagcache::digest::Digest;
+    let sandbox = sandbox("inputs = [\"src/**\"]", "read line < src/a; echo \"$line\"");
+    sandbox.write("src/a", "right\n");
+    sandbox.write("src/b", "wrong\n");
+    // Until the times of all files have settled, the memo holds no digest.
+    let (right, wrong) = (Digest::of(b"right\n"), Digest::of(b"wrong\n"));
+    let place = |bytes: &[u8]| bytes.windows(32).position(|at| at == right.as_bytes());
+    let memo = loop {
+        sandbox.json(&["lint"]).expect(0);
+        let memos = sandbox.cached("v1/memo/tree-", "");
+        if place(&std::fs::read(&memos[0]).expect("memo")).is_some() {
+            break memos[0].clone();
+        }
+    };
+    let key = sandbox.json(&["lint"]).expect(0).check("own")["key"].clone();
+    let mut bytes = std::fs::read(&memo).expect("memo");
+    let at = place(&bytes).expect("digest");
+    bytes[at..at + 32].copy_from_slice(wrong.as_bytes());
+    std::fs::write(&memo, bytes).expect("memo");
+    let json = sandbox.json(&["lint"]).expect(0);
+    json.expect_fresh();
+    assert_eq!(json.check("own")["key"], key);
+}
+
+#[test]
 fn an_entry_that_is_gone() {
     let sandbox = sandbox("", "echo right");
     sandbox.json(&["lint"]).expect(0);
@@ -215,6 +306,20 @@ fn no_cache_looks_nothing_up_and_stores_nothing() {
     assert_eq!(json.check("own")["cache"], "off");
     assert_eq!(json.finished()["hits"], 0);
     sandbox.json(&["lint"]).expect(0).expect_fresh();
+}
+
+#[test]
+fn what_the_snapshot_cannot_hold_is_not_stored() {
+    let sandbox = sandbox("", "");
+    let fifo = sandbox.path("fifo");
+    let made = std::process::Command::new("mkfifo").arg(fifo).status();
+    assert!(made.expect("mkfifo").success());
+    for _ in 0..2 {
+        let json = sandbox.json(&["lint"]).expect(0);
+        assert_eq!(json.check("own")["cache"], "miss");
+        let reason = json.check("own")["not_stored"].as_str().expect("reason");
+        assert!(reason.contains("fifo"), "{reason}");
+    }
 }
 
 #[test]

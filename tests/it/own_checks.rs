@@ -214,6 +214,25 @@ fn the_environment_is_clean() {
 }
 
 #[test]
+fn its_umask_is_not_the_users() {
+    let sandbox = sandbox("", "umask");
+    let mut shell = std::process::Command::new("sh");
+    let command = sandbox.command(&["lint", "--only", "own", "--message-format", "json"]);
+    shell
+        .args(["-c", "umask 077; exec \"$0\" \"$@\""])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .current_dir(sandbox.project())
+        .envs(
+            command
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        );
+    let json = Json::of(Run::of(shell)).expect(0);
+    assert_eq!(json.check("own")["stdout"], "0022\n");
+}
+
+#[test]
 fn only_declared_tools_are_on_its_path() {
     let script =
         "for tool in sleep git cat; do command -v $tool > /dev/null && echo $tool; done; :";

@@ -115,3 +115,23 @@ fn a_path_dependency_above_the_root_is_refused() {
     let run = sandbox.run(&["lint"]).expect(2);
     assert!(run.stderr.contains("above"), "{}", run.stderr);
 }
+
+#[test]
+fn a_toolchain_file() {
+    if !crate::support::have("rustup") {
+        return;
+    }
+    let sandbox = sandbox();
+    sandbox.json(&["lint", "--only", "rust:fmt"]).expect(0);
+    sandbox.write(
+        "rust-toolchain.toml",
+        "[toolchain]\nchannel = \"no-such-toolchain\"\n",
+    );
+    let json = sandbox.json(&["lint", "--only", "rust:fmt"]).expect(3);
+    let message = json.check("rust:fmt")["message"].as_str().expect("message");
+    assert!(message.contains("no-such-toolchain"), "{message}");
+    // Back as it was: what was known is known still.
+    sandbox.remove("rust-toolchain.toml");
+    let json = sandbox.json(&["lint", "--only", "rust:fmt"]).expect(0);
+    json.expect_fresh();
+}

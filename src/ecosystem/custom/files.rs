@@ -6,6 +6,7 @@ use crate::config::{CheckConfig, Globs};
 use crate::ecosystem::{PlanError, Scope};
 use crate::path::RelPath;
 use crate::plan::check::OutsideFile;
+use crate::rule::Rule;
 use crate::snapshot::FileId;
 
 /// What a list of globs names.
@@ -63,7 +64,7 @@ fn ignored(
         selected.warnings.push(format!(
             "`{key}` names `{path}`, a folder that holds no file of the project ({place}): name the ignored files themselves"
         ));
-    } else if full.is_file() {
+    } else if full.is_file() && Rule::IgnoredInputs.holds() {
         let digest = scope.tools.digest(&full).map_err(|error| {
             let place = &table.place;
             PlanError::new(format!(

@@ -16,6 +16,7 @@ use super::parse::{self, Kind, Kustomization, Place, Reference, Role};
 use super::remote;
 use crate::path::RelPath;
 use crate::plan::check::OutsideFile;
+use crate::rule::Rule;
 use crate::snapshot::FileId;
 
 /// All that a build reads, and what was noticed on the way.
@@ -142,7 +143,12 @@ impl Walk<'_, '_> {
         from: Option<&Site<'_>>,
     ) -> Option<(RelPath, Rc<Kustomization>)> {
         let mut present = Vec::new();
-        for name in NAMES {
+        let all = if Rule::KustomizeNames.holds() {
+            NAMES.len()
+        } else {
+            1
+        };
+        for name in NAMES.into_iter().take(all) {
             let Ok(path) = dir.join(name) else { continue };
             if let Found::File(source) = self.find(&path) {
                 self.add(&source);

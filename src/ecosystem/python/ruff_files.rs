@@ -13,6 +13,7 @@ use crate::ecosystem::{PlanError, Scope};
 use crate::path::RelPath;
 use crate::plan::Inputs;
 use crate::plan::check::OutsideFile;
+use crate::rule::Rule;
 use crate::snapshot::{FileId, Kind, Snapshot};
 
 use super::lock::TomlError;
@@ -149,7 +150,7 @@ pub fn inputs(
     with_link_targets(scope.snapshot, &mut shared);
     let roots = source_roots(scope, dir, &files.config)?;
     let namesakes = namesakes(scope, dir, &roots, &shared);
-    shared.extend(namesakes);
+    shared.extend(namesakes.into_iter().filter(|_| Rule::FirstParty.holds()));
     let inputs = Inputs {
         shared: shared.into_iter().collect(),
         config: files.config.into_iter().collect(),

@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use crate::env::{Env, HOME, PATH};
 use crate::plan::Command;
 use crate::room::Room;
+use crate::rule::Rule;
 
 /// The start of 1980, the earliest time a zip archive can hold. Fixed, so that builds are the same on every day.
 const SOURCE_DATE_EPOCH: &str = "315532800";
@@ -23,6 +24,12 @@ const OURS: [&str; 3] = [HOME, PATH, TMPDIR];
 pub fn environment(room: &Room, command: &Command, user: &Env) -> Vec<(OsString, OsString)> {
     let home = room.home();
     let mut vars: BTreeMap<OsString, OsString> = BTreeMap::new();
+    if !Rule::EnvHidden.holds() {
+        vars.extend(
+            user.all()
+                .map(|(name, value)| (name.clone(), value.clone())),
+        );
+    }
     let mut set = |name: &str, value: OsString| vars.insert(name.into(), value);
     set("LANG", "C.UTF-8".into());
     set("TZ", "UTC".into());

@@ -166,13 +166,19 @@ impl Sandbox {
     pub fn gate(&self) -> PathBuf {
         let end = Instant::now() + PATIENCE;
         loop {
-            let fifo = std::os::unix::fs::FileTypeExt::is_fifo;
-            if let Some(gate) = self.below_cache("v1/rooms", "/gate", fifo).first() {
-                return gate.clone();
+            if let Some(gate) = self.gate_now() {
+                return gate;
             }
             assert!(Instant::now() < end, "no check came to its gate");
             std::thread::sleep(MOMENT);
         }
+    }
+
+    /// The gate of [`Sandbox::gate`], if a check stands at one now.
+    pub fn gate_now(&self) -> Option<PathBuf> {
+        let fifo = std::os::unix::fs::FileTypeExt::is_fifo;
+        let gates = self.below_cache("v1/rooms", "/gate", fifo);
+        gates.into_iter().next()
     }
 
     /// Starts the binary and leaves it running.
@@ -204,6 +210,20 @@ impl Sandbox {
             String::from_utf8_lossy(&output.stderr)
         );
         String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// If this is root: everything in the sandbox becomes nobody's.
+    pub fn give_to_nobody(&self) {
+        use std::os::unix::fs::chown;
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        for file in walkdir::WalkDir::new(self.outer()) {
+            let path = file.expect("sandbox").into_path();
+            if !path.is_symlink() {
+                chown(path, Some(NOBODY), Some(NOBODY)).expect("owner");
+            }
+        }
     }
 
     /// Commits everything.
@@ -384,6 +404,9 @@ impl Json {
         last
     }
 }
+
+/// The user without rights.
+pub const NOBODY: u32 = 65534;
 
 /// The binary under test; `DAGCACHE_TEST_BIN` names a copy that another user may run.
 pub fn binary() -> PathBuf {
