@@ -3,7 +3,8 @@
 
 use crate::digest::{Digest, Hasher};
 use crate::key::KEY_VERSION;
-use crate::snapshot::{Entry, Kind};
+use crate::key::tree::kind_tag;
+use crate::snapshot::Entry;
 
 /// Hashes a sequence of values canonically. Lengths are 64-bit little-endian byte counts.
 #[derive(Clone)]
@@ -60,16 +61,6 @@ impl Encoder {
     #[must_use]
     pub fn finish(self) -> Digest {
         self.0.finish()
-    }
-}
-
-/// The letter of a kind in trees and listings.
-#[must_use]
-pub const fn kind_tag(kind: Kind) -> u8 {
-    match kind {
-        Kind::File => b'f',
-        Kind::Executable => b'x',
-        Kind::Symlink => b'l',
     }
 }
 

@@ -25,6 +25,7 @@
 pub mod diff;
 pub mod encode;
 pub mod fingerprint;
+pub mod tree;
 
 pub use diff::{Miss, MissKind};
 pub use fingerprint::{CheckKey, Fingerprint, Part, PartKind, check_key, layer_key, part_key};

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use crate::digest::Digest;
 use crate::key::diff::{Listing, differences};
-use crate::key::encode::kind_tag;
 use crate::key::fingerprint::PartKind;
+use crate::key::tree::kind_tag;
 use crate::key::{CheckKey, Fingerprint, Miss, MissKind, check_key};
 use crate::path::RelPath;
 use crate::plan::{CacheMode, Check, Work};

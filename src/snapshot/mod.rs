@@ -163,6 +163,15 @@ impl Snapshot {
         }
     }
 
+    /// Files without content, for tests: sorted by path.
+    #[cfg(test)]
+    pub(crate) fn of_entries(entries: Vec<Entry>) -> Self {
+        Self {
+            entries,
+            ..Self::of(PathBuf::from("/nonexistent"))
+        }
+    }
+
     /// Without any files.
     fn of(root: PathBuf) -> Self {
         Self {

@@ -1,0 +1,214 @@
+//! Merkle trees: a set of files as one digest, of which every folder is an object of its own.
+//!
+//! ```text
+//! object = "dagcache tree 1\0", then for each entry, in path order (a folder counts as `NAME/`):
+//!          kind u8 (f, x, l, d) · length of the name u32 little-endian · digest [u8; 32] · name
+//! ```
+//! The digest of a file is that of its content, of a link that of its target text, of a folder that of its object;
+//! the digest of the set is that of the root's object. So equal folders are one object, and two trees are compared by
+//! walking only what differs. An empty set has an object too; a folder without files is not in a tree.
+//!
+//! [`build`]: from the files of a snapshot. [`diff`]: what differs between two. Stays free of IO: the store brings
+//! objects.
+
+pub mod build;
+pub mod diff;
+
+use std::cmp::Ordering;
+
+pub use build::{Objects, Trees, objects};
+pub use diff::{Change, Changes, Leaf, diff};
+
+use crate::digest::Digest;
+use crate::snapshot::Kind;
+
+/// Begins every object of a tree of contents.
+const CONTENTS: &[u8] = b"dagcache tree 1\0";
+/// Begins every object of a tree that leaves the content of files out: such a tree never passes for one with it.
+const NAMES: &[u8] = b"dagcache names 1\0";
+/// Bytes of an entry besides its name.
+const FIXED: usize = 1 + 4 + Digest::LEN;
+
+/// What an entry of a folder is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Node {
+    /// A file or a link.
+    Leaf(Kind),
+    /// A folder.
+    Tree,
+}
+
+impl Node {
+    const fn tag(self) -> u8 {
+        match self {
+            Self::Leaf(kind) => kind_tag(kind),
+            Self::Tree => b'd',
+        }
+    }
+
+    const fn of_tag(tag: u8) -> Option<Self> {
+        Some(match tag {
+            b'f' => Self::Leaf(Kind::File),
+            b'x' => Self::Leaf(Kind::Executable),
+            b'l' => Self::Leaf(Kind::Symlink),
+            b'd' => Self::Tree,
+            _ => return None,
+        })
+    }
+}
+
+/// The letter of a kind of file, as it enters trees and keys.
+#[must_use]
+pub(crate) const fn kind_tag(kind: Kind) -> u8 {
+    match kind {
+        Kind::File => b'f',
+        Kind::Executable => b'x',
+        Kind::Symlink => b'l',
+    }
+}
+
+/// One entry of a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// Its name, without a slash.
+    pub name: String,
+    /// What it is.
+    pub node: Node,
+    /// Digest of its content, target text or object.
+    pub digest: Digest,
+}
+
+impl Item {
+    /// The order of entries: that of the paths of the files they hold.
+    fn order(&self, other: &Self) -> Ordering {
+        self.ordered().cmp(other.ordered())
+    }
+
+    fn ordered(&self) -> impl Iterator<Item = u8> {
+        let slash = (self.node == Node::Tree).then_some(b'/');
+        self.name.bytes().chain(slash)
+    }
+}
+
+/// A folder, read from its object.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tree {
+    /// Its entries, in order.
+    pub items: Vec<Item>,
+}
+
+impl Tree {
+    /// Reads an object; `None` if it is none, or not in its one canonical form. The caller has compared its digest.
+    #[must_use]
+    pub fn decode(object: &[u8]) -> Option<Self> {
+        let mut rest = object.strip_prefix(CONTENTS)?;
+        let mut items: Vec<Item> = Vec::new();
+        while let Some((tag, after)) = rest.split_first() {
+            let (length, after) = after.split_first_chunk::<4>()?;
+            let (digest, after) = after.split_first_chunk::<{ Digest::LEN }>()?;
+            let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+            let (name, after) = after.split_at_checked(length)?;
+            let item = Item {
+                name: std::str::from_utf8(name).ok()?.to_owned(),
+                node: Node::of_tag(*tag)?,
+                digest: Digest::from_bytes(*digest),
+            };
+            let in_order = items.last().is_none_or(|last| last.order(&item).is_lt());
+            if !is_name(&item.name) || !in_order {
+                return None;
+            }
+            items.push(item);
+            rest = after;
+        }
+        Some(Self { items })
+    }
+}
+
+/// Whether it can be the name of one entry: what is read may come from elsewhere, and is joined to paths.
+fn is_name(name: &str) -> bool {
+    !["", ".", ".."].contains(&name) && !name.contains(['/', '\0'])
+}
+
+/// What of a file enters a tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    /// Its content too.
+    Contents,
+    /// Its name and kind; of a link also its target.
+    Names,
+}
+
+impl Depth {
+    const fn header(self) -> &'static [u8] {
+        match self {
+            Self::Contents => CONTENTS,
+            Self::Names => NAMES,
+        }
+    }
+}
+
+/// Appends an entry to an object.
+fn append(object: &mut Vec<u8>, depth: Depth, name: &str, node: Node, digest: &Digest) {
+    const NONE: [u8; Digest::LEN] = [0; Digest::LEN];
+    let mut bytes = digest.as_bytes();
+    if depth == Depth::Names && matches!(node, Node::Leaf(Kind::File | Kind::Executable)) {
+        bytes = &NONE;
+    }
+    // No file system has names that long.
+    let length = u32::try_from(name.len()).unwrap_or(u32::MAX);
+    let mut fixed = [0; FIXED];
+    fixed[0] = node.tag();
+    fixed[1..5].copy_from_slice(&length.to_le_bytes());
+    fixed[5..].copy_from_slice(bytes);
+    object.extend_from_slice(&fixed);
+    object.extend_from_slice(name.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn object(items: &[(&str, Node)]) -> Vec<u8> {
+        let mut object = CONTENTS.to_vec();
+        for (name, node) in items {
+            append(&mut object, Depth::Contents, name, *node, &Digest::of(b"x"));
+        }
+        object
+    }
+
+    const FILE: Node = Node::Leaf(Kind::File);
+
+    #[test]
+    fn only_the_canonical_form_is_read() {
+        let names = |items: &[(&str, Node)]| {
+            let tree = Tree::decode(&object(items))?;
+            Some(tree.items.into_iter().map(|item| item.name).collect())
+        };
+        let good: Option<Vec<String>> =
+            names(&[("a", FILE), ("a-b", Node::Tree), ("a", Node::Tree)]);
+        assert_eq!(good, Some(vec!["a".into(), "a-b".into(), "a".into()]));
+        for bad in [
+            &[("b", FILE), ("a", FILE)][..],
+            &[("a", FILE), ("a", FILE)],
+            &[("a", Node::Tree), ("a-b", FILE)],
+            &[("", FILE)],
+            &[("..", Node::Tree)],
+            &[("a/b", FILE)],
+        ] {
+            assert_eq!(names(bad), None, "{bad:?}");
+        }
+        let whole = object(&[("a", FILE)]);
+        for end in CONTENTS.len() + 1..whole.len() {
+            assert_eq!(Tree::decode(&whole[..end]), None, "{end}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Tree::decode(&bytes);
+            let _ = Tree::decode(&[CONTENTS, &bytes].concat());
+        }
+    }
+}

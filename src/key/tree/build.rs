@@ -1,0 +1,289 @@
+//! Trees of the files of a snapshot.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::digest::Digest;
+use crate::key::tree::{Depth, Node, append};
+use crate::snapshot::{FileId, Snapshot};
+
+/// The objects of one tree, by digest: a folder that occurs twice is there once.
+pub type Objects = BTreeMap<Digest, Vec<u8>>;
+
+/// Digests of sets of files of one snapshot. What several sets have in common is hashed once: equal sets, and
+/// folders that are whole in more than one.
+#[derive(Debug)]
+pub struct Trees<'s> {
+    snapshot: &'s Snapshot,
+    contents: Known,
+    names: Known,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    sets: HashMap<Box<[FileId]>, Digest>,
+    /// Folders all of whose files are in, by first file, number of files and length of the path.
+    folders: HashMap<(FileId, usize, usize), Digest>,
+}
+
+impl<'s> Trees<'s> {
+    /// Of that snapshot.
+    #[must_use]
+    pub fn new(snapshot: &'s Snapshot) -> Self {
+        Self {
+            snapshot,
+            contents: Known::default(),
+            names: Known::default(),
+        }
+    }
+
+    /// The snapshot.
+    #[must_use]
+    pub fn snapshot(&self) -> &'s Snapshot {
+        self.snapshot
+    }
+
+    /// The digest of the tree of some files (sorted, without repeats).
+    pub fn digest(&mut self, files: &[FileId]) -> Digest {
+        of_set(self.snapshot, files, Depth::Contents, &mut self.contents)
+    }
+
+    /// The digest of the tree of some files without the content of regular files: names, kinds, execute bits and the
+    /// targets of links. Never equal to a [`Trees::digest`].
+    pub fn names(&mut self, files: &[FileId]) -> Digest {
+        of_set(self.snapshot, files, Depth::Names, &mut self.names)
+    }
+}
+
+/// All objects of the tree of some files (sorted, without repeats), and the digest of its root.
+#[must_use]
+pub fn objects(snapshot: &Snapshot, files: &[FileId]) -> (Digest, Objects) {
+    let mut objects = Objects::new();
+    let mut builder = Builder {
+        snapshot,
+        depth: Depth::Contents,
+        folders: &mut HashMap::new(),
+        spare: Vec::new(),
+        keep: Some(&mut objects),
+    };
+    let root = builder.folder(files, 0);
+    (root, objects)
+}
+
+fn of_set(snapshot: &Snapshot, files: &[FileId], depth: Depth, known: &mut Known) -> Digest {
+    if let Some(digest) = known.sets.get(files) {
+        return *digest;
+    }
+    let mut builder = Builder {
+        snapshot,
+        depth,
+        folders: &mut known.folders,
+        spare: Vec::new(),
+        keep: None,
+    };
+    let digest = builder.folder(files, 0);
+    known.sets.insert(files.into(), digest);
+    digest
+}
+
+struct Builder<'a> {
+    snapshot: &'a Snapshot,
+    depth: Depth,
+    folders: &'a mut HashMap<(FileId, usize, usize), Digest>,
+    /// Buffers that are free: one is needed for each level.
+    spare: Vec<Vec<u8>>,
+    /// Where objects are to be kept.
+    keep: Option<&'a mut Objects>,
+}
+
+impl Builder<'_> {
+    /// The digest of the folder that holds `files`, all of whose paths agree in their first `base` bytes.
+    fn folder(&mut self, files: &[FileId], base: usize) -> Digest {
+        debug_assert!(files.is_sorted_by(|a, b| a < b));
+        let mut object = self.spare.pop().unwrap_or_default();
+        object.extend_from_slice(self.depth.header());
+        let mut rest = files;
+        while let Some(first) = rest.first() {
+            let entry = self.snapshot.entry(*first);
+            let path = entry.path.as_str();
+            let name = &path[base..];
+            let taken = match name.bytes().position(|byte| byte == b'/') {
+                None => {
+                    let node = Node::Leaf(entry.kind);
+                    append(&mut object, self.depth, name, node, &entry.digest);
+                    1
+                }
+                Some(length) => {
+                    let inside = base + length + 1;
+                    let count = self.count_in(rest, &path[..inside]);
+                    let digest = self.known_folder(&rest[..count], inside);
+                    append(
+                        &mut object,
+                        self.depth,
+                        &name[..length],
+                        Node::Tree,
+                        &digest,
+                    );
+                    count
+                }
+            };
+            rest = &rest[taken..];
+        }
+        let digest = Digest::of(&object);
+        if let Some(kept) = &mut self.keep {
+            kept.entry(digest).or_insert_with(|| object.clone());
+        }
+        object.clear();
+        self.spare.push(object);
+        digest
+    }
+
+    /// As [`Builder::folder`], remembered if no file between the first and the last is left out.
+    fn known_folder(&mut self, files: &[FileId], base: usize) -> Digest {
+        let whole = match files {
+            [first, .., last] => (*last - *first) as usize + 1 == files.len(),
+            _ => false,
+        };
+        if !whole || self.keep.is_some() {
+            return self.folder(files, base);
+        }
+        let key = (files[0], files.len(), base);
+        if let Some(digest) = self.folders.get(&key) {
+            return *digest;
+        }
+        let digest = self.folder(files, base);
+        self.folders.insert(key, digest);
+        digest
+    }
+
+    /// How many of `files`, from the first on, lie in `folder` (with its slash). The first does. Searched in growing
+    /// steps, because most folders are small.
+    fn count_in(&self, files: &[FileId], folder: &str) -> usize {
+        let inside = |id: &FileId| self.snapshot.entry(*id).path.as_str().starts_with(folder);
+        let (mut last, mut step) = (0, 1);
+        while files.get(last + step).is_some_and(inside) {
+            last += step;
+            step *= 2;
+        }
+        let end = files.len().min(last + step);
+        last + 1 + files[last + 1..end].partition_point(inside)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::key::tree::Tree;
+    use crate::path::RelPath;
+    use crate::snapshot::{Entry, Kind};
+
+    /// A set of files: path → kind and content.
+    pub(crate) type Files = BTreeMap<String, (Kind, u8)>;
+
+    pub(crate) fn snapshot(files: &Files) -> Snapshot {
+        let entry = |(path, (kind, content)): (&String, &(Kind, u8))| Entry {
+            path: RelPath::from_normal(path.clone()),
+            kind: *kind,
+            digest: Digest::of(&[*content]),
+        };
+        Snapshot::of_entries(files.iter().map(entry).collect())
+    }
+
+    pub(crate) fn all(snapshot: &Snapshot) -> Vec<FileId> {
+        (0..).take(snapshot.entries().len()).collect()
+    }
+
+    /// Few names, so that trees have much in common; some around the slash in byte order, some odd.
+    pub(crate) fn some_files() -> impl Strategy<Value = Files> {
+        let name = prop::sample::select(vec!["a", "a-", "a0", "b", "é", "x\n", "…", " "]);
+        let path = prop::collection::vec(name, 1..4).prop_map(|names| names.join("/"));
+        let kind = prop::sample::select(vec![Kind::File, Kind::Executable, Kind::Symlink]);
+        prop::collection::btree_map(path, (kind, 0_u8..2), 0..12)
+    }
+
+    fn digest(files: &Files) -> Digest {
+        let snapshot = snapshot(files);
+        Trees::new(&snapshot).digest(&all(&snapshot))
+    }
+
+    fn names(files: &Files) -> Digest {
+        let snapshot = snapshot(files);
+        Trees::new(&snapshot).names(&all(&snapshot))
+    }
+
+    /// The files of a tree, read back from its objects.
+    fn listed(
+        objects: &Objects,
+        root: &Digest,
+        base: &str,
+        into: &mut Vec<(String, Kind, Digest)>,
+    ) {
+        let tree = Tree::decode(&objects[root]).expect("an object");
+        for item in tree.items {
+            let path = format!("{base}{}", item.name);
+            match item.node {
+                Node::Tree => listed(objects, &item.digest, &format!("{path}/"), into),
+                Node::Leaf(kind) => into.push((path, kind, item.digest)),
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_tree_holds_exactly_its_files(files in some_files()) {
+            let snapshot = snapshot(&files);
+            let (root, objects) = objects(&snapshot, &all(&snapshot));
+            let mut back = Vec::new();
+            listed(&objects, &root, "", &mut back);
+            let there = snapshot.entries().iter();
+            let there: Vec<_> = there.map(|e| (e.path.to_string(), e.kind, e.digest)).collect();
+            prop_assert_eq!(back, there);
+            prop_assert!(objects.iter().all(|(name, bytes)| Digest::of(bytes) == *name));
+            prop_assert_eq!(root, digest(&files));
+        }
+
+        #[test]
+        fn different_files_never_share_a_digest(a in some_files(), b in some_files()) {
+            prop_assert_eq!(a == b, digest(&a) == digest(&b));
+        }
+
+        #[test]
+        fn a_tree_of_names_forgets_the_content_of_files_only(a in some_files(), b in some_files()) {
+            let forget = |files: &Files| -> Files {
+                let only = |(path, (kind, content)): (&String, &(Kind, u8))| {
+                    let content = if *kind == Kind::Symlink { *content } else { 0 };
+                    (path.clone(), (*kind, content))
+                };
+                files.iter().map(only).collect()
+            };
+            prop_assert_eq!(forget(&a) == forget(&b), names(&a) == names(&b));
+            prop_assert_eq!(names(&a), names(&forget(&a)));
+            prop_assert_ne!(names(&a), digest(&a));
+        }
+
+        #[test]
+        fn what_was_hashed_before_changes_no_digest(files in some_files(), pick in any::<[u16; 3]>()) {
+            let snapshot = snapshot(&files);
+            let mut trees = Trees::new(&snapshot);
+            for bits in pick {
+                let some: Vec<FileId> = all(&snapshot).into_iter().filter(|id| bits >> id & 1 == 1).collect();
+                let alone = Trees::new(&snapshot).digest(&some);
+                prop_assert_eq!(trees.digest(&some), alone);
+                prop_assert_eq!(trees.names(&some), Trees::new(&snapshot).names(&some));
+            }
+        }
+    }
+
+    #[test]
+    fn equal_folders_are_one_object() {
+        let files = [("p/x/f", 1), ("q/x/f", 1), ("r/x/f", 2)];
+        let files = files.map(|(path, content)| (path.to_owned(), (Kind::File, content)));
+        let snapshot = snapshot(&Files::from(files));
+        let (_, objects) = objects(&snapshot, &all(&snapshot));
+        // The root; p = q and r; their x.
+        assert_eq!(objects.len(), 5);
+    }
+}
