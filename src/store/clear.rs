@@ -32,7 +32,15 @@ pub struct ClearPlan {
 
 /// Folders that [`Target::All`] empties. Run records stay: they are the history that `cache status` tells.
 const CLEARED: &[&str] = &[
-    "ac", "parts", "cas", "trees", "last", "memo", "rooms", "layers",
+    "ac",
+    "parts",
+    "cas",
+    "trees",
+    "last",
+    "memo",
+    "rooms",
+    "layers",
+    "quarantine",
 ];
 
 impl Store {

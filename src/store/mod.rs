@@ -12,6 +12,7 @@
 //!     memo/             what the snapshot, the facts and the tools remember
 //!     runs/<day>.jsonl  run records, a line each ([`runs`])
 //!     rooms/ layers/    what the local engine keeps
+//!     quarantine/       what turned out wrong ([`quarantine`])
 //!     locks/            one file per action key, and `store`
 //! ```
 //!
@@ -28,6 +29,7 @@ pub mod entry;
 pub mod last;
 pub mod lock;
 pub mod parts;
+pub mod quarantine;
 pub mod runs;
 pub mod usage;
 

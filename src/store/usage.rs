@@ -26,7 +26,7 @@ impl Size {
 pub struct Usage {
     /// Everything.
     pub total: Size,
-    /// By folder: `results`, `parts`, `blobs`, `rooms`, `layers`, `memo`, `runs`.
+    /// By folder: `results`, `parts`, `blobs`, `rooms`, `layers`, `memo`, `runs`, `quarantined`.
     pub folders: BTreeMap<&'static str, Size>,
     /// Stored results by check id.
     pub checks: BTreeMap<String, Size>,
@@ -43,6 +43,7 @@ const FOLDERS: &[(&str, &str)] = &[
     ("memo", "memo"),
     ("last", "memo"),
     ("runs", "runs"),
+    ("quarantine", "quarantined"),
 ];
 
 impl Store {
@@ -70,6 +71,7 @@ impl Store {
 /// All plain files below a folder with their sizes; links are not followed.
 pub(super) fn files_below(dir: &Path) -> impl Iterator<Item = (std::path::PathBuf, u64)> {
     walkdir::WalkDir::new(dir)
+        .follow_root_links(false)
         .into_iter()
         .flatten()
         .filter(|file| file.file_type().is_file())
