@@ -73,6 +73,19 @@ impl Seal {
     }
 }
 
+/// Whether bytes are a sealed file of any kind and version.
+#[must_use]
+pub fn is_whole(bytes: &[u8]) -> bool {
+    let (Some(magic), Some(version)) = (bytes.first_chunk(), bytes.get(8..12)) else {
+        return false;
+    };
+    let seal = Seal {
+        magic: *magic,
+        version: version.try_into().map_or(0, u32::from_le_bytes),
+    };
+    seal.open(bytes).is_some()
+}
+
 /// Appends little-endian values.
 #[derive(Debug, Default)]
 pub struct Writer(pub(crate) Vec<u8>);
@@ -191,6 +204,7 @@ mod tests {
         assert_eq!(SEAL.open(&bytes), Some(&b"payload"[..]));
         let newer = Seal { version: 4, ..SEAL };
         assert_eq!(newer.open(&bytes), None);
+        assert!(is_whole(&bytes) && !is_whole(&bytes[..bytes.len() - 1]) && !is_whole(b""));
     }
 
     #[test]

@@ -11,7 +11,9 @@ use crate::rule::Rule;
 use crate::store::Store;
 
 /// Format of an entry; another one is a miss.
-const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 1;
+/// Names it in its header.
+pub(super) const NAME: &str = "dagcache-entry";
 
 /// A stored result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +53,14 @@ pub struct Entry {
     /// For a check with parts: the common key, under which the parts' results are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub common: Option<Digest>,
+}
+
+impl Entry {
+    /// The blobs it names.
+    #[must_use]
+    pub fn blobs(&self) -> Vec<Digest> {
+        vec![self.fingerprint]
+    }
 }
 
 /// What the store answers for a key.
@@ -96,7 +106,7 @@ impl Store {
         let body = serde_json::to_vec(entry).map_err(io::Error::other)?;
         self.write(
             &self.sharded("ac", &entry.key),
-            &super::seal("dagcache-entry", FORMAT, &body),
+            &super::seal(NAME, FORMAT, &body),
         )
     }
 
@@ -117,7 +127,7 @@ impl Store {
 
 /// Reads the bytes of an entry.
 pub(super) fn parse(bytes: &[u8]) -> Result<Entry, String> {
-    let body = super::unseal(bytes, "dagcache-entry", FORMAT)?;
+    let body = super::unseal(bytes, NAME, FORMAT)?;
     serde_json::from_slice(body).map_err(|error| format!("it does not parse: {error}"))
 }
 

@@ -7,6 +7,9 @@ use std::path::PathBuf;
 use crate::digest::Digest;
 use crate::store::Store;
 
+pub(super) const NAME: &str = "dagcache-last";
+pub(super) const FORMAT: u32 = 1;
+
 /// The last keys of one project's checks.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Last {
@@ -66,13 +69,13 @@ impl Store {
         }
         self.write(
             &self.last_path(project),
-            &super::seal("dagcache-last", 1, body.as_bytes()),
+            &super::seal(NAME, FORMAT, body.as_bytes()),
         )
     }
 }
 
-fn parse(bytes: &[u8]) -> Option<Last> {
-    let body = std::str::from_utf8(super::unseal(bytes, "dagcache-last", 1).ok()?).ok()?;
+pub(super) fn parse(bytes: &[u8]) -> Option<Last> {
+    let body = std::str::from_utf8(super::unseal(bytes, NAME, FORMAT).ok()?).ok()?;
     let mut last = Last::default();
     for line in body.lines() {
         let mut words = line.splitn(4, ' ');

@@ -32,6 +32,7 @@ pub mod parts;
 pub mod quarantine;
 pub mod runs;
 pub mod usage;
+pub mod verify;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -245,6 +246,18 @@ fn unseal<'a>(bytes: &'a [u8], name: &str, version: u32) -> Result<&'a [u8], Str
         return Err("its content does not match its checksum".to_owned());
     }
     Ok(body)
+}
+
+/// Whether a file is of that kind, but of another format than `version`: another version of the program wrote it.
+fn other_format(bytes: &[u8], name: &str, version: u32) -> bool {
+    let header = bytes.split(|byte| *byte == b'\n').next();
+    let mut words = header.unwrap_or_default().split(|byte| *byte == b' ');
+    let format = |word: &[u8]| std::str::from_utf8(word).ok()?.parse::<u32>().ok();
+    words.next() == Some(name.as_bytes())
+        && words
+            .next()
+            .and_then(format)
+            .is_some_and(|format| format != version)
 }
 
 /// The counterpart of [`unseal`].

@@ -10,7 +10,8 @@ use crate::digest::Digest;
 use crate::finding::Finding;
 use crate::store::Store;
 
-const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 1;
+pub(super) const NAME: &str = "dagcache-parts";
 const RECORD: usize = 32 + 4 + 4 + 4 + 32;
 /// Above this many records those unused for [`KEEP_DAYS`] are left out at the next save.
 const MANY: usize = 20_000;
@@ -45,7 +46,7 @@ pub struct Pack {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Record {
+pub(super) struct Record {
     exit_code: i32,
     duration_us: u32,
     day: u32,
@@ -140,11 +141,16 @@ fn encode(common: &Digest, records: &BTreeMap<Digest, Record>) -> Vec<u8> {
                 .as_slice(),
         );
     }
-    super::seal("dagcache-parts", FORMAT, &body)
+    super::seal(NAME, FORMAT, &body)
 }
 
-fn parse(bytes: &[u8], common: &Digest) -> Option<BTreeMap<Digest, Record>> {
-    let body = super::unseal(bytes, "dagcache-parts", FORMAT).ok()?;
+/// The blobs that results name.
+pub(super) fn blobs(records: &BTreeMap<Digest, Record>) -> Vec<Digest> {
+    records.values().filter_map(|record| record.said).collect()
+}
+
+pub(super) fn parse(bytes: &[u8], common: &Digest) -> Option<BTreeMap<Digest, Record>> {
+    let body = super::unseal(bytes, NAME, FORMAT).ok()?;
     let (head, body) = body.split_first_chunk::<32>()?;
     if head != common.as_bytes() {
         return None;

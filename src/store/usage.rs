@@ -15,7 +15,7 @@ pub struct Size {
 }
 
 impl Size {
-    fn add(&mut self, bytes: u64) {
+    pub(super) fn add(&mut self, bytes: u64) {
         self.files += 1;
         self.bytes += bytes;
     }

@@ -1,0 +1,300 @@
+//! Reading everything again: does each file hold what its name and its seal say, and is there what it names?
+//!
+//! Only tells; the caller has the quarantine take what is wrong. Beside runs that is safe: whole files appear in one
+//! step, and what a result names is there before it. What killed runs leave (temporary files, a torn line of a run
+//! record) is no damage: nothing reads it. Nor is a file of another format: another version of the program wrote it.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use crate::digest::{Digest, Hasher};
+use crate::store::usage::Size;
+use crate::store::{Store, entry, last, other_format, parts, unseal};
+
+/// What was found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// Results that were read.
+    pub entries: u64,
+    /// Blobs and trees that were read.
+    pub blobs: u64,
+    /// Everything that was read.
+    pub read: Size,
+    /// What is wrong.
+    pub damaged: Vec<Damaged>,
+    /// Left over from runs that were killed.
+    pub debris: Size,
+    /// Of another format.
+    pub foreign: u64,
+}
+
+/// One file that is not what it should be.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Damaged {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What is wrong with it; follows "it is damaged: ".
+    pub reason: String,
+}
+
+/// How one file stands.
+enum Finding {
+    Sound,
+    Foreign,
+    Wrong(String),
+}
+
+impl Finding {
+    fn of(found: Result<(), String>) -> Self {
+        found.map_or_else(Self::Wrong, |()| Self::Sound)
+    }
+}
+
+impl Store {
+    /// Reads everything but rooms and layers, which the engine knows.
+    #[must_use]
+    pub fn verify(&self) -> Verified {
+        let mut verified = Verified::default();
+        let mut blobs = HashSet::new();
+        verified.blobs = self.each("cas", &mut verified, |path| {
+            let digest = named(path)?;
+            if digest_of(path)? != digest {
+                return Err("its content does not match its name".to_owned());
+            }
+            blobs.insert(digest);
+            Ok(Finding::Sound)
+        });
+        let trees = self.each("trees", &mut verified, |path| {
+            named(path)?;
+            sealed(path, "dagcache-tree", 1, |_| Ok(()))
+        });
+        verified.blobs += trees;
+        let there = |digest: &Digest| {
+            let missing = format!("it names the blob {digest}, which is not there or damaged");
+            blobs.contains(digest).then_some(()).ok_or(missing)
+        };
+        verified.entries = self.each("ac", &mut verified, |path| {
+            let key = named(path)?;
+            sealed(path, entry::NAME, entry::FORMAT, |bytes| {
+                let entry = entry::parse(bytes)?;
+                if entry.key != key {
+                    return Err("it belongs to another key".to_owned());
+                }
+                entry.blobs().iter().try_for_each(there)
+            })
+        });
+        verified.entries += self.each("parts", &mut verified, |path| {
+            let common = named(path)?;
+            sealed(path, parts::NAME, parts::FORMAT, |bytes| {
+                let pack = parts::parse(bytes, &common).ok_or("it belongs to another check")?;
+                parts::blobs(&pack).iter().try_for_each(there)
+            })
+        });
+        self.each("last", &mut verified, |path| {
+            sealed(path, last::NAME, last::FORMAT, |bytes| {
+                last::parse(bytes)
+                    .map(|_| ())
+                    .ok_or("it does not parse".to_owned())
+            })
+        });
+        self.each("memo", &mut verified, |path| {
+            let whole = crate::fs::sealed::is_whole(&read(path)?);
+            let wrong = "its content does not match its checksum".to_owned();
+            Ok(Finding::of(whole.then_some(()).ok_or(wrong)))
+        });
+        self.each("runs", &mut verified, |_| Ok(Finding::Sound));
+        verified
+    }
+
+    /// Looks at every file below a folder; returns how many there were.
+    fn each(
+        &self,
+        folder: &str,
+        verified: &mut Verified,
+        mut look: impl FnMut(&Path) -> Result<Finding, String>,
+    ) -> u64 {
+        let mut number = 0;
+        let files = walkdir::WalkDir::new(self.base.join(folder))
+            .follow_root_links(false)
+            .sort_by_file_name();
+        for file in files {
+            let file = match file {
+                Ok(file) => file,
+                // Gone meanwhile, or never there.
+                Err(error) if is_absent(error.io_error()) => continue,
+                Err(error) => {
+                    let path = error.path().unwrap_or(&self.base).to_owned();
+                    let reason = error.to_string();
+                    verified.damaged.push(Damaged { path, reason });
+                    continue;
+                }
+            };
+            if file.file_type().is_dir() {
+                continue;
+            }
+            let bytes = file.metadata().map_or(0, |meta| meta.len());
+            if is_temporary(file.path()) {
+                verified.debris.add(bytes);
+                continue;
+            }
+            number += 1;
+            verified.read.add(bytes);
+            let found = if file.file_type().is_file() {
+                look(file.path()).unwrap_or_else(Finding::Wrong)
+            } else {
+                Finding::Wrong("it is not a plain file".to_owned())
+            };
+            match found {
+                Finding::Sound => {}
+                Finding::Foreign => verified.foreign += 1,
+                Finding::Wrong(_) if file.path().symlink_metadata().is_err() => number -= 1,
+                Finding::Wrong(reason) => verified.damaged.push(Damaged {
+                    path: file.into_path(),
+                    reason,
+                }),
+            }
+        }
+        number
+    }
+}
+
+/// Whether a file is one that was being written: it gets its name when it is whole.
+pub(super) fn is_temporary(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default();
+    name.as_encoded_bytes().starts_with(b".tmp")
+}
+
+fn is_absent(error: Option<&std::io::Error>) -> bool {
+    error.is_some_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+}
+
+/// The digest that a file is named by, in the folder of its first two digits.
+fn named(path: &Path) -> Result<Digest, String> {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let folder = path.parent().and_then(Path::file_name);
+    let digest = name.and_then(|name| name.parse::<Digest>().ok());
+    let sharded = |digest: &Digest| folder.is_some_and(|f| *f == digest.to_string()[..2]);
+    digest
+        .filter(sharded)
+        .ok_or_else(|| "its name is no digest, or it is in the wrong folder".to_owned())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    std::fs::read(path).map_err(|error| format!("it cannot be read: {error}"))
+}
+
+fn digest_of(path: &Path) -> Result<Digest, String> {
+    let failed = |error: std::io::Error| format!("it cannot be read: {error}");
+    let mut file = File::open(path).map_err(failed)?;
+    let mut hasher = Hasher::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let count = file.read(&mut buffer).map_err(failed)?;
+        let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else {
+            return Ok(hasher.finish());
+        };
+        hasher.update(bytes);
+    }
+}
+
+/// A file with a seal of ours: `look` sees the whole of it once the seal holds.
+fn sealed(
+    path: &Path,
+    name: &str,
+    version: u32,
+    look: impl Fn(&[u8]) -> Result<(), String>,
+) -> Result<Finding, String> {
+    let bytes = read(path)?;
+    if other_format(&bytes, name, version) {
+        return Ok(Finding::Foreign);
+    }
+    unseal(&bytes, name, version)?;
+    Ok(Finding::of(look(&bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::parts::{PartResult, Said};
+
+    fn filled() -> Store {
+        let store = Store::temporary().expect("store");
+        let mut entry = entry::sample(Digest::of(b"k"));
+        entry.fingerprint = store.put_blob(b"{}").expect("blob");
+        store.save(&entry).expect("save");
+        let said = Said {
+            stdout: "text".into(),
+            ..Said::default()
+        };
+        let result = PartResult {
+            said,
+            ..PartResult::default()
+        };
+        let common = Digest::of(b"common");
+        store
+            .add_parts(&common, &[(common, result)].into(), &[], 1)
+            .expect("save");
+        store.save_last("p", &last::Last::default()).expect("save");
+        store
+    }
+
+    #[test]
+    fn a_sound_store_is_found_sound() {
+        let verified = filled().verify();
+        assert_eq!(verified.damaged, []);
+        assert_eq!((verified.entries, verified.blobs), (2, 2));
+        assert_eq!(verified.read.files, 5);
+    }
+
+    #[test]
+    fn a_lost_blob_is_damage_of_what_names_it() {
+        let store = filled();
+        std::fs::remove_dir_all(store.base().join("cas")).expect("remove");
+        let damaged = store.verify().damaged;
+        assert_eq!(damaged.len(), 2);
+        assert!(
+            damaged
+                .iter()
+                .all(|file| file.reason.contains("is not there"))
+        );
+    }
+
+    #[test]
+    fn what_another_version_wrote_and_what_the_killed_left_is_no_damage() {
+        let store = filled();
+        let key = Digest::of(b"newer");
+        let newer = crate::store::seal(entry::NAME, entry::FORMAT + 1, b"new");
+        store
+            .write(&store.sharded("ac", &key), &newer)
+            .expect("write");
+        store
+            .write(&store.base().join("cas/.tmpXYZ"), b"half")
+            .expect("write");
+        let verified = store.verify();
+        assert_eq!(verified.damaged, []);
+        assert_eq!((verified.foreign, verified.debris.files), (1, 1));
+    }
+
+    #[test]
+    fn a_link_and_a_wrong_name_are_damage() {
+        let store = filled();
+        let elsewhere = tempfile::NamedTempFile::new().expect("file");
+        std::os::unix::fs::symlink(elsewhere.path(), store.base().join("memo")).expect("link");
+        store
+            .write(&store.base().join("cas/zz/x"), b"x")
+            .expect("write");
+        let reasons: Vec<_> = store
+            .verify()
+            .damaged
+            .into_iter()
+            .map(|d| d.reason)
+            .collect();
+        assert_eq!(reasons.len(), 2, "{reasons:?}");
+        assert!(
+            reasons[0].contains("name") && reasons[1].contains("plain"),
+            "{reasons:?}"
+        );
+    }
+}
