@@ -1,14 +1,18 @@
 //! Files of this program's own: read whole, written whole; errors name the path.
 //!
 //! - [`sealed`]: files with magic, version and checksum, for what may be lost but must never be believed when damaged.
+//! - [`mod@remove`]: deleting, whatever the modes, following no link.
 //!
 //! Stays free of the store's layout.
 
+pub mod remove;
 pub mod sealed;
 
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+
+use crate::rule::Rule;
 
 /// A file could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +64,10 @@ pub fn write_shared(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
 fn write_with(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FsError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let write = || {
+        if !Rule::Rename.holds() {
+            std::fs::create_dir_all(folder)?;
+            return std::fs::write(path, bytes);
+        }
         let mut file = temporary_in(folder, mode)?;
         file.write_all(bytes)?;
         file.persist(path)?;

@@ -13,6 +13,7 @@ use crate::digest::Digest;
 use crate::env::{self, Env};
 use crate::path::RelPath;
 use crate::report::Shell;
+use crate::report::shell::Tone;
 
 /// Everything commands share.
 #[derive(Debug)]
@@ -112,6 +113,12 @@ impl<'a> Context<'a> {
         platform
             .filter(|dir| dir.is_absolute())
             .map(|dir| dir.join("dagcache"))
+    }
+
+    /// Says that the cache is in use by somebody who has to finish first.
+    pub fn say_waiting(&self) {
+        let message = "waiting for other runs to leave the cache";
+        self.shell.status(Tone::Note, "Blocking", message);
     }
 
     /// A path the user typed, relative to `root`.

@@ -30,15 +30,38 @@ use crate::rule::Rule;
 use crate::snapshot::{FileId, Kind, Snapshot};
 
 mod manifest;
-mod remove;
 mod reset;
 
+pub use crate::fs::remove::remove;
 use manifest::{Manifest, Nanos, nanos};
-pub use remove::remove;
 use reset::{Target, Wanted};
 
 /// More rooms of one check in use at once than this is a leak of processes rather than work.
 const MAX_ROOMS: u32 = 100;
+
+/// The file in a room that says what it holds.
+pub const MANIFEST: &str = "manifest";
+
+/// Whether the manifest of a room holds; `None` if there is none.
+#[must_use]
+pub fn has_sound_manifest(dir: &Path) -> Option<bool> {
+    match std::fs::read(dir.join(MANIFEST)) {
+        Ok(bytes) => Some(Manifest::decode(&bytes).is_some()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(_) => Some(false),
+    }
+}
+
+/// Whether a run, or what it left behind, is still in a room.
+#[must_use]
+pub fn is_in_use(dir: &Path) -> bool {
+    let Ok(lock) = File::options().write(true).open(dir.join(LOCK)) else {
+        return false;
+    };
+    lock.try_lock().is_err()
+}
+
+const LOCK: &str = "lock";
 
 /// A room could not be made ready.
 #[derive(Debug, thiserror::Error)]
@@ -107,7 +130,7 @@ impl Room {
                 _ => rooms.join(format!("{}-{number}", slug(id))),
             };
             at(&dir, std::fs::create_dir_all(&dir))?;
-            let path = dir.join("lock");
+            let path = dir.join(LOCK);
             let lock = at(
                 &path,
                 File::options()
@@ -218,7 +241,7 @@ impl Room {
     /// The manifest of the last run. Without a sound one, everything is deleted: products may be newer than any
     /// time stamp that is known.
     fn known(&self) -> Result<Manifest, RoomError> {
-        let read = std::fs::read(self.dir.join("manifest"));
+        let read = std::fs::read(self.dir.join(MANIFEST));
         if let Some(manifest) = read.ok().and_then(|bytes| Manifest::decode(&bytes)) {
             return Ok(manifest);
         }
@@ -233,7 +256,7 @@ impl Room {
     }
 
     fn remember(&self, manifest: &Manifest) -> Result<(), RoomError> {
-        let path = self.dir.join("manifest");
+        let path = self.dir.join(MANIFEST);
         let write = || {
             let mut file = tempfile::NamedTempFile::new_in(&self.dir)?;
             io::Write::write_all(&mut file, &manifest.encode()?)?;

@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::digest::Digest;
 use crate::room::manifest::{Nanos, Stat, Written};
-use crate::room::remove::remove;
+use crate::room::remove;
 use crate::room::{RoomError, at};
 use crate::rule::Rule;
 use crate::snapshot::Kind;

@@ -11,6 +11,7 @@ use crate::key::fingerprint::PartKind;
 use crate::plan::output::Output;
 use crate::plan::{CacheMode, Check, Work};
 use crate::record::{Cache, CheckRecord, NO_CACHE, PartCount, Verdict};
+use crate::rule::Rule;
 use crate::run::hint::hint;
 use crate::run::{Caching, Session, now_ms};
 use crate::store::entry::Entry;
@@ -114,6 +115,11 @@ fn save(
 ) -> Option<Seen> {
     let store = session.store;
     let print = &key.fingerprint;
+    if entry && !Rule::EntryLast.holds() {
+        let fingerprint = Digest::of(&serde_json::to_vec(print).ok()?);
+        let entry = new_entry(session, check, key, done, fingerprint);
+        store.save(&entry).ok()?;
+    }
     let fingerprint = store.put_fingerprint(print).ok()?;
     if let Some(tree) = print.value(PartKind::Inputs) {
         store

@@ -30,7 +30,7 @@ pub struct ClearPlan {
     pub size: Size,
 }
 
-/// Folders that [`Target::All`] empties. Run records stay: they are the history that `cache status` tells.
+/// Folders that [`Target::All`] empties, besides rooms. Run records stay: they are the history that `cache status` tells.
 const CLEARED: &[&str] = &[
     "ac",
     "parts",
@@ -38,19 +38,21 @@ const CLEARED: &[&str] = &[
     "trees",
     "last",
     "memo",
-    "rooms",
     "layers",
     "quarantine",
 ];
 
 impl Store {
-    /// Plans a clearing.
+    /// Plans a clearing. A room that a process is still in stays: it would write into the next one of that name.
     #[must_use]
-    pub fn plan_clear(&self, targets: &[Target]) -> ClearPlan {
+    pub fn plan_clear(&self, targets: &[Target], room_in_use: &dyn Fn(&Path) -> bool) -> ClearPlan {
         let mut paths = BTreeSet::new();
         for target in targets {
             match target {
-                Target::All => paths.extend(CLEARED.iter().map(|folder| self.base.join(folder))),
+                Target::All => {
+                    paths.extend(CLEARED.iter().map(|folder| self.base.join(folder)));
+                    paths.extend(self.free_rooms(room_in_use));
+                }
                 Target::Check(id) => paths.extend(self.results_of(id)),
                 Target::Layers(keys) => {
                     paths.extend(
@@ -69,6 +71,16 @@ impl Store {
             plan.paths.push(path);
         }
         plan
+    }
+
+    fn free_rooms(&self, in_use: &dyn Fn(&Path) -> bool) -> Vec<PathBuf> {
+        let rooms = self.base.join("rooms");
+        if rooms.symlink_metadata().is_ok_and(|meta| meta.is_symlink()) {
+            return vec![rooms];
+        }
+        let all = walkdir::WalkDir::new(rooms).min_depth(2).max_depth(2);
+        let all = all.into_iter().flatten().map(walkdir::DirEntry::into_path);
+        all.filter(|room| !in_use(room)).collect()
     }
 
     fn results_of(&self, id: &str) -> Vec<PathBuf> {
@@ -94,7 +106,7 @@ impl Store {
     /// At the first path that cannot be deleted; it is named.
     pub fn apply_clear(&self, plan: &ClearPlan) -> io::Result<()> {
         for path in &plan.paths {
-            remove(path).map_err(|error| {
+            crate::fs::remove::remove(path).map_err(|error| {
                 io::Error::new(
                     error.kind(),
                     format!("cannot delete {}: {error}", path.display()),
@@ -102,18 +114,6 @@ impl Store {
             })?;
         }
         Ok(())
-    }
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    let result = match std::fs::symlink_metadata(path) {
-        Ok(meta) if meta.is_dir() => std::fs::remove_dir_all(path),
-        Ok(_) => std::fs::remove_file(path),
-        Err(error) => Err(error),
-    };
-    match result {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
     }
 }
 
@@ -133,7 +133,7 @@ mod tests {
                 ..sample(other)
             })
             .expect("save");
-        let plan = store.plan_clear(&[Target::Check("c".into())]);
+        let plan = store.plan_clear(&[Target::Check("c".into())], &|_| false);
         assert_eq!(plan.size.files, 1);
         store.apply_clear(&plan).expect("clear");
         assert!(matches!(store.lookup(&mine), Lookup::Absent));
@@ -147,7 +147,7 @@ mod tests {
         std::fs::write(outside.path().join("keep"), "x").expect("write");
         std::os::unix::fs::symlink(outside.path(), store.base().join("rooms")).expect("link");
         store
-            .apply_clear(&store.plan_clear(&[Target::All]))
+            .apply_clear(&store.plan_clear(&[Target::All], &|_| false))
             .expect("clear");
         assert!(outside.path().join("keep").exists());
     }

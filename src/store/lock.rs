@@ -54,6 +54,27 @@ impl Store {
     }
 }
 
+/// Takes the lock of the whole store; calls `waiting` first if another process is in the way.
+pub(super) fn take(file: &File, exclusive: bool, waiting: &dyn Fn()) -> io::Result<()> {
+    let tried = if exclusive {
+        file.try_lock()
+    } else {
+        file.try_lock_shared()
+    };
+    match tried {
+        Ok(()) => Ok(()),
+        Err(TryLockError::Error(error)) => Err(error),
+        Err(TryLockError::WouldBlock) => {
+            waiting();
+            if exclusive {
+                file.lock()
+            } else {
+                file.lock_shared()
+            }
+        }
+    }
+}
+
 fn same_file(file: &File, path: &std::path::Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     match (file.metadata(), std::fs::symlink_metadata(path)) {

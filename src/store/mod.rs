@@ -12,6 +12,7 @@
 //!     memo/             what the snapshot, the facts and the tools remember
 //!     runs/<day>.jsonl  run records, a line each ([`runs`])
 //!     rooms/ layers/    what the local engine keeps
+//!     projects/<id>     where a project is, so that what is kept for it goes with it
 //!     quarantine/       what turned out wrong ([`quarantine`])
 //!     locks/            one file per action key, and `store`
 //! ```
@@ -29,9 +30,12 @@ pub mod entry;
 pub mod last;
 pub mod lock;
 pub mod parts;
+pub mod prune;
 pub mod quarantine;
+mod reach;
 pub mod runs;
 pub mod usage;
+mod value;
 pub mod verify;
 
 use std::io;
@@ -85,18 +89,18 @@ impl Store {
     /// # Errors
     /// If the folder cannot be made or its lock not be taken. See [`Store::open_or_fallback`].
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
-        Self::open_with(dir, false)
+        Self::open_with(dir, false, &|| {})
     }
 
-    /// As [`Store::open`], but alone: waits until no run uses the store.
+    /// As [`Store::open`], but alone: calls `waiting` and waits if runs use the store.
     ///
     /// # Errors
     /// As [`Store::open`].
-    pub fn open_exclusive(dir: &Path) -> Result<Self, OpenError> {
-        Self::open_with(dir, true)
+    pub fn open_exclusive(dir: &Path, waiting: &dyn Fn()) -> Result<Self, OpenError> {
+        Self::open_with(dir, true, waiting)
     }
 
-    fn open_with(dir: &Path, exclusive: bool) -> Result<Self, OpenError> {
+    fn open_with(dir: &Path, exclusive: bool, waiting: &dyn Fn()) -> Result<Self, OpenError> {
         let fail = |source| OpenError {
             path: dir.to_owned(),
             source,
@@ -116,12 +120,9 @@ impl Store {
                     .map_err(fail)?
             }
         };
-        if exclusive {
-            file.lock()
-        } else {
-            file.lock_shared()
+        if Rule::StoreLock.holds() {
+            lock::take(&file, exclusive, waiting).map_err(fail)?;
         }
-        .map_err(fail)?;
         Ok(Self {
             base,
             writable: true,
@@ -131,16 +132,19 @@ impl Store {
     }
 
     /// Opens the store, or, where it cannot be written, reads what is there, or else works in a private temporary
-    /// folder. The second value is the one warning that is due then.
+    /// folder. The second value is the one warning that is due then. Calls `waiting` if it has to wait.
     ///
     /// # Errors
     /// If not even a temporary folder can be made.
-    pub fn open_or_fallback(dir: Option<&Path>) -> Result<(Self, Option<String>), OpenError> {
+    pub fn open_or_fallback(
+        dir: Option<&Path>,
+        waiting: &dyn Fn(),
+    ) -> Result<(Self, Option<String>), OpenError> {
         let Some(dir) = dir else {
             let warning = "no cache folder: neither DAGCACHE_DIR, XDG_CACHE_HOME nor HOME is set; nothing is remembered";
             return Ok((Self::temporary()?, Some(warning.to_owned())));
         };
-        match Self::open(dir) {
+        match Self::open_with(dir, false, waiting) {
             Ok(store) => Ok((store, None)),
             Err(error) if dir.join(LAYOUT).is_dir() => {
                 let warning =
@@ -208,6 +212,18 @@ impl Store {
     #[must_use]
     pub fn folder(&self, name: &str) -> PathBuf {
         self.base.join(name)
+    }
+
+    /// Notes where a project is, so that its rooms can go when it is gone.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn note_project(&self, id: &str, root: &Path) -> io::Result<()> {
+        let path = self.base.join("projects").join(id);
+        if path.exists() {
+            return Ok(());
+        }
+        self.write(&path, root.as_os_str().as_encoded_bytes())
     }
 
     fn sharded(&self, kind: &str, digest: &Digest) -> PathBuf {
@@ -303,7 +319,7 @@ mod tests {
     fn a_folder_that_cannot_be_made_gives_a_private_store_and_one_warning() {
         let file = tempfile::NamedTempFile::new().expect("temp file");
         let (store, warning) =
-            Store::open_or_fallback(Some(&file.path().join("below"))).expect("fallback");
+            Store::open_or_fallback(Some(&file.path().join("below")), &|| {}).expect("fallback");
         assert!(store.is_temporary());
         assert!(warning.is_some_and(|text| text.contains("nothing is remembered")));
     }

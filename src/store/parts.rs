@@ -45,6 +45,19 @@ pub struct Pack {
     records: BTreeMap<Digest, Record>,
 }
 
+impl Pack {
+    /// What running all of them took, in milliseconds.
+    pub(super) fn duration_ms(&self) -> u64 {
+        let all = self.records.values();
+        all.map(|record| u64::from(record.duration_us)).sum::<u64>() / 1000
+    }
+
+    /// The blobs they name.
+    pub(super) fn blobs(&self) -> Vec<Digest> {
+        blobs(&self.records)
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Record {
     exit_code: i32,
@@ -63,6 +76,13 @@ impl Store {
         Pack {
             records: parse(&bytes, common).unwrap_or_default(),
         }
+    }
+
+    /// The results in a file, whatever common key it is of.
+    pub(super) fn pack_at(&self, path: &std::path::Path) -> Pack {
+        let common = path.file_name().and_then(|name| name.to_str());
+        let common = common.and_then(|name| name.parse().ok());
+        common.map(|common| self.pack(&common)).unwrap_or_default()
     }
 
     /// The result of one part; its blob is verified.

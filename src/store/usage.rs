@@ -69,7 +69,7 @@ impl Store {
 }
 
 /// All plain files below a folder with their sizes; links are not followed.
-pub(super) fn files_below(dir: &Path) -> impl Iterator<Item = (std::path::PathBuf, u64)> {
+pub(super) fn files_below(dir: &Path) -> impl Iterator<Item = (std::path::PathBuf, u64)> + use<> {
     walkdir::WalkDir::new(dir)
         .follow_root_links(false)
         .into_iter()

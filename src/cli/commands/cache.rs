@@ -24,7 +24,8 @@ use crate::store::usage::{Size, Usage};
 /// Hit rate, net time saved, feedback time and reruns of the last while, and sizes.
 pub fn status(context: &Context<'_>, since: Duration) -> Result<Exit, Failure> {
     let (store, warning) =
-        Store::open_or_fallback(context.cache_dir().as_deref()).map_err(anyhow::Error::from)?;
+        Store::open_or_fallback(context.cache_dir().as_deref(), &|| context.say_waiting())
+            .map_err(anyhow::Error::from)?;
     if let Some(warning) = warning {
         context.shell.warning(&warning);
     }
@@ -236,8 +237,9 @@ pub fn clear(context: &Context<'_>, targets: &[String]) -> Result<Exit, Failure>
     } else {
         named(context, targets)?
     };
-    let store = Store::open_exclusive(&dir).map_err(anyhow::Error::from)?;
-    let plan = store.plan_clear(&targets);
+    let store =
+        Store::open_exclusive(&dir, &|| context.say_waiting()).map_err(anyhow::Error::from)?;
+    let plan = store.plan_clear(&targets, &crate::room::is_in_use);
     store.apply_clear(&plan).map_err(anyhow::Error::from)?;
     context.shell.status(
         Tone::Good,

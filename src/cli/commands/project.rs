@@ -56,7 +56,8 @@ impl<'a> Project<'a> {
         let id = project_id(&root);
         let cache_dir = context.cache_dir();
         let (store, warning) =
-            Store::open_or_fallback(cache_dir.as_deref()).map_err(anyhow::Error::from)?;
+            Store::open_or_fallback(cache_dir.as_deref(), &|| context.say_waiting())
+                .map_err(anyhow::Error::from)?;
         if let Some(warning) = warning {
             context.shell.warning(&warning);
         }

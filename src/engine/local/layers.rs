@@ -28,6 +28,9 @@ use crate::process::{self, Ended, Launch, Limits};
 use crate::room::remove;
 use crate::snapshot::{FileId, Kind, Snapshot};
 
+/// The file that makes a layer complete.
+pub(super) const MARKER: &str = "complete";
+
 /// How often a layer that another process builds is looked at.
 const POLL: Duration = Duration::from_millis(50);
 
@@ -130,9 +133,10 @@ impl Layers {
             self.refusals().insert((layer.name.clone(), key), said);
             return Ok(None);
         }
-        let marker = builder.dir.join("complete");
+        let marker = builder.dir.join(MARKER);
         let text = io_at(&builder.dir, complete(&builder.dir, key))?;
-        io_at(&marker, std::fs::write(&marker, text))?;
+        let written = crate::fs::write_atomic(&marker, text.as_bytes());
+        io_at(&marker, written.map_err(|error| error.source))?;
         Ok(Some(start.elapsed()))
     }
 
@@ -163,10 +167,7 @@ impl Layers {
         if verified().contains(&key) {
             return dir.is_dir();
         }
-        let Ok(marker) = std::fs::read_to_string(dir.join("complete")) else {
-            return false;
-        };
-        let sound = complete(dir, key).is_ok_and(|text| text == marker);
+        let sound = is_sound(dir, key);
         if sound {
             verified().insert(key);
         }
@@ -189,6 +190,14 @@ pub fn not_built(layer: &str) -> EngineError {
     EngineError::Unavailable(format!("layer `{layer}` has not been built"))
 }
 
+/// Whether a layer is complete and as it was then.
+pub(super) fn is_sound(dir: &Path, key: Digest) -> bool {
+    let Ok(marker) = std::fs::read_to_string(dir.join(MARKER)) else {
+        return false;
+    };
+    complete(dir, key).is_ok_and(|text| text == marker)
+}
+
 /// The text that makes a layer complete.
 fn complete(dir: &Path, key: Digest) -> io::Result<String> {
     let inventory = inventory(dir)?;
@@ -205,7 +214,7 @@ fn inventory(dir: &Path) -> io::Result<Digest> {
         .into_iter()
         .filter_entry(|entry| {
             let name = entry.file_name();
-            name != "__pycache__" && !(entry.depth() == 1 && name == "complete")
+            name != "__pycache__" && !(entry.depth() == 1 && name == MARKER)
         });
     for entry in files {
         let entry = entry?;

@@ -3,6 +3,7 @@
 //!
 //! - [`mod@environment`]: the variables. - [`path_farm`]: the programs. - [`layers`]: what is built once.
 //! - [`relative`]: the captured output. - [`folder`]: what happens if the store cannot be written.
+//! - [`mod@inspect`]: whether what is kept is whole.
 //!
 //! It confines nothing yet: a program that knows an absolute path can read it.
 
@@ -23,6 +24,7 @@ use crate::room::{Contents, Room, RoomError};
 
 mod environment;
 mod folder;
+pub mod inspect;
 mod layers;
 mod path_farm;
 mod relative;

@@ -1,4 +1,4 @@
-//! Deleting what a check left, whatever it did to modes and links.
+//! Deleting what is there, whatever was done to modes and links.
 
 use std::fs::Permissions;
 use std::io;

@@ -1,0 +1,356 @@
+//! Deleting by policy: first what nobody needs any more, then, as long as the store is larger than it may be, rooms,
+//! what is in quarantine, and results by value.
+//!
+//! A plan is made and shown, then applied. The caller holds the store alone. Only plain files and folders of our own
+//! folder are touched, no link is followed, and a room that a process is still in stays. Results are deleted before
+//! what they name, so that a prune that is killed leaves nothing that names what is gone.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use crate::store::Store;
+use crate::store::usage::{Size, files_below};
+use crate::store::value::{self, Candidate};
+use crate::store::verify::is_temporary;
+
+/// The size of a store that nobody configured: 10 GiB.
+pub const DEFAULT_MAX_SIZE: u64 = 10 << 30;
+
+/// Younger temporary files may be of a writer that lives.
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// For how long something in quarantine stays to be looked at.
+const KEEP_QUARANTINE: Duration = DAY.saturating_mul(30);
+/// For how long run records and memos stay that nothing writes any more.
+const KEEP_RECORDS: Duration = DAY.saturating_mul(90);
+
+/// What may stay.
+pub struct Policy<'a> {
+    /// Bytes of content.
+    pub max_bytes: u64,
+    /// The time ages are counted from.
+    pub now: SystemTime,
+    /// Whether a process is in a room.
+    pub room_in_use: &'a dyn Fn(&Path) -> bool,
+}
+
+/// What will be deleted.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct PrunePlan {
+    /// In the order of deletion.
+    pub groups: Vec<Group>,
+    /// Everything there is.
+    pub before: Size,
+    /// What stays.
+    pub after: Size,
+}
+
+/// Things of one kind that will be deleted.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Group {
+    /// What they are, for people.
+    pub what: &'static str,
+    /// How many of them.
+    pub number: usize,
+    /// Their files.
+    pub size: Size,
+    paths: Vec<PathBuf>,
+}
+
+impl PrunePlan {
+    fn add(&mut self, what: &'static str, paths: impl IntoIterator<Item = PathBuf>) {
+        let mut group = Group {
+            what,
+            number: 0,
+            size: Size::default(),
+            paths: Vec::new(),
+        };
+        for path in paths {
+            let size = size_of(&path);
+            group.number += 1;
+            group.size.files += size.files;
+            group.size.bytes += size.bytes;
+            group.paths.push(path);
+        }
+        if group.number > 0 {
+            self.after.files = self.after.files.saturating_sub(group.size.files);
+            self.after.bytes = self.after.bytes.saturating_sub(group.size.bytes);
+            self.groups.push(group);
+        }
+    }
+}
+
+impl Store {
+    /// Plans a pruning.
+    #[must_use]
+    pub fn plan_prune(&self, policy: &Policy<'_>) -> PrunePlan {
+        let before = size_of(&self.base);
+        let mut plan = PrunePlan {
+            groups: Vec::new(),
+            before,
+            after: before,
+        };
+        let pinned = self.pinned();
+        let candidates = self.candidates(policy.now);
+        plan.add("temporary files", self.temporary_files(policy));
+        let gone = self.gone_projects(policy);
+        plan.add("files of projects that are gone", gone.iter().cloned());
+        plan.add(
+            "old quarantine",
+            self.old("quarantine", KEEP_QUARANTINE, policy),
+        );
+        let mut records = self.old("runs", KEEP_RECORDS, policy);
+        records.extend(self.old("memo", KEEP_RECORDS, policy));
+        plan.add(
+            "old records",
+            records.into_iter().filter(|path| !gone.contains(path)),
+        );
+        let named = candidates.iter().flat_map(|candidate| &candidate.holds);
+        let named: BTreeSet<&PathBuf> = named.chain(&pinned).collect();
+        plan.add("blobs that nothing names", self.unnamed(&named));
+        plan.add(
+            "layers that nothing names",
+            self.unnamed_layers(&named, policy),
+        );
+
+        let rooms = self.rooms(policy);
+        let rooms = rooms.into_iter().filter(|(_, room)| !is_below(room, &gone));
+        let rooms = self.enough(&plan, policy, rooms.map(|(_, room)| room).collect());
+        plan.add("rooms", rooms);
+        if plan.after.bytes > policy.max_bytes {
+            let all = entries_of(&self.base.join("quarantine"));
+            let planned: BTreeSet<PathBuf> = plan.paths().cloned().collect();
+            plan.add(
+                "quarantine",
+                all.into_iter().filter(|path| !planned.contains(path)),
+            );
+        }
+        let excess = plan.after.bytes.saturating_sub(policy.max_bytes);
+        let least = value::least(candidates, &pinned, excess, |path| size_of(path).bytes);
+        plan.add("results", least.results);
+        plan.add("what only they named", least.held);
+        plan
+    }
+
+    /// Deletes what was planned.
+    ///
+    /// # Errors
+    /// At the first path that cannot be deleted; it is named.
+    pub fn apply_prune(&self, plan: &PrunePlan) -> io::Result<()> {
+        for path in plan.paths() {
+            crate::fs::remove::remove(path).map_err(|error| {
+                let message = format!("cannot delete {}: {error}", path.display());
+                io::Error::new(error.kind(), message)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// As many of `paths`, from the first, as it takes to come down to the bound.
+    fn enough(&self, plan: &PrunePlan, policy: &Policy<'_>, paths: Vec<PathBuf>) -> Vec<PathBuf> {
+        let mut excess = plan.after.bytes.saturating_sub(policy.max_bytes);
+        let mut taken = Vec::new();
+        for path in paths {
+            if excess == 0 {
+                break;
+            }
+            excess = excess.saturating_sub(size_of(&path).bytes);
+            taken.push(path);
+        }
+        taken
+    }
+
+    /// What killed writers left: temporary files, lock files that nobody holds (we are alone), layers half built.
+    fn temporary_files(&self, policy: &Policy<'_>) -> Vec<PathBuf> {
+        let old = |path: &PathBuf| age(path, policy.now) > HOUR;
+        let kinds = [
+            "ac", "parts", "cas", "trees", "last", "memo", "runs", "projects",
+        ];
+        let files = kinds
+            .iter()
+            .flat_map(|kind| files_below(&self.base.join(kind)));
+        let temporary = files
+            .map(|(path, _)| path)
+            .filter(|path| is_temporary(path));
+        let locks = entries_of(&self.base.join("locks"));
+        let locks = locks.into_iter().filter(|path| !path.ends_with("store"));
+        let layers = entries_of(&self.base.join("layers"));
+        let half = layers
+            .into_iter()
+            .filter(|dir| !dir.join("complete").exists());
+        temporary.chain(locks).chain(half).filter(old).collect()
+    }
+
+    /// Rooms, facts and last keys of projects whose folder is not there any more.
+    fn gone_projects(&self, policy: &Policy<'_>) -> Vec<PathBuf> {
+        let mut gone = Vec::new();
+        for record in entries_of(&self.base.join("projects")) {
+            let (Some(id), Some(root)) = (record.file_name(), project_root(&record)) else {
+                continue;
+            };
+            if root.symlink_metadata().is_ok() {
+                continue;
+            }
+            let rooms = self.base.join("rooms").join(id);
+            if entries_of(&rooms)
+                .iter()
+                .any(|room| (policy.room_in_use)(room))
+            {
+                continue;
+            }
+            let facts = format!("facts-{}", id.to_string_lossy());
+            let last = self.base.join("last").join(id);
+            gone.extend([rooms, last, self.base.join("memo").join(facts)]);
+            gone.push(record);
+        }
+        gone.retain(|path| path.symlink_metadata().is_ok());
+        gone
+    }
+
+    fn old(&self, folder: &str, keep: Duration, policy: &Policy<'_>) -> Vec<PathBuf> {
+        let all = entries_of(&self.base.join(folder)).into_iter();
+        all.filter(|path| age(path, policy.now) > keep).collect()
+    }
+
+    fn unnamed(&self, named: &BTreeSet<&PathBuf>) -> Vec<PathBuf> {
+        let kinds = ["cas", "trees"].iter();
+        let files = kinds.flat_map(|kind| files_below(&self.base.join(kind)));
+        files
+            .map(|(path, _)| path)
+            .filter(|path| !named.contains(path) && !is_temporary(path))
+            .collect()
+    }
+
+    /// A layer that was just built may be named by a result that is still to come.
+    fn unnamed_layers(&self, named: &BTreeSet<&PathBuf>, policy: &Policy<'_>) -> Vec<PathBuf> {
+        let layers = entries_of(&self.base.join("layers")).into_iter();
+        layers
+            .filter(|dir| !named.contains(dir))
+            .filter(|dir| dir.join("complete").exists())
+            .filter(|dir| age(&dir.join("complete"), policy.now) > DAY)
+            .collect()
+    }
+
+    /// Rooms that nobody is in, the longest unused first.
+    fn rooms(&self, policy: &Policy<'_>) -> Vec<(SystemTime, PathBuf)> {
+        let projects = entries_of(&self.base.join("rooms")).into_iter();
+        let rooms = projects
+            .filter(|dir| is_folder(dir))
+            .flat_map(|dir| entries_of(&dir));
+        let free = rooms.filter(|room| is_folder(room) && !(policy.room_in_use)(room));
+        let last_use = |room: &Path| {
+            let marks = ["ended", "manifest", "lock"].iter();
+            marks.filter_map(|mark| changed(&room.join(mark))).max()
+        };
+        let mut rooms: Vec<_> = free
+            .map(|room| (last_use(&room).unwrap_or(SystemTime::UNIX_EPOCH), room))
+            .collect();
+        rooms.sort();
+        rooms
+    }
+
+    /// What the last keys name: miss reasons compare with it.
+    fn pinned(&self) -> BTreeSet<PathBuf> {
+        let mut pinned = BTreeSet::new();
+        for (path, _) in files_below(&self.base.join("last")) {
+            if let Ok(bytes) = std::fs::read(&path) {
+                self.reach(&bytes, &mut pinned);
+            }
+        }
+        pinned
+    }
+
+    /// Every result, with what it names and what it is worth.
+    fn candidates(&self, now: SystemTime) -> Vec<Candidate> {
+        let mut all = Vec::new();
+        for (path, size) in files_below(&self.base.join("ac")) {
+            if is_temporary(&path) {
+                continue;
+            }
+            let bytes = std::fs::read(&path).unwrap_or_default();
+            let mut holds = BTreeSet::new();
+            self.reach(&bytes, &mut holds);
+            let entry = super::entry::parse(&bytes).ok();
+            let idle = age(&path, now);
+            let saves_ms = entry.map_or(0, |entry| entry.duration_ms);
+            all.push(Candidate {
+                path,
+                size,
+                saves_ms,
+                idle,
+                holds,
+            });
+        }
+        for (path, size) in files_below(&self.base.join("parts")) {
+            if is_temporary(&path) {
+                continue;
+            }
+            let pack = self.pack_at(&path);
+            let mut holds = BTreeSet::new();
+            for digest in pack.blobs() {
+                self.reach_digest(&digest, &mut holds);
+            }
+            let idle = age(&path, now);
+            all.push(Candidate {
+                path,
+                size,
+                saves_ms: pack.duration_ms(),
+                idle,
+                holds,
+            });
+        }
+        all
+    }
+}
+
+impl PrunePlan {
+    fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+        self.groups.iter().flat_map(|group| &group.paths)
+    }
+}
+
+/// Adds the sizes of everything below; links are not followed.
+fn size_of(path: &Path) -> Size {
+    let mut size = Size::default();
+    for (_, bytes) in files_below(path) {
+        size.add(bytes);
+    }
+    size
+}
+
+/// What is in a folder; nothing if it is a link.
+fn entries_of(dir: &Path) -> Vec<PathBuf> {
+    if !is_folder(dir) {
+        return Vec::new();
+    }
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
+    paths.sort();
+    paths
+}
+
+fn is_folder(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|meta| meta.is_dir())
+}
+
+fn is_below(path: &Path, folders: &[PathBuf]) -> bool {
+    folders.iter().any(|folder| path.starts_with(folder))
+}
+
+fn changed(path: &Path) -> Option<SystemTime> {
+    path.symlink_metadata().ok()?.modified().ok()
+}
+
+/// How long ago something was written; nothing if that lies in the future.
+fn age(path: &Path, now: SystemTime) -> Duration {
+    let changed = changed(path).and_then(|time| now.duration_since(time).ok());
+    changed.unwrap_or_default()
+}
+
+fn project_root(record: &Path) -> Option<PathBuf> {
+    use std::os::unix::ffi::OsStringExt as _;
+    let bytes = std::fs::read(record).ok()?;
+    Some(PathBuf::from(std::ffi::OsString::from_vec(bytes))).filter(|root| root.is_absolute())
+}
