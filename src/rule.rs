@@ -131,12 +131,12 @@ rules! {
     NoOtherFiles = "no-other-files",
     /// Commits.
     NoHistory = "no-history",
+
+    // What happens to the store.
     /// A file of the store appears under its name only when it is whole.
     Rename = "rename",
     /// A result is saved after everything that it names.
     EntryLast = "entry-last",
-    /// Of several processes that miss the same key, one runs it.
-    KeyLock = "key-lock",
     /// Nothing is cleared or pruned while a run uses the store.
     StoreLock = "store-lock",
     /// What a check said when the disk was full is no verdict.

@@ -27,7 +27,9 @@ pub(super) fn platform<'a>(session: &Session<'a>) -> Cow<'a, str> {
 type What = fn(&Session<'_>) -> String;
 
 const COUNTED: [(Rule, What); 9] = [
-    (Rule::NoTimes, |s| each(s, |meta| meta.mtime_nsec())),
+    (Rule::NoTimes, |s| {
+        each(s, std::os::unix::fs::MetadataExt::mtime_nsec)
+    }),
     (Rule::NoModes, |s| each(s, |meta| meta.mode().into())),
     (Rule::NoUser, |_| {
         rustix::process::geteuid().as_raw().to_string()

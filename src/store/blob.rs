@@ -4,8 +4,8 @@ use std::io;
 
 use crate::digest::Digest;
 use crate::key::diff::Listing;
-use crate::rule::Rule;
 use crate::key::tree::kind_tag;
+use crate::rule::Rule;
 use crate::snapshot::{FileId, Snapshot};
 use crate::store::Store;
 
