@@ -107,8 +107,6 @@ rules! {
     EntryPlain = "entry-plain",
     /// A blob is served only if it has the digest it is named by.
     BlobVerified = "blob-verified",
-    /// One process at a time runs a key.
-    KeyLock = "key-lock",
     /// Who waited for another process takes its result.
     Joined = "joined",
 

@@ -10,16 +10,16 @@ use crate::snapshot::{FileId, Snapshot};
 use crate::store::Store;
 
 impl Store {
-    /// Saves bytes, unless they are there already.
+    /// Saves bytes, unless they are there already, and whole.
     ///
     /// # Errors
     /// If the disk refuses.
     pub fn put_blob(&self, bytes: &[u8]) -> io::Result<Digest> {
         let digest = Digest::of(bytes);
         let path = self.sharded("cas", &digest);
-        if std::fs::symlink_metadata(&path)
-            .is_ok_and(|meta| meta.is_file() && meta.len() == bytes.len() as u64)
-        {
+        let there = std::fs::symlink_metadata(&path)
+            .is_ok_and(|meta| meta.is_file() && meta.len() == bytes.len() as u64);
+        if there && std::fs::read(&path).is_ok_and(|there| there == bytes) {
             return Ok(digest);
         }
         self.write(&path, bytes)?;
@@ -91,6 +91,8 @@ mod tests {
         assert_eq!(store.blob(&digest), Some(b"text".to_vec()));
         std::fs::write(store.sharded("cas", &digest), b"tixt").expect("alter");
         assert_eq!(store.blob(&digest), None);
+        store.put_blob(b"text").expect("again");
+        assert_eq!(store.blob(&digest), Some(b"text".to_vec()));
     }
 
     #[test]

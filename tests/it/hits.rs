@@ -155,6 +155,28 @@ fn another_checkout_with_another_umask_has_the_same_keys() {
     }
 }
 
+#[test]
+fn a_branch_and_back() {
+    hits(|sandbox| {
+        sandbox.git(&["checkout", "--quiet", "-b", "other"]);
+        sandbox.write("src/a", "other\n");
+        sandbox.remove("x.yaml");
+        sandbox.commit("other");
+        sandbox.git(&["checkout", "--quiet", "main"]);
+    });
+}
+
+#[test]
+fn a_linked_work_tree() {
+    let sandbox = sandbox();
+    let tree = sandbox.outer().join("linked");
+    let path = tree.to_str().expect("UTF-8");
+    sandbox.git(&["worktree", "add", "--quiet", "-b", "other", path]);
+    let mut command = sandbox.command(&["lint", "--message-format", "json"]);
+    command.current_dir(&tree);
+    Json::of(Run::of(command)).expect(0).expect_fresh();
+}
+
 /// Checked out by the superuser and by nobody: each their own files, cache and umask, the same keys.
 #[test]
 fn another_user_has_the_same_keys() {

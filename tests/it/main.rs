@@ -8,6 +8,7 @@ mod hits;
 mod join;
 mod json;
 mod kustomize;
+mod matrix;
 mod misses;
 mod not_stored;
 mod options;

@@ -161,6 +161,16 @@ fn a_file_that_is_removed() {
 }
 
 #[test]
+fn a_file_that_is_removed_though_empty() {
+    let sandbox = sandbox();
+    sandbox.write("src/empty", "");
+    only_own(&sandbox);
+    only_own(&sandbox).expect_fresh();
+    sandbox.remove("src/empty");
+    assert_eq!(only_own(&sandbox).ran(), ["own input-removed src/empty"]);
+}
+
+#[test]
 fn a_file_that_is_emptied() {
     misses(
         |s| s.write("src/b", ""),
