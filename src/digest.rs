@@ -145,4 +145,14 @@ mod tests {
         hasher.update(b"bc");
         assert_eq!(hasher.finish(), Digest::of(b"abc"));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn only_its_own_text_is_a_digest(text in "\\PC{0,70}", hex in "[0-9a-fA-F]{64}") {
+            proptest::prop_assert!(text.parse::<Digest>().is_err());
+            if let Ok(digest) = hex.parse::<Digest>() {
+                proptest::prop_assert_eq!(digest.to_string(), hex);
+            }
+        }
+    }
 }

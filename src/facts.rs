@@ -219,5 +219,20 @@ mod tests {
         fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
             decode(&bytes);
         }
+
+        #[test]
+        fn nearly_right_bytes_never_panic(bytes in crate::testing::damaged(&sample())) {
+            decode(&bytes);
+        }
+    }
+
+    /// Two answers, as they are saved.
+    fn sample() -> Vec<u8> {
+        let mut out = crate::fs::sealed::Writer::default();
+        for text in ["\"one\"", "[1,2]"] {
+            out.raw(Digest::of(text.as_bytes()).as_bytes());
+            out.bytes(text.as_bytes());
+        }
+        out.0
     }
 }

@@ -72,3 +72,6 @@ pub mod report;
 pub mod run;
 
 pub mod cli;
+
+#[cfg(test)]
+pub(crate) mod testing;

@@ -311,4 +311,15 @@ mod tests {
             assert_eq!(rel(path).argument_from(&rel(dir)), expect);
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_refused_or_a_normal_path_below_the_root(text in "[./a\\\\\u{0}é]{0,12}", more in "[./a]{0,8}") {
+            for path in [RelPath::new(&text), RelPath::new("a/b").expect("path").join(&more)] {
+                let Ok(path) = path else { continue };
+                proptest::prop_assert!(path.segments().all(|name| !["", ".", ".."].contains(&name)));
+                proptest::prop_assert_eq!(RelPath::new(&path), Ok(path.clone()));
+            }
+        }
+    }
 }

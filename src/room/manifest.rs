@@ -186,6 +186,15 @@ mod tests {
         }
 
         #[test]
+        fn nearly_right_content_never_panics(body in crate::testing::damaged(&serde_json::to_vec(&example()).unwrap())) {
+            let mut bytes = format!("{MAGIC}{}\n", Digest::of(&body)).into_bytes();
+            bytes.extend_from_slice(&body);
+            if let Some(manifest) = Manifest::decode(&bytes) {
+                manifest.is_settled();
+            }
+        }
+
+        #[test]
         fn a_flipped_bit_or_a_lost_tail_is_no_manifest(index: prop::sample::Index, bit in 0..8_u32) {
             let mut bytes = example().encode().unwrap();
             let at = index.index(bytes.len());

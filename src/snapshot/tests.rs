@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use proptest::prelude::*;
 
 use super::*;
+use crate::testing::damaged;
 
 /// A project in a temporary folder, with a home and a memo folder beside it.
 struct Project {
@@ -751,9 +752,72 @@ proptest! {
     }
 
     #[test]
+    fn nearly_right_indexes_are_read_in_order_or_not_at_all(bytes in damaged(&an_index())) {
+        for hash_len in [20, 32] {
+            if let Ok(tracked) = index::parse(&bytes, hash_len, b"", b"") {
+                prop_assert!(tracked.paths().is_sorted_by(|a, b| a < b));
+            }
+        }
+    }
+
+    #[test]
+    fn nearly_right_memos_never_panic(payload in damaged(&a_memo())) {
+        memo::read_any(&payload);
+    }
+
+    #[test]
     fn arbitrary_memos_never_panic(payload in prop::collection::vec(any::<u8>(), 0..400)) {
         memo::read_any(&payload);
     }
+}
+
+proptest! {
+    // Each case may start git.
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_stands_in_place_of_git_never_panics(
+        dot_git in damaged(b"gitdir: elsewhere\n"),
+        common in damaged(b"../..\n"),
+        config in damaged(b"[core]\n\tbare = false\n[extensions]\n\tobjectFormat = sha256\n"),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("elsewhere");
+        for below in ["objects", "refs"] {
+            fs::create_dir_all(folder.join(below)).unwrap();
+        }
+        fs::write(dir.path().join(".git"), dot_git).unwrap();
+        fs::write(folder.join("HEAD"), &common).unwrap();
+        fs::write(folder.join("commondir"), common).unwrap();
+        fs::write(folder.join("config"), &config).unwrap();
+        fs::write(folder.join("index"), config).unwrap();
+        Snapshot::take(dir.path(), &dir.path().join("memo"), &Env::default()).ok();
+    }
+}
+
+/// An index as git writes it.
+fn an_index() -> Vec<u8> {
+    let project = Project::git();
+    for path in ["a", "b/c", "b/d", "b.c", "ü"] {
+        project.write(path, path);
+    }
+    project.run(&["add", "--all"]);
+    fs::read(project.root.join(".git/index")).unwrap()
+}
+
+/// What is sealed in a memo of such a project.
+fn a_memo() -> Vec<u8> {
+    let project = Project::git();
+    for path in ["a", "b/c", "b/d", ".gitignore"] {
+        project.write(path, path);
+    }
+    project.take_later();
+    let memo = fs::read_dir(project.memo())
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap();
+    fs::read(memo.path()).unwrap()[28..].to_vec()
 }
 
 #[test]

@@ -225,4 +225,20 @@ mod tests {
             prop_assert!(parse(&bytes).is_err());
         }
     }
+
+    proptest! {
+        #[test]
+        fn nearly_right_content_never_panics(
+            body in crate::testing::damaged(&serde_json::to_vec(&sample(Digest::of(b"key"))).expect("json")),
+        ) {
+            let _ = parse(&crate::store::seal("dagcache-entry", FORMAT, &body));
+        }
+
+        #[test]
+        fn a_damaged_fingerprint_is_none(body in crate::testing::damaged(br#"{"parts":[{"kind":"command","value":"a"},{"kind":"env","name":"B","value":null}]}"#)) {
+            let store = Store::temporary().expect("store");
+            let digest = store.put_blob(&body).expect("blob");
+            let _ = store.fingerprint(&digest);
+        }
+    }
 }

@@ -117,4 +117,28 @@ mod tests {
         );
         assert_eq!(store.runs(DAY_MS).len(), 1);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_else_is_in_the_file_a_whole_line_counts(
+            bytes in crate::testing::damaged(br#"{"started_ms":5,"duration_ms":1,"command":"lint","checks":[]}"#),
+        ) {
+            let store = Store::temporary().expect("store");
+            std::fs::create_dir_all(store.folder("runs")).expect("folder");
+            std::fs::write(store.folder("runs").join("0.jsonl"), [&bytes[..], b"\n"].concat()).expect("write");
+            let record = RunRecord {
+                started_ms: 7,
+                duration_ms: 1,
+                command: "lint".into(),
+                project: "p".into(),
+                engine: "local".into(),
+                verdict: Verdict::Passed,
+                saved_ms: 0,
+                checks: vec![],
+            };
+            store.append_run(&record).expect("append");
+            let last = store.runs(0).pop().map(|record| record.started_ms);
+            proptest::prop_assert_eq!(last, Some(7));
+        }
+    }
 }

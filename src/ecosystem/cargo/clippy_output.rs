@@ -220,6 +220,13 @@ mod tests {
         }
 
         #[test]
+        fn nearly_right_output_never_panics(
+            stdout in crate::testing::damaged_text(&message("a/Cargo.toml", "m", span("a/src/lib.rs", 3, None))),
+        ) {
+            let _ = parse(&stdout, "", "a");
+        }
+
+        #[test]
         fn arbitrary_places_never_panic(file in "\\PC{0,30}", manifest in "\\PC{0,30}", line: u32) {
             let _ = parse(&message(&manifest, "m", span(&file, line, None)), "", "w");
         }

@@ -121,4 +121,18 @@ mod tests {
         assert!(is(".cargo/config.toml") && is("a/.cargo/config"));
         assert!(!is("config.toml") && !is(".cargo/audit.toml"));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_the_text_a_table_keeps_no_token(text in crate::testing::damaged_text(
+            "[registry]\ntoken = \"hunter2\"\n[registries.a]\nindex = \"x\"\ntoken = \"hunter2\"\n[net]\noffline = true\n",
+        )) {
+            let left = without_credentials(&text);
+            let Ok(table) = toml::from_str::<toml::Table>(&left) else { return Ok(()) };
+            let token = |table: &toml::Value| table.get("token").is_some();
+            proptest::prop_assert!(!table.get("registry").is_some_and(token));
+            let all = table.get("registries").and_then(toml::Value::as_table);
+            proptest::prop_assert!(!all.is_some_and(|all| all.values().any(token)));
+        }
+    }
 }

@@ -185,6 +185,11 @@ source = "registry+x"
         }
 
         #[test]
+        fn nearly_right_locks_never_panic(text in crate::testing::damaged_text(LOCK)) {
+            let _ = external_closure(&text);
+        }
+
+        #[test]
         fn arbitrary_dependency_entries_never_panic(entry in "[a-z ().]{0,20}") {
             let text = format!("[[package]]\nname = \"a\"\nversion = \"1\"\ndependencies = [\"{entry}\"]");
             let _ = external_closure(&text);

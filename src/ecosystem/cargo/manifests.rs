@@ -228,4 +228,14 @@ mod tests {
         assert!(message.contains("--> a/Cargo.toml:2:"), "{message}");
         assert_eq!(roots_of(&files, "a/").unwrap(), [""; 0]);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn nearly_right_manifests_never_panic(text in crate::testing::damaged_text(
+            "[workspace]\nmembers = [\"a/*\"]\nexclude = [\"b\"]\n[package]\nname = \"x\"\nworkspace = \"..\"\n",
+        )) {
+            place(&text);
+            let _ = roots_of(&[("Cargo.toml", &text), ("a/b/Cargo.toml", &text)], "");
+        }
+    }
 }

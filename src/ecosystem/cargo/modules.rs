@@ -466,6 +466,16 @@ mod tests {
         }
 
         #[test]
+        fn nearly_right_text_never_panics(text in crate::testing::damaged_text(
+            "#[path = \"b.rs\"]\npub(crate) mod a; /* /* */ */ mod c { mod d; }\nr#\"mod e;\"#; '\"' b'x' // mod f;\n#[cfg_attr(x, path = \"g.rs\")] mod g;\n",
+        )) {
+            let file = RelPath::new("src/a.rs").unwrap();
+            for declaration in declarations(&text) {
+                let _ = declaration.candidates(&file);
+            }
+        }
+
+        #[test]
         fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = declarations(&String::from_utf8_lossy(&bytes));
         }

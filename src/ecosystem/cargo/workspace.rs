@@ -405,4 +405,15 @@ mod tests {
         let target = "[target.'cfg(unix)'.dev-dependencies]\ny = { path = \"../../y\" }";
         assert_eq!(found("a", target).as_deref(), Some("y"));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn nearly_right_manifests_never_panic(text in crate::testing::damaged_text(
+            "[target.'cfg(unix)'.dev-dependencies]\ny = { path = \"../../y\" }\n[dependencies.x]\npath = \"../x\"\n",
+        )) {
+            if let Ok(table) = toml::from_str(&text) {
+                climbing_entry(&RelPath::root(), &table);
+            }
+        }
+    }
 }

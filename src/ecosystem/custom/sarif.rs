@@ -343,5 +343,10 @@ mod tests {
             let _ = findings(&String::from_utf8_lossy(&bytes));
             let _ = findings(&log(json!([{"locations": at(&uri)}])));
         }
+
+        #[test]
+        fn nearly_right_output_never_panics(text in crate::testing::damaged_text(&log(json!([{"locations": at("a")}])))) {
+            let _ = findings(&text);
+        }
     }
 }

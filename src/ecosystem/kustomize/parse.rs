@@ -398,5 +398,14 @@ mod tests {
             let _ = kustomization(&text);
             let _ = plugin_config(&text);
         }
+
+        #[test]
+        fn nearly_right_text_never_panics(text in crate::testing::damaged_text(
+            "resources:\n- ../base\n- a.yaml\npatches:\n- path: p.yaml\n  target: {kind: A}\n\
+             configMapGenerator:\n- name: c\n  files: [k=f.txt]\n  envs: &e [a.env]\nhelmCharts:\n- name: x\n  valuesFile: *e\n",
+        )) {
+            let _ = kustomization(&text);
+            let _ = plugin_config(&text);
+        }
     }
 }

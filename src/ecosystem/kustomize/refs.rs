@@ -167,5 +167,12 @@ mod tests {
         fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
             resource_ids(&String::from_utf8_lossy(&bytes));
         }
+
+        #[test]
+        fn nearly_right_text_never_panics(text in crate::testing::damaged_text(
+            "apiVersion: v1\nkind: A\nmetadata: &m {name: x, annotations: {a: 'b'}}\n---\nkind: B\nmetadata: *m\n",
+        )) {
+            resource_ids(&text);
+        }
     }
 }

@@ -384,6 +384,7 @@ mod tests {
         #[test]
         fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
             check("a", &bytes);
+            parse_baseline(&bytes);
         }
     }
 }

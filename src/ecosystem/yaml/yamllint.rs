@@ -464,5 +464,12 @@ mod tests {
         fn arbitrary_configuration_never_panics(text in "(.|\n){0,100}") {
             settings(&text);
         }
+
+        #[test]
+        fn nearly_right_configuration_never_panics(text in crate::testing::damaged_text(
+            "extends: default\nignore: |\n  a/*\n  !b\nyaml-files: ['*.yaml']\nrules:\n  line-length: {max: 80, level: &l warning}\n  braces: *l\n",
+        )) {
+            settings(&text);
+        }
     }
 }

@@ -1,0 +1,80 @@
+//! Damage for property tests: bytes that are nearly right, which come further into a parser than arbitrary ones.
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+/// One piece of damage.
+#[derive(Debug, Clone)]
+enum Damage {
+    /// Other bits in one byte.
+    Flip(Index, u8),
+    /// Nothing from here on.
+    Cut(Index),
+    /// Nothing between two places.
+    Drop(Index, Index),
+    /// What is between two places once more, at a third.
+    Again(Index, Index, Index),
+    /// Something foreign.
+    Insert(Index, Vec<u8>),
+}
+
+/// `sample`, damaged in one to four ways.
+pub(crate) fn damaged(sample: &[u8]) -> impl Strategy<Value = Vec<u8>> {
+    let sample = sample.to_vec();
+    prop::collection::vec(damage(), 1..5).prop_map(move |all| {
+        let mut bytes = sample.clone();
+        for one in &all {
+            one.apply(&mut bytes);
+        }
+        bytes
+    })
+}
+
+/// As [`damaged`], as text.
+pub(crate) fn damaged_text(sample: &str) -> impl Strategy<Value = String> {
+    damaged(sample.as_bytes()).prop_map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn damage() -> impl Strategy<Value = Damage> {
+    let at = any::<Index>;
+    let bytes = prop::collection::vec(any::<u8>(), 0..9);
+    prop_oneof![
+        (at(), 1..=u8::MAX).prop_map(|(at, bits)| Damage::Flip(at, bits)),
+        at().prop_map(Damage::Cut),
+        (at(), at()).prop_map(|(from, to)| Damage::Drop(from, to)),
+        (at(), at(), at()).prop_map(|(from, to, at)| Damage::Again(from, to, at)),
+        (at(), bytes).prop_map(|(at, bytes)| Damage::Insert(at, bytes)),
+    ]
+}
+
+impl Damage {
+    fn apply(&self, bytes: &mut Vec<u8>) {
+        let place = |index: &Index| index.index(bytes.len() + 1);
+        let between = |a: &Index, b: &Index| place(a).min(place(b))..place(a).max(place(b));
+        match self {
+            Self::Flip(at, bits) => {
+                let at = place(at);
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte ^= bits;
+                }
+            }
+            Self::Cut(at) => {
+                let at = place(at);
+                bytes.truncate(at);
+            }
+            Self::Drop(from, to) => {
+                let range = between(from, to);
+                bytes.drain(range);
+            }
+            Self::Again(from, to, at) => {
+                let more = bytes[between(from, to)].to_vec();
+                let at = place(at);
+                bytes.splice(at..at, more);
+            }
+            Self::Insert(at, more) => {
+                let at = place(at);
+                bytes.splice(at..at, more.iter().copied());
+            }
+        }
+    }
+}
