@@ -141,6 +141,32 @@ rules! {
     FullDisk = "full-disk",
     /// What a check said in a room that was taken away is no verdict.
     RoomKept = "room-kept",
+    /// Whether a file can be executed is in its tree.
+    ExecuteBit = "execute-bit",
+    /// Whether an entry is a link is in its tree.
+    LinkKind = "link-kind",
+    /// The target of a link is in its tree.
+    LinkTarget = "link-target",
+    /// An empty file is in its tree: it differs from none.
+    EmptyFiles = "empty-files",
+    /// The name of an entry is in its tree.
+    Names = "names",
+    /// The order of arguments is in the key.
+    ArgumentOrder = "argument-order",
+    /// Where an argument ends and the next begins is in the key.
+    ArgumentBounds = "argument-bounds",
+    /// The working directory is in the key.
+    WorkingDirectory = "working-directory",
+    /// The values of declared variables are in the key.
+    DeclaredEnv = "declared-env",
+    /// A variable that is not set differs from an empty one.
+    UnsetEnv = "unset-env",
+    /// Variables with fixed values are in the key.
+    SetEnv = "set-env",
+    /// The engine's class and platform are in the key.
+    EngineClass = "engine-class",
+    /// The version of keys is in every key.
+    KeyVersion = "key-version",
 }
 
 impl Rule {

@@ -114,7 +114,7 @@ pub enum Commands {
     /// Show or clear what is remembered
     #[command(subcommand)]
     Cache(CacheCommand),
-    /// Tell what a check's key is made of, and why it would run
+    /// Tell what a check's key is made of, why it would run, or how two keys differ
     Explain(ExplainArgs),
     /// Show the configuration
     #[command(subcommand)]
@@ -329,9 +329,9 @@ pub enum CacheCommand {
 /// `explain`.
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
-    /// The check; without it, one line for each
-    #[arg(value_name = "CHECK")]
-    pub check: Vec<String>,
+    /// The check; two keys (their first digits, at least 4) to compare them; without any, one line for each check
+    #[arg(value_name = "CHECK|KEY KEY", num_args = 0..=2)]
+    pub what: Vec<String>,
 }
 
 /// `config`.

@@ -1,11 +1,14 @@
-//! Why a check was not Fresh: two fingerprints in, the first thing that differs out. Stays free of printing.
+//! Why a check was not Fresh: two fingerprints in, all that differs out, the first thing first. Stays free of printing.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::digest::Digest;
 use crate::key::fingerprint::{Fingerprint, Part, PartKind};
+use crate::key::tree::{self, Change, Leaf, Tree};
+use crate::snapshot::Kind;
 
 /// The kind of a miss reason, as in reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -46,10 +49,10 @@ pub enum MissKind {
 pub struct Miss {
     /// Which kind of reason.
     pub kind: MissKind,
-    /// The file, variable, program, layer or option it is about.
+    /// The file, variable, program, layer or option it is about; the damaged file below the cache folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// Value before; a digest for files.
+    /// Value before; a digest for files. For [`MissKind::Damaged`] what is wrong.
     pub from: Option<String>,
     /// Value now.
     pub to: Option<String>,
@@ -77,12 +80,25 @@ impl Miss {
     }
 }
 
+impl Miss {
+    /// There is a result, but not one to be used: what is wrong with it (`it is truncated`), and with which file.
+    #[must_use]
+    pub fn unusable(wrong: impl Into<String>, file: Option<String>) -> Self {
+        Self {
+            path: file,
+            from: Some(wrong.into()),
+            ..Self::of(MissKind::Damaged)
+        }
+    }
+}
+
 impl fmt::Display for Miss {
     /// One line for people, without the word Dirty.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let subject = self.path.as_deref().unwrap_or("");
         match self.kind {
-            MissKind::New => f.write_str("first run here"),
+            MissKind::New if subject.is_empty() => f.write_str("first run here"),
+            MissKind::New => f.write_str(subject),
             MissKind::InputChanged => write!(f, "{subject} changed"),
             MissKind::InputAdded => write!(f, "{subject} added"),
             MissKind::InputRemoved => write!(f, "{subject} removed"),
@@ -99,9 +115,15 @@ impl fmt::Display for Miss {
                     _ => Ok(()),
                 }
             }
-            MissKind::Evicted => f.write_str("its result is no longer in the store"),
-            MissKind::Damaged if subject.is_empty() => f.write_str("its stored result is damaged"),
-            MissKind::Damaged => write!(f, "its stored result is unusable: {subject}"),
+            MissKind::Evicted => {
+                f.write_str("was cached, but its result is no longer in the store")?;
+                named(f, subject)
+            }
+            MissKind::Damaged => {
+                let wrong = self.from.as_deref().unwrap_or("it is damaged");
+                write!(f, "was cached, but {wrong}")?;
+                named(f, subject)
+            }
             MissKind::Expired => f.write_str("its result is older than max-age"),
             MissKind::NotCached if subject.is_empty() => {
                 f.write_str("its last result was not stored")
@@ -111,19 +133,33 @@ impl fmt::Display for Miss {
     }
 }
 
-/// A listed tree: path → (kind letter, hexadecimal digest).
-pub type Listing = BTreeMap<String, (char, String)>;
+/// `: SUBJECT`, if there is one.
+fn named(f: &mut fmt::Formatter<'_>, subject: &str) -> fmt::Result {
+    if subject.is_empty() {
+        return Ok(());
+    }
+    write!(f, ": {subject}")
+}
 
 /// All differences between two fingerprints, most telling first: what was edited in the project comes before what
-/// follows from it. `is_config` tells configuration files from other inputs; `listing` resolves a tree digest to the
-/// tree, if it is still known.
+/// follows from it. `is_config` tells configuration files from other inputs; `read` brings the objects of trees.
 #[must_use]
 pub fn differences(
     old: &Fingerprint,
     new: &Fingerprint,
     is_config: &dyn Fn(&str) -> bool,
-    listing: &dyn Fn(&str) -> Option<Listing>,
+    read: &mut dyn FnMut(&Digest) -> Option<Tree>,
 ) -> Vec<Miss> {
+    if old.version != new.version {
+        // Values of other rules differ for no other reason.
+        return vec![Miss::unusable(
+            format!(
+                "it was stored by another version (keys of version {}, not {})",
+                old.version, new.version
+            ),
+            None,
+        )];
+    }
     let mut misses = Vec::new();
     for (before, now) in paired(old, new) {
         if before.map(|part| &part.value) == now.map(|part| &part.value) {
@@ -132,20 +168,41 @@ pub fn differences(
         let Some(part) = now.or(before) else { continue };
         match part.kind {
             PartKind::Inputs | PartKind::Files => {
-                misses.extend(tree_differences(before, now, is_config, listing));
+                misses.extend(tree_differences(before, now, is_config, read));
             }
             PartKind::Outside => misses.push(outside_difference(before, now, part)),
             PartKind::Layer => misses.extend(layer_differences(before, now, part)),
             kind => misses.push(Miss {
                 kind: reason(kind),
                 path: Some(subject(part)),
-                from: before.and_then(|part| part.value.clone()),
-                to: now.and_then(|part| part.value.clone()),
+                from: before.and_then(shown),
+                to: now.and_then(shown),
             }),
         }
     }
     misses.sort_by_key(|miss| rank(miss.kind));
     misses
+}
+
+/// The value of a part for people and reports.
+#[must_use]
+pub fn shown(part: &Part) -> Option<String> {
+    let value = part.value.clone()?;
+    let version = part.detail.iter().find(|(name, _)| name == "version");
+    Some(match (part.kind, version) {
+        (PartKind::Env, _) if looks_secret(&part.name) => "(hidden)".to_owned(),
+        (PartKind::Tool, Some((_, version))) => {
+            format!("{version} ({})", value.get(..12).unwrap_or(&value))
+        }
+        _ => value,
+    })
+}
+
+/// Whether a variable of that name had better not be printed.
+fn looks_secret(name: &str) -> bool {
+    const WORDS: &[&str] = &["TOKEN", "SECRET", "PASSW", "CREDENTIAL", "KEY", "AUTH"];
+    let name = name.to_ascii_uppercase();
+    WORDS.iter().any(|word| name.contains(word))
 }
 
 const fn reason(kind: PartKind) -> MissKind {
@@ -243,60 +300,58 @@ fn tree_differences(
     before: Option<&Part>,
     now: Option<&Part>,
     is_config: &dyn Fn(&str) -> bool,
-    listing: &dyn Fn(&str) -> Option<Listing>,
+    read: &mut dyn FnMut(&Digest) -> Option<Tree>,
 ) -> Vec<Miss> {
-    let resolve = |part: Option<&Part>| {
-        part.and_then(|part| part.value.as_deref())
-            .and_then(listing)
-    };
-    let (Some(old), Some(new)) = (resolve(before), resolve(now)) else {
+    let root = |part: Option<&Part>| part?.value.as_deref()?.parse().ok();
+    let (Some(old), Some(new)) = (root(before), root(now)) else {
         return vec![Miss::about(MissKind::InputChanged, "a file")];
     };
-    let mut misses = Vec::new();
-    for (path, (kind, digest)) in &new {
-        let miss = match old.get(path) {
-            None => MissKind::InputAdded,
-            Some((old_kind, old_digest)) if old_digest != digest && old_kind == kind => {
-                MissKind::InputChanged
-            }
-            Some((old_kind, _)) if old_kind != kind => MissKind::ModeChanged,
-            Some(_) => continue,
+    let changes = tree::diff(&old, &new, read);
+    let known = changes.files.into_iter();
+    let mut misses: Vec<Miss> = known.map(|change| file_miss(change, is_config)).collect();
+    // Files that came or changed tell more than those that went.
+    misses.sort_by_key(|miss| miss.to.is_none());
+    misses.extend(changes.unknown.iter().map(|folder| {
+        let subject = match folder.as_str() {
+            "" => "a file".to_owned(),
+            folder => format!("a file in {folder}"),
         };
-        let miss = if is_config(path) {
-            MissKind::ConfigChanged
-        } else {
-            miss
-        };
-        misses.push(file_miss(miss, path, old.get(path), Some(digest)));
-    }
-    for (path, gone) in old.iter().filter(|(path, _)| !new.contains_key(*path)) {
-        let kind = if is_config(path) {
-            MissKind::ConfigChanged
-        } else {
-            MissKind::InputRemoved
-        };
-        misses.push(file_miss(kind, path, Some(gone), None));
-    }
+        Miss::about(MissKind::InputChanged, subject)
+    }));
     misses
 }
 
-fn file_miss(
-    kind: MissKind,
-    path: &str,
-    old: Option<&(char, String)>,
-    new: Option<&String>,
-) -> Miss {
+fn file_miss(change: Change, is_config: &dyn Fn(&str) -> bool) -> Miss {
+    let kind = match (&change.before, &change.now) {
+        _ if is_config(&change.path) => MissKind::ConfigChanged,
+        (None, _) => MissKind::InputAdded,
+        (_, None) => MissKind::InputRemoved,
+        (Some(before), Some(now)) if before.kind != now.kind => MissKind::ModeChanged,
+        (Some(_), Some(_)) => MissKind::InputChanged,
+    };
+    // Where only the kind differs, digests would say nothing.
+    let value = |leaf: Option<Leaf>| {
+        let leaf = leaf?;
+        Some(match (kind, leaf.kind) {
+            (MissKind::ModeChanged, Kind::File) => "file".to_owned(),
+            (MissKind::ModeChanged, Kind::Executable) => "executable".to_owned(),
+            (MissKind::ModeChanged, Kind::Symlink) => "link".to_owned(),
+            _ => leaf.digest.to_string(),
+        })
+    };
     Miss {
         kind,
-        path: Some(path.to_owned()),
-        from: old.map(|(_, digest)| digest.clone()),
-        to: new.cloned(),
+        path: Some(change.path),
+        from: value(change.before),
+        to: value(change.now),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::key::tree::build::tests::{Files, all, snapshot};
+    use crate::key::tree::{Objects, objects};
 
     fn print(parts: &[(PartKind, &str, Option<&str>)]) -> Fingerprint {
         let part = |(kind, name, value): &(PartKind, &str, Option<&str>)| Part {
@@ -307,74 +362,105 @@ mod tests {
         };
         Fingerprint {
             parts: parts.iter().map(part).collect(),
+            ..Fingerprint::default()
         }
     }
 
-    fn tree(files: &[(&str, char, &str)]) -> Listing {
-        files
-            .iter()
-            .map(|(p, k, d)| ((*p).to_owned(), (*k, (*d).to_owned())))
+    const ENTRIES: &[(&str, Kind, u8)] = &[
+        ("a", Kind::File, 1),
+        ("b", Kind::File, 2),
+        ("d/deep", Kind::File, 0),
+        ("t.toml", Kind::File, 3),
+    ];
+
+    /// The usual files with one of them other, or one more.
+    fn files(change: Option<(&str, Kind, u8)>) -> Files {
+        let all = ENTRIES.iter().copied().chain(change);
+        all.map(|(path, kind, content)| (path.to_owned(), (kind, content)))
             .collect()
     }
 
+    fn all_of(old: &Fingerprint, new: &Fingerprint, objects: &Objects) -> Vec<String> {
+        let mut read = |digest: &Digest| Tree::decode(objects.get(digest)?);
+        let all = differences(old, new, &|path| path.ends_with(".toml"), &mut read);
+        all.iter().map(ToString::to_string).collect()
+    }
+
     fn first(old: &Fingerprint, new: &Fingerprint) -> String {
-        let listing = |digest: &str| match digest {
-            "t1" => Some(tree(&[
-                ("a", 'f', "1"),
-                ("b", 'f', "2"),
-                ("t.toml", 'f', "3"),
-            ])),
-            "t2" => Some(tree(&[
-                ("a", 'f', "9"),
-                ("b", 'f', "2"),
-                ("t.toml", 'f', "3"),
-            ])),
-            "t3" => Some(tree(&[
-                ("a", 'f', "1"),
-                ("b", 'x', "2"),
-                ("t.toml", 'f', "3"),
-            ])),
-            "t4" => Some(tree(&[
-                ("a", 'f', "1"),
-                ("b", 'f', "2"),
-                ("c", 'f', "2"),
-                ("t.toml", 'f', "3"),
-            ])),
-            "t5" => Some(tree(&[
-                ("a", 'f', "1"),
-                ("b", 'f', "2"),
-                ("t.toml", 'f', "4"),
-            ])),
-            _ => None,
-        };
-        let all = differences(old, new, &|path| path.ends_with(".toml"), &listing);
-        all.first()
-            .map_or_else(|| "none".to_owned(), ToString::to_string)
+        let all = all_of(old, new, &Objects::new());
+        all.into_iter().next().unwrap_or_else(|| "none".to_owned())
+    }
+
+    /// What differs between checks on two sets of files, all objects being known.
+    fn between(old: &Files, new: &Files) -> Vec<String> {
+        let (old, new) = (snapshot(old), snapshot(new));
+        let (old_root, mut known) = objects(&old, &all(&old));
+        let (new_root, more) = objects(&new, &all(&new));
+        known.extend(more);
+        let at = |root: Digest| print(&[(PartKind::Inputs, "", Some(&root.to_string()))]);
+        all_of(&at(old_root), &at(new_root), &known)
     }
 
     #[test]
     fn names_the_file_that_changed() {
-        let at = |digest| print(&[(PartKind::Inputs, "", Some(digest))]);
-        assert_eq!(first(&at("t1"), &at("t2")), "a changed");
-        assert_eq!(first(&at("t1"), &at("t3")), "mode of b changed");
-        assert_eq!(first(&at("t1"), &at("t4")), "c added");
-        assert_eq!(first(&at("t4"), &at("t1")), "c removed");
-        assert_eq!(first(&at("t1"), &at("t5")), "t.toml changed: 3 → 4");
-        assert_eq!(first(&at("t1"), &at("gone")), "a file changed");
-        assert_eq!(first(&at("t1"), &at("t1")), "none");
+        let usual = files(None);
+        let with = |path, kind, content| files(Some((path, kind, content)));
+        let edited = with("a", Kind::File, 9);
+        assert_eq!(between(&usual, &edited), ["a changed"]);
+        let executable = with("b", Kind::Executable, 2);
+        assert_eq!(between(&usual, &executable), ["mode of b changed"]);
+        let more = with("d/more", Kind::File, 1);
+        assert_eq!(between(&usual, &more), ["d/more added"]);
+        assert_eq!(between(&more, &usual), ["d/more removed"]);
+        let configured = with("t.toml", Kind::File, 4);
+        assert_eq!(
+            between(&edited, &configured),
+            ["t.toml changed", "a changed"]
+        );
+        assert_eq!(between(&usual, &usual), [""; 0]);
+    }
+
+    #[test]
+    fn a_tree_that_is_no_longer_known_still_gives_a_reason() {
+        let at =
+            |text: &[u8]| print(&[(PartKind::Inputs, "", Some(&Digest::of(text).to_string()))]);
+        assert_eq!(first(&at(b"1"), &at(b"2")), "a file changed");
+    }
+
+    #[test]
+    fn a_fingerprint_of_another_version_says_that_and_nothing_else() {
+        let mut old = print(&[(PartKind::Tool, "ruff", Some("1"))]);
+        old.version += 1;
+        let new = print(&[(PartKind::Tool, "ruff", Some("2"))]);
+        let all = all_of(&old, &new, &Objects::new());
+        assert_eq!(all.len(), 1);
+        assert!(all[0].contains("stored by another version"), "{all:?}");
+    }
+
+    #[test]
+    fn values_of_variables_that_look_secret_are_not_shown() {
+        let shown_of = |name| {
+            print(&[(PartKind::Env, name, Some("x"))])
+                .parts
+                .first()
+                .and_then(shown)
+        };
+        assert_eq!(shown_of("GITHUB_TOKEN").as_deref(), Some("(hidden)"));
+        assert_eq!(shown_of("MODE").as_deref(), Some("x"));
     }
 
     #[test]
     fn an_edit_is_named_before_what_follows_from_it() {
+        let [one, two] = [b"1", b"2"].map(|text| Digest::of(text).to_string());
         let old = print(&[
             (PartKind::Tool, "ruff", Some("1")),
-            (PartKind::Inputs, "", Some("t1")),
+            (PartKind::Inputs, "", Some(&one)),
         ]);
         let new = print(&[
             (PartKind::Tool, "ruff", Some("2")),
-            (PartKind::Inputs, "", Some("t2")),
+            (PartKind::Inputs, "", Some(&two)),
         ]);
-        assert_eq!(first(&old, &new), "a changed");
+        assert_eq!(first(&old, &new), "a file changed");
     }
 
     #[test]

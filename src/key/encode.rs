@@ -4,7 +4,17 @@
 use crate::digest::{Digest, Hasher};
 use crate::key::KEY_VERSION;
 use crate::key::tree::kind_tag;
+use crate::rule::Rule;
 use crate::snapshot::Entry;
+
+/// [`KEY_VERSION`], or none where the rule that it counts is off.
+pub(crate) fn version() -> u32 {
+    if Rule::KeyVersion.holds() {
+        KEY_VERSION
+    } else {
+        0
+    }
+}
 
 /// Hashes a sequence of values canonically. Lengths are 64-bit little-endian byte counts.
 #[derive(Clone)]
@@ -17,7 +27,7 @@ impl Encoder {
         let mut encoder = Self(Hasher::new());
         encoder
             .bytes(b"dagcache")
-            .number(u64::from(KEY_VERSION))
+            .number(u64::from(version()))
             .str(domain);
         encoder
     }

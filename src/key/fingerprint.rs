@@ -6,11 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::env::Env;
-use crate::key::encode::Encoder;
+use crate::key::encode::{self, Encoder};
+use crate::key::tree::Trees;
 use crate::plan::check::OutsideFile;
 use crate::plan::{Check, Command, Layer, Plan, Tool, Work};
 use crate::rule::Rule;
-use crate::snapshot::{Entry, FileId, Snapshot};
+use crate::snapshot::Entry;
 
 /// What a part of a fingerprint is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -50,16 +51,34 @@ pub struct Part {
     pub name: String,
     /// Its value; `None` = unset or absent, which differs from empty.
     pub value: Option<String>,
-    /// What a layer is made of. Not hashed (the value is its digest): only words reasons.
+    /// What a layer is made of; the version of a program. Not hashed (the value is a digest): only words reasons.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub detail: Vec<(String, String)>,
 }
 
 /// All named parts of a key, in their fixed order.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint {
+    /// [`KEY_VERSION`](crate::key::KEY_VERSION) of who made it: parts of another version say nothing about these.
+    #[serde(default = "first_version")]
+    pub version: u32,
     /// The parts.
     pub parts: Vec<Part>,
+}
+
+/// The one version that did not write itself down.
+const fn first_version() -> u32 {
+    1
+}
+
+impl Default for Fingerprint {
+    /// Of this version, without parts.
+    fn default() -> Self {
+        Self {
+            version: encode::version(),
+            parts: Vec::new(),
+        }
+    }
 }
 
 impl Fingerprint {
@@ -142,18 +161,20 @@ pub fn part_key(common: &Digest, file: &Entry) -> Digest {
     encoder.finish()
 }
 
-/// The keys of a check on a snapshot, for an engine of `class` on `platform`.
+/// The keys of a check on the snapshot of `trees`, for an engine of `class` on `platform`.
 #[must_use]
 pub fn check_key(
     plan: &Plan,
     check: &Check,
-    snapshot: &Snapshot,
+    trees: &mut Trees<'_>,
     env: &Env,
     class: &str,
     platform: &str,
 ) -> CheckKey {
     let mut print = Fingerprint::default();
-    print.push(PartKind::Engine, "", Some(format!("{class} {platform}")));
+    if Rule::EngineClass.holds() {
+        print.push(PartKind::Engine, "", Some(format!("{class} {platform}")));
+    }
     for layer in check.layers.iter().filter_map(|name| plan.layer(name)) {
         print.parts.push(Part {
             kind: PartKind::Layer,
@@ -183,7 +204,7 @@ pub fn check_key(
     print.push(
         PartKind::Inputs,
         "",
-        Some(tree_digest(snapshot, &check.inputs.shared).to_string()),
+        Some(trees.digest(&check.inputs.shared).to_string()),
     );
     for file in &check.inputs.outside {
         print.push(
@@ -193,11 +214,7 @@ pub fn check_key(
         );
     }
     if let Some(files) = &check.inputs.parts {
-        print.push(
-            PartKind::Files,
-            "",
-            Some(tree_digest(snapshot, files).to_string()),
-        );
+        print.push(PartKind::Files, "", Some(trees.digest(files).to_string()));
     }
     let no_files = |kind| !matches!(kind, PartKind::Inputs | PartKind::Files | PartKind::Outside);
     CheckKey {
@@ -211,16 +228,23 @@ pub fn check_key(
 }
 
 fn push_command(print: &mut Fingerprint, command: &Command, env: &Env) {
-    let argv = |words: &[String]| serde_json::to_string(words).unwrap_or_default();
     for earlier in &command.before {
         print.push(PartKind::Command, "before", Some(argv(earlier)));
     }
     print.push(PartKind::Command, "", Some(argv(&command.argv)));
-    print.push(PartKind::Dir, "", Some(command.dir.to_string()));
-    for name in &command.env {
-        print.push(PartKind::Env, name, env.var_os(name).map(env_value));
+    if Rule::WorkingDirectory.holds() {
+        print.push(PartKind::Dir, "", Some(command.dir.to_string()));
     }
-    for (name, value) in &command.set_env {
+    let declared = command.env.iter().filter(|_| Rule::DeclaredEnv.holds());
+    for name in declared {
+        let mut value = env.var_os(name).map(env_value);
+        if !Rule::UnsetEnv.holds() {
+            value = Some(value.unwrap_or_default());
+        }
+        print.push(PartKind::Env, name, value);
+    }
+    let fixed = command.set_env.iter().filter(|_| Rule::SetEnv.holds());
+    for (name, value) in fixed {
         print.push(PartKind::SetEnv, name, Some(value.clone()));
     }
     for name in command.grants.keys() {
@@ -234,6 +258,12 @@ fn push_command(print: &mut Fingerprint, command: &Command, env: &Env) {
             Tool::Absent { .. } => None,
         };
         print.push(PartKind::Tool, tool.name(), value);
+        let (Tool::Host { version, .. } | Tool::Layer { version, .. }) = tool else {
+            continue;
+        };
+        if let (Some(part), Some(version)) = (print.parts.last_mut(), version) {
+            part.detail.push(("version".to_owned(), version.clone()));
+        }
     }
     for product in &command.products {
         print.push(PartKind::Option, "product", Some(product.to_string()));
@@ -247,6 +277,18 @@ fn push_command(print: &mut Fingerprint, command: &Command, env: &Env) {
         Some(command.network.to_string()),
     );
     print.push(PartKind::Option, "findings", Some(command.parse.identity()));
+}
+
+/// Words in their order and with their bounds, as text.
+fn argv(words: &[String]) -> String {
+    let mut words = words.to_vec();
+    if !Rule::ArgumentOrder.holds() {
+        words.sort();
+    }
+    if !Rule::ArgumentBounds.holds() {
+        return words.join(" ");
+    }
+    serde_json::to_string(&words).unwrap_or_default()
 }
 
 /// A value as text, so that no two are the same: what is no UTF-8 is written after a NUL, which no value holds.
@@ -263,14 +305,6 @@ pub fn outside_name(file: &OutsideFile) -> String {
     format!("{}{}", "../".repeat(file.up as usize), file.path)
 }
 
-fn tree_digest(snapshot: &Snapshot, files: &[FileId]) -> Digest {
-    let mut encoder = Encoder::new("tree");
-    for id in files {
-        encoder.file(snapshot.entry(*id));
-    }
-    encoder.finish()
-}
-
 #[cfg(test)]
 mod tests {
 
@@ -280,6 +314,7 @@ mod tests {
     use crate::path::RelPath;
     use crate::plan::output::NoFindings;
     use crate::plan::{CacheMode, Inputs, LayerKind};
+    use crate::snapshot::Snapshot;
 
     fn command(argv: &[&str]) -> Command {
         Command {
@@ -349,7 +384,7 @@ mod tests {
         check_key(
             &plan,
             &check,
-            &Snapshot::in_memory(files),
+            &mut Trees::new(&Snapshot::in_memory(files)),
             env,
             "local",
             "linux-x86_64-gnu",
@@ -364,10 +399,13 @@ mod tests {
 
     #[test]
     fn golden_keys_stay_as_they_are() {
-        // Changing these values makes every stored result of every user miss once: raise KEY_VERSION with it.
+        // What a change of these values costs: every stored result of every user misses once, on every machine and in
+        // every shared store, so each project is checked whole once more; and what was stored before is dead weight
+        // until it is pruned. Raise KEY_VERSION with it: without, a key could mean one thing to this version and another
+        // to the last, and the misses would have no reason to print.
         let keys = key(|_, _| {});
-        assert_eq!(keys.whole.short(), "3a6c65d1efc0");
-        assert_eq!(keys.common.short(), "26240d38fa4b");
+        assert_eq!(keys.whole.short(), "573e2accf13e");
+        assert_eq!(keys.common.short(), "f13bf163aa7e");
     }
 
     #[test]
@@ -426,7 +464,7 @@ mod tests {
         let other_class = check_key(
             &plan(),
             &check(command(&["sh", "x", "y"])),
-            &Snapshot::in_memory(FILES),
+            &mut Trees::new(&Snapshot::in_memory(FILES)),
             &Env::default(),
             "dagger",
             "linux-x86_64-gnu",

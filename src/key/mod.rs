@@ -11,9 +11,9 @@
 //! | fixed variables | `set-env NAME` |
 //! | programs on PATH, also absent ones | `tool NAME` |
 //! | output parser, outputs, network, products | `option NAME` |
-//! | shared files: path, kind, content | `inputs` (tree digest) |
+//! | shared files: path, kind, content | `inputs` (digest of their [`tree`]) |
 //! | files outside the snapshot the tool finds | `outside` |
-//! | checked files of a check with parts | `files` (tree digest); each part's key holds its own file only |
+//! | checked files of a check with parts | `files` (digest of their tree); each part's key holds its own file only |
 //!
 //! Not in: mtimes, owners, umask, absolute paths, undeclared variables, the order of configuration keys.
 //!
@@ -32,4 +32,4 @@ pub use fingerprint::{CheckKey, Fingerprint, Part, PartKind, check_key, layer_ke
 
 /// Version of everything that decides a key. Raised whenever an encoding, a rule or a built-in environment changes:
 /// every entry of every user then misses once.
-pub const KEY_VERSION: u32 = 1;
+pub const KEY_VERSION: u32 = 2;

@@ -1,20 +1,19 @@
 //! What the store knows of a check: its result, or why there is none.
 
+use std::cell::LazyCell;
 use std::collections::BTreeSet;
 use std::time::Instant;
 
 use crate::digest::Digest;
-use crate::key::diff::{Listing, differences};
-use crate::key::fingerprint::PartKind;
-use crate::key::tree::kind_tag;
-use crate::key::{CheckKey, Fingerprint, Miss, MissKind, check_key};
+use crate::key::diff::differences;
+use crate::key::tree::{self, Tree, Trees};
+use crate::key::{CheckKey, Miss, MissKind, check_key};
 use crate::path::RelPath;
 use crate::plan::{CacheMode, Check, Work};
 use crate::record::{Cache, CheckRecord, NO_CACHE, Verdict};
 use crate::run::parts::Parts;
 use crate::run::result::{advice, conclude, replay};
 use crate::run::{Caching, Session, now_ms, overkeyed};
-use crate::snapshot::{FileId, Snapshot};
 use crate::store::entry::{Entry, Lookup};
 use crate::store::last::{Last, Seen};
 
@@ -40,19 +39,29 @@ pub enum State<'a> {
     Pending(Box<Pending<'a>>),
 }
 
-/// Looks one check up.
+/// The keys of a check. `trees` are those of the session's snapshot, shared by all checks of a run.
 #[must_use]
-pub fn look_up<'a>(session: &Session<'_>, check: &'a Check, last: &Last) -> State<'a> {
-    let begun = Instant::now();
+pub fn key_of(session: &Session<'_>, check: &Check, trees: &mut Trees<'_>) -> CheckKey {
     let engine = session.engine;
-    let key = check_key(
+    check_key(
         session.plan,
         check,
-        session.snapshot,
+        trees,
         session.env,
         engine.class(),
         &overkeyed::platform(session),
-    );
+    )
+}
+
+/// Looks one check up under its key.
+#[must_use]
+pub fn look_up<'a>(
+    session: &Session<'_>,
+    check: &'a Check,
+    key: CheckKey,
+    last: &Last,
+) -> State<'a> {
+    let begun = Instant::now();
     if let Work::Missing(message) | Work::Unsupported(message) = &check.work {
         let mut record = CheckRecord::not_run(&check.id, Verdict::Error, Some(key.whole));
         record.miss = Some(Miss::of(MissKind::NotCached));
@@ -150,7 +159,10 @@ pub(super) fn find(
         Lookup::Hit(entry) if expired(check, &entry) => Err(Some(Miss::of(MissKind::Expired))),
         Lookup::Hit(entry) if check.cache == CacheMode::Passes && !entry.passed => Err(None),
         Lookup::Hit(entry) => Ok(entry),
-        Lookup::Damaged(reason) => Err(Some(Miss::about(MissKind::Damaged, reason))),
+        Lookup::Damaged(reason) => {
+            let file = session.store.result_file(key);
+            Err(Some(Miss::unusable(reason, Some(file))))
+        }
         Lookup::Absent => Err(None),
     }
 }
@@ -172,10 +184,10 @@ fn dry(check: &Check, key: Digest, miss: Option<Miss>) -> CheckRecord {
 
 /// Why there is no result, by comparison with what was seen last of the same check.
 fn reason(session: &Session<'_>, check: &Check, key: &CheckKey, last: &Last) -> Miss {
-    let all = all_reasons(session, check, key, last);
-    all.into_iter()
-        .next()
-        .unwrap_or_else(|| Miss::of(MissKind::New))
+    match compare(session, check, key, last) {
+        Past::Nothing(miss) | Past::Same(miss) => miss,
+        Past::Other(all) => all.into_iter().next().unwrap_or_else(unknown),
+    }
 }
 
 /// Why parts have to be run: the first reason that is about one of them, or about all.
@@ -186,7 +198,14 @@ fn part_reason(
     last: &Last,
     missing: &BTreeSet<&RelPath>,
 ) -> Miss {
-    let all = all_reasons(session, check, key, last);
+    if let Some(file) = session.store.damaged_pack(&key.common) {
+        return Miss::unusable("its results are damaged", Some(file));
+    }
+    let all = match compare(session, check, key, last) {
+        Past::Nothing(miss) => return miss,
+        Past::Same(miss) => vec![miss],
+        Past::Other(all) => all,
+    };
     let of_a_part = |miss: &Miss| {
         let path = miss.path.as_deref().unwrap_or_default();
         let is_part = session.snapshot.find(path).is_some_and(|id| {
@@ -201,69 +220,77 @@ fn part_reason(
     let gone = |miss: &Miss| miss.kind == MissKind::InputRemoved;
     match all.iter().find(|miss| of_a_part(miss) && !gone(miss)) {
         Some(miss) => miss.clone(),
-        None if all.is_empty() => Miss::of(MissKind::New),
         None => Miss {
-            kind: MissKind::Evicted,
             path: missing.first().map(ToString::to_string),
-            from: None,
-            to: None,
+            ..Miss::of(MissKind::Evicted)
         },
     }
 }
 
-/// All reasons, the most telling first; empty if nothing comparable was seen.
-pub(crate) fn all_reasons(
-    session: &Session<'_>,
-    check: &Check,
-    key: &CheckKey,
-    last: &Last,
-) -> Vec<Miss> {
+/// A key that differs though nothing in it does: what was seen last is of a kind that is not told apart.
+fn unknown() -> Miss {
+    Miss::about(MissKind::New, "its key is new, and nothing tells why")
+}
+
+/// What is known of an earlier run of a check, measured by its key now.
+enum Past {
+    /// Nothing to compare with; why.
+    Nothing(Miss),
+    /// It had the same key; why there is no result all the same.
+    Same(Miss),
+    /// It had another key: all that differs, the most telling first.
+    Other(Vec<Miss>),
+}
+
+fn compare(session: &Session<'_>, check: &Check, key: &CheckKey, last: &Last) -> Past {
+    let store = session.store;
     let Some(seen) = last.get(&check.id) else {
-        return Vec::new();
+        let elsewhere = last.is_empty().then(|| store.other_layout(session.project));
+        return Past::Nothing(elsewhere.flatten().map_or_else(
+            || Miss::of(MissKind::New),
+            |layout| Miss::unusable("it was stored by another version", Some(layout)),
+        ));
     };
     if seen.key == key.whole {
-        return vec![Miss::of(if seen.stored {
+        let kind = if seen.stored {
             MissKind::Evicted
         } else {
             MissKind::NotCached
-        })];
+        };
+        return Past::Same(Miss::of(kind));
     }
-    let Some(old) = session.store.fingerprint(&seen.fingerprint) else {
-        return Vec::new();
+    let Some(old) = store.fingerprint(&seen.fingerprint) else {
+        let lost = "what its last run saw is no longer in the store";
+        return Past::Nothing(Miss::about(MissKind::New, lost));
     };
     let is_config = |path: &str| {
         let id = session.snapshot.find(path);
         id.is_some_and(|id| check.inputs.config.binary_search(&id).is_ok())
     };
-    let listing = |tree: &str| {
-        current_listing(session.snapshot, check, &key.fingerprint, tree)
-            .or_else(|| session.store.listing(tree))
+    // The trees of now are in the store only if the check was run on them before.
+    let now = LazyCell::new(|| {
+        let sets = [Some(&check.inputs.shared), check.inputs.parts.as_ref()];
+        let sets = sets.into_iter().flatten();
+        sets.map(|files| tree::objects(session.snapshot, files).1)
+            .reduce(|mut all, more| {
+                all.extend(more);
+                all
+            })
+            .unwrap_or_default()
+    });
+    let mut read = |digest: &Digest| match now.get(digest) {
+        Some(object) => Tree::decode(object),
+        None => store.tree(digest),
     };
-    differences(&old, &key.fingerprint, &is_config, &listing)
+    Past::Other(differences(&old, &key.fingerprint, &is_config, &mut read))
 }
 
-/// The listing of a tree of the check as it is now.
-fn current_listing(
-    snapshot: &Snapshot,
-    check: &Check,
-    now: &Fingerprint,
-    tree: &str,
-) -> Option<Listing> {
-    let list = |files: &[FileId]| {
-        files
-            .iter()
-            .map(|id| snapshot.entry(*id))
-            .map(|entry| {
-                let kind = char::from(kind_tag(entry.kind));
-                (entry.path.to_string(), (kind, entry.digest.to_string()))
-            })
-            .collect()
-    };
-    if now.value(PartKind::Inputs) == Some(tree) {
-        return Some(list(&check.inputs.shared));
+/// Everything that differs from the run of the check that was seen last, the most telling first; empty if there is
+/// nothing to compare with.
+#[must_use]
+pub fn changes(session: &Session<'_>, check: &Check, key: &CheckKey, last: &Last) -> Vec<Miss> {
+    match compare(session, check, key, last) {
+        Past::Other(all) => all,
+        Past::Nothing(_) | Past::Same(_) => Vec::new(),
     }
-    if now.value(PartKind::Files) == Some(tree) {
-        return check.inputs.parts.as_deref().map(list);
-    }
-    None
 }

@@ -26,6 +26,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use crate::engine::Engine;
 use crate::env::Env;
 use crate::event::{Event, Sink};
+use crate::key::tree::Trees;
 use crate::plan::{Check, Plan};
 use crate::record::{Cache, CheckLine, CheckRecord, RunRecord, Verdict};
 use crate::run::cancel::Interrupt;
@@ -109,8 +110,10 @@ pub fn run(session: &Session<'_>, checks: &[&Check]) -> Outcome {
     let known = last.clone();
     let mut outcome = Outcome::default();
     let mut pending = Vec::new();
+    let mut trees = Trees::new(session.snapshot);
     for check in checks {
-        match lookup::look_up(session, check, &last) {
+        let key = lookup::key_of(session, check, &mut trees);
+        match lookup::look_up(session, check, key, &last) {
             State::Done(record, seen) => {
                 if let Some(seen) = seen {
                     last.set(&check.id, seen);

@@ -105,7 +105,7 @@ fn refusal(session: &Session<'_>, check: &Check, passed: bool) -> Option<String>
     }
 }
 
-/// Saves a result: fingerprint and listings first, the entry last. Without `entry` only what miss reasons need.
+/// Saves a result: fingerprint and trees first, the entry last. Without `entry` only what miss reasons need.
 fn save(
     session: &Session<'_>,
     check: &Check,
@@ -121,13 +121,15 @@ fn save(
         store.save(&entry).ok()?;
     }
     let fingerprint = store.put_fingerprint(print).ok()?;
-    if let Some(tree) = print.value(PartKind::Inputs) {
-        store
-            .put_listing(tree, session.snapshot, &check.inputs.shared)
-            .ok()?;
-    }
-    if let (Some(tree), Some(files)) = (print.value(PartKind::Files), &check.inputs.parts) {
-        store.put_listing(tree, session.snapshot, files).ok()?;
+    let sets = [
+        (PartKind::Inputs, Some(&check.inputs.shared)),
+        (PartKind::Files, check.inputs.parts.as_ref()),
+    ];
+    for (kind, files) in sets {
+        let root = print.value(kind).and_then(|value| value.parse().ok());
+        if let (Some(root), Some(files)) = (root, files) {
+            store.put_tree(&root, session.snapshot, files).ok()?;
+        }
     }
     if entry {
         store

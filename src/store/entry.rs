@@ -98,6 +98,12 @@ impl Store {
         }
     }
 
+    /// The file that holds the result of a key, for people.
+    #[must_use]
+    pub fn result_file(&self, key: &Digest) -> String {
+        self.shown(&self.sharded("ac", key))
+    }
+
     /// Saves a result; call it after everything it names is saved.
     ///
     /// # Errors

@@ -34,6 +34,19 @@ impl Last {
         self.checks.get(check).copied()
     }
 
+    /// Whether nothing was seen of the project.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.checks.is_empty()
+    }
+
+    /// Keys of checks that were seen, with what was seen of them.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Seen)> {
+        self.checks
+            .iter()
+            .map(|(check, seen)| (check.as_str(), *seen))
+    }
+
     /// Notes a check.
     pub fn set(&mut self, check: &str, seen: Seen) {
         self.checks.insert(check.to_owned(), seen);

@@ -7,7 +7,7 @@
 //!     ac/ab/<key>       one result of a whole check ([`entry`])
 //!     parts/ab/<key>    results of the parts of a check, by its common key ([`parts`])
 //!     cas/ab/<digest>   blobs: fingerprints, outputs of parts ([`blob`])
-//!     trees/ab/<digest> listed trees, for miss reasons
+//!     trees/ab/<digest> folders of Merkle trees, for miss reasons ([`tree`])
 //!     last/<project>    the last key of each check of a project, for miss reasons ([`last`])
 //!     memo/             what the snapshot, the facts and the tools remember
 //!     runs/<day>.jsonl  run records, a line each ([`runs`])
@@ -27,6 +27,7 @@
 pub mod blob;
 pub mod clear;
 pub mod entry;
+pub mod find;
 pub mod last;
 pub mod lock;
 pub mod parts;
@@ -34,6 +35,7 @@ pub mod prune;
 pub mod quarantine;
 mod reach;
 pub mod runs;
+pub mod tree;
 pub mod usage;
 mod value;
 pub mod verify;
@@ -231,12 +233,45 @@ impl Store {
         self.base.join(kind).join(&hex[..2]).join(hex)
     }
 
+    /// A store of another layout beside this one, which knows that project: its results are no use, but were there.
+    #[must_use]
+    pub fn other_layout(&self, project: &str) -> Option<String> {
+        let layouts = std::fs::read_dir(self.base.parent()?).ok()?.flatten();
+        let names = layouts.filter_map(|folder| folder.file_name().into_string().ok());
+        names
+            .filter(|name| name != LAYOUT && is_layout(name))
+            .filter(|name| {
+                self.base
+                    .with_file_name(name)
+                    .join("last")
+                    .join(project)
+                    .is_file()
+            })
+            .max()
+    }
+
+    /// A file of the store as people may look for it: below the cache folder.
+    fn shown(&self, path: &Path) -> String {
+        let folder = self.base.parent().unwrap_or(&self.base);
+        path.strip_prefix(folder)
+            .unwrap_or(path)
+            .display()
+            .to_string()
+    }
+
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         if !self.writable {
             return Ok(());
         }
         Ok(crate::fs::write_atomic(path, bytes)?)
     }
+}
+
+/// Whether it is the name of a layout: `v` and a number.
+fn is_layout(name: &str) -> bool {
+    name.strip_prefix('v').is_some_and(|number| {
+        !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+    })
 }
 
 /// Splits a verified file: a header line `NAME VERSION SHA256-of-the-rest`, then the body.
@@ -253,7 +288,7 @@ fn unseal<'a>(bytes: &'a [u8], name: &str, version: u32) -> Result<&'a [u8], Str
     let found = words.next().unwrap_or_default();
     if found != version.to_string() && Rule::EntryFormat.holds() {
         return Err(format!(
-            "it has format {found}, this version reads {version}"
+            "it was stored by another version (format {found}, this one reads {version})"
         ));
     }
     let body = &bytes[end + 1..];

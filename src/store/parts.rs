@@ -85,6 +85,14 @@ impl Store {
         common.map(|common| self.pack(&common)).unwrap_or_default()
     }
 
+    /// The file of the results under a common key, for people, if it is there but damaged.
+    #[must_use]
+    pub fn damaged_pack(&self, common: &Digest) -> Option<String> {
+        let path = self.sharded("parts", common);
+        let bytes = std::fs::read(&path).ok()?;
+        parse(&bytes, common).is_none().then(|| self.shown(&path))
+    }
+
     /// The result of one part; its blob is verified.
     #[must_use]
     pub fn part(&self, pack: &Pack, key: &Digest) -> Option<PartResult> {
@@ -234,8 +242,12 @@ mod tests {
             .add_parts(&one, &[(a, loud())].into(), &[a], 1)
             .expect("save");
         let bytes = std::fs::read(store.sharded("parts", &one)).expect("read");
+        assert_eq!(store.damaged_pack(&two), None);
         crate::fs::write_atomic(&store.sharded("parts", &two), &bytes).expect("copy");
         assert_eq!(store.part(&store.pack(&two), &a), None);
+        let damaged = store.damaged_pack(&two).expect("damaged");
+        assert!(damaged.starts_with("v1/parts/"), "{damaged}");
+        assert_eq!(store.damaged_pack(&one), None);
     }
 
     proptest! {

@@ -258,7 +258,6 @@ fn what_comes_later_says_so() {
         &["cache", "warm"],
         &["cache", "prune"],
         &["cache", "verify"],
-        &["explain", "a", "b"],
     ] {
         let run = sandbox.run(args).expect(2);
         assert!(

@@ -3,6 +3,7 @@
 mod bad_input;
 mod cache;
 mod edits_during_run;
+mod explain;
 mod fresh;
 mod hits;
 mod join;

@@ -122,6 +122,20 @@ fn a_file_that_becomes_a_link() {
 }
 
 #[test]
+fn a_file_that_becomes_a_link_of_the_same_text() {
+    misses(
+        |sandbox| {
+            sandbox.write("src/b", "a");
+            only_own(sandbox);
+            sandbox.remove("src/b");
+            symlink("a", sandbox.path("src/b")).expect("link");
+        },
+        "mode-changed src/b",
+        "mode of src/b changed",
+    );
+}
+
+#[test]
 fn the_target_of_a_link() {
     misses(
         |sandbox| {

@@ -184,31 +184,3 @@ fn help_and_version_go_to_stdout() {
     );
     sandbox.run(&[]).expect(2);
 }
-
-#[test]
-fn explain_names_the_parts_of_a_key_and_what_changed() {
-    let sandbox = sandbox();
-    let all = sandbox.run(&["explain"]).expect(0);
-    assert!(
-        all.stdout.contains("a-red: Dirty (first run here)"),
-        "{}",
-        all.stdout
-    );
-    let json = sandbox.json(&["lint"]).expect(1);
-    let one = sandbox.run(&["explain", "a-red"]).expect(0).stdout;
-    let key = json.check("a-red")["key"].as_str().expect("key");
-    for part in [
-        "a-red: Fresh\n",
-        key,
-        "./red.sh",
-        "tool     sh ",
-        " red.sh\n",
-    ] {
-        assert!(one.contains(part), "{part}\n{one}");
-    }
-    assert!(!one.contains("since the last run"), "{one}");
-    sandbox.script("red.sh", "exit 2");
-    let one = sandbox.run(&["explain", "a-red"]).expect(0).stdout;
-    assert!(one.contains("since the last run: red.sh changed"), "{one}");
-    sandbox.run(&["explain", "nothing"]).expect(2);
-}

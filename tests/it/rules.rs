@@ -127,6 +127,31 @@ pub const RULES: &[(&str, &str)] = &[
     ),
     ("no-other-files", "hits::an_unrelated_file"),
     ("no-history", "fresh::an_empty_commit_reruns_nothing"),
+    ("execute-bit", "misses::the_execute_bit"),
+    (
+        "link-kind",
+        "misses::a_file_that_becomes_a_link_of_the_same_text",
+    ),
+    ("link-target", "misses::the_target_of_a_link"),
+    ("empty-files", "misses::a_file_that_is_added_though_empty"),
+    ("names", "misses::a_renamed_file"),
+    ("argument-order", "misses::the_order_of_arguments"),
+    ("argument-bounds", "misses::how_arguments_are_divided"),
+    ("working-directory", "misses::the_working_directory"),
+    (
+        "declared-env",
+        "misses::a_declared_variable_that_is_unset_empty_or_other",
+    ),
+    (
+        "unset-env",
+        "misses::a_declared_variable_that_is_unset_empty_or_other",
+    ),
+    ("set-env", "misses::a_fixed_variable"),
+    (
+        "engine-class",
+        "explain::engines_and_platforms_share_no_key",
+    ),
+    ("key-version", "explain::results_of_another_version_of_keys"),
 ];
 
 /// (rules, a test that passes without them all the same): the other half of what a line above says of two rules.

@@ -1,56 +1,71 @@
-//! `explain`: what a check's key is made of, whether it is Fresh, and everything that differs from the last run.
+//! `explain`: what a check's key is made of, whether it is Fresh, and everything that differs from the last run;
+//! [`keys`]: everything that differs between two keys.
+
+mod keys;
 
 use std::fmt::Write as _;
 use std::sync::Mutex;
+use std::time::SystemTime;
 
 use crate::cli::args::ExplainArgs;
-use crate::cli::commands::project::{Project, View};
+use crate::cli::commands::project::Project;
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
-use crate::engine::Engine as _;
 use crate::event::{Event, Sink};
+use crate::key::diff::shown;
 use crate::key::fingerprint::{Part, PartKind};
-use crate::key::{CheckKey, Miss, check_key};
+use crate::key::tree::Trees;
+use crate::key::{CheckKey, Miss};
 use crate::plan::select::{Selection, select};
 use crate::plan::{Check, Work};
-use crate::record::CheckRecord;
+use crate::report::change::change;
+use crate::report::text::{count, duration};
 use crate::run::cancel::Interrupt;
-use crate::run::{Caching, Options};
+use crate::run::lookup::{State, changes, key_of, look_up};
+use crate::run::{Caching, Options, Session};
+use crate::store::Store;
+use crate::store::entry::{Entry, Lookup};
+use crate::store::last::Last;
 
-/// One line for every check, or everything about one. Two keys are for a later version.
+/// One line for every check, everything about one, or what differs between two keys.
 pub fn explain(context: &Context<'_>, args: &ExplainArgs) -> Result<Exit, Failure> {
-    if args.check.len() > 1 {
-        return Err(Failure::not_yet("explain KEY KEY"));
-    }
     let project = Project::open(context)?;
+    if let [old, new] = args.what.as_slice() {
+        return keys::explain(context, &project, old, new);
+    }
     let view = project.look()?;
     let selection = Selection {
-        only: args.check.clone(),
+        only: args.what.clone(),
         ..Selection::default()
     };
     let selected = select(&view.plan, &view.snapshot, &selection)
         .map_err(|error| Failure::usage(error.to_string()))?;
-    let checks: Vec<&Check> = selected.checks.iter().collect();
     let options = Options {
         caching: Caching::On,
         jobs: 1,
         fail_fast: false,
-        dry_run: true,
+        dry_run: false,
         narrowed: false,
     };
-    let outcome = project.run(
-        &view,
-        &checks,
-        options,
-        &Mutex::new(Silent),
-        &Interrupt::new(),
-    );
+    let sink = Mutex::new(Silent);
+    let interrupt = Interrupt::new();
+    let session = project.session(&view, options, &sink, &interrupt);
+    let last = project.store.last(&project.id);
+    let mut trees = Trees::new(&view.snapshot);
     let mut text = String::new();
-    for (check, record) in checks.iter().zip(&outcome.records) {
-        if args.check.is_empty() {
-            let _ = writeln!(text, "{}", headline(record));
-        } else {
-            text.push_str(&whole(context, &project, &view, check, record));
+    for check in &selected.checks {
+        let key = key_of(&session, check, &mut trees);
+        let state = look_up(&session, check, key.clone(), &last);
+        let _ = writeln!(text, "{}", headline(check, &state));
+        if !args.what.is_empty() {
+            let found = Explained {
+                session: &session,
+                last: &last,
+                check,
+                key: &key,
+                reason: reason(&state),
+            };
+            text.push_str(&found.text());
         }
     }
     for id in &selected.unsupported {
@@ -67,67 +82,121 @@ impl Sink for Silent {
     fn event(&mut self, _: &Event<'_>) {}
 }
 
-fn headline(record: &CheckRecord) -> String {
-    match (&record.message, &record.miss) {
-        (Some(message), _) => format!("{}: cannot run: {message}", record.id),
-        (None, None) => format!("{}: Fresh", record.id),
-        (None, Some(miss)) => format!("{}: Dirty ({miss})", record.id),
+/// Why the check would run; `None` if it would not.
+fn reason<'a>(state: &'a State<'_>) -> Option<&'a Miss> {
+    match state {
+        State::Done(record, _) => record.miss.as_ref(),
+        State::Pending(pending) => Some(&pending.miss),
     }
 }
 
-fn whole(
-    context: &Context<'_>,
-    project: &Project<'_>,
-    view: &View,
-    check: &Check,
-    record: &CheckRecord,
-) -> String {
-    let engine = &project.engine;
-    let key = check_key(
-        &view.plan,
-        check,
-        &view.snapshot,
-        &context.env,
-        engine.class(),
-        engine.platform(),
-    );
-    let mut text = format!("{}\n", headline(record));
-    if let Work::Command(command) = &check.work {
-        let _ = writeln!(text, "  runs     {}", command.argv.join(" "));
-    }
-    let _ = writeln!(text, "  tags     {}", check.tags.join(", "));
-    let _ = writeln!(text, "  key      {}", key.whole);
-    let shared = check.inputs.shared.len();
-    let _ = writeln!(
-        text,
-        "  sees     {}",
-        crate::report::text::count(shared, "file", "files")
-    );
-    if let Some(parts) = &check.inputs.parts {
-        let _ = writeln!(
-            text,
-            "  checks   {}, one part each",
-            crate::report::text::count(parts.len(), "file", "files")
-        );
-    }
-    for part in &key.fingerprint.parts {
-        let _ = writeln!(text, "  {}", describe(part));
-    }
-    for id in check
-        .inputs
-        .shared
-        .iter()
-        .chain(check.inputs.parts.iter().flatten())
-    {
-        let entry = view.snapshot.entry(*id);
-        let _ = writeln!(text, "    {} {}", entry.digest.short(), entry.path);
-    }
-    if record.miss.is_some() {
-        for difference in differences(project, view, check, &key) {
-            let _ = writeln!(text, "  since the last run: {difference}");
+fn headline(check: &Check, state: &State<'_>) -> String {
+    let id = &check.id;
+    match (&check.work, reason(state)) {
+        (Work::Missing(message) | Work::Unsupported(message), _) => {
+            format!("{id}: cannot run: {message}")
         }
+        (_, None) => format!("{id}: Fresh"),
+        (_, Some(miss)) => format!("{id}: Dirty ({miss})"),
     }
-    text
+}
+
+/// One check, and what is known of it.
+struct Explained<'a, 's> {
+    session: &'a Session<'s>,
+    last: &'a Last,
+    check: &'a Check,
+    key: &'a CheckKey,
+    reason: Option<&'a Miss>,
+}
+
+impl Explained<'_, '_> {
+    /// Everything but the headline.
+    fn text(&self) -> String {
+        let mut text = self.history();
+        let check = self.check;
+        if let Work::Command(command) = &check.work {
+            let _ = writeln!(text, "  runs     {}", command.argv.join(" "));
+        }
+        let _ = writeln!(text, "  tags     {}", check.tags.join(", "));
+        let _ = writeln!(text, "  key      {}", self.key.whole);
+        let shared = count(check.inputs.shared.len(), "file", "files");
+        let _ = writeln!(text, "  sees     {shared}");
+        if let Some(parts) = &check.inputs.parts {
+            let files = count(parts.len(), "file", "files");
+            let _ = writeln!(text, "  checks   {files}, one part each");
+        }
+        for part in &self.key.fingerprint.parts {
+            let _ = writeln!(text, "  {}", describe(part));
+        }
+        let checked = check.inputs.parts.iter().flatten();
+        for id in check.inputs.shared.iter().chain(checked) {
+            let entry = self.session.snapshot.entry(*id);
+            let _ = writeln!(text, "    {} {}", entry.digest.short(), entry.path);
+        }
+        text
+    }
+
+    /// When and by whom the result was made; or what differs from the last run, the printed reason first.
+    fn history(&self) -> String {
+        let mut text = String::new();
+        let Some(reason) = self.reason else {
+            if let Some(entry) = entry(self.session.store, &self.key.whole) {
+                let _ = writeln!(text, "  stored   {}", made(&entry));
+            }
+            return text;
+        };
+        let mut all = changes(self.session, self.check, self.key, self.last);
+        // Of a check with parts it may be another than the first.
+        if let Some(at) = all.iter().position(|miss| miss == reason) {
+            all[..=at].rotate_right(1);
+        }
+        if !all.is_empty() {
+            text.push_str("  since the last run:\n");
+        }
+        for miss in &all {
+            let _ = writeln!(text, "{}", change(miss, "    "));
+        }
+        let before = self.last.get(&self.check.id);
+        if let Some(entry) = before.and_then(|seen| entry(self.session.store, &seen.key)) {
+            let _ = writeln!(text, "  last run {}", made(&entry));
+        }
+        text
+    }
+}
+
+fn entry(store: &Store, key: &crate::digest::Digest) -> Option<Box<Entry>> {
+    match store.lookup(key) {
+        Lookup::Hit(entry) => Some(entry),
+        Lookup::Absent | Lookup::Damaged(_) => None,
+    }
+}
+
+/// How a result ended, and when, where and by what it was made.
+fn made(entry: &Entry) -> String {
+    let ended = match (entry.passed, entry.exit_code) {
+        (true, _) => "passed".to_owned(),
+        (false, code) => format!("failed with exit code {code}"),
+    };
+    format!(
+        "{} ago: {ended}, took {} on {}, by cargo-dagcache {}",
+        age(entry.created_ms),
+        duration(entry.duration_ms),
+        entry.engine,
+        entry.writer
+    )
+}
+
+fn age(created_ms: u64) -> String {
+    const DAY: u64 = 24 * 60 * 60;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let now_s = now.map_or(0, |since| since.as_secs());
+    let seconds = now_s.saturating_sub(created_ms / 1000);
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        _ if seconds < 2 * DAY => duration(seconds * 1000),
+        _ => format!("{} days", seconds / DAY),
+    }
 }
 
 fn describe(part: &Part) -> String {
@@ -144,11 +213,11 @@ fn describe(part: &Part) -> String {
         PartKind::Outside => "outside",
         PartKind::Files => "files",
     };
-    // Values of variables may be nobody else's business: their presence is told, not their text.
-    let value = match (&part.value, part.kind) {
-        (None, PartKind::Env) => "unset",
-        (None, _) => "absent",
-        (Some(_), PartKind::Env) => "set",
+    // Values of variables may be nobody else's business: as long as nothing is asked of them, their presence is told.
+    let value = match (shown(part), part.kind) {
+        (None, PartKind::Env) => "unset".to_owned(),
+        (None, _) => "absent".to_owned(),
+        (Some(_), PartKind::Env) => "set".to_owned(),
         (Some(value), _) => value,
     };
     let name = if part.name.is_empty() {
@@ -157,19 +226,4 @@ fn describe(part: &Part) -> String {
         format!("{} ", part.name)
     };
     format!("{kind:<8} {name}{value}")
-}
-
-fn differences(project: &Project<'_>, view: &View, check: &Check, key: &CheckKey) -> Vec<Miss> {
-    let last = project.store.last(&project.id);
-    let options = Options {
-        caching: Caching::On,
-        jobs: 1,
-        fail_fast: false,
-        dry_run: true,
-        narrowed: false,
-    };
-    let sink = Mutex::new(Silent);
-    let interrupt = Interrupt::new();
-    let session = project.session(view, options, &sink, &interrupt);
-    crate::run::lookup::all_reasons(&session, check, key, &last)
 }
