@@ -3,9 +3,7 @@
 
 use crate::digest::{Digest, Hasher};
 use crate::key::KEY_VERSION;
-use crate::key::tree::kind_tag;
 use crate::rule::Rule;
-use crate::snapshot::Entry;
 
 /// [`KEY_VERSION`], or none where the rule that it counts is off.
 pub(crate) fn version() -> u32 {
@@ -53,17 +51,6 @@ impl Encoder {
     /// Appends a digest (fixed width, no prefix).
     pub fn digest(&mut self, digest: &Digest) -> &mut Self {
         self.0.update(digest.as_bytes());
-        self
-    }
-
-    /// Appends one file of a tree: kind, path, content.
-    pub fn file(&mut self, entry: &Entry) -> &mut Self {
-        let mut head = [0_u8; 41];
-        head[0] = kind_tag(entry.kind);
-        head[1..9].copy_from_slice(&(entry.path.len() as u64).to_le_bytes());
-        head[9..].copy_from_slice(entry.digest.as_bytes());
-        self.0.update(&head);
-        self.0.update(entry.path.as_bytes());
         self
     }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::env::Env;
 use crate::key::encode::{self, Encoder};
-use crate::key::tree::Trees;
+use crate::key::tree::{self, Trees};
 use crate::plan::check::OutsideFile;
 use crate::plan::{Check, Command, Layer, Plan, Tool, Work};
 use crate::rule::Rule;
@@ -154,7 +154,7 @@ pub fn layer_key(plan: &Plan, layer: &Layer) -> Digest {
 pub fn part_key(common: &Digest, file: &Entry) -> Digest {
     let mut encoder = Encoder::new("part");
     if Rule::PartPath.holds() {
-        encoder.digest(common).file(file);
+        encoder.digest(common).bytes(&tree::entry(file));
     } else {
         encoder.digest(common).digest(&file.digest);
     }
@@ -406,6 +406,9 @@ mod tests {
         let keys = key(|_, _| {});
         assert_eq!(keys.whole.short(), "573e2accf13e");
         assert_eq!(keys.common.short(), "f13bf163aa7e");
+        let snapshot = Snapshot::in_memory(FILES);
+        let part = part_key(&keys.common, snapshot.entry(1));
+        assert_eq!(part.short(), "c275fa344245");
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub use diff::{Change, Changes, Leaf, diff};
 
 use crate::digest::Digest;
 use crate::rule::Rule;
-use crate::snapshot::Kind;
+use crate::snapshot::{Entry, Kind};
 
 /// Begins every object of a tree of contents.
 const CONTENTS: &[u8] = b"dagcache tree 1\0";
@@ -42,7 +42,9 @@ pub enum Node {
 impl Node {
     const fn tag(self) -> u8 {
         match self {
-            Self::Leaf(kind) => kind_tag(kind),
+            Self::Leaf(Kind::File) => b'f',
+            Self::Leaf(Kind::Executable) => b'x',
+            Self::Leaf(Kind::Symlink) => b'l',
             Self::Tree => b'd',
         }
     }
@@ -55,16 +57,6 @@ impl Node {
             b'd' => Self::Tree,
             _ => return None,
         })
-    }
-}
-
-/// The letter of a kind of file, as it enters trees and keys.
-#[must_use]
-pub(crate) const fn kind_tag(kind: Kind) -> u8 {
-    match kind {
-        Kind::File => b'f',
-        Kind::Executable => b'x',
-        Kind::Symlink => b'l',
     }
 }
 
@@ -146,6 +138,15 @@ impl Depth {
             Self::Names => NAMES,
         }
     }
+}
+
+/// One file with its whole path, in the form of an entry: what the key of a part holds of its file.
+#[must_use]
+pub(crate) fn entry(file: &Entry) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(FIXED + file.path.len());
+    let node = Node::Leaf(file.kind);
+    append(&mut bytes, Depth::Contents, &file.path, node, &file.digest);
+    bytes
 }
 
 /// Appends an entry to an object.

@@ -11,7 +11,8 @@ impl Store {
     /// Saves the tree of some files of a snapshot, whose digest is `root`; of what is there already, nothing.
     ///
     /// An object is written after all those it names, so where one is there, everything below it was: a tree that is
-    /// known costs one look, an edit of one file those at its folders and their neighbours.
+    /// known costs one look, an edit of one file those at its folders and their neighbours. What is lost below an
+    /// object that is there stays lost: reasons then name the folder instead of the file.
     ///
     /// # Errors
     /// If the disk refuses.
