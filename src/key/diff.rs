@@ -184,13 +184,16 @@ pub fn differences(
     misses
 }
 
+/// Stands for a value that is not shown.
+pub const HIDDEN: &str = "(hidden)";
+
 /// The value of a part for people and reports.
 #[must_use]
 pub fn shown(part: &Part) -> Option<String> {
     let value = part.value.clone()?;
     let version = part.detail.iter().find(|(name, _)| name == "version");
     Some(match (part.kind, version) {
-        (PartKind::Env, _) if looks_secret(&part.name) => "(hidden)".to_owned(),
+        (PartKind::Env, _) if looks_secret(&part.name) => HIDDEN.to_owned(),
         (PartKind::Tool, Some((_, version))) => {
             format!("{version} ({})", value.get(..12).unwrap_or(&value))
         }

@@ -8,7 +8,7 @@
 //! the digest of the set is that of the root's object. So equal folders are one object, and two trees are compared by
 //! walking only what differs. An empty set has an object too; a folder without files is not in a tree.
 //!
-//! [`build`]: from the files of a snapshot. [`diff`]: what differs between two. Stays free of IO: the store brings
+//! [`build`]: from the files of a snapshot. [`mod@diff`]: what differs between two. Stays free of IO: the store brings
 //! objects.
 
 pub mod build;

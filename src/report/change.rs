@@ -1,6 +1,7 @@
 //! One difference between two keys in full: what, and its old and new value. For `explain`; runs print the short form.
 
 use crate::digest::Digest;
+use crate::key::diff::HIDDEN;
 use crate::key::{Miss, MissKind};
 
 /// Above this many characters values get lines of their own.
@@ -11,6 +12,14 @@ const LONG: usize = 70;
 #[must_use]
 pub fn change(miss: &Miss, indent: &str) -> String {
     let head = head(miss);
+    let one = match miss.kind {
+        MissKind::InputAdded => miss.to.as_ref(),
+        MissKind::InputRemoved => miss.from.as_ref(),
+        _ => None,
+    };
+    if let Some(value) = one {
+        return format!("{indent}{head}: {}", shown(miss.kind, value));
+    }
     let Some((from, to)) = values(miss) else {
         return format!("{indent}{head}");
     };
@@ -63,7 +72,7 @@ fn shown(kind: MissKind, value: &str) -> String {
     }
     match kind {
         // What is no UTF-8 is kept after a NUL, quoted already.
-        MissKind::EnvChanged => match value.strip_prefix('\0') {
+        MissKind::EnvChanged if value != HIDDEN => match value.strip_prefix('\0') {
             Some(quoted) => quoted.to_owned(),
             None => format!("{value:?}"),
         },
@@ -92,7 +101,7 @@ mod tests {
         let file = line(MissKind::InputChanged, "a", Some(&one), Some(&two));
         assert_eq!(file, "  a changed: 6b86b273ff34 → d4735e3a265e");
         let added = line(MissKind::InputAdded, "a", None, Some(&two));
-        assert_eq!(added, "  a added: absent → d4735e3a265e");
+        assert_eq!(added, "  a added: d4735e3a265e");
         let variable = line(MissKind::EnvChanged, "MODE", None, Some(""));
         assert_eq!(variable, "  variable MODE changed: unset → \"\"");
         let option = line(

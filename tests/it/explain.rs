@@ -111,11 +111,11 @@ fn everything_that_differs_is_told_with_old_and_new_and_the_printed_reason_first
             "own: Dirty (set-env FIXED changed: 1 → 2)\n  since the last run:\n    set-env FIXED changed: 1 → 2\n",
             "    command changed: [\"./check.sh\",\"first\",\"second\"] → [\"./check.sh\",\"second\",\"first\"]\n",
             "    src/a changed: 87428fc52280 → ",
-            "    src/deep/new added: absent → ",
+            "    src/deep/new added: ",
             "    src/deep/gone removed: ",
             "    mode of src/deep/b changed: file → executable\n",
             "    variable MODE changed: unset → \"\"\n",
-            "    variable MY_TOKEN changed: unset → \"(hidden)\"\n",
+            "    variable MY_TOKEN changed: unset → (hidden)\n",
             "  last run ",
         ],
     );
