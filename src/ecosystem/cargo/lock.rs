@@ -9,8 +9,11 @@ use serde::Deserialize;
 
 /// The text is no Cargo.lock.
 #[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub struct LockError(#[from] toml::de::Error);
+#[error("line {line}: {message}")]
+pub struct LockError {
+    line: usize,
+    message: String,
+}
 
 #[derive(Debug, Deserialize)]
 struct Lock {
@@ -58,7 +61,14 @@ impl Package {
 /// # Errors
 /// If the text is no Cargo.lock.
 pub fn external_closure(text: &str) -> Result<BTreeMap<String, String>, LockError> {
-    let lock: Lock = toml::from_str(text)?;
+    let lock: Lock = toml::from_str(text).map_err(|error| {
+        // Without the line itself: in a file that no cargo wrote it may be long.
+        let before = text.get(..error.span().map_or(0, |span| span.start));
+        LockError {
+            line: before.unwrap_or_default().matches('\n').count() + 1,
+            message: error.message().to_owned(),
+        }
+    })?;
     let mut by_name: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (index, package) in lock.package.iter().enumerate() {
         by_name.entry(&package.name).or_default().push(index);
@@ -176,6 +186,9 @@ source = "registry+x"
     fn other_text_is_an_error() {
         assert!(external_closure("[[package]]\nname = 1").is_err());
         assert!(external_closure("<<<<<<< HEAD").is_err());
+        let error = external_closure(&format!("version = 4\na = {}", "[".repeat(100_000)));
+        let said = error.unwrap_err().to_string();
+        assert!(said.starts_with("line 2: ") && said.len() < 200, "{said}");
     }
 
     proptest! {
