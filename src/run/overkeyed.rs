@@ -4,7 +4,7 @@
 //! Stays free of everything that real keys are made of.
 
 use std::borrow::Cow;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::MetadataExt;
 
 use crate::digest::Digest;
 use crate::rule::Rule;
@@ -27,9 +27,7 @@ pub(super) fn platform<'a>(session: &Session<'a>) -> Cow<'a, str> {
 type What = fn(&Session<'_>) -> String;
 
 const COUNTED: [(Rule, What); 9] = [
-    (Rule::NoTimes, |s| {
-        each(s, std::os::unix::fs::MetadataExt::mtime_nsec)
-    }),
+    (Rule::NoTimes, |s| each(s, MetadataExt::mtime_nsec)),
     (Rule::NoModes, |s| each(s, |meta| meta.mode().into())),
     (Rule::NoUser, |_| {
         rustix::process::geteuid().as_raw().to_string()
