@@ -111,7 +111,7 @@ pub enum Commands {
     Ci(RunArgs),
     /// Write the manifests that the kustomize overlays build
     Generate(GenerateArgs),
-    /// Show or clear what is remembered
+    /// Show, check, prune or clear what is remembered
     #[command(subcommand)]
     Cache(CacheCommand),
     /// Tell what a check's key is made of, why it would run, or how two keys differ
@@ -315,12 +315,17 @@ pub enum CacheCommand {
     /// Build layers ahead (not supported yet)
     #[command(hide = true)]
     Warm(Later),
-    /// Delete by policy (not supported yet)
-    #[command(hide = true)]
-    Prune(Later),
-    /// Read everything again (not supported yet)
-    #[command(hide = true)]
-    Verify(Later),
+    /// Delete what nobody needs any more, and what is worth least until the size bound holds
+    Prune {
+        /// The bound (`2GiB`) [default: `[cache] max-size` of the project, else 10GiB]
+        #[arg(long, value_name = "SIZE")]
+        max_size: Option<bytesize::ByteSize>,
+        /// Only say what would be deleted
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Read everything again; what is damaged is moved to a quarantine (exit code 1)
+    Verify,
     /// Make a signing key (not supported yet)
     #[command(hide = true)]
     Keygen(Later),

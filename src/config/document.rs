@@ -137,7 +137,6 @@ fn known_tag(tag: &str, known: &[&str]) -> Result<(), String> {
 
 fn max_size(reader: &mut Reader<'_>, top: &DeTable<'_>) -> Option<u64> {
     let table = reader.table(top, "cache", "cache", schema::CACHE)?;
-    reader.without_effect(table, "max-size", "cache.max-size");
     reader.parsed(table, "max-size", |text| {
         text.parse::<bytesize::ByteSize>()
             .map(|size| size.as_u64())

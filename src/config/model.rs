@@ -27,7 +27,7 @@ pub struct Config {
     pub checks: BTreeMap<String, CheckConfig>,
     /// Tags by command, where they differ from the default; see [`Config::tags_of`].
     pub commands: BTreeMap<String, Vec<String>>,
-    /// `[cache] max-size` in bytes. Has no effect yet.
+    /// `[cache] max-size` in bytes.
     pub max_size: Option<u64>,
     /// `[remote]`. Has no effect yet.
     pub remote: Remote,

@@ -136,7 +136,6 @@ fn keys_without_effect_are_warnings() {
             "`engine.address` has no effect yet (dagcache.toml:5:1)",
             "`layers.base.image` has no effect yet (dagcache.toml:7:1)",
             "`layers.base.packages` has no effect yet (dagcache.toml:8:1)",
-            "`cache.max-size` has no effect yet (dagcache.toml:34:1)",
             "`remote.registry` has no effect yet (dagcache.toml:36:1)",
             "`remote.trusted-keys` has no effect yet (dagcache.toml:37:1)",
         ]

@@ -95,6 +95,13 @@ impl Shell {
         self.line(&line);
     }
 
+    /// A line for people on stderr, if they asked for more.
+    pub fn verbose(&self, line: &str) {
+        if self.verbosity == Verbosity::Verbose {
+            self.line(line);
+        }
+    }
+
     /// `warning: message` on stderr, unless quiet.
     pub fn warning(&self, message: &str) {
         if self.verbosity > Verbosity::Quiet {

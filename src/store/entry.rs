@@ -80,7 +80,10 @@ impl Store {
     pub fn lookup(&self, key: &Digest) -> Lookup {
         let path = self.sharded("ac", key);
         let bytes = match std::fs::symlink_metadata(&path) {
-            Ok(meta) if meta.is_file() || !Rule::EntryPlain.holds() => std::fs::read(&path),
+            Ok(meta) if meta.is_file() || !Rule::EntryPlain.holds() => {
+                self.note_use(&path, &meta);
+                std::fs::read(&path)
+            }
             Ok(_) => return Lookup::Damaged("it is not a plain file".to_owned()),
             Err(error) => Err(error),
         };

@@ -70,9 +70,13 @@ impl Store {
     /// The results saved under a common key; empty if there are none or they are damaged.
     #[must_use]
     pub fn pack(&self, common: &Digest) -> Pack {
-        let Ok(bytes) = std::fs::read(self.sharded("parts", common)) else {
+        let path = self.sharded("parts", common);
+        let Ok(bytes) = std::fs::read(&path) else {
             return Pack::default();
         };
+        if let Ok(meta) = std::fs::symlink_metadata(&path) {
+            self.note_use(&path, &meta);
+        }
         Pack {
             records: parse(&bytes, common).unwrap_or_default(),
         }

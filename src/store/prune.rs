@@ -59,6 +59,14 @@ pub struct Group {
     paths: Vec<PathBuf>,
 }
 
+impl Group {
+    /// What goes.
+    #[must_use]
+    pub fn paths(&self) -> &[PathBuf] {
+        &self.paths
+    }
+}
+
 impl PrunePlan {
     fn add(&mut self, what: &'static str, paths: impl IntoIterator<Item = PathBuf>) {
         let mut group = Group {
@@ -128,9 +136,15 @@ impl Store {
             );
         }
         let excess = plan.after.bytes.saturating_sub(policy.max_bytes);
+        // Miss reasons need no layers.
+        let layers = self.base.join("layers");
+        let pinned = pinned
+            .into_iter()
+            .filter(|path| !path.starts_with(&layers))
+            .collect();
         let least = value::least(candidates, &pinned, excess, |path| size_of(path).bytes);
         plan.add("results", least.results);
-        plan.add("what only they named", least.held);
+        plan.add("blobs and layers that only they named", least.held);
         plan
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use crate::store::Store;
 
@@ -65,6 +66,49 @@ impl Store {
             }
         }
         usage
+    }
+}
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl Store {
+    /// Notes that a result was used: its modification time is its last use, to the day, so that a look-up seldom
+    /// writes.
+    pub(super) fn note_use(&self, path: &Path, meta: &std::fs::Metadata) {
+        let now = SystemTime::now();
+        let age = meta
+            .modified()
+            .ok()
+            .and_then(|last| now.duration_since(last).ok());
+        if self.writable && age.is_some_and(|age| age > DAY) {
+            // Only what is pruned first depends on it.
+            let file = std::fs::File::open(path);
+            let _ = file.and_then(|file| file.set_modified(now));
+        }
+    }
+
+    /// The size of the store, if it was not measured for a day: that costs a look at every file.
+    #[must_use]
+    pub fn measure_daily(&self) -> Option<Size> {
+        if !self.writable || self.is_temporary() {
+            return None;
+        }
+        let stamp = self.base.join("measured");
+        let last = std::fs::metadata(&stamp).and_then(|meta| meta.modified());
+        let recent = |last| {
+            SystemTime::now()
+                .duration_since(last)
+                .is_ok_and(|age| age < DAY)
+        };
+        if last.is_ok_and(recent) {
+            return None;
+        }
+        self.write(&stamp, b"").ok()?;
+        let mut size = Size::default();
+        for (_, bytes) in files_below(&self.base) {
+            size.add(bytes);
+        }
+        Some(size)
     }
 }
 

@@ -256,8 +256,6 @@ fn what_comes_later_says_so() {
         &["shell", "x"],
         &["completions", "bash"],
         &["cache", "warm"],
-        &["cache", "prune"],
-        &["cache", "verify"],
     ] {
         let run = sandbox.run(args).expect(2);
         assert!(

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::cli::args::MessageFormat;
 use crate::cli::commands::project::Project;
+use crate::cli::commands::upkeep::{bound, folder, over_bound, size};
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::key::{MissKind, layer_key};
@@ -19,6 +20,7 @@ use crate::report::text;
 use crate::run::now_ms;
 use crate::store::Store;
 use crate::store::clear::Target;
+use crate::store::prune::DEFAULT_MAX_SIZE;
 use crate::store::usage::{Size, Usage};
 
 /// Hit rate, net time saved, feedback time and reruns of the last while, and sizes.
@@ -29,6 +31,7 @@ pub fn status(context: &Context<'_>, since: Duration) -> Result<Exit, Failure> {
     if let Some(warning) = warning {
         context.shell.warning(&warning);
     }
+    let bound = bound(context).unwrap_or(DEFAULT_MAX_SIZE);
     let since_ms = now_ms().saturating_sub(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
     let history = History::of(&store.runs(since_ms));
     let usage = store.usage();
@@ -37,6 +40,9 @@ pub fn status(context: &Context<'_>, since: Duration) -> Result<Exit, Failure> {
         _ => status_text(&store, since, &history, &usage),
     };
     context.shell.data(&text);
+    if usage.total.bytes > bound {
+        context.shell.warning(&over_bound(usage.total, bound));
+    }
     Ok(Exit::Passed)
 }
 
@@ -182,15 +188,6 @@ fn period(since: Duration) -> String {
     text
 }
 
-fn size(size: Size) -> String {
-    let files = usize::try_from(size.files).unwrap_or(usize::MAX);
-    format!(
-        "{} in {}",
-        ByteSize(size.bytes),
-        text::count(files, "file", "files")
-    )
-}
-
 fn word(kind: MissKind) -> String {
     serde_json::to_value(kind)
         .ok()
@@ -227,11 +224,7 @@ fn status_json(store: &Store, since: Duration, history: &History, usage: &Usage)
 
 /// Deletes everything, or exactly what was named.
 pub fn clear(context: &Context<'_>, targets: &[String]) -> Result<Exit, Failure> {
-    let Some(dir) = context.cache_dir() else {
-        return Err(Failure::usage(
-            "there is no cache folder: neither DAGCACHE_DIR, XDG_CACHE_HOME nor HOME is set",
-        ));
-    };
+    let dir = folder(context)?;
     let targets = if targets.is_empty() {
         vec![Target::All]
     } else {

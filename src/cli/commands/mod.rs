@@ -6,6 +6,7 @@ mod explain;
 mod generate;
 mod project;
 mod run;
+mod upkeep;
 
 use std::time::{Instant, SystemTime};
 
@@ -47,8 +48,10 @@ pub fn dispatch(
         Commands::Cache(CacheCommand::Status { since }) => cache::status(&context, since.into()),
         Commands::Cache(CacheCommand::Clear { targets }) => cache::clear(&context, &targets),
         Commands::Cache(CacheCommand::Warm(_)) => Err(Failure::not_yet("cache warm")),
-        Commands::Cache(CacheCommand::Prune(_)) => Err(Failure::not_yet("cache prune")),
-        Commands::Cache(CacheCommand::Verify(_)) => Err(Failure::not_yet("cache verify")),
+        Commands::Cache(CacheCommand::Prune { max_size, dry_run }) => {
+            upkeep::prune(&context, max_size, dry_run)
+        }
+        Commands::Cache(CacheCommand::Verify) => upkeep::verify(&context),
         Commands::Cache(CacheCommand::Keygen(_)) => Err(Failure::not_yet("cache keygen")),
         Commands::Explain(args) => explain::explain(&context, &args),
         Commands::Config(command) => config::config(&context, command),

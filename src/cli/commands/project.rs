@@ -64,12 +64,7 @@ impl<'a> Project<'a> {
         let memo = store.folder("memo");
         let facts = Facts::load(&memo.join(format!("facts-{id}")));
         let tools = Tools::new(&context.env, &memo);
-        let dirs = Dirs {
-            rooms: store.folder("rooms"),
-            layers: store.folder("layers"),
-            locks: store.folder("locks"),
-        };
-        let engine = LocalEngine::new(dirs, &id);
+        let engine = LocalEngine::new(dirs(&store), &id);
         Ok(Self {
             root,
             id,
@@ -154,7 +149,16 @@ impl<'a> Project<'a> {
     }
 }
 
-fn config_failure(error: &ConfigError) -> Failure {
+/// The folders of a store that the engine keeps things in.
+pub(super) fn dirs(store: &Store) -> Dirs {
+    Dirs {
+        rooms: store.folder("rooms"),
+        layers: store.folder("layers"),
+        locks: store.folder("locks"),
+    }
+}
+
+pub(super) fn config_failure(error: &ConfigError) -> Failure {
     let text = error.render(false);
     // The shell puts its own `error:` in front.
     Failure::usage(text.strip_prefix("error: ").unwrap_or(&text))

@@ -4,6 +4,7 @@ use std::sync::Mutex;
 
 use crate::cli::args::{LintArgs, MessageFormat, RunArgs, ValidateArgs};
 use crate::cli::commands::project::{Project, View, choose_engine};
+use crate::cli::commands::upkeep::over_bound;
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::ecosystem::kustomize;
@@ -16,6 +17,7 @@ use crate::report::human::Human;
 use crate::report::json::Json;
 use crate::run::cancel::Interrupt;
 use crate::run::{Caching, Options, summarize};
+use crate::store::prune::DEFAULT_MAX_SIZE;
 
 /// How often a snapshot is taken again because files changed under the run.
 const TRIES: usize = 3;
@@ -150,7 +152,7 @@ pub fn execute(
         overhead_ms,
     );
     emit(&reporter, &Event::RunFinished(&summary));
-    conclude(&project, &summary, options.dry_run);
+    conclude(context, &project, &view, &summary, options.dry_run);
     let exit = interrupt
         .signal()
         .map_or_else(|| Exit::of(summary.verdict), Exit::Interrupted);
@@ -277,9 +279,25 @@ fn never_still(id: &str, reporter: &Mutex<Reporter<'_>>) -> CheckRecord {
 }
 
 /// Remembers the run. A failure to remember costs time later, and is told once by the store itself.
-fn conclude(project: &Project<'_>, summary: &RunRecord, dry_run: bool) {
+fn conclude(
+    context: &Context<'_>,
+    project: &Project<'_>,
+    view: &View,
+    summary: &RunRecord,
+    dry_run: bool,
+) {
     project.remember();
-    if !dry_run {
-        let _ = project.store.append_run(summary);
+    if dry_run {
+        return;
+    }
+    let store = &project.store;
+    let _ = store.append_run(summary);
+    if summary.misses() == 0 {
+        return;
+    }
+    let _ = store.note_project(&project.id, &project.root);
+    let bound = view.loaded.config.max_size.unwrap_or(DEFAULT_MAX_SIZE);
+    if let Some(size) = store.measure_daily().filter(|size| size.bytes > bound) {
+        context.shell.warning(&over_bound(size, bound));
     }
 }
