@@ -29,6 +29,7 @@ use crate::plan::check::OutsideFile;
 use crate::rule::Rule;
 use crate::snapshot::{FileId, Kind, Snapshot};
 
+mod after;
 mod manifest;
 mod reset;
 
@@ -77,6 +78,9 @@ pub enum RoomError {
         /// Why.
         source: io::Error,
     },
+    /// Somebody deleted the room while a check ran in it.
+    #[error("the room {} was deleted while the check ran; what it said is no verdict", .0.display())]
+    Gone(PathBuf),
     /// All rooms of a check are in use.
     #[error("{MAX_ROOMS} rooms at {} are in use; are processes of earlier runs still there?", .0.display())]
     Full(PathBuf),

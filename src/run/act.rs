@@ -152,7 +152,11 @@ fn trouble(error: EngineError) -> Trouble {
     match error {
         EngineError::Changed(_) => Trouble::Changed,
         EngineError::Cancelled => Trouble::Error(INTERRUPTED.to_owned(), Output::default()),
-        other => Trouble::Error(other.to_string(), Output::default()),
+        // With its causes: a full disk is told by the last of them.
+        other => Trouble::Error(
+            format!("{:#}", anyhow::Error::new(other)),
+            Output::default(),
+        ),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::digest::Digest;
 use crate::key::{CheckKey, part_key};
 use crate::path::RelPath;
 use crate::plan::{CacheMode, Check};
-use crate::run::result::Done;
+use crate::run::result::{Done, full_disk};
 use crate::run::{Caching, Session, now_ms};
 use crate::snapshot::FileId;
 use crate::store::parts::{Pack, PartResult, Said};
@@ -142,11 +142,17 @@ fn remember(
     keys: &[Digest],
     ran: &BTreeMap<Digest, PartResult>,
 ) {
+    let doubtful = |result: &PartResult| {
+        let said = &result.said;
+        result.exit_code != 0 && full_disk(&said.stdout, &said.stderr).is_some()
+    };
+    let ran = ran.iter().filter(|(_, result)| !doubtful(result));
+    let ran = ran.map(|(key, result)| (*key, result.clone())).collect();
     let Ok(_lock) = session.store.lock_key(common) else {
         return;
     };
     let day = u32::try_from(now_ms() / DAY_MS).unwrap_or(u32::MAX);
-    let _ = session.store.add_parts(common, ran, keys, day);
+    let _ = session.store.add_parts(common, &ran, keys, day);
 }
 
 /// Appends the output of a part, on a line of its own.

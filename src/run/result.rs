@@ -65,7 +65,9 @@ pub(super) fn conclude(
     } else {
         Verdict::Failed
     };
-    let refused = refusal(session, check, passed).or_else(|| done.not_stored.clone());
+    let refused = refusal(session, check, passed)
+        .or_else(|| done.not_stored.clone())
+        .or_else(|| full_disk(&done.stdout, &done.stderr).filter(|_| !passed));
     let seen = match session.options.caching {
         Caching::On => save(session, check, key, &done, refused.is_none()),
         Caching::Off | Caching::Only => None,
@@ -87,6 +89,16 @@ pub(super) fn conclude(
     record.stderr = done.stderr;
     record.findings = done.findings;
     seen
+}
+
+/// What programs say on a full disk (the words of the C library).
+const FULL_DISK: [&str; 2] = ["No space left on device", "Disk quota exceeded"];
+
+/// Why a failure is not stored whose output speaks of a full disk: there may be room again at the end of the run.
+pub(super) fn full_disk(stdout: &str, stderr: &str) -> Option<String> {
+    let said = |text: &str| FULL_DISK.iter().any(|words| text.contains(words));
+    (Rule::FullDisk.holds() && (said(stdout) || said(stderr)))
+        .then(|| "its output speaks of a full disk".to_owned())
 }
 
 /// Why a verdict is not stored; `None` if it is.

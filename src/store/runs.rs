@@ -24,7 +24,7 @@ impl Store {
         let mut line = serde_json::to_vec(record).map_err(io::Error::other)?;
         line.push(b'\n');
         let mut options = std::fs::OpenOptions::new();
-        options.append(true);
+        options.append(true).read(true);
         let mut file = match options.open(&path) {
             Ok(file) => file,
             Err(_) => {
@@ -33,6 +33,10 @@ impl Store {
                 options.create(true).open(&path)?
             }
         };
+        // A writer that was killed, or found the disk full, may have left half a line.
+        if !ends_a_line(&file) {
+            line.insert(0, b'\n');
+        }
         file.write_all(&line)
     }
 
@@ -80,6 +84,19 @@ impl Store {
         }
         records
     }
+}
+
+fn ends_a_line(file: &std::fs::File) -> bool {
+    use std::os::unix::fs::FileExt as _;
+    let Some(last) = file
+        .metadata()
+        .ok()
+        .and_then(|meta| meta.len().checked_sub(1))
+    else {
+        return true;
+    };
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, last).is_err() || byte == *b"\n"
 }
 
 #[cfg(test)]

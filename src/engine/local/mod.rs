@@ -149,6 +149,7 @@ impl LocalEngine {
         let ran = action.run(self.limits).await;
         room.end();
         let ran = ran?;
+        room.believe()?;
         Ok(Executed {
             output: Output {
                 exit_code: exit_code(ran.ended),
@@ -353,7 +354,9 @@ impl From<RoomError> for EngineError {
         match error {
             RoomError::Changed(path) => Self::Changed(path),
             RoomError::Io { path, source } => Self::Io { path, source },
-            full @ RoomError::Full(_) => Self::Unavailable(full.to_string()),
+            other @ (RoomError::Full(_) | RoomError::Gone(_)) => {
+                Self::Unavailable(other.to_string())
+            }
         }
     }
 }
