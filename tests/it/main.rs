@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod cache;
+mod concurrency;
 mod crash;
 mod edits_during_run;
 mod explain;

@@ -8,6 +8,8 @@ use dagcache::rule::Rule;
 /// (rules, a test that fails without them). A rule may have several lines. Two rules in a line are turned off together,
 /// where the system this runs on is too good to need the one without the other.
 pub const RULES: &[(&str, &str)] = &[
+/// (rule, a test that fails without it). A rule may have several lines.
+const RULES: &[(&str, &str)] = &[
     (
         "change-time",
         "misses::an_edit_of_the_same_size_with_kept_mtime",
@@ -156,6 +158,32 @@ pub const RULES: &[(&str, &str)] = &[
 
 /// (rules, a test that passes without them all the same): the other half of what a line above says of two rules.
 const STILL: &[(&str, &str)] = &[("fine-times", "misses::edits_right_after_a_run")];
+    ("rename", "crash::killed_in_the_middle_of_writing_a_result"),
+    (
+        "entry-last",
+        "crash::killed_before_what_a_result_names_is_written",
+    ),
+    (
+        "key-lock",
+        "concurrency::who_misses_what_another_runs_waits_for_it",
+    ),
+    (
+        "store-lock",
+        "concurrency::clear_and_prune_wait_for_runs_and_say_so",
+    ),
+    (
+        "full-disk",
+        "crash::a_check_on_a_disk_that_is_full_gives_no_verdict",
+    ),
+    (
+        "full-disk",
+        "crash::a_failure_that_speaks_of_a_full_disk_is_not_stored",
+    ),
+    (
+        "room-kept",
+        "crash::a_cache_whose_folder_is_removed_while_a_check_runs",
+    ),
+];
 
 #[test]
 fn every_rule_has_a_test() {
