@@ -8,6 +8,7 @@
 use std::io;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::{PoisonError, RwLock};
 
 use crate::env::Env;
 
@@ -37,5 +38,25 @@ pub fn capture(
     for (name, value) in set {
         command.env(name, value);
     }
-    command.output()
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = {
+        let _alone = starting();
+        command.spawn()?
+    };
+    child.wait_with_output()
+}
+
+/// Between fork and exec a child holds everything that is open here, and a program that anybody has open for writing
+/// cannot be run ("Text file busy"). So none is written while a child starts.
+static PROGRAMS: RwLock<()> = RwLock::new(());
+
+/// Held while a file is written that is going to be run.
+#[must_use]
+pub fn writing_a_program() -> impl Drop {
+    PROGRAMS.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Held while a child starts.
+fn starting() -> impl Drop {
+    PROGRAMS.write().unwrap_or_else(PoisonError::into_inner)
 }

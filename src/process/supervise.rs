@@ -159,6 +159,7 @@ struct Group {
 impl Group {
     fn start(launch: &Launch<'_>) -> io::Result<Self> {
         let mut command = command(launch)?;
+        let _alone = super::starting();
         let child = command
             .current_dir(launch.dir)
             .env_clear()

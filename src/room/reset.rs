@@ -211,6 +211,7 @@ impl Reset<'_> {
             let target = std::ffi::OsString::from_vec(content);
             return std::os::unix::fs::symlink(target, path);
         }
+        let _apart = (kind == Kind::Executable).then(crate::process::writing_a_program);
         let mut file = OpenOptions::new()
             .write(true)
             .create_new(true)

@@ -22,3 +22,4 @@ mod rules;
 mod rust;
 mod support;
 mod tidy;
+mod upkeep;

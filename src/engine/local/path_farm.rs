@@ -44,6 +44,7 @@ fn place(link: &Path, target: &Path) -> io::Result<()> {
     match target.to_str() {
         Some(text) if in_venv => {
             let quoted = text.replace('\'', r"'\''");
+            let _apart = crate::process::writing_a_program();
             std::fs::write(link, format!("#!/bin/sh\nexec '{quoted}' \"$@\"\n"))?;
             std::fs::set_permissions(link, Permissions::from_mode(0o755))
         }
