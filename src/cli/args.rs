@@ -308,7 +308,7 @@ pub enum CacheCommand {
     },
     /// Forget everything, or the results of some checks, or some layers
     Clear {
-        /// Layers (`base`, `tools`, `deps`, `tools:yamllint`) or ids of checks
+        /// Ids of checks, or layers (`base`, `tools`, `deps`, `tools:yamllint`) with what stands on them
         #[arg(value_name = "LAYER|CHECK")]
         targets: Vec<String>,
     },

@@ -8,8 +8,6 @@ use dagcache::rule::Rule;
 /// (rules, a test that fails without them). A rule may have several lines. Two rules in a line are turned off together,
 /// where the system this runs on is too good to need the one without the other.
 pub const RULES: &[(&str, &str)] = &[
-/// (rule, a test that fails without it). A rule may have several lines.
-const RULES: &[(&str, &str)] = &[
     (
         "change-time",
         "misses::an_edit_of_the_same_size_with_kept_mtime",
@@ -154,10 +152,6 @@ const RULES: &[(&str, &str)] = &[
         "explain::engines_and_platforms_share_no_key",
     ),
     ("key-version", "explain::results_of_another_version_of_keys"),
-];
-
-/// (rules, a test that passes without them all the same): the other half of what a line above says of two rules.
-const STILL: &[(&str, &str)] = &[("fine-times", "misses::edits_right_after_a_run")];
     ("rename", "crash::killed_in_the_middle_of_writing_a_result"),
     (
         "entry-last",
@@ -184,6 +178,9 @@ const STILL: &[(&str, &str)] = &[("fine-times", "misses::edits_right_after_a_run
         "crash::a_cache_whose_folder_is_removed_while_a_check_runs",
     ),
 ];
+
+/// (rules, a test that passes without them all the same): the other half of what a line above says of two rules.
+const STILL: &[(&str, &str)] = &[("fine-times", "misses::edits_right_after_a_run")];
 
 #[test]
 fn every_rule_has_a_test() {

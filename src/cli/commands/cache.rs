@@ -13,7 +13,7 @@ use crate::cli::commands::upkeep::{bound, folder, over_bound, size};
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::key::{MissKind, layer_key};
-use crate::plan::Plan;
+use crate::plan::{Layer, Plan};
 use crate::record::RunRecord;
 use crate::report::shell::Tone;
 use crate::report::text;
@@ -246,19 +246,31 @@ pub fn clear(context: &Context<'_>, targets: &[String]) -> Result<Exit, Failure>
 fn named(context: &Context<'_>, names: &[String]) -> Result<Vec<Target>, Failure> {
     let project = Project::open(context)?;
     let view = project.look()?;
-    names.iter().map(|name| target(&view.plan, name)).collect()
+    let mut targets = Vec::new();
+    for name in names {
+        targets.extend(targets_of(&view.plan, name)?);
+    }
+    Ok(targets)
 }
 
-fn target(plan: &Plan, name: &str) -> Result<Target, Failure> {
+/// A check, or a layer with everything that stands on it: other layers, and the results of checks.
+fn targets_of(plan: &Plan, name: &str) -> Result<Vec<Target>, Failure> {
     if plan.check(name).is_some() {
-        return Ok(Target::Check(name.to_owned()));
+        return Ok(vec![Target::Check(name.to_owned())]);
     }
-    let layers: Vec<_> = plan
-        .layers
-        .iter()
-        .filter(|layer| layer.name == name || layer.kind.as_str() == name)
-        .map(|layer| layer_key(plan, layer))
-        .collect();
+    let is_named = |layer: &Layer| layer.name == name || layer.kind.as_str() == name;
+    let stands_on = |layers: &[String]| {
+        let mut below: Vec<&Layer> = layers.iter().filter_map(|name| plan.layer(name)).collect();
+        let mut at = 0;
+        while let Some(layer) = below.get(at).copied() {
+            at += 1;
+            below.extend(layer.on.iter().filter_map(|name| plan.layer(name)));
+        }
+        below.into_iter().any(is_named)
+    };
+    let layers = plan.layers.iter();
+    let layers = layers.filter(|layer| is_named(layer) || stands_on(&layer.on));
+    let layers: Vec<_> = layers.map(|layer| layer_key(plan, layer)).collect();
     if layers.is_empty() {
         let known: Vec<&str> = plan
             .layers
@@ -271,7 +283,12 @@ fn target(plan: &Plan, name: &str) -> Result<Target, Failure> {
             known.join(", ")
         )));
     }
-    Ok(Target::Layers(layers))
+    let checks = plan.checks.iter();
+    let checks = checks.filter(|check| stands_on(&check.layers));
+    let checks = checks.map(|check| Target::Check(check.id.clone()));
+    Ok(std::iter::once(Target::Layers(layers))
+        .chain(checks)
+        .collect())
 }
 
 #[cfg(test)]

@@ -122,7 +122,7 @@ pub fn prune(
     });
     let verb = if dry_run { "Would prune" } else { "Pruning" };
     for group in &plan.groups {
-        let message = format!("{} {} ({})", group.number, group.what, size(group.size));
+        let message = format!("{}: {} ({})", group.what, group.number, size(group.size));
         context.shell.status(Tone::Note, verb, &message);
         for path in group.paths() {
             context
