@@ -125,7 +125,8 @@ fn leaving_links(scope: &Scope<'_>) -> Vec<FileId> {
 
 /// Whether the target text of a link may lead out of the project: it is absolute, or climbs above the root. One that
 /// climbs after it has gone down may pass another link, so where it ends cannot be told from the text.
-fn leaves(link: &RelPath, target: &[u8]) -> bool {
+#[must_use]
+pub fn leaves(link: &RelPath, target: &[u8]) -> bool {
     let mut depth = link.segments().count().saturating_sub(1);
     let mut descended = false;
     for segment in target.split(|byte| *byte == b'/') {

@@ -10,6 +10,8 @@ use std::path::PathBuf;
 pub const DAGCACHE_DIR: &str = "DAGCACHE_DIR";
 /// Ids of checks to skip, separated by commas.
 pub const DAGCACHE_SKIP: &str = "DAGCACHE_SKIP";
+/// What the team's secrets are sealed with in keys, so that results of checks that use them can be shared.
+pub const DAGCACHE_TEAM_KEY: &str = "DAGCACHE_TEAM_KEY";
 /// Folders above which git does not look for a repository.
 pub const GIT_CEILING_DIRECTORIES: &str = "GIT_CEILING_DIRECTORIES";
 /// The user's git configuration, instead of the usual files.

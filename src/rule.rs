@@ -167,6 +167,32 @@ rules! {
     EngineClass = "engine-class",
     /// The version of keys is in every key.
     KeyVersion = "key-version",
+    /// The value of a secret is in the key.
+    SecretsAreKeyed = "secrets-keyed",
+    /// The value of a secret is masked in whatever a check says.
+    SecretsAreMasked = "secrets-masked",
+    /// A room in which a secret was known is emptied.
+    SecretRoomsAreEmptied = "secret-rooms-emptied",
+    /// What a check makes is never among its own inputs.
+    OutputsAreNoInputs = "outputs-no-inputs",
+    /// On a hit, what the check made is there as it made it.
+    OutputsAreRestored = "outputs-restored",
+    /// A stored result whose outputs are not whole is no result.
+    OutputsAreWhole = "outputs-whole",
+    /// No link is followed on the way to an output in the project.
+    OutputsFollowNoLink = "outputs-follow-no-link",
+    /// A file that git tracks is compared with an output, not overwritten.
+    TrackedOutputsAreCompared = "tracked-outputs-compared",
+    /// What an output replaces is kept first.
+    ReplacedFilesAreKept = "replaced-files-kept",
+    /// What was edited during the run is not overwritten.
+    EditedOutputsStay = "edited-outputs-stay",
+    /// Results older than `max-age` are no results.
+    MaxAge = "max-age",
+    /// Parts are as old as they are, also in a whole put together later.
+    MaxAgeOfParts = "max-age-of-parts",
+    /// With `cache = false` nothing is looked up.
+    CacheOff = "cache-off",
 }
 
 impl Rule {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
 use crate::config::diagnose::nearest;
+use crate::config::glob::Globs;
 use crate::config::model::{CheckConfig, Findings, SECRETS};
 use crate::config::read::Reader;
 use crate::config::schema;
@@ -58,8 +59,30 @@ const RESERVED: &[&str] = &[
     "source",
 ];
 
-/// Keys that say what a check of one's own is; a built-in check knows them itself.
-const OWN_ONLY: &[&str] = &["command", "files", "per-file", "outputs", "findings"];
+/// Keys that say what a check of one's own is, and why a built-in check cannot take them.
+const OWN_ONLY: &[(&str, &str)] = &[
+    (
+        "command",
+        "it knows its command; `args` extend it. For another one, define a check of your own, under a name without `:`",
+    ),
+    (
+        "dir",
+        "its arguments and its configuration were found from its own folder",
+    ),
+    (
+        "files",
+        "it finds its files itself; `exclude` takes some away",
+    ),
+    (
+        "per-file",
+        "whether files can be checked one by one follows from the tool",
+    ),
+    ("outputs", "it makes no files for the project"),
+    ("findings", "it knows how to read its tool"),
+];
+
+/// Variables that are the room's, whatever the user has: the value would be in the key, what it leads to would not.
+const OURS: &[&str] = &["HOME", "TMPDIR"];
 
 const GROUPS: &[&str] = &["path", "line", "column", "severity", "code", "message"];
 
@@ -85,7 +108,6 @@ pub(super) fn read(
     reader.known_keys(table, &name, schema::CHECK);
     check_id(reader, id, key, table);
     keys_that_fit(reader, id, table);
-    not_supported_yet(reader, table);
     let dir = reader.parsed(table, "dir", |text| folder(snapshot, text));
     let config = CheckConfig {
         place: reader.place(key),
@@ -94,17 +116,17 @@ pub(super) fn read(
         inputs: reader.globs(table, "inputs"),
         files: reader.globs(table, "files"),
         per_file: reader.flag(table, "per-file"),
-        env: reader.texts(table, "env", variable),
+        env: reader.texts(table, "env", users_variable),
         set_env: reader.text_map(table, "set-env", variable),
         tools: reader.texts(table, "tools", tool),
-        outputs: reader.texts(table, "outputs", no_nul),
+        outputs: outputs(reader, table),
         findings: reader.parsed(table, "findings", findings),
         tags: reader.texts(table, "tags", word),
         timeout: reader.parsed(table, "timeout", timeout),
         max_age: reader.parsed(table, "max-age", duration),
         cache: cache(reader, table),
         network: reader.flag(table, "network"),
-        secrets: reader.texts(table, "secrets", variable),
+        secrets: reader.texts(table, "secrets", users_variable),
         baseline: reader.parsed(table, "baseline", |text| file(snapshot, text)),
         dir,
     };
@@ -157,28 +179,12 @@ fn keys_that_fit(reader: &mut Reader<'_>, id: &str, table: &DeTable<'_>) {
             let title = format!("`baseline` is only for `{SECRETS}`");
             reader.problem(key.span(), title, "");
         }
-        if is_built_in_form(id) && OWN_ONLY.contains(&word) {
-            let help = "define a check of your own, under a name without `:`".to_owned();
+        let own_only = OWN_ONLY.iter().find(|(key, _)| *key == word);
+        if is_built_in_form(id)
+            && let Some((_, why)) = own_only
+        {
             let title = format!("`{word}` of a built-in check cannot be changed");
-            reader.problem_with_help(key.span(), title, "", help);
-        }
-    }
-}
-
-/// Reports what is understood but cannot be done yet and could change a verdict.
-fn not_supported_yet(reader: &mut Reader<'_>, table: &DeTable<'_>) {
-    for key in ["network", "secrets", "outputs"] {
-        let Some(value) = table.get(key) else {
-            continue;
-        };
-        let asks = match value.get_ref() {
-            DeValue::Boolean(flag) => *flag,
-            DeValue::Array(items) => !items.is_empty(),
-            _ => false,
-        };
-        if asks {
-            let title = format!("`{key}` is not supported yet");
-            reader.problem(value.span(), title, "");
+            reader.problem_with_help(key.span(), title, "", (*why).to_owned());
         }
     }
 }
@@ -231,14 +237,45 @@ fn relations(reader: &mut Reader<'_>, config: &CheckConfig, table: &DeTable<'_>)
         let title = "`per-file` needs `files`".to_owned();
         reader.problem(key.span(), title, "there are no files to go through");
     }
-    let fixed: BTreeSet<&String> = config.set_env.iter().flat_map(|map| map.keys()).collect();
-    let seen = config.env.iter().flatten();
-    if let Some(both) = seen.filter(|name| fixed.contains(name)).min()
-        && let Some((key, _)) = table.get_key_value("set-env")
+    if config.per_file == Some(true)
+        && config.outputs.is_some()
+        && let Some((key, _)) = table.get_key_value("outputs")
     {
-        let title = format!("`{both}` is in `env` and in `set-env`");
-        reader.problem(key.span(), title, "it can have one value only");
+        let title = "`outputs` and `per-file` do not go together".to_owned();
+        let label =
+            "each file is a part with a result of its own; outputs are those of a whole check";
+        reader.problem(key.span(), title, label);
     }
+    let fixed: BTreeSet<&String> = config.set_env.iter().flat_map(|map| map.keys()).collect();
+    let plain: BTreeSet<&String> = config.env.iter().flatten().collect();
+    let secret: BTreeSet<&String> = config.secrets.iter().flatten().collect();
+    for (one, first, other, second) in [
+        ("env", &plain, "set-env", &fixed),
+        ("secrets", &secret, "set-env", &fixed),
+        ("env", &plain, "secrets", &secret),
+    ] {
+        if let Some(both) = first.intersection(second).next()
+            && let Some((key, _)) = table.get_key_value(other)
+        {
+            let title = format!("`{both}` is in `{one}` and in `{other}`");
+            reader.problem(key.span(), title, "it can have one value only");
+        }
+    }
+}
+
+/// `outputs`; none at all is the same as no key.
+fn outputs(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Option<Globs> {
+    let globs = reader.globs(table, "outputs")?;
+    let value = table.get("outputs")?;
+    if globs
+        .patterns()
+        .any(|pattern| matches!(pattern, "**" | "." | "./" | "./**" | "**/"))
+    {
+        let title = "bad value for `outputs`".to_owned();
+        let label = "this is the whole project; name the files that the check makes";
+        reader.problem(value.span(), title, label);
+    }
+    (globs != Globs::nothing()).then_some(globs)
 }
 
 /// A name of one's own: a check, a tag.
@@ -267,6 +304,14 @@ fn variable(name: &str) -> Result<(), String> {
         return Err(format!("`{name}` is not the name of a variable"));
     }
     Ok(())
+}
+
+/// A variable whose value comes from the user.
+fn users_variable(name: &str) -> Result<(), String> {
+    if OURS.contains(&name) {
+        return Err(format!("{name} is an empty folder of the check's own"));
+    }
+    variable(name)
 }
 
 fn tool(name: &str) -> Result<(), String> {

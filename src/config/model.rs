@@ -107,8 +107,8 @@ pub struct CheckConfig {
     pub set_env: Option<BTreeMap<String, String>>,
     /// Programs on its PATH besides the command.
     pub tools: Option<Vec<String>>,
-    /// Output globs. Empty until they are supported.
-    pub outputs: Option<Vec<String>>,
+    /// What it makes; never empty.
+    pub outputs: Option<Globs>,
     /// How output becomes findings.
     pub findings: Option<Findings>,
     /// What commands select it by.
@@ -119,9 +119,9 @@ pub struct CheckConfig {
     pub max_age: Option<Duration>,
     /// What is stored.
     pub cache: Option<CacheMode>,
-    /// Network. False until it is supported.
+    /// Whether it may use the network.
     pub network: Option<bool>,
-    /// Secret variables. Empty until they are supported.
+    /// Names of secret variables it may see.
     pub secrets: Option<Vec<String>>,
     /// File of accepted findings (only for [`SECRETS`]).
     pub baseline: Option<RelPath>,

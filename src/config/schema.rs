@@ -127,7 +127,7 @@ pub(super) const CHECK: &[Key] = &[
         "dir",
         Kind::Text,
         Some("\".\""),
-        "Working directory, relative to the project root.",
+        "Working directory, relative to the project root. Checks of one's own only.",
     ),
     key(
         "inputs",
@@ -169,7 +169,7 @@ pub(super) const CHECK: &[Key] = &[
         "outputs",
         Kind::Texts,
         Some("[]"),
-        "Globs of files it writes, restored on a hit. Not supported yet. Checks of one's own only.",
+        "Globs (relative to the project root) of the files it makes: copied to the project after a run, restored on a hit, never among its own inputs. A file that git tracks is compared, not overwritten; what else is replaced is kept in the store. Not with `per-file`. Checks of one's own only.",
     ),
     key(
         "findings",
@@ -205,13 +205,13 @@ pub(super) const CHECK: &[Key] = &[
         "network",
         Kind::Flag,
         Some("false"),
-        "Whether it may use the network. Not supported yet.",
+        "Whether it may use the network.",
     ),
     key(
         "secrets",
         Kind::Texts,
         Some("[]"),
-        "Names of secret environment variables, masked in its output. Not supported yet.",
+        "Names of secret environment variables it may see. Their values (4 characters or more) are masked in its output and enter the key by HMAC: with $DAGCACHE_TEAM_KEY, or else with a random key of this store, and then the result is never shared. Added to those of a built-in check.",
     ),
     key(
         "baseline",

@@ -143,19 +143,27 @@ fn keys_without_effect_are_warnings() {
 }
 
 #[test]
-fn keys_that_could_change_a_verdict_are_errors_until_they_work() {
+fn keys_that_contradict_each_other_are_errors() {
     each_bad(&[
         (
-            "checks.a = { command = ['x'], network = true }",
-            "`network` is not supported yet",
+            "checks.a = { command = ['x'], env = ['T'], secrets = ['T'] }",
+            "`T` is in `env` and in `secrets`",
         ),
         (
-            "checks.a = { command = ['x'], secrets = ['T'] }",
-            "`secrets` is not supported yet",
+            "checks.a = { command = ['x'], secrets = ['T'], set-env = { T = '1' } }",
+            "`T` is in `secrets` and in `set-env`",
         ),
         (
-            "checks.a = { command = ['x'], outputs = ['o'] }",
-            "`outputs` is not supported yet",
+            "checks.a = { command = ['x'], outputs = ['o'], files = ['f'], per-file = true }",
+            "`outputs` and `per-file` do not go together",
+        ),
+        (
+            "checks.a = { command = ['x'], outputs = ['./**'] }",
+            "this is the whole project",
+        ),
+        (
+            "checks.a = { command = ['x'], env = ['HOME'] }",
+            "HOME is an empty folder",
         ),
     ]);
 }

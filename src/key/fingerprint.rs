@@ -243,6 +243,10 @@ fn push_command(print: &mut Fingerprint, command: &Command, env: &Env) {
         }
         print.push(PartKind::Env, name, value);
     }
+    for secret in &command.secrets {
+        let mac = secret.mac.filter(|_| Rule::SecretsAreKeyed.holds());
+        print.push(PartKind::Env, &secret.name, mac.map(|mac| mac.to_string()));
+    }
     let fixed = command.set_env.iter().filter(|_| Rule::SetEnv.holds());
     for (name, value) in fixed {
         print.push(PartKind::SetEnv, name, Some(value.clone()));

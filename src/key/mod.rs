@@ -8,6 +8,7 @@
 //! | argv and earlier commands, in order | `command` |
 //! | working directory | `dir` |
 //! | declared variables: value, empty, unset | `env NAME` |
+//! | secret variables: HMAC of the value ([`secret`]), unset | `env NAME` |
 //! | fixed variables | `set-env NAME` |
 //! | programs on PATH, also absent ones | `tool NAME` |
 //! | output parser, outputs, network, products | `option NAME` |
@@ -25,6 +26,7 @@
 pub mod diff;
 pub mod encode;
 pub mod fingerprint;
+pub mod secret;
 pub mod tree;
 
 pub use diff::{Miss, MissKind};

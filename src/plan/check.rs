@@ -152,12 +152,12 @@ pub struct Command {
     pub tools: Vec<Tool>,
     /// Folders (relative to the project root) that survive between runs in the same room.
     pub products: Vec<RelPath>,
-    /// Output globs restored on a hit.
+    /// Globs of what it makes, relative to the project root; the files are restored on a hit.
     pub outputs: Vec<String>,
     /// Whether it may use the network.
     pub network: bool,
-    /// Names of secret variables.
-    pub secrets: Vec<String>,
+    /// Secret variables of the user's it may see, sorted by name.
+    pub secrets: Vec<Secret>,
     /// How its output becomes findings.
     pub parse: Arc<dyn Parse>,
     /// Whether stdout is the product and is left out of human reports when the check passes (`kustomize build`).
@@ -188,6 +188,54 @@ impl Command {
             quiet_stdout: false,
             amend: None,
         }
+    }
+}
+
+/// A secret variable: its value is masked in what the check says, and written nowhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Secret {
+    /// Its name.
+    pub name: String,
+    /// What stands for its value in keys; `None` if it is unset, or not sealed yet.
+    pub mac: Option<Digest>,
+    /// Whether others in the team get the same: without that, results stay on this machine.
+    pub shared: bool,
+}
+
+impl Secret {
+    /// Not sealed yet.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            mac: None,
+            shared: false,
+        }
+    }
+}
+
+impl Work {
+    /// The program, if it is one.
+    #[must_use]
+    pub fn command(&self) -> Option<&Command> {
+        match self {
+            Self::Command(command) => Some(command),
+            _ => None,
+        }
+    }
+}
+
+impl Command {
+    /// The folders that `outputs` name without any metacharacter.
+    #[must_use]
+    pub fn output_folders(&self) -> Vec<RelPath> {
+        let globs = self.outputs.iter().filter(|glob| !glob.starts_with('!'));
+        let folder = |glob: &String| {
+            let plain = glob.find(['*', '?', '[', '{', '\\']).unwrap_or(glob.len());
+            let (dir, _) = glob.get(..plain)?.rsplit_once('/')?;
+            RelPath::new(dir).ok()
+        };
+        globs.filter_map(folder).collect()
     }
 }
 

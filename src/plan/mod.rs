@@ -10,7 +10,7 @@ pub mod layer;
 pub mod output;
 pub mod select;
 
-pub use check::{Builtin, CacheMode, Check, Command, InputView, Inputs, Tool, Work};
+pub use check::{Builtin, CacheMode, Check, Command, InputView, Inputs, Secret, Tool, Work};
 pub use layer::{Build, Layer, LayerKind};
 pub use output::{Output, Parse, Parsed, Share};
 

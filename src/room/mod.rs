@@ -186,6 +186,22 @@ impl Room {
         })
     }
 
+    /// Deletes everything a check saw or left, files and products alike. The room is as good as new.
+    ///
+    /// # Errors
+    /// If something cannot be deleted.
+    pub fn empty(&self) -> Result<(), RoomError> {
+        for dir in [
+            self.dir.join("up"),
+            self.home(),
+            self.tmp(),
+            self.dir.join("manifest"),
+        ] {
+            at(&dir, remove(&dir))?;
+        }
+        Ok(())
+    }
+
     /// Notes the end of a run, so that what changes later is newer than its products whatever the clock does.
     pub fn end(&self) {
         // Without it the time of the reset counts, which is off only if the clock was set back meanwhile.

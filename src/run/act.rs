@@ -11,6 +11,7 @@ use crate::record::INTERRUPTED;
 use crate::rule::Rule;
 use crate::run::Session;
 use crate::run::lookup::Pending;
+use crate::run::mask::Mask;
 use crate::run::result::Trouble;
 use crate::snapshot::{FileId, Snapshot};
 
@@ -98,7 +99,18 @@ pub(super) fn act(
     let executed = session
         .interrupt
         .block_on(session.engine.run(&request, session.interrupt.token()));
-    verdict_of(executed.map_err(no_runtime)?.map_err(trouble)?)
+    let mask = Mask::of(command, session.env);
+    if !Rule::SecretsAreMasked.holds() {
+        return verdict_of(executed.map_err(no_runtime)?.map_err(trouble)?);
+    }
+    let mut executed = executed
+        .map_err(no_runtime)?
+        .map_err(|error| match trouble(error) {
+            Trouble::Error(message, output) => Trouble::Error(mask.text(&message), output),
+            Trouble::Changed => Trouble::Changed,
+        })?;
+    mask.output(&mut executed.output);
+    verdict_of(executed)
 }
 
 fn layers<'a>(session: &Session<'a>, pending: &Pending<'_>) -> Vec<(&'a Layer, Digest)> {

@@ -8,6 +8,8 @@ use crate::record::{Cache, CheckRecord, Verdict};
 use crate::rule::Rule;
 use crate::run::act::{View, act, check_builtin, prepare, reports_signal};
 use crate::run::lookup::{Pending, find};
+use crate::run::mask::Mask;
+use crate::run::outputs::{collect, deliver, stored};
 use crate::run::result::{
     Done, Trouble, advice, conclude, elapsed_ms, exit_code, quiet_stdout, replay,
 };
@@ -38,10 +40,10 @@ pub fn execute(session: &Session<'_>, pending: &Pending<'_>) -> Finished {
             fingerprint: entry.fingerprint,
             stored: true,
         };
-        return Finished::Done(
-            Box::new(replay(*entry, pending.check, Cache::Joined)),
-            Some(seen),
-        );
+        let made = stored(session.store, &entry.outputs).unwrap_or_default();
+        let mut record = replay(*entry, pending.check, Cache::Joined);
+        deliver(session, &made, &mut record);
+        return Finished::Done(Box::new(record), Some(seen));
     }
     let begun = Instant::now();
     let mut record = fresh_record(session, pending);
@@ -54,9 +56,18 @@ pub fn execute(session: &Session<'_>, pending: &Pending<'_>) -> Finished {
     };
     record.duration_ms = elapsed_ms(begun);
     match result {
-        Ok(done) => {
-            let seen = conclude(session, pending.check, &pending.key, done, &mut record);
+        Ok(mut done) => {
+            let made = std::mem::take(&mut done.outputs);
+            let seen = conclude(
+                session,
+                pending.check,
+                &pending.key,
+                done,
+                &made,
+                &mut record,
+            );
             record.message = advice(session, pending.check, &record);
+            deliver(session, &made, &mut record);
             Finished::Done(Box::new(record), seen)
         }
         Err(Trouble::Changed) => Finished::Changed,
@@ -114,12 +125,23 @@ fn run_command(
     }
     prepare(session, pending, built)?;
     let executed = act(session, pending, command, &[])?;
-    let not_stored = if executed.truncated {
+    let mut not_stored = if executed.truncated {
         Some("its output was cut".to_owned())
     } else {
         let signal = "a signal ended something it ran".to_owned();
         reports_signal(&executed.output).then_some(signal)
     };
+    let outputs = collect(
+        pending.check,
+        command,
+        session.snapshot,
+        executed.place.as_ref(),
+        &Mask::of(command, session.env),
+    );
+    let outputs = outputs.unwrap_or_else(|reason| {
+        not_stored.get_or_insert(reason);
+        Vec::new()
+    });
     let duration_ms = u64::try_from(executed.duration.as_millis()).unwrap_or(u64::MAX);
     let (output, peak_memory) = (executed.output, executed.peak_memory);
     let mut findings = command.parse.parse(&output, &command.dir, &[]).findings;
@@ -138,6 +160,7 @@ fn run_command(
         duration_ms,
         peak_memory,
         not_stored,
+        outputs,
         ..Done::default()
     })
 }

@@ -11,6 +11,8 @@ use crate::key::{CheckKey, Miss, MissKind, check_key};
 use crate::path::RelPath;
 use crate::plan::{CacheMode, Check, Work};
 use crate::record::{Cache, CheckRecord, NO_CACHE, Verdict};
+use crate::rule::Rule;
+use crate::run::outputs::{Made, deliver, stored};
 use crate::run::parts::Parts;
 use crate::run::result::{advice, conclude, replay};
 use crate::run::{Caching, Session, now_ms, overkeyed};
@@ -75,13 +77,9 @@ pub fn look_up<'a>(
                 fingerprint: entry.fingerprint,
                 stored: true,
             };
-            return found(
-                session,
-                check,
-                replay(*entry, check, Cache::Hit),
-                Some(seen),
-                begun,
-            );
+            let made = stored(session.store, &entry.outputs).unwrap_or_default();
+            let record = replay(*entry, check, Cache::Hit);
+            return found(session, check, record, &made, Some(seen), begun);
         }
         Err(Some(miss)) => miss,
         Err(None) if check.inputs.parts.is_some() => {
@@ -90,8 +88,8 @@ pub fn look_up<'a>(
             if missing.is_empty() {
                 let mut record = CheckRecord::not_run(&check.id, Verdict::Passed, Some(key.whole));
                 record.cache = Cache::Hit;
-                let seen = conclude(session, check, &key, parts.finish(), &mut record);
-                return found(session, check, record, seen, begun);
+                let seen = conclude(session, check, &key, parts.finish(), &[], &mut record);
+                return found(session, check, record, &[], seen, begun);
             }
             part_reason(session, check, &key, last, &missing)
         }
@@ -127,10 +125,12 @@ fn found<'a>(
     session: &Session<'_>,
     check: &Check,
     mut record: CheckRecord,
+    made: &[Made],
     seen: Option<Seen>,
     begun: Instant,
 ) -> State<'a> {
     record.message = advice(session, check, &record);
+    deliver(session, made, &mut record);
     record.saved_ms -= i64::try_from(begun.elapsed().as_millis()).unwrap_or(0);
     if session.options.dry_run
         && let Some(key) = record.key
@@ -152,12 +152,16 @@ pub(super) fn find(
     if session.options.caching == Caching::Off {
         return Err(Some(Miss::about(MissKind::NotCached, NO_CACHE)));
     }
-    if check.cache == CacheMode::Off {
+    if check.cache == CacheMode::Off && Rule::CacheOff.holds() {
         return Err(Some(Miss::about(MissKind::NotCached, "cache = false")));
     }
     match session.store.lookup(key) {
         Lookup::Hit(entry) if expired(check, &entry) => Err(Some(Miss::of(MissKind::Expired))),
         Lookup::Hit(entry) if check.cache == CacheMode::Passes && !entry.passed => Err(None),
+        Lookup::Hit(entry) if !whole(session, &entry) => {
+            let reason = "a file that it made is gone or damaged";
+            Err(Some(Miss::about(MissKind::Damaged, reason)))
+        }
         Lookup::Hit(entry) => Ok(entry),
         Lookup::Damaged(reason) => {
             let file = session.store.result_file(key);
@@ -168,9 +172,19 @@ pub(super) fn find(
 }
 
 fn expired(check: &Check, entry: &Entry) -> bool {
-    check
-        .max_age
-        .is_some_and(|age| u128::from(now_ms().saturating_sub(entry.created_ms)) > age.as_millis())
+    let made_ms = entry.since_ms.unwrap_or(entry.created_ms);
+    too_old(check, made_ms)
+}
+
+/// Whether something made then is older than the check's results may be.
+pub(super) fn too_old(check: &Check, made_ms: u64) -> bool {
+    let age_ms = u128::from(now_ms().saturating_sub(made_ms));
+    let old = check.max_age.is_some_and(|age| age_ms > age.as_millis());
+    old && Rule::MaxAge.holds()
+}
+
+fn whole(session: &Session<'_>, entry: &Entry) -> bool {
+    !Rule::OutputsAreWhole.holds() || stored(session.store, &entry.outputs).is_some()
 }
 
 fn dry(check: &Check, key: Digest, miss: Option<Miss>) -> CheckRecord {

@@ -3,6 +3,7 @@
 //! - [`result`]: what a check gave, and storing it. - [`parts`]: results of a check that works file by file.
 //! - [`lookup`]: each check's key and what the store knows of it. - [`act`]: one action on an engine.
 //! - [`execute`], [`part_runs`]: one miss, from lock to saved result. - [`pool`]: misses side by side.
+//! - [`outputs`]: what checks make. - [`mask`]: secrets in what they say.
 //! - [`hint`]: what to add to the configuration after a failure. - [`cancel`]: signals.
 //! - `overkeyed`: for tests, what must not be in a key.
 //!
@@ -14,6 +15,8 @@ pub mod cancel;
 pub mod execute;
 pub mod hint;
 pub mod lookup;
+mod mask;
+mod outputs;
 mod overkeyed;
 pub mod part_runs;
 pub mod parts;
@@ -60,6 +63,8 @@ pub struct Options {
     pub dry_run: bool,
     /// Whether checks are narrowed to some files: what is seen then is no measure for later reasons.
     pub narrowed: bool,
+    /// Whether what checks make is brought to the project; a git hook leaves the work tree alone.
+    pub outputs: bool,
 }
 
 /// Everything a run works with.
@@ -76,6 +81,8 @@ pub struct Session<'a> {
     pub store: &'a Store,
     /// Id of the project in the store.
     pub project: &'a str,
+    /// Before the snapshot was taken: what changed later was edited meanwhile.
+    pub started: SystemTime,
     /// What the caller chose.
     pub options: Options,
     /// Where events go.

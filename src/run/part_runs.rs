@@ -7,11 +7,11 @@ use crate::path::RelPath;
 use crate::plan::output::{Output, Share};
 use crate::plan::{Builtin, Command};
 use crate::record::INTERRUPTED;
-use crate::run::Session;
 use crate::run::act::{View, act, check_builtin, prepare, reports_signal};
 use crate::run::lookup::Pending;
 use crate::run::parts::Parts;
 use crate::run::result::{Done, Trouble, exit_code};
+use crate::run::{Session, now_ms};
 use crate::snapshot::FileId;
 use crate::store::parts::{PartResult, Said};
 
@@ -41,6 +41,7 @@ pub(super) fn run_builtin(
         parts.set(
             at,
             PartResult {
+                made_ms: now_ms(),
                 exit_code,
                 duration_us,
                 said: Said {
@@ -121,6 +122,7 @@ fn run_batch(
         parts.set(
             *at,
             PartResult {
+                made_ms: now_ms(),
                 exit_code: executed.output.exit_code,
                 duration_us: micros,
                 said,
@@ -158,6 +160,7 @@ fn run_batch(
         parts.set(
             *at,
             PartResult {
+                made_ms: now_ms(),
                 exit_code: share.exit_code,
                 duration_us: each,
                 said,

@@ -9,6 +9,8 @@ use crate::digest::Digest;
 use crate::key::{CheckKey, part_key};
 use crate::path::RelPath;
 use crate::plan::{CacheMode, Check};
+use crate::rule::Rule;
+use crate::run::lookup::too_old;
 use crate::run::result::{Done, full_disk};
 use crate::run::{Caching, Session, now_ms};
 use crate::snapshot::FileId;
@@ -48,6 +50,7 @@ impl<'a, 's> Parts<'a, 's> {
                 .store
                 .part(&pack, key)
                 .filter(|part| part.exit_code == 0 || !passes_only)
+                .filter(|part| !too_old(check, part.made_ms))
         };
         let results = keys.iter().map(known).collect();
         Self {
@@ -109,6 +112,10 @@ impl<'a, 's> Parts<'a, 's> {
             if !ran.contains_key(key) {
                 saved_us += u64::from(result.duration_us);
             }
+            if Rule::MaxAgeOfParts.holds() {
+                let since = done.since_ms.unwrap_or(u64::MAX);
+                done.since_ms = Some(since.min(result.made_ms));
+            }
             done.exit_code = done.exit_code.max(result.exit_code);
             // What many parts say alike, about a broken configuration say, is said once.
             if result.said.stdout != before.stdout {
@@ -131,7 +138,6 @@ fn reusable(session: &Session<'_>, check: &Check) -> bool {
     session.options.caching == Caching::On
         && check.not_cached.is_none()
         && check.cache != CacheMode::Off
-        && check.max_age.is_none()
 }
 
 /// Saves the results of parts. Another process may add to the same pack, hence the lock; a failure to save costs a

@@ -13,6 +13,7 @@ use crate::plan::{CacheMode, Check, Work};
 use crate::record::{Cache, CheckRecord, NO_CACHE, PartCount, Verdict};
 use crate::rule::Rule;
 use crate::run::hint::hint;
+use crate::run::outputs::Made;
 use crate::run::{Caching, Session, now_ms};
 use crate::store::entry::Entry;
 use crate::store::last::Seen;
@@ -40,6 +41,10 @@ pub(super) struct Done {
     pub saved_ms: u64,
     /// Why this result must not be stored.
     pub not_stored: Option<String>,
+    /// What it made.
+    pub outputs: Vec<Made>,
+    /// When the oldest part of it was made, in milliseconds since 1970 UTC.
+    pub since_ms: Option<u64>,
 }
 
 /// The exit code a built-in's findings stand for.
@@ -57,6 +62,7 @@ pub(super) fn conclude(
     check: &Check,
     key: &CheckKey,
     done: Done,
+    made: &[Made],
     record: &mut CheckRecord,
 ) -> Option<Seen> {
     let passed = done.exit_code == 0;
@@ -69,7 +75,7 @@ pub(super) fn conclude(
         .or_else(|| done.not_stored.clone())
         .or_else(|| full_disk(&done.stdout, &done.stderr).filter(|_| !passed));
     let seen = match session.options.caching {
-        Caching::On => save(session, check, key, &done, refused.is_none()),
+        Caching::On => save(session, check, key, &done, made, refused.is_none()),
         Caching::Off | Caching::Only => None,
     };
     if session.options.caching == Caching::On && check.cache == CacheMode::All {
@@ -123,6 +129,7 @@ fn save(
     check: &Check,
     key: &CheckKey,
     done: &Done,
+    made: &[Made],
     entry: bool,
 ) -> Option<Seen> {
     let store = session.store;
@@ -144,9 +151,12 @@ fn save(
         }
     }
     if entry {
-        store
-            .save(&new_entry(session, check, key, done, fingerprint))
-            .ok()?;
+        for file in made {
+            store.put_blob(&file.bytes).ok()?;
+        }
+        let mut entry = new_entry(session, check, key, done, fingerprint);
+        entry.outputs = made.iter().map(Made::output).collect();
+        store.save(&entry).ok()?;
     }
     Some(Seen {
         key: key.whole,
@@ -176,10 +186,22 @@ fn new_entry(
         engine: format!("{} {}", session.engine.class(), session.engine.platform()),
         tools: tool_versions(&check.work),
         created_ms: now_ms(),
+        since_ms: done.since_ms,
+        outputs: Vec::new(),
+        local_only: local_only(&check.work),
         writer: env!("CARGO_PKG_VERSION").to_owned(),
         fingerprint,
         common: check.inputs.parts.is_some().then_some(key.common),
     }
+}
+
+/// Whether a secret is in its key that was sealed with a key of this store only.
+fn local_only(work: &Work) -> bool {
+    let mut secrets = work
+        .command()
+        .into_iter()
+        .flat_map(|command| &command.secrets);
+    secrets.any(|secret| !secret.shared)
 }
 
 fn tool_versions(work: &Work) -> Vec<String> {

@@ -30,12 +30,14 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FileType;
+use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::env::Env;
 use crate::fs::FsError;
 use crate::path::RelPath;
 use crate::rule::Rule;
+use crate::snapshot::repository::Repository;
 use crate::snapshot::stat::{Stat, Time};
 
 pub use odd::{Odd, Reason};
@@ -44,7 +46,8 @@ pub use odd::{Odd, Reason};
 pub type FileId = u32;
 
 /// What kind of entry a file is. Together with its digest this is all of a file that enters a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// A regular file.
     File,
@@ -202,6 +205,28 @@ impl Snapshot {
     #[must_use]
     pub fn odd(&self) -> &[Odd] {
         &self.odd
+    }
+
+    /// Whether git tracks this path; also if that cannot be told. Reads the index.
+    #[must_use]
+    pub fn is_tracked(&self, path: &RelPath, env: &Env) -> bool {
+        let inner = self.submodules.iter().filter(|dir| path.starts_with(dir));
+        let (repository, strip, add) = match inner.max_by_key(|dir| dir.len()) {
+            Some(dir) => (
+                Repository::at(&dir.under(&self.root)),
+                Vec::new(),
+                format!("{dir}/"),
+            ),
+            None => {
+                let around = Repository::around(&self.root, env);
+                let strip = around.as_ref().map(|around| around.prefix_of(&self.root));
+                (around, strip.unwrap_or_default(), String::new())
+            }
+        };
+        repository.is_some_and(|repository| {
+            let tracked = repository.tracked(&strip, add.as_bytes(), env);
+            tracked.map_or(true, |tracked| tracked.contains(path.as_bytes()))
+        })
     }
 
     /// Folders of submodules that are checked out, sorted. Their files are in the snapshot.

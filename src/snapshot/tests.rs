@@ -385,7 +385,7 @@ fn every_version_of_the_index_is_read() {
         project.run(&["update-index", "--skip-worktree", "a"]);
         for version in ["2", "3", "4"] {
             project.run(&["update-index", "--index-version", version]);
-            let repository = repository::Repository::at(&project.root).unwrap();
+            let repository = Repository::at(&project.root).unwrap();
             let hash_len = if object_format == "sha1" { 20 } else { 32 };
             let bytes = fs::read(repository.index()).unwrap();
             let own = index::parse(&bytes, hash_len, b"", b"").unwrap();

@@ -9,6 +9,7 @@ use crate::finding::Finding;
 use crate::key::Fingerprint;
 use crate::rule::Rule;
 use crate::store::Store;
+use crate::store::outputs::Output;
 
 /// Format of an entry; another one is a miss.
 pub(super) const FORMAT: u32 = 1;
@@ -48,6 +49,15 @@ pub struct Entry {
     pub created_ms: u64,
     /// Version of the program that wrote it.
     pub writer: String,
+    /// When the oldest part of it was made, if that was before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_ms: Option<u64>,
+    /// What it made, sorted by path.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<Output>,
+    /// Whether it means nothing to others: its key holds something that only this machine knows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub local_only: bool,
     /// Blob with the fingerprint.
     pub fingerprint: Digest,
     /// For a check with parts: the common key, under which the parts' results are.
@@ -157,6 +167,9 @@ pub(super) fn sample(key: Digest) -> Entry {
         tools: Vec::new(),
         created_ms: 1,
         writer: "0".into(),
+        since_ms: None,
+        outputs: Vec::new(),
+        local_only: false,
         fingerprint: Digest::of(b"f"),
         common: None,
     }

@@ -6,7 +6,9 @@
 //!     CACHEDIR.TAG, .gitignore
 //!     ac/ab/<key>       one result of a whole check ([`entry`])
 //!     parts/ab/<key>    results of the parts of a check, by its common key ([`parts`])
-//!     cas/ab/<digest>   blobs: fingerprints, outputs of parts ([`blob`])
+//!     cas/ab/<digest>   blobs: fingerprints, what parts said, files that checks made ([`blob`])
+//!     kept/ab/<digest>  files of the user's that an output replaced ([`outputs`]); not cleared
+//!     secret-key        what secrets are sealed with, without a key of the team ([`secret`])
 //!     trees/ab/<digest> folders of Merkle trees, for miss reasons ([`tree`])
 //!     last/<project>    the last key of each check of a project, for miss reasons ([`last`])
 //!     memo/             what the snapshot, the facts and the tools remember
@@ -30,11 +32,13 @@ pub mod entry;
 pub mod find;
 pub mod last;
 pub mod lock;
+pub mod outputs;
 pub mod parts;
 pub mod prune;
 pub mod quarantine;
 mod reach;
 pub mod runs;
+pub mod secret;
 pub mod tree;
 pub mod usage;
 mod value;

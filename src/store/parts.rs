@@ -1,5 +1,5 @@
 //! Results of the parts of a check, all under its common key in one file: an edit of one of 5 000 files then costs
-//! one read, not 5 000 look-ups. A silent pass is a record of 76 bytes; anything else adds a blob.
+//! one read, not 5 000 look-ups. A silent pass is a record of 84 bytes; anything else adds a blob.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,9 +10,9 @@ use crate::digest::Digest;
 use crate::finding::Finding;
 use crate::store::Store;
 
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 pub(super) const NAME: &str = "dagcache-parts";
-const RECORD: usize = 32 + 4 + 4 + 4 + 32;
+const RECORD: usize = 32 + 4 + 4 + 4 + 8 + 32;
 /// Above this many records those unused for [`KEEP_DAYS`] are left out at the next save.
 const MANY: usize = 20_000;
 const KEEP_DAYS: u32 = 14;
@@ -35,6 +35,8 @@ pub struct PartResult {
     pub exit_code: i32,
     /// What it took, in microseconds (a share of the process it ran in).
     pub duration_us: u32,
+    /// When it was made, milliseconds since 1970 UTC.
+    pub made_ms: u64,
     /// What it said.
     pub said: Said,
 }
@@ -63,6 +65,7 @@ pub(super) struct Record {
     exit_code: i32,
     duration_us: u32,
     day: u32,
+    made_ms: u64,
     said: Option<Digest>,
 }
 
@@ -108,6 +111,7 @@ impl Store {
         Some(PartResult {
             exit_code: record.exit_code,
             duration_us: record.duration_us,
+            made_ms: record.made_ms,
             said,
         })
     }
@@ -134,6 +138,7 @@ impl Store {
             let PartResult {
                 exit_code,
                 duration_us,
+                made_ms,
                 ..
             } = *result;
             records.insert(
@@ -142,6 +147,7 @@ impl Store {
                     exit_code,
                     duration_us,
                     day,
+                    made_ms,
                     said,
                 },
             );
@@ -166,6 +172,7 @@ fn encode(common: &Digest, records: &BTreeMap<Digest, Record>) -> Vec<u8> {
         body.extend_from_slice(&record.exit_code.to_le_bytes());
         body.extend_from_slice(&record.duration_us.to_le_bytes());
         body.extend_from_slice(&record.day.to_le_bytes());
+        body.extend_from_slice(&record.made_ms.to_le_bytes());
         body.extend_from_slice(
             record
                 .said
@@ -195,11 +202,13 @@ fn record(bytes: &[u8]) -> Option<(Digest, Record)> {
     let (exit_code, rest) = rest.split_first_chunk::<4>()?;
     let (duration, rest) = rest.split_first_chunk::<4>()?;
     let (day, rest) = rest.split_first_chunk::<4>()?;
+    let (made, rest) = rest.split_first_chunk::<8>()?;
     let said: [u8; 32] = rest.try_into().ok()?;
     let record = Record {
         exit_code: i32::from_le_bytes(*exit_code),
         duration_us: u32::from_le_bytes(*duration),
         day: u32::from_le_bytes(*day),
+        made_ms: u64::from_le_bytes(*made),
         said: (said != [0; 32]).then(|| Digest::from_bytes(said)),
     };
     Some((Digest::from_bytes(*key), record))
@@ -218,6 +227,7 @@ mod tests {
         PartResult {
             exit_code: 1,
             duration_us: 7,
+            made_ms: 1 << 40,
             said,
         }
     }

@@ -473,20 +473,6 @@ fn a_program_that_is_a_script_is_run_but_not_stored() {
 }
 
 #[test]
-fn what_could_change_a_verdict_and_is_not_there_yet_is_refused() {
-    for keys in [
-        "network = true",
-        "secrets = [\"TOKEN\"]",
-        "outputs = [\"out/*\"]",
-    ] {
-        let run = sandbox(keys, "").run(&["lint"]).expect(2);
-        assert!(run.stderr.contains("not supported yet"), "{}", run.stderr);
-        assert_eq!(run.stdout, "");
-    }
-    own(&sandbox("network = false\nsecrets = []\noutputs = []", "")).expect(0);
-}
-
-#[test]
 fn what_has_no_effect_yet_is_a_warning() {
     let sandbox = sandbox("", "");
     let config = sandbox.read("dagcache.toml");

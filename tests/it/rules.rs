@@ -177,6 +177,55 @@ pub const RULES: &[(&str, &str)] = &[
         "room-kept",
         "crash::a_cache_whose_folder_is_removed_while_a_check_runs",
     ),
+    (
+        "secrets-keyed",
+        "secrets::another_value_is_another_key_and_unset_differs_from_empty",
+    ),
+    (
+        "secrets-masked",
+        "secrets::the_check_sees_it_and_nobody_else",
+    ),
+    (
+        "secret-rooms-emptied",
+        "secrets::nothing_that_a_check_leaves_in_its_room_stays",
+    ),
+    (
+        "outputs-no-inputs",
+        "outputs::an_output_is_no_input_of_its_check",
+    ),
+    (
+        "outputs-restored",
+        "outputs::what_is_gone_or_altered_is_restored_on_a_hit",
+    ),
+    (
+        "outputs-whole",
+        "outputs::a_damaged_or_missing_copy_in_the_store_makes_it_run_again",
+    ),
+    (
+        "outputs-follow-no-link",
+        "outputs::a_folder_that_is_a_link_is_not_followed",
+    ),
+    (
+        "tracked-outputs-compared",
+        "outputs::a_committed_output_is_compared_and_left_alone",
+    ),
+    (
+        "replaced-files-kept",
+        "outputs::what_is_replaced_is_kept_and_the_line_brings_it_back",
+    ),
+    (
+        "edited-outputs-stay",
+        "outputs::what_was_edited_during_the_run_stays",
+    ),
+    ("max-age", "own_checks::results_older_than_max_age_miss"),
+    (
+        "max-age-of-parts",
+        "settings::a_whole_is_as_old_as_its_oldest_part",
+    ),
+    (
+        "cache-off",
+        "settings::turning_the_cache_off_serves_nothing_that_was_stored_before",
+    ),
 ];
 
 /// (rules, a test that passes without them all the same): the other half of what a line above says of two rules.

@@ -46,6 +46,7 @@ pub fn explain(context: &Context<'_>, args: &ExplainArgs) -> Result<Exit, Failur
         fail_fast: false,
         dry_run: false,
         narrowed: false,
+        outputs: false,
     };
     let sink = Mutex::new(Silent);
     let interrupt = Interrupt::new();

@@ -12,14 +12,19 @@ use crate::config::{self, Config, ConfigError, EngineKind, Loaded};
 use crate::discover;
 use crate::ecosystem::Scope;
 use crate::engine::local::{Dirs, LocalEngine};
+use crate::env::DAGCACHE_TEAM_KEY;
 use crate::event::Sink;
 use crate::facts::Facts;
+use crate::key::secret::{self, SealKey};
 use crate::plan::{Check, Plan};
 use crate::run::cancel::Interrupt;
 use crate::run::{self, Options, Session};
 use crate::snapshot::Snapshot;
 use crate::store::Store;
 use crate::tool::Tools;
+
+/// A shorter key for secrets could be found by trying.
+const SHORTEST_KEY: usize = 16;
 
 /// What stays the same while snapshots are taken again.
 pub struct Project<'a> {
@@ -102,7 +107,41 @@ impl<'a> Project<'a> {
             env: &self.context.env,
             secrets_baseline: config.secrets_baseline(),
         };
-        discover::plan(&scope, config).map_err(|error| Failure::usage(error.message))
+        let mut plan =
+            discover::plan(&scope, config).map_err(|error| Failure::usage(error.message))?;
+        self.seal(&mut plan)?;
+        Ok(plan)
+    }
+
+    /// Keys the secrets of a plan: by the team's key, or the store's own.
+    fn seal(&self, plan: &mut Plan) -> Result<(), Failure> {
+        let team = self.context.env.var_os(DAGCACHE_TEAM_KEY);
+        let team = team.filter(|key| !key.is_empty());
+        if team.is_some_and(|key| key.len() < SHORTEST_KEY) {
+            return Err(Failure::usage(format!(
+                "{DAGCACHE_TEAM_KEY} is shorter than {SHORTEST_KEY} characters, secrets could be guessed from keys"
+            )));
+        }
+        let mut failed = None;
+        secret::seal(plan, &self.context.env, || match team {
+            Some(key) => SealKey {
+                bytes: key.as_encoded_bytes().to_vec(),
+                shared: true,
+            },
+            None => SealKey {
+                bytes: self.store.secret_key().unwrap_or_else(|error| {
+                    failed = Some(error);
+                    Vec::new()
+                }),
+                shared: false,
+            },
+        });
+        match failed {
+            Some(error) => Err(anyhow::Error::from(error)
+                .context("cannot make a key for secrets")
+                .into()),
+            None => Ok(()),
+        }
     }
 
     /// Remembers what was learnt while planning. A failure costs time, nothing else.
@@ -142,6 +181,7 @@ impl<'a> Project<'a> {
             engine: &self.engine,
             store: &self.store,
             project: &self.id,
+            started: self.context.started.1,
             options,
             sink,
             interrupt,

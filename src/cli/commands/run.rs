@@ -197,6 +197,7 @@ fn options(args: &RunArgs, selection: &Selection) -> Options {
         fail_fast: args.fail_fast,
         dry_run: args.dry_run,
         narrowed: !selection.paths.is_empty(),
+        outputs: true,
     }
 }
 

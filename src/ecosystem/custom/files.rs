@@ -20,6 +20,16 @@ pub(super) struct Selected {
     pub(super) warnings: Vec<String>,
 }
 
+impl Selected {
+    /// Takes away what `globs` name.
+    pub(super) fn leave_out(&mut self, scope: &Scope<'_>, globs: &Globs) {
+        let snapshot = scope.snapshot;
+        self.ids
+            .retain(|id| !globs.matches(&snapshot.entry(*id).path));
+        self.outside.retain(|file| !globs.matches(&file.path));
+    }
+}
+
 /// The files that `globs` names; only those that may be checked if `checked`. `key` is where the globs are written.
 pub(super) fn select(
     scope: &Scope<'_>,

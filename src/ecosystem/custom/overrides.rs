@@ -3,6 +3,7 @@
 //! Stays free of checks of one's own.
 
 use super::files;
+use super::own::secrets;
 use super::tools::{Find, Found};
 use crate::config::CheckConfig;
 use crate::ecosystem::{PlanError, Scope};
@@ -43,6 +44,7 @@ fn apply(
         inputs(check, table, scope)?;
     }
     if let Work::Command(command) = &mut check.work {
+        set_by_the_check(&check.id, command, table)?;
         change_command(command, table);
     }
     add_tools(check, table, scope, find);
@@ -53,11 +55,12 @@ fn apply(
 fn in_process(id: &str, table: &CheckConfig) -> Result<(), PlanError> {
     let keys = [
         ("args", table.args.is_some()),
-        ("dir", table.dir.is_some()),
         ("inputs", table.inputs.is_some()),
         ("env", table.env.is_some()),
         ("set-env", table.set_env.is_some()),
         ("tools", table.tools.is_some()),
+        ("network", table.network == Some(true)),
+        ("secrets", table.secrets.is_some()),
     ];
     let Some((key, _)) = keys.iter().find(|(_, named)| *named) else {
         return Ok(());
@@ -81,11 +84,33 @@ fn inputs(check: &mut Check, table: &CheckConfig, scope: &Scope<'_>) -> Result<(
     Ok(())
 }
 
+/// Refuses another value for a variable that the check gives one itself: what it leads to (where cargo builds, say) is
+/// what the check relies on.
+fn set_by_the_check(id: &str, command: &Command, table: &CheckConfig) -> Result<(), PlanError> {
+    let named = [("env", &table.env), ("secrets", &table.secrets)];
+    let named = named
+        .into_iter()
+        .flat_map(|(key, names)| names.iter().flatten().map(move |name| (key, name)));
+    let fixed = table
+        .set_env
+        .iter()
+        .flat_map(std::collections::BTreeMap::keys);
+    let mut all = named.chain(fixed.map(|name| ("set-env", name)));
+    let taken =
+        |name: &String| command.set_env.contains_key(name) || command.grants.contains_key(name);
+    let Some((key, name)) = all.find(|(_, name)| taken(name)) else {
+        return Ok(());
+    };
+    let place = &table.place;
+    Err(PlanError::new(format!(
+        "`{key}` cannot change {name}, which `{id}` sets itself\n  --> {place}"
+    )))
+}
+
 fn change_command(command: &mut Command, table: &CheckConfig) {
     command.argv.extend(table.args.iter().flatten().cloned());
-    if let Some(dir) = &table.dir {
-        command.dir.clone_from(dir);
-    }
+    command.network = table.network.unwrap_or(command.network);
+    command.secrets.extend(secrets(table));
     command.env.extend(table.env.iter().flatten().cloned());
     command.env.sort();
     command.env.dedup();
@@ -130,7 +155,7 @@ mod tests {
     use crate::digest::Digest;
     use crate::ecosystem::custom::testing::{World, planned};
     use crate::finding::Finding;
-    use crate::plan::{Builtin, CacheMode, InputView};
+    use crate::plan::{Builtin, CacheMode, InputView, Secret};
     use crate::tool::Program;
 
     #[derive(Debug)]
@@ -183,7 +208,7 @@ mod tests {
 
     #[test]
     fn every_key_of_a_command_takes_effect() {
-        let keys = "args = ['--', '-D'], dir = 'sub', env = ['A', 'KEPT'], set-env = { B = '2' }, tools = ['grep'], tags = ['x'], max-age = '1d', cache = 'passes'";
+        let keys = "args = ['--', '-D'], env = ['A', 'SEEN'], set-env = { B = '2' }, tools = ['grep'], tags = ['x'], max-age = '1d', cache = 'passes', network = true, secrets = ['T']";
         let (_, after) = overridden(planned("yaml:yamllint"), keys);
         let after = after.expect("applied");
         assert_eq!(after.tags, ["x"]);
@@ -193,10 +218,23 @@ mod tests {
             panic!("{after:?}");
         };
         assert_eq!(command.argv, ["lint", "--", "-D"]);
-        assert_eq!(command.dir.as_str(), "sub");
-        assert_eq!(command.env, ["A", "KEPT"]);
+        assert_eq!(command.env, ["A", "SEEN"]);
+        assert!(command.network && command.secrets == [Secret::new("T")]);
         assert_eq!(command.set_env.len(), 2);
         assert_eq!(command.tools.len(), 1);
+    }
+
+    #[test]
+    fn what_the_check_sets_itself_cannot_be_changed() {
+        for keys in [
+            "set-env = { KEPT = '2' }",
+            "env = ['KEPT']",
+            "secrets = ['KEPT']",
+        ] {
+            let (_, refused) = overridden(planned("yaml:yamllint"), keys);
+            let message = refused.expect_err(keys).message;
+            assert!(message.contains("cannot change KEPT"), "{message}");
+        }
     }
 
     #[test]

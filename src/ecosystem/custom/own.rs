@@ -2,6 +2,7 @@
 //!
 //! Stays free of overrides.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::files::{self, Selected};
@@ -14,7 +15,8 @@ use crate::ecosystem::{PlanError, Scope};
 use crate::path::RelPath;
 use crate::plan::check::OutsideFile;
 use crate::plan::output::NoFindings;
-use crate::plan::{Check, Command, Inputs, Parse, Work};
+use crate::plan::{Check, Command, Inputs, Parse, Secret, Work};
+use crate::rule::Rule;
 use crate::snapshot::FileId;
 
 /// Plans `[checks.id]`. `None` (and a warning) if it is for files and there are none.
@@ -25,8 +27,16 @@ pub(super) fn check(
     table: &CheckConfig,
     warnings: &mut Vec<String>,
 ) -> Result<Option<Check>, PlanError> {
-    let files = checked_files(scope, id, table)?;
+    let mut files = checked_files(scope, id, table)?;
     let mut seen = seen_files(scope, id, table)?;
+    if let Some(outputs) = table
+        .outputs
+        .as_ref()
+        .filter(|_| Rule::OutputsAreNoInputs.holds())
+    {
+        let lists = files.iter_mut().chain([&mut seen]);
+        lists.for_each(|selected| selected.leave_out(scope, outputs));
+    }
     warnings.append(&mut seen.warnings);
     if let Some(files) = &files {
         warnings.extend_from_slice(&files.warnings);
@@ -180,9 +190,9 @@ fn command(
         batch: per_file && names_files(table.findings.as_ref()),
         env,
         set_env: table.set_env.clone().unwrap_or_default(),
-        outputs: table.outputs.clone().unwrap_or_default(),
+        outputs: patterns(table.outputs.as_ref()),
         network: table.network.unwrap_or_default(),
-        secrets: table.secrets.clone().unwrap_or_default(),
+        secrets: secrets(table),
         ..Command::new(
             argv,
             dir,
@@ -190,6 +200,17 @@ fn command(
             parser(table.findings.as_ref()),
         )
     }
+}
+
+fn patterns(globs: Option<&Globs>) -> Vec<String> {
+    let patterns = globs.into_iter().flat_map(Globs::patterns);
+    patterns.map(str::to_owned).collect()
+}
+
+/// The secret variables that a table names, sorted.
+pub(super) fn secrets(table: &CheckConfig) -> Vec<Secret> {
+    let names: BTreeSet<&String> = table.secrets.iter().flatten().collect();
+    names.into_iter().map(|name| Secret::new(name)).collect()
 }
 
 /// The checked files as arguments, in the order of their paths.

@@ -72,7 +72,7 @@ impl World {
 /// A command as a built-in check would plan it.
 pub(super) fn command() -> Command {
     Command {
-        env: vec!["KEPT".to_owned()],
+        env: vec!["SEEN".to_owned()],
         set_env: [("KEPT".to_owned(), "1".to_owned())].into(),
         ..Command::new(
             vec!["lint".to_owned()],

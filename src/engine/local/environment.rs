@@ -45,7 +45,8 @@ pub fn environment(room: &Room, command: &Command, user: &Env) -> Vec<(OsString,
     set("XDG_CACHE_HOME", home.join(".cache").into());
     set("XDG_DATA_HOME", home.join(".local/share").into());
     set("XDG_STATE_HOME", home.join(".local/state").into());
-    let declared = command.env.iter().filter(|name| {
+    let secrets = command.secrets.iter().map(|secret| &secret.name);
+    let declared = command.env.iter().chain(secrets).filter(|name| {
         let ours = OURS.contains(&name.as_str());
         !ours
     });

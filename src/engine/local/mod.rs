@@ -21,6 +21,7 @@ use crate::path::RelPath;
 use crate::plan::{Build, Layer, Output, Tool};
 use crate::process::{self, Launch, Limits, Ran};
 use crate::room::{Contents, Room, RoomError};
+use crate::rule::Rule;
 
 mod environment;
 mod folder;
@@ -135,11 +136,15 @@ impl LocalEngine {
         request: &Request<'_>,
         cancel: &CancellationToken,
     ) -> Result<Executed, EngineError> {
-        let room = blocking(|| self.furnish(request))?;
-        let relative = Relative::new(&room);
-        let env = environment(&room, request.command, request.env);
+        let held = Held {
+            room: blocking(|| self.furnish(request))?,
+            secret: !request.command.secrets.is_empty() && Rule::SecretRoomsAreEmptied.holds(),
+        };
+        let room = &held.room;
+        let relative = Relative::new(room);
+        let env = environment(room, request.command, request.env);
         let action = Action {
-            room: &room,
+            room,
             relative: &relative,
             dir: request.command.dir.under(&room.tree()),
             env: &env,
@@ -160,7 +165,7 @@ impl LocalEngine {
             duration: ran.duration,
             peak_memory: ran.peak_memory,
             truncated: ran.truncated,
-            place: Some(Place::new(room.tree(), room)),
+            place: Some(Place::new(room.tree(), held)),
         })
     }
 
@@ -177,7 +182,7 @@ impl LocalEngine {
             files: &[request.shared, request.parts],
             outside: request.outside,
             extra: &lockfiles(request),
-            folders: std::slice::from_ref(&command.dir),
+            folders: &folders(request),
             products: &command.products,
             product_key: request.product_key,
         })?;
@@ -263,6 +268,36 @@ fn lacks_packages(request: &Request<'_>, outcome: &Result<Executed, EngineError>
         }
         Err(error) => matches!(error, EngineError::Before { .. }),
     }
+}
+
+/// A room with what a check left in it.
+struct Held {
+    room: Room,
+    /// Whether the check knew a secret: then nothing of what it left may stay on disk.
+    secret: bool,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if self.secret {
+            // What cannot be deleted now is deleted before the next run.
+            let _ = self.room.empty();
+        }
+    }
+}
+
+/// The folders that are there for a check although no file is in them: where it runs, and those it is told to write to.
+fn folders(request: &Request<'_>) -> Vec<RelPath> {
+    let is_file = |path: &RelPath| {
+        let id = request.snapshot.find(path);
+        id.is_some_and(|id| request.shared.binary_search(&id).is_ok())
+    };
+    let outputs = request.command.output_folders().into_iter();
+    let outputs = outputs.filter(|dir| !is_file(dir) && !dir.ancestors().any(|dir| is_file(&dir)));
+    [request.command.dir.clone()]
+        .into_iter()
+        .chain(outputs)
+        .collect()
 }
 
 /// A check in its room.

@@ -1,0 +1,229 @@
+//! Files of the user's, looked at and written below a folder that must not be left: no link is followed on the way,
+//! whoever puts one there at whatever moment.
+//!
+//! Stays free of deciding whether anything is to be written.
+
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, mkdirat, openat, renameat, statat, symlinkat, unlinkat,
+};
+use rustix::io::Errno;
+
+use crate::path::RelPath;
+use crate::rule::Rule;
+
+/// What is at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing.
+    Absent,
+    /// A file.
+    File {
+        /// All of it.
+        bytes: Vec<u8>,
+        /// Whether its owner may execute it.
+        executable: bool,
+        /// When anything of it changed last.
+        changed: SystemTime,
+    },
+    /// A link, with its target text.
+    Link(Vec<u8>),
+    /// A folder, a pipe, a device.
+    Other,
+}
+
+/// What to write.
+#[derive(Debug, Clone, Copy)]
+pub enum Content<'a> {
+    /// A file.
+    File {
+        /// All of it.
+        bytes: &'a [u8],
+        /// Whether it may be executed.
+        executable: bool,
+    },
+    /// A link with this target text.
+    Link(&'a [u8]),
+}
+
+/// Looks at `path` below `root`.
+///
+/// # Errors
+/// If a folder on the way is a link or no folder, or something cannot be read.
+pub fn look(root: &Path, path: &RelPath) -> io::Result<Found> {
+    let Some(dir) = folder_of(root, path, false)? else {
+        return Ok(Found::Absent);
+    };
+    let name = path.file_name();
+    let stat = match statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => stat,
+        Err(Errno::NOENT) => return Ok(Found::Absent),
+        Err(error) => return Err(error.into()),
+    };
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => read(&dir, name),
+        FileType::Symlink => {
+            let target = rustix::fs::readlinkat(&dir, name, Vec::new())?;
+            Ok(Found::Link(target.into_bytes()))
+        }
+        _ => Ok(Found::Other),
+    }
+}
+
+fn read(dir: &OwnedFd, name: &str) -> io::Result<Found> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mut file = File::from(openat(dir, name, flags, Mode::empty())?);
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    let meta = file.metadata()?;
+    let since = Duration::new(
+        u64::try_from(meta.ctime()).unwrap_or_default(),
+        u32::try_from(meta.ctime_nsec()).unwrap_or_default(),
+    );
+    Ok(Found::File {
+        bytes,
+        executable: meta.mode() & 0o100 != 0,
+        changed: SystemTime::UNIX_EPOCH + since,
+    })
+}
+
+/// Replaces or creates `path` below `root` in one step; missing folders are made. What is there must not be a folder.
+///
+/// # Errors
+/// If a folder on the way is a link or no folder, or something cannot be written.
+pub fn put(root: &Path, path: &RelPath, content: Content<'_>) -> io::Result<()> {
+    let dir = folder_of(root, path, true)?.ok_or(io::ErrorKind::NotFound)?;
+    let name = format!(".dagcache-{}-{}", std::process::id(), nanos());
+    let write = || match content {
+        Content::File { bytes, executable } => {
+            let mode = if executable { 0o777 } else { 0o666 };
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+            let file = openat(&dir, &name, flags, Mode::from_raw_mode(mode))?;
+            File::from(file).write_all(bytes)
+        }
+        Content::Link(target) => Ok(symlinkat(target, &dir, &name)?),
+    };
+    let renamed = write().and_then(|()| Ok(renameat(&dir, &name, &dir, path.file_name())?));
+    if renamed.is_err() {
+        let _ = unlinkat(&dir, &name, AtFlags::empty());
+    }
+    renamed
+}
+
+/// Differs between two threads of a process, too.
+fn nanos() -> u128 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let thread = format!("{:?}", std::thread::current().id());
+    let thread: u128 = thread
+        .bytes()
+        .filter(u8::is_ascii_digit)
+        .fold(0, |number, digit| number * 10 + u128::from(digit - b'0'));
+    now.unwrap_or_default().as_nanos() * 1000 + thread
+}
+
+/// The folder that holds `path`; `None` if it is not there and not to be made.
+fn folder_of(root: &Path, path: &RelPath, make: bool) -> io::Result<Option<OwnedFd>> {
+    let plain = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let flags = if Rule::OutputsFollowNoLink.holds() {
+        plain | OFlags::NOFOLLOW
+    } else {
+        plain
+    };
+    let mut dir = openat(CWD, root, plain, Mode::empty())?;
+    let parent = path.parent().unwrap_or_default();
+    let mut passed = RelPath::root();
+    for segment in parent.segments() {
+        passed = passed.join(segment).map_err(io::Error::other)?;
+        let open = || openat(&dir, segment, flags, Mode::empty());
+        let opened = match open() {
+            Err(Errno::NOENT) if make => match mkdirat(&dir, segment, Mode::from_raw_mode(0o777)) {
+                Ok(()) | Err(Errno::EXIST) => open(),
+                Err(error) => Err(error),
+            },
+            other => other,
+        };
+        dir = match opened {
+            Ok(dir) => dir,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(Errno::LOOP | Errno::NOTDIR | Errno::MLINK) => {
+                let message = format!("{passed} is a link, or no folder");
+                return Err(io::Error::new(io::ErrorKind::NotADirectory, message));
+            }
+            Err(error) => return Err(error.into()),
+        };
+    }
+    Ok(Some(dir))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn rel(path: &str) -> RelPath {
+        RelPath::new(path).expect(path)
+    }
+
+    fn file(bytes: &[u8]) -> Content<'_> {
+        Content::File {
+            bytes,
+            executable: false,
+        }
+    }
+
+    #[test]
+    fn what_is_put_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, path) = (dir.path(), rel("a/b/c"));
+        assert_eq!(look(root, &path).unwrap(), Found::Absent);
+        put(root, &path, file(b"long text")).unwrap();
+        put(
+            root,
+            &path,
+            Content::File {
+                bytes: b"x",
+                executable: true,
+            },
+        )
+        .unwrap();
+        let found = look(root, &path).unwrap();
+        assert!(matches!(found, Found::File { bytes, executable: true, .. } if bytes == b"x"));
+        put(root, &path, Content::Link(b"target")).unwrap();
+        assert_eq!(look(root, &path).unwrap(), Found::Link(b"target".to_vec()));
+        assert_eq!(look(root, &rel("a/b")).unwrap(), Found::Other);
+        assert_eq!(std::fs::read_dir(root.join("a/b")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn no_link_is_followed_on_the_way_nor_at_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let outside = tempfile::tempdir().unwrap();
+        std::fs::write(outside.path().join("file"), "theirs").unwrap();
+        symlink(outside.path(), dir.path().join("link")).unwrap();
+        let error = put(dir.path(), &rel("link/file"), file(b"ours")).unwrap_err();
+        assert_eq!(error.to_string(), "link is a link, or no folder");
+        assert!(look(dir.path(), &rel("link/file")).is_err());
+        symlink(outside.path().join("file"), dir.path().join("end")).unwrap();
+        put(dir.path(), &rel("end"), file(b"ours")).unwrap();
+        assert_eq!(
+            std::fs::read(outside.path().join("file")).unwrap(),
+            b"theirs"
+        );
+        assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_folder_in_its_place_stays_and_nothing_is_left_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("a")).unwrap();
+        assert!(put(dir.path(), &rel("a"), file(b"x")).is_err());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,84 @@
+//! Secrets in keys: a value changes the key, but cannot be guessed from it without the key it was sealed with.
+//!
+//! Stays free of where that key is kept.
+
+use std::ffi::OsStr;
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+
+use crate::digest::Digest;
+use crate::env::Env;
+use crate::plan::{Plan, Work};
+
+/// A shorter value cannot be told from other text, so it could not be masked.
+pub const SHORTEST: usize = 4;
+
+/// What values are sealed with.
+pub struct SealKey {
+    /// The key itself.
+    pub bytes: Vec<u8>,
+    /// Whether the team has it: results of other machines then have the same keys.
+    pub shared: bool,
+}
+
+/// Gives each secret of the plan what stands for its value in keys. `key` is asked for only if there are secrets. A
+/// check with a secret that cannot be masked becomes one that cannot run.
+pub fn seal(plan: &mut Plan, env: &Env, key: impl FnOnce() -> SealKey) {
+    let commands = plan.checks.iter().filter_map(|check| check.work.command());
+    if commands
+        .into_iter()
+        .all(|command| command.secrets.is_empty())
+    {
+        return;
+    }
+    let key = key();
+    for check in &mut plan.checks {
+        let Work::Command(command) = &mut check.work else {
+            continue;
+        };
+        let mut refused = None;
+        for secret in &mut command.secrets {
+            let value = env.var_os(&secret.name);
+            if value.is_some_and(|value| !value.is_empty() && value.len() < SHORTEST) {
+                refused.get_or_insert_with(|| too_short(&secret.name));
+            }
+            secret.mac = value.map(|value| mac(&key.bytes, &secret.name, value));
+            secret.shared = key.shared;
+        }
+        if let Some(message) = refused {
+            check.work = Work::Missing(message);
+        }
+    }
+}
+
+fn too_short(name: &str) -> String {
+    format!(
+        "the value of the secret {name} is shorter than {SHORTEST} characters: it cannot be told from other text, so it cannot be masked"
+    )
+}
+
+fn mac(key: &[u8], name: &str, value: &OsStr) -> Digest {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
+    mac.update(&(name.len() as u64).to_le_bytes());
+    mac.update(name.as_bytes());
+    mac.update(value.as_encoded_bytes());
+    Digest::from_bytes(mac.finalize().into_bytes().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn value_name_and_key_all_count() {
+        let of = |key: &str, name, value: &str| mac(key.as_bytes(), name, OsStr::new(value));
+        let base = of("k", "A", "value");
+        assert_eq!(base, of("k", "A", "value"));
+        assert_ne!(base, of("l", "A", "value"));
+        assert_ne!(base, of("k", "B", "value"));
+        assert_ne!(base, of("k", "A", "other"));
+        assert_ne!(of("k", "A", "Bx"), of("k", "AB", "x"));
+        assert_ne!(base, Digest::of(b"value"));
+    }
+}

@@ -1,0 +1,276 @@
+//! What a check made: collected from the place it ran in, and brought to the project, after a run as on a hit.
+//!
+//! Nothing of the user's is lost: a file that git tracks is compared, not overwritten; what was edited meanwhile stays;
+//! anything else that is replaced is kept in the store first. Nothing is ever deleted, and no link is followed.
+
+use std::path::Path;
+
+use walkdir::WalkDir;
+
+use crate::config::Globs;
+use crate::digest::Digest;
+use crate::discover::leaves;
+use crate::engine::Place;
+use crate::event::Event;
+use crate::finding::{Finding, Severity};
+use crate::fs::below::{Content, Found, look, put};
+use crate::path::RelPath;
+use crate::plan::{Check, Command};
+use crate::record::{CheckRecord, Verdict};
+use crate::rule::Rule;
+use crate::run::Session;
+use crate::run::mask::Mask;
+use crate::snapshot::{Kind, Snapshot};
+use crate::store::Store;
+use crate::store::outputs::Output;
+
+/// A file, or a link, that a check made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Made {
+    pub path: RelPath,
+    pub kind: Kind,
+    /// Its content, or the target text of a link.
+    pub bytes: Vec<u8>,
+}
+
+impl Made {
+    pub(super) fn output(&self) -> Output {
+        Output {
+            path: self.path.clone(),
+            kind: self.kind,
+            digest: Digest::of(&self.bytes),
+        }
+    }
+
+    fn content(&self) -> Content<'_> {
+        match self.kind {
+            Kind::Symlink => Content::Link(&self.bytes),
+            kind => Content::File {
+                bytes: &self.bytes,
+                executable: kind == Kind::Executable,
+            },
+        }
+    }
+
+    fn is(&self, found: &Found) -> bool {
+        match (found, self.kind) {
+            (Found::Link(target), Kind::Symlink) => *target == self.bytes,
+            (
+                Found::File {
+                    bytes, executable, ..
+                },
+                Kind::File | Kind::Executable,
+            ) => *executable == (self.kind == Kind::Executable) && *bytes == self.bytes,
+            _ => false,
+        }
+    }
+}
+
+/// Collects what a check made, sorted by path.
+///
+/// # Errors
+/// What it made that cannot be an output; the result is then not stored, and nothing is brought to the project.
+pub(super) fn collect(
+    check: &Check,
+    command: &Command,
+    snapshot: &Snapshot,
+    place: Option<&Place>,
+    mask: &Mask,
+) -> Result<Vec<Made>, String> {
+    let (Some(place), Ok(globs)) = (place, Globs::new(&command.outputs)) else {
+        return Ok(Vec::new());
+    };
+    if command.outputs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let root = place.tree();
+    let mut made = Vec::new();
+    let entries = WalkDir::new(root).min_depth(1).sort_by_file_name();
+    let entries = entries
+        .into_iter()
+        .filter_entry(|entry| entry.file_name() != ".git");
+    for entry in entries {
+        let entry = entry.map_err(|error| format!("what it made cannot be read: {error}"))?;
+        let below = entry.path().strip_prefix(root).unwrap_or(entry.path());
+        let kind = entry.file_type();
+        if kind.is_dir() {
+            continue;
+        }
+        // What has no name in a pattern cannot be asked for by one.
+        let Ok(path) = RelPath::from_path(below) else {
+            continue;
+        };
+        if !globs.matches(&path) || is_input(check, snapshot, &path) {
+            continue;
+        }
+        made.push(read(entry.path(), path, mask)?);
+    }
+    made.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(made)
+}
+
+fn is_input(check: &Check, snapshot: &Snapshot, path: &RelPath) -> bool {
+    let inputs = &check.inputs;
+    let shared = snapshot
+        .find(path)
+        .is_some_and(|id| inputs.shared.binary_search(&id).is_ok());
+    shared
+        || inputs
+            .outside
+            .iter()
+            .any(|file| file.up == 0 && file.path == *path)
+}
+
+fn read(full: &Path, path: RelPath, mask: &Mask) -> Result<Made, String> {
+    use std::os::unix::ffi::OsStringExt as _;
+    use std::os::unix::fs::PermissionsExt as _;
+    let unreadable = |error| format!("its output {path} cannot be read: {error}");
+    let meta = full.symlink_metadata().map_err(unreadable)?;
+    let (kind, bytes) = if meta.is_symlink() {
+        let target = std::fs::read_link(full).map_err(unreadable)?;
+        let target = target.into_os_string().into_vec();
+        if leaves(&path, &target) {
+            return Err(format!(
+                "its output {path} is a link that leads out of the project"
+            ));
+        }
+        (Kind::Symlink, target)
+    } else if meta.is_file() {
+        let executable = meta.permissions().mode() & 0o100 != 0;
+        let kind = if executable {
+            Kind::Executable
+        } else {
+            Kind::File
+        };
+        (kind, std::fs::read(full).map_err(unreadable)?)
+    } else {
+        return Err(format!("its output {path} is neither a file nor a link"));
+    };
+    if mask.shows_in(&bytes) {
+        return Err(format!("its output {path} holds the value of a secret"));
+    }
+    Ok(Made { path, kind, bytes })
+}
+
+/// What a stored result made; `None` if not all of it is whole.
+pub(super) fn stored(store: &Store, outputs: &[Output]) -> Option<Vec<Made>> {
+    let made = outputs.iter().map(|output| {
+        Some(Made {
+            path: output.path.clone(),
+            kind: output.kind,
+            bytes: store.blob(&output.digest)?,
+        })
+    });
+    made.collect()
+}
+
+/// Brings what a check made to the project, where it is not there already. A difference to a file that git tracks
+/// fails the check.
+pub(super) fn deliver(session: &Session<'_>, made: &[Made], record: &mut CheckRecord) {
+    if session.options.dry_run || !session.options.outputs {
+        return;
+    }
+    let mut differing = Vec::new();
+    for file in made {
+        match deliver_one(session, file) {
+            Delivered::Done => {}
+            Delivered::Differs => differing.push(file),
+            Delivered::Told(text) => session.emit(&Event::Warning(&text)),
+        }
+    }
+    if !differing.is_empty() {
+        record
+            .findings
+            .extend(differing.iter().map(|file| finding(file)));
+        record.findings.sort();
+        record.verdict = record.verdict.max(Verdict::Failed);
+        record.message = Some(how_to_update(session, &differing));
+    }
+}
+
+enum Delivered {
+    /// It is there.
+    Done,
+    /// Git tracks another one.
+    Differs,
+    /// Something is to be said.
+    Told(String),
+}
+
+fn deliver_one(session: &Session<'_>, file: &Made) -> Delivered {
+    let path = &file.path;
+    let root = session.snapshot.root();
+    let refused = |why: &str| Delivered::Told(format!("the output {path} is not written: {why}"));
+    let found = match look(root, path) {
+        Ok(found) if file.is(&found) => return Delivered::Done,
+        Ok(found) => found,
+        Err(error) => return refused(&error.to_string()),
+    };
+    if Rule::TrackedOutputsAreCompared.holds() && session.snapshot.is_tracked(path, session.env) {
+        return Delivered::Differs;
+    }
+    let replaced = match &found {
+        Found::Absent => None,
+        Found::Other => return refused("what is there is no file"),
+        Found::File { changed, .. }
+            if *changed >= session.started && Rule::EditedOutputsStay.holds() =>
+        {
+            return refused("the file there was edited during the run");
+        }
+        Found::File { bytes, .. } => match kept(session.store, bytes) {
+            Ok(kept) => kept.map(|kept| {
+                format!(
+                    "replaced {path} by what the check made; to have the former back: cp '{}' '{path}'",
+                    kept.display()
+                )
+            }),
+            Err(error) => return refused(&format!("another file is there, and {error}")),
+        },
+        Found::Link(target) => Some(format!(
+            "replaced {path}, which was a link to {}",
+            String::from_utf8_lossy(target)
+        )),
+    };
+    if !Rule::OutputsAreRestored.holds() {
+        return Delivered::Done;
+    }
+    if let Err(error) = put(root, path, file.content()) {
+        return refused(&error.to_string());
+    }
+    replaced.map_or(Delivered::Done, Delivered::Told)
+}
+
+/// Keeps what is about to be replaced. What a check made itself is in the store anyway: that is `None`.
+fn kept(store: &Store, bytes: &[u8]) -> std::io::Result<Option<std::path::PathBuf>> {
+    if store.blob(&Digest::of(bytes)).is_some() || !Rule::ReplacedFilesAreKept.holds() {
+        return Ok(None);
+    }
+    store.keep(bytes).map(Some)
+}
+
+fn finding(file: &Made) -> Finding {
+    Finding {
+        path: Some(file.path.clone()),
+        line: None,
+        column: None,
+        severity: Severity::Error,
+        code: None,
+        message: "the committed file differs from what the check makes".to_owned(),
+        rendered: None,
+    }
+}
+
+fn how_to_update(session: &Session<'_>, differing: &[&Made]) -> String {
+    let commands = differing.iter().map(|file| match file.kind {
+        Kind::Symlink => {
+            let target = String::from_utf8_lossy(&file.bytes);
+            format!("ln -sfn '{target}' '{}'", file.path)
+        }
+        _ => match session.store.keep(&file.bytes) {
+            Ok(kept) => format!("cp '{}' '{}'", kept.display(), file.path),
+            Err(_) => format!("run the check's command in the project for {}", file.path),
+        },
+    });
+    let commands: Vec<String> = commands.collect();
+    format!("to take what the check made: {}", commands.join(" && "))
+}
