@@ -33,6 +33,8 @@ pub enum Event<'a> {
         /// How long it took, in milliseconds.
         duration_ms: u64,
     },
+    /// A stored result was made again, and is the same; holds the id of the check.
+    Audited(&'a str),
     /// A check has its verdict.
     CheckFinished(&'a CheckRecord),
     /// All checks have.

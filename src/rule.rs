@@ -193,6 +193,10 @@ rules! {
     MaxAgeOfParts = "max-age-of-parts",
     /// With `cache = false` nothing is looked up.
     CacheOff = "cache-off",
+    /// A stored result that an audit found wrong is not served again.
+    LiesAreQuarantined = "lies-quarantined",
+    /// Nothing is stored under a key that an audit found wrong.
+    LiesAreDistrusted = "lies-distrusted",
 }
 
 impl Rule {

@@ -236,9 +236,19 @@ pub struct RunArgs {
     /// Run nothing, tell what would run and why
     #[arg(long, help_heading = "Running")]
     pub dry_run: bool,
+    /// Run this many of a hundred known results all the same, and compare: a wrong one fails, and is not used again
+    #[arg(long, value_name = "PERCENT", value_parser = percent, conflicts_with_all = ["no_cache", "cached_only", "dry_run"], help_heading = "Running")]
+    pub audit: Option<u8>,
     /// Options that come later.
     #[command(flatten)]
     pub later: LaterOptions,
+}
+
+/// `5` or `5%`, from 1 to 100.
+fn percent(text: &str) -> Result<u8, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).parse();
+    let number = number.ok().filter(|number| (1..=100).contains(number));
+    number.ok_or_else(|| "a percentage from 1 to 100 is needed".to_owned())
 }
 
 /// Options that DESIGN names and that come later: they are known, so that the answer is clear.
@@ -256,8 +266,6 @@ pub struct LaterOptions {
     cache_from: Vec<String>,
     #[arg(long, hide = true, value_name = "WHERE")]
     cache_to: Vec<String>,
-    #[arg(long, hide = true, value_name = "PERCENT")]
-    audit: Option<String>,
     #[arg(long, hide = true, value_name = "I/N")]
     partition: Option<String>,
     #[arg(long, hide = true, value_name = "FORMAT=FILE")]
@@ -275,7 +283,6 @@ impl LaterOptions {
             ("--keep-room", self.keep_room),
             ("--cache-from", !self.cache_from.is_empty()),
             ("--cache-to", !self.cache_to.is_empty()),
-            ("--audit", self.audit.is_some()),
             ("--partition", self.partition.is_some()),
             ("--report", !self.report.is_empty()),
         ];

@@ -326,6 +326,12 @@ impl Sink for Human<'_> {
                         .status(Tone::Good, "Built", &format!("layer {name} in {took}"));
                 }
             }
+            Event::Audited(id) => {
+                if self.shell.verbosity() > Verbosity::Quiet {
+                    let line = format!("{id}, its stored result holds");
+                    self.shell.status(Tone::Good, "Audited", &line);
+                }
+            }
             Event::CheckFinished(record) => self.check_finished(record),
             Event::RunFinished(record) => self.run_finished(record),
         }

@@ -41,7 +41,7 @@ impl Sink for Json<'_> {
             Event::CheckFinished(record) => check(record),
             Event::RunFinished(record) => run(record),
             Event::Warning(text) => return self.shell.warning(text),
-            Event::CheckStarted { .. } | Event::LayerBuilt { .. } => return,
+            Event::CheckStarted { .. } | Event::LayerBuilt { .. } | Event::Audited(_) => return,
         };
         self.shell.data(&format!("{line}\n"));
     }

@@ -7,6 +7,7 @@ use crate::plan::{Builtin, Command, Work};
 use crate::record::{Cache, CheckRecord, Verdict};
 use crate::rule::Rule;
 use crate::run::act::{View, act, check_builtin, prepare, reports_signal};
+use crate::run::audit::audit;
 use crate::run::lookup::{Pending, find};
 use crate::run::mask::Mask;
 use crate::run::outputs::{collect, deliver, stored};
@@ -28,6 +29,9 @@ pub enum Finished {
 /// Runs one check that missed. Waits while another process runs the same key, and then replays its result.
 #[must_use]
 pub fn execute(session: &Session<'_>, pending: &Pending<'_>) -> Finished {
+    if let Some(hit) = &pending.audited {
+        return audit(session, pending, hit);
+    }
     let lock = session.store.lock_key(&pending.key.whole);
     // Another process may have come in between, whether we met it at the lock or it had just left.
     if lock.is_ok()
@@ -47,13 +51,7 @@ pub fn execute(session: &Session<'_>, pending: &Pending<'_>) -> Finished {
     }
     let begun = Instant::now();
     let mut record = fresh_record(session, pending);
-    let result = match &pending.check.work {
-        Work::Builtin(builtin) => run_builtin(session, pending, builtin.as_ref()),
-        Work::Command(command) => run_command(session, pending, command, &mut record.built),
-        Work::Missing(message) | Work::Unsupported(message) => {
-            Err(Trouble::Error(message.clone(), Output::default()))
-        }
-    };
+    let result = work(session, pending, &mut record.built);
     record.duration_ms = elapsed_ms(begun);
     match result {
         Ok(mut done) => {
@@ -77,6 +75,21 @@ pub fn execute(session: &Session<'_>, pending: &Pending<'_>) -> Finished {
             record.stdout = output.stdout;
             record.stderr = output.stderr;
             Finished::Done(Box::new(record), None)
+        }
+    }
+}
+
+/// Does what a check does. Names of layers that had to be built go to `built`.
+pub(super) fn work(
+    session: &Session<'_>,
+    pending: &Pending<'_>,
+    built: &mut Vec<String>,
+) -> Result<Done, Trouble> {
+    match &pending.check.work {
+        Work::Builtin(builtin) => run_builtin(session, pending, builtin.as_ref()),
+        Work::Command(command) => run_command(session, pending, command, built),
+        Work::Missing(message) | Work::Unsupported(message) => {
+            Err(Trouble::Error(message.clone(), Output::default()))
         }
     }
 }

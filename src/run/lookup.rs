@@ -19,6 +19,9 @@ use crate::run::{Caching, Session, now_ms, overkeyed};
 use crate::store::entry::{Entry, Lookup};
 use crate::store::last::{Last, Seen};
 
+/// Why a key that an audit found wrong has no result.
+pub(super) const DISTRUSTED: &str = "an audit found that its key does not tell all";
+
 /// A check that has to be run.
 #[derive(Debug)]
 pub struct Pending<'a> {
@@ -30,6 +33,8 @@ pub struct Pending<'a> {
     pub miss: Miss,
     /// What it took last time, in milliseconds.
     pub expected_ms: u64,
+    /// It has a result, which is to be compared with another run.
+    pub audited: Option<Box<CheckRecord>>,
 }
 
 /// Where a check stands after the look-up.
@@ -117,7 +122,24 @@ pub fn look_up<'a>(
         key,
         miss,
         expected_ms,
+        audited: None,
     }))
+}
+
+/// A hit that is to be run all the same.
+pub(super) fn audited<'a>(
+    session: &Session<'_>,
+    check: &'a Check,
+    hit: Box<CheckRecord>,
+    trees: &mut Trees<'_>,
+) -> Pending<'a> {
+    Pending {
+        check,
+        key: key_of(session, check, trees),
+        miss: Miss::of(MissKind::NotCached),
+        expected_ms: u64::try_from(hit.saved_ms).unwrap_or_default(),
+        audited: Some(hit),
+    }
 }
 
 /// A check that needs nothing more: in a dry run only that is said.
@@ -167,8 +189,16 @@ pub(super) fn find(
             let file = session.store.result_file(key);
             Err(Some(Miss::unusable(reason, Some(file))))
         }
+        Lookup::Absent if distrusted(session, key) => {
+            Err(Some(Miss::about(MissKind::NotCached, DISTRUSTED)))
+        }
         Lookup::Absent => Err(None),
     }
+}
+
+/// Whether an audit found that this key does not tell all.
+pub(super) fn distrusted(session: &Session<'_>, key: &Digest) -> bool {
+    session.store.distrusts(key) && Rule::LiesAreDistrusted.holds()
 }
 
 fn expired(check: &Check, entry: &Entry) -> bool {

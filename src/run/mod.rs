@@ -4,6 +4,7 @@
 //! - [`lookup`]: each check's key and what the store knows of it. - [`act`]: one action on an engine.
 //! - [`execute`], [`part_runs`]: one miss, from lock to saved result. - [`pool`]: misses side by side.
 //! - [`outputs`]: what checks make. - [`mask`]: secrets in what they say.
+//! - [`audit`]: whether stored results still hold.
 //! - [`hint`]: what to add to the configuration after a failure. - [`cancel`]: signals.
 //! - `overkeyed`: for tests, what must not be in a key.
 //!
@@ -11,6 +12,7 @@
 //! run starts no engine, no process, no thread.
 
 pub mod act;
+pub mod audit;
 pub mod cancel;
 pub mod execute;
 pub mod hint;
@@ -65,6 +67,8 @@ pub struct Options {
     pub narrowed: bool,
     /// Whether what checks make is brought to the project; a git hook leaves the work tree alone.
     pub outputs: bool,
+    /// Which hits are run all the same, and compared.
+    pub audit: Option<audit::Sample>,
 }
 
 /// Everything a run works with.
@@ -124,6 +128,10 @@ pub fn run(session: &Session<'_>, checks: &[&Check]) -> Outcome {
             State::Done(record, seen) => {
                 if let Some(seen) = seen {
                     last.set(&check.id, seen);
+                }
+                if audit::wanted(session, &record) {
+                    pending.push(lookup::audited(session, check, record, &mut trees));
+                    continue;
                 }
                 session.emit(&Event::CheckFinished(&record));
                 outcome.records.push(*record);

@@ -10,7 +10,7 @@ use crate::key::{CheckKey, part_key};
 use crate::path::RelPath;
 use crate::plan::{CacheMode, Check};
 use crate::rule::Rule;
-use crate::run::lookup::too_old;
+use crate::run::lookup::{distrusted, too_old};
 use crate::run::result::{Done, full_disk};
 use crate::run::{Caching, Session, now_ms};
 use crate::snapshot::FileId;
@@ -39,7 +39,7 @@ impl<'a, 's> Parts<'a, 's> {
             .iter()
             .map(|id| part_key(&common, session.snapshot.entry(*id)))
             .collect();
-        let pack = if reusable(session, check) {
+        let pack = if reusable(session, check, &key.common) {
             session.store.pack(&common)
         } else {
             Pack::default()
@@ -96,7 +96,7 @@ impl<'a, 's> Parts<'a, 's> {
             ran,
             ..
         } = self;
-        if !ran.is_empty() && reusable(session, check) {
+        if !ran.is_empty() && reusable(session, check, &key.common) {
             remember(session, &key.common, &keys, &ran);
         }
         let mut done = Done {
@@ -134,10 +134,11 @@ impl<'a, 's> Parts<'a, 's> {
     }
 }
 
-fn reusable(session: &Session<'_>, check: &Check) -> bool {
+fn reusable(session: &Session<'_>, check: &Check, common: &Digest) -> bool {
     session.options.caching == Caching::On
         && check.not_cached.is_none()
         && check.cache != CacheMode::Off
+        && !distrusted(session, common)
 }
 
 /// Saves the results of parts. Another process may add to the same pack, hence the lock; a failure to save costs a

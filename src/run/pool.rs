@@ -54,7 +54,7 @@ fn take<'a>(queue: &Mutex<VecDeque<Pending<'a>>>) -> Option<Pending<'a>> {
 fn run_one(session: &Session<'_>, pending: &Pending<'_>) -> Finished {
     session.emit(&Event::CheckStarted {
         id: &pending.check.id,
-        miss: Some(&pending.miss),
+        miss: pending.audited.is_none().then_some(&pending.miss),
     });
     let finished = execute(session, pending);
     if let Finished::Done(record, _) = &finished {
@@ -64,6 +64,11 @@ fn run_one(session: &Session<'_>, pending: &Pending<'_>) -> Finished {
 }
 
 fn skipped(session: &Session<'_>, pending: &Pending<'_>) -> Finished {
+    if let Some(hit) = &pending.audited {
+        // It has a result: only the second look at it is left out.
+        session.emit(&Event::CheckFinished(hit));
+        return Finished::Done(hit.clone(), None);
+    }
     let mut record =
         CheckRecord::not_run(&pending.check.id, Verdict::Skipped, Some(pending.key.whole));
     record.miss = Some(pending.miss.clone());

@@ -13,6 +13,7 @@ use crate::plan::{CacheMode, Check, Work};
 use crate::record::{Cache, CheckRecord, NO_CACHE, PartCount, Verdict};
 use crate::rule::Rule;
 use crate::run::hint::hint;
+use crate::run::lookup::{DISTRUSTED, distrusted};
 use crate::run::outputs::Made;
 use crate::run::{Caching, Session, now_ms};
 use crate::store::entry::Entry;
@@ -71,7 +72,7 @@ pub(super) fn conclude(
     } else {
         Verdict::Failed
     };
-    let refused = refusal(session, check, passed)
+    let refused = refusal(session, check, key, passed)
         .or_else(|| done.not_stored.clone())
         .or_else(|| full_disk(&done.stdout, &done.stderr).filter(|_| !passed));
     let seen = match session.options.caching {
@@ -108,12 +109,15 @@ pub(super) fn full_disk(stdout: &str, stderr: &str) -> Option<String> {
 }
 
 /// Why a verdict is not stored; `None` if it is.
-fn refusal(session: &Session<'_>, check: &Check, passed: bool) -> Option<String> {
+fn refusal(session: &Session<'_>, check: &Check, key: &CheckKey, passed: bool) -> Option<String> {
     if session.options.caching != Caching::On {
         return Some(NO_CACHE.to_owned());
     }
     if let Some(reason) = &check.not_cached {
         return Some(reason.clone());
+    }
+    if distrusted(session, &key.whole) {
+        return Some(DISTRUSTED.to_owned());
     }
     match check.cache {
         CacheMode::All => None,

@@ -40,6 +40,7 @@ const CLEARED: &[&str] = &[
     "memo",
     "layers",
     "quarantine",
+    "distrusted",
 ];
 
 impl Store {

@@ -151,7 +151,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Entry, String> {
 }
 
 #[cfg(test)]
-pub(super) fn sample(key: Digest) -> Entry {
+pub(crate) fn sample(key: Digest) -> Entry {
     Entry {
         key,
         check: "c".into(),

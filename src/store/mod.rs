@@ -15,6 +15,7 @@
 //!     runs/<day>.jsonl  run records, a line each ([`runs`])
 //!     rooms/ layers/    what the local engine keeps
 //!     projects/<id>     where a project is, so that what is kept for it goes with it
+//!     distrusted/ab/<key> keys that nothing is stored under ([`distrust`])
 //!     quarantine/       what turned out wrong ([`quarantine`])
 //!     locks/            one file per action key, and `store`
 //! ```
@@ -28,6 +29,7 @@
 
 pub mod blob;
 pub mod clear;
+pub mod distrust;
 pub mod entry;
 pub mod find;
 pub mod last;

@@ -1,5 +1,6 @@
 //! Behaviour of the real binary, and rules about the source itself. One file per subject; `support` holds the means.
 
+mod audit;
 mod bad_input;
 mod cache;
 mod concurrency;

@@ -226,6 +226,14 @@ pub const RULES: &[(&str, &str)] = &[
         "cache-off",
         "settings::turning_the_cache_off_serves_nothing_that_was_stored_before",
     ),
+    (
+        "lies-quarantined",
+        "audit::a_wrong_verdict_is_told_and_not_served_again",
+    ),
+    (
+        "lies-distrusted",
+        "audit::a_wrong_verdict_is_told_and_not_served_again",
+    ),
 ];
 
 /// (rules, a test that passes without them all the same): the other half of what a line above says of two rules.

@@ -47,6 +47,7 @@ pub fn explain(context: &Context<'_>, args: &ExplainArgs) -> Result<Exit, Failur
         dry_run: false,
         narrowed: false,
         outputs: false,
+        audit: None,
     };
     let sink = Mutex::new(Silent);
     let interrupt = Interrupt::new();

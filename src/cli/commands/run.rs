@@ -15,6 +15,7 @@ use crate::plan::select::{Selection, select};
 use crate::record::{CheckRecord, RunRecord, Verdict};
 use crate::report::human::Human;
 use crate::report::json::Json;
+use crate::run::audit::Sample;
 use crate::run::cancel::Interrupt;
 use crate::run::{Caching, Options, summarize};
 use crate::store::prune::DEFAULT_MAX_SIZE;
@@ -198,6 +199,17 @@ fn options(args: &RunArgs, selection: &Selection) -> Options {
         dry_run: args.dry_run,
         narrowed: !selection.paths.is_empty(),
         outputs: true,
+        audit: args.audit.map(sample),
+    }
+}
+
+/// A sample that is another one in each run.
+fn sample(percent: u8) -> Sample {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let nanos = u64::from(now.unwrap_or_default().subsec_nanos());
+    Sample {
+        percent,
+        seed: nanos << 32 | u64::from(std::process::id()),
     }
 }
 
