@@ -2,6 +2,7 @@
 //!
 //! A failed run often names what it missed. Only said, never acted on: the verdict stays the tool's.
 
+use crate::config::Globs;
 use crate::env::Env;
 use crate::plan::{Check, Command, Inputs};
 use crate::snapshot::Snapshot;
@@ -55,7 +56,9 @@ fn unseen_file(
         .as_ref()
         .is_some_and(|parts| parts.binary_search(&id).is_ok());
     let seen = part || inputs.shared.binary_search(&id).is_ok();
-    (!seen).then(|| path.to_string())
+    // What the check makes itself is kept from it.
+    let made = Globs::new(&command.outputs).is_ok_and(|globs| globs.matches(&path));
+    (!seen && !made).then(|| path.to_string())
 }
 
 /// Names in `NAME: not found`, `NAME: command not found`, as shells say it.

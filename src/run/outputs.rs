@@ -220,8 +220,9 @@ fn deliver_one(session: &Session<'_>, file: &Made) -> Delivered {
         Found::File { bytes, .. } => match kept(session.store, bytes) {
             Ok(kept) => kept.map(|kept| {
                 format!(
-                    "replaced {path} by what the check made; to have the former back: cp '{}' '{path}'",
-                    kept.display()
+                    "replaced {path} by what the check made; to have the former back: cp {} {}",
+                    quoted(&kept.to_string_lossy()),
+                    quoted(path)
                 )
             }),
             Err(error) => return refused(&format!("another file is there, and {error}")),
@@ -264,13 +265,22 @@ fn how_to_update(session: &Session<'_>, differing: &[&Made]) -> String {
     let commands = differing.iter().map(|file| match file.kind {
         Kind::Symlink => {
             let target = String::from_utf8_lossy(&file.bytes);
-            format!("ln -sfn '{target}' '{}'", file.path)
+            format!("ln -sfn {} {}", quoted(&target), quoted(&file.path))
         }
         _ => match session.store.keep(&file.bytes) {
-            Ok(kept) => format!("cp '{}' '{}'", kept.display(), file.path),
+            Ok(kept) => format!(
+                "cp {} {}",
+                quoted(&kept.to_string_lossy()),
+                quoted(&file.path)
+            ),
             Err(_) => format!("run the check's command in the project for {}", file.path),
         },
     });
     let commands: Vec<String> = commands.collect();
     format!("to take what the check made: {}", commands.join(" && "))
+}
+
+/// As one word of a shell, whatever a file may be called.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
 }
