@@ -20,6 +20,7 @@ mod outputs;
 mod own_checks;
 mod parts;
 mod python;
+mod random;
 mod rules;
 mod rust;
 mod secrets;
