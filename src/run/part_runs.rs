@@ -12,7 +12,7 @@ use crate::run::lookup::Pending;
 use crate::run::parts::Parts;
 use crate::run::result::{Done, Trouble, exit_code};
 use crate::run::{Session, now_ms};
-use crate::snapshot::FileId;
+use crate::snapshot::{FileId, Kind};
 use crate::store::parts::{PartResult, Said};
 
 /// Bytes of paths that go on one command line; the system allows about 2 MiB for arguments and environment together.
@@ -66,7 +66,7 @@ pub(super) fn run_command(
     if !missing.is_empty() {
         prepare(session, pending, built)?;
     }
-    let batches = if command.batch {
+    let batches = if command.batch && !has_links(&parts, pending, &missing) {
         batches(&parts, missing)
     } else {
         missing.into_iter().map(|at| vec![at]).collect()
@@ -75,6 +75,14 @@ pub(super) fn run_command(
         run_batch(&mut parts, pending, command, &batch)?;
     }
     Ok(parts.finish())
+}
+
+/// Whether there are links among what parts see: one may lead to the file of another part, which is there only while
+/// both run in one process, and whose content is not in the key.
+fn has_links(parts: &Parts<'_, '_>, pending: &Pending<'_>, missing: &[usize]) -> bool {
+    let missing = missing.iter().map(|at| &parts.files[*at]);
+    let mut seen = pending.check.inputs.shared.iter().chain(missing);
+    seen.any(|id| parts.session.snapshot.entry(*id).kind == Kind::Symlink)
 }
 
 /// Cuts positions into runs that fit on a command line.

@@ -104,3 +104,30 @@ fn a_run_narrowed_to_a_file_is_no_measure_for_later_reasons() {
     let run = sandbox.json(&["lint"]).expect(0);
     assert_eq!(run.ran(), ["yaml:syntax input-changed c.yaml"]);
 }
+
+#[test]
+fn a_link_shows_no_part_the_file_of_another() {
+    let sandbox = Sandbox::with(&[
+        (
+            "dagcache.toml",
+            "[checks.own]\ncommand = [\"./check.sh\"]\ninputs = [\"shared/*\"]\nfiles = [\"src/*\"]\nper-file = true\nfindings = \"gcc\"\n",
+        ),
+        ("src/a", "one\n"),
+        ("src/b", "two\n"),
+    ]);
+    sandbox.script(
+        "check.sh",
+        "for file; do line=unseen; read line < shared/link; echo \"$file:1: warning: $line\"; done 2> /dev/null",
+    );
+    std::fs::create_dir(sandbox.path("shared")).expect("folder");
+    std::os::unix::fs::symlink("../src/a", sandbox.path("shared/link")).expect("link");
+    let findings = |sandbox: &Sandbox| {
+        let json = sandbox.json(&["lint", "--only", "own"]).expect(0);
+        json.check("own")["findings"].clone()
+    };
+    let both = findings(&sandbox);
+    assert_eq!(both[0]["message"], "one");
+    assert_eq!(both[1]["message"], "unseen");
+    sandbox.write("src/a", "other\n");
+    assert_eq!(findings(&sandbox)[1], both[1]);
+}
