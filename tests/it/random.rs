@@ -3,7 +3,8 @@
 //!
 //! - `world`, `project`, `config`: what is changed, and how. - `view`: what each check may see. - `oracle`: what is right.
 //!
-//! `DAGCACHE_TEST_STEPS` says how many changes are made, `DAGCACHE_TEST_SEED` repeats the choices of a run that failed.
+//! `DAGCACHE_TEST_STEPS` says how many changes are made, `DAGCACHE_TEST_SEED` repeats the choices of a run that failed,
+//! `DAGCACHE_TEST_KEEP` names a folder to copy the sandbox of a failure to.
 
 mod chance;
 mod config;
@@ -253,6 +254,15 @@ impl Campaign {
     fn must(&self, holds: bool, why: impl FnOnce() -> String) {
         if holds {
             return;
+        }
+        if let Some(keep) = std::env::var_os("DAGCACHE_TEST_KEEP") {
+            let mut copy = std::process::Command::new("cp");
+            let copied = copy
+                .arg("-a")
+                .arg(self.world.sandbox.outer())
+                .arg(keep)
+                .status();
+            copied.expect("cp");
         }
         let first = self.done.len().saturating_sub(30);
         let done: Vec<String> = (first..)

@@ -135,14 +135,14 @@ fn group_of(id: &str) -> &str {
     }
 }
 
-/// A fresh copy of the project beside it, with a store that knows nothing but the system's programs. Its index and ignore files are those of the project.
+/// A fresh copy of the project elsewhere, with a store that knows nothing but the system's programs. Its index and ignore files are those of the project.
 pub struct Copy {
     dir: tempfile::TempDir,
 }
 
 impl Copy {
     pub fn of(world: &World) -> Self {
-        let dir = tempfile::tempdir_in(world.sandbox.outer()).expect("folder");
+        let dir = tempfile::tempdir_in(world.scratch()).expect("folder");
         let project = world.sandbox.project();
         copy(&project, &dir.path().join("copy"));
         let git = format!("gitdir: {}\n", project.join(".git").display());

@@ -160,7 +160,8 @@ pub fn contents(path: &str) -> Vec<String> {
     {
         return ["", "# another\n", "echo more\n"]
             .iter()
-            .map(|more| format!("#!/bin/sh\n{}{more}", script(name)))
+            // The last digit may be flipped, and nothing else of a script.
+            .map(|more| format!("#!/bin/sh\n{}{more}# 1\n", script(name)))
             .collect();
     }
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));

@@ -17,6 +17,9 @@ pub struct View {
     files: BTreeMap<String, Digest>,
     /// Files that only checks see that name them.
     ignored: BTreeMap<String, Digest>,
+    /// All of `k8s`, whatever git says: a kustomization may name files that are ignored.
+    kustomize: Digest,
+    kustomize_has_links: bool,
     /// What is around the project and any check may come to, through a link or as something odd.
     around: Digest,
     /// Whether something stands in the project that no key can hold.
@@ -51,10 +54,13 @@ impl View {
                 ))
             })
             .collect();
+        let (kustomize, kustomize_has_links) = everything_in(&project, "k8s");
         let around = Digest::of(&fs::read(world.outside()).expect("outside"));
         Self {
             files,
             ignored,
+            kustomize,
+            kustomize_has_links,
             around,
             is_odd,
         }
@@ -105,9 +111,9 @@ impl View {
     /// What decides about the checks of YAML and kustomize: everything that has to do with either.
     pub fn of_yaml(&self, world: &World) -> Digest {
         let counts = |path: &str| {
-            path.starts_with("k8s") || path.contains(".y") || path.contains("ustomization")
+            self.kustomize_has_links || path.contains(".y") || path.contains("ustomization")
         };
-        let mut text = self.text(counts);
+        let mut text = self.text(counts) + &self.kustomize.to_string();
         // Other files may become resources, or stand where a folder was; their names are enough.
         for path in self.files.keys().filter(|path| world.config.excludes(path)) {
             text.push_str(&format!("excluded {path}\n"));
@@ -122,7 +128,7 @@ impl View {
         for (path, digest) in &self.ignored {
             text.push_str(&format!("ignored {path} {digest}\n"));
         }
-        text.push_str(&format!("{:?}", world.variables));
+        text.push_str(&format!("{:?}{}", world.variables, self.kustomize));
         text.push_str(&Digest::of(&fs::read(world.helper_file()).expect("helper")).to_string());
         self.end(text)
     }
@@ -141,6 +147,22 @@ impl View {
         }
         Digest::of(text.as_bytes())
     }
+}
+
+/// The files and links of a folder, and whether there are links.
+fn everything_in(project: &Path, folder: &str) -> (Digest, bool) {
+    let mut text = String::new();
+    let mut has_links = false;
+    let entries = walkdir::WalkDir::new(project.join(folder)).sort_by_file_name();
+    for entry in entries.into_iter().filter_map(Result::ok) {
+        let path = entry.path().strip_prefix(project).expect("below");
+        let name = path.to_str().expect("UTF-8");
+        has_links |= entry.path_is_symlink();
+        if let Some(File { digest, .. }) = file(project, name) {
+            text.push_str(&format!("{name} {digest}\n"));
+        }
+    }
+    (Digest::of(text.as_bytes()), has_links)
 }
 
 struct File {

@@ -7,6 +7,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use super::chance::Chance;
@@ -104,6 +105,22 @@ impl World {
 
     pub fn helper_file(&self) -> PathBuf {
         self.sandbox.outer().join("bin/helper")
+    }
+
+    /// Where copies go: into memory, if programs can be run there; making and removing files is quick there.
+    pub fn scratch(&self) -> &Path {
+        static MEMORY: OnceLock<Option<&Path>> = OnceLock::new();
+        let usable = || {
+            let memory = Path::new("/dev/shm");
+            let dir = tempfile::tempdir_in(memory).ok()?;
+            let program = dir.path().join("program");
+            fs::copy("/bin/true", &program).ok()?;
+            let runs = Command::new(program)
+                .status()
+                .is_ok_and(|status| status.success());
+            runs.then_some(memory)
+        };
+        MEMORY.get_or_init(usable).unwrap_or(self.sandbox.outer())
     }
 
     /// What a store knows of the system's programs, which do not change here: their digests take long.
