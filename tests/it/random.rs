@@ -10,6 +10,7 @@ mod chance;
 mod config;
 mod oracle;
 mod project;
+mod rust;
 mod view;
 mod world;
 
