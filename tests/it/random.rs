@@ -9,7 +9,9 @@
 mod chance;
 mod config;
 mod oracle;
+mod places;
 mod project;
+mod ruff;
 mod rust;
 mod view;
 mod world;

@@ -3,18 +3,17 @@
 //! A build script reads a header that it does not list and a variable, features are unified, modules get a second file,
 //! contents come back, and modification times say nothing. What cargo itself takes for Fresh is no argument here.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use super::chance::{Chance, seed, steps};
+use super::chance::{seed, steps};
+use super::places::{Place, Places, State};
 use crate::support::{Json, Run, Sandbox};
 
-/// A place of the workspace, and what it may be; empty for a file that is not there.
-const PLACES: &[(&str, &[&str])] = &[
+const PLACES: &[Place] = &[
     (
         "a/src/lib.rs",
         &[
@@ -81,7 +80,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ),
     ("c/Cargo.toml", &[MEMBER_C, MEMBER_C_EXTRA]),
     ("Cargo.toml", &[ALL, WITHOUT_C]),
-    ("YEAR", &["", "low", "high"]),
+    ("$YEAR", &["", "low", "high"]),
 ];
 
 const ALL: &str = "[workspace]\nmembers = [\"a\", \"b\", \"c\"]\nresolver = \"2\"\n";
@@ -116,7 +115,7 @@ fn clippy_says_what_it_says_in_a_clean_target() {
     let steps = steps("DAGCACHE_TEST_RUST_STEPS", 3);
     let mut workspace = Workspace::new(seed);
     for _ in 0..steps {
-        workspace.step();
+        workspace.places.step(&workspace.sandbox);
         workspace.compare();
     }
     println!(
@@ -134,123 +133,54 @@ struct Said {
 }
 
 struct Workspace {
-    seed: u64,
     sandbox: Sandbox,
-    chance: Chance,
-    /// For each of [`PLACES`], what it is.
-    state: BTreeMap<usize, usize>,
-    /// States to go back to.
-    past: Vec<BTreeMap<usize, usize>>,
-    right: HashMap<BTreeMap<usize, usize>, Said>,
-    done: Vec<String>,
+    places: Places,
+    right: HashMap<State, Said>,
     replayed: usize,
 }
 
 impl Workspace {
     fn new(seed: u64) -> Self {
         let sandbox = Sandbox::with(FIXED);
-        let mut workspace = Self {
-            seed,
+        Self {
+            places: Places::new(PLACES, seed, &sandbox),
             sandbox,
-            chance: Chance::new(seed),
-            state: BTreeMap::new(),
-            past: Vec::new(),
             right: HashMap::new(),
-            done: Vec::new(),
             replayed: 0,
-        };
-        for place in 0..PLACES.len() {
-            workspace.set(place, 0);
-        }
-        workspace.sandbox.commit("files");
-        workspace.compare();
-        workspace
-    }
-
-    fn step(&mut self) {
-        self.past.push(self.state.clone());
-        if self.chance.one_in(4) {
-            let past = self.chance.pick(&self.past).clone();
-            self.done.push("back to an earlier state".to_owned());
-            for (place, value) in past {
-                if self.state[&place] != value {
-                    self.set(place, value);
-                }
-            }
-            return;
-        }
-        for _ in 0..=self.chance.below(2) {
-            let place = self.chance.below(PLACES.len());
-            let value = self.chance.below(PLACES[place].1.len());
-            self.set(place, value);
         }
     }
 
-    fn set(&mut self, place: usize, value: usize) {
-        self.state.insert(place, value);
-        let (path, values) = PLACES[place];
-        self.done.push(format!("{path} = {:?}", values[value]));
-        if path == "YEAR" {
-            return;
-        }
-        if path == "Cargo.toml" {
-            let lock = lock(values[value] == ALL);
-            self.sandbox.write("Cargo.lock", lock);
-        }
-        let at = self.sandbox.path(path);
-        if values[value].is_empty() {
-            let _ = std::fs::remove_file(at);
-            return;
-        }
-        self.sandbox.write(path, values[value]);
-        // New, old, or from the days to come.
-        let seconds = *self.chance.pick(&[0, 1_000_000_000, 4_000_000_000]);
-        if seconds > 0 {
-            let file = std::fs::File::options()
-                .append(true)
-                .open(at)
-                .expect("file");
-            file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
-                .expect("time");
-        }
-    }
-
-    /// The value of the variable; none if it is not set.
-    fn year(&self) -> Option<&'static str> {
-        let place = PLACES
-            .iter()
-            .position(|(path, _)| *path == "YEAR")
-            .expect("a place");
-        Some(PLACES[place].1[self.state[&place]]).filter(|year| !year.is_empty())
+    /// The variable that the build script reads.
+    fn year(&self) -> Option<(&'static str, &'static str)> {
+        Some(("YEAR", self.places.text("$YEAR")?))
     }
 
     fn compare(&mut self) {
+        let members = self.places.text("Cargo.toml");
+        self.sandbox.write("Cargo.lock", lock(members == Some(ALL)));
         let mut command =
             self.sandbox
                 .command(&["lint", "--only", "rust:clippy", "--message-format", "json"]);
-        command.envs(self.year().map(|year| ("YEAR", year)));
+        command.envs(self.year());
         let json = Json::of(Run::of(command));
         let line = json.check("rust:clippy");
-        let seen = self.right.contains_key(&self.state);
+        let seen = self.right.contains_key(&self.places.state);
         let right = self
             .right
-            .get(&self.state)
+            .get(&self.places.state)
             .cloned()
             .unwrap_or_else(|| self.plain());
-        self.right.insert(self.state.clone(), right.clone());
+        self.right.insert(self.places.state.clone(), right.clone());
         let said = Said {
             exit_code: line["exit_code"].as_i64(),
             found: findings(line),
         };
-        let done = || {
-            format!(
-                "seed {}, after\n{}\n{line:#}",
-                self.seed,
-                self.done.join("\n")
-            )
-        };
-        assert_eq!(said, right, "{}", done());
-        assert!(!seen || line["cache"] == "hit", "was run again: {}", done());
+        assert_eq!(said, right, "{}{line:#}", self.places.story());
+        assert!(
+            !seen || line["cache"] == "hit",
+            "was run again: {}{line:#}",
+            self.places.story()
+        );
         self.replayed += usize::from(line["cache"] == "hit");
     }
 
@@ -275,7 +205,7 @@ impl Workspace {
             .envs(std::env::vars().filter(|(name, _)| {
                 ["PATH", "HOME", "CARGO_HOME", "RUSTUP_HOME"].contains(&name.as_str())
             }))
-            .envs(self.year().map(|year| ("YEAR", year)));
+            .envs(self.year());
         let output = command.output().expect("cargo");
         let text = String::from_utf8_lossy(&output.stdout);
         let messages = text
