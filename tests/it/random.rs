@@ -23,7 +23,7 @@ use std::time::Duration;
 use dagcache::digest::Digest;
 
 use crate::support::Json;
-use chance::{Chance, seed, steps};
+use chance::{Chance, seed, steps, tell};
 use config::OWN;
 use oracle::{Answers, Copy, Oracle, answers};
 use view::View;
@@ -95,14 +95,14 @@ impl Campaign {
             }
             self.compare();
         }
-        println!(
+        tell(&format!(
             "seed {}: {} steps, {} compared, {} checks replayed, {} asked",
             self.seed,
             self.done.len(),
             self.compared,
             self.hits,
             self.oracle.asked
-        );
+        ));
     }
 
     /// One run with the cache, against what is right.
@@ -234,14 +234,15 @@ impl Campaign {
     }
 
     fn run_in_part(&mut self) {
-        let args: &[&str] = *self.chance.pick(&[
-            &["--no-cache"] as &[&str],
+        let ways: [&[&str]; 6] = [
+            &["--no-cache"],
             &["-j", "1"],
             &["--tag", "security"],
             &["--dry-run"],
             &["--cached-only"],
             &["--fail-fast"],
-        ]);
+        ];
+        let args = *self.chance.pick(&ways);
         self.cached(args);
         self.done.push(format!("run {}", args.join(" ")));
     }

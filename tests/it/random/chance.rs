@@ -48,3 +48,12 @@ pub fn seed() -> u64 {
         Err(_) => u64::from(now().expect("a clock").subsec_nanos()),
     }
 }
+
+/// Says what a campaign came to, to those who asked to see it (`--nocapture`).
+#[expect(
+    clippy::print_stdout,
+    reason = "kept back by the test runner unless asked for"
+)]
+pub fn tell(what: &str) {
+    println!("{what}");
+}

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::process::Command;
 
-use super::chance::{seed, steps};
+use super::chance::{seed, steps, tell};
 use super::places::{Place, Places, State};
 use crate::support::{Sandbox, have};
 
@@ -89,10 +89,10 @@ fn ruff_says_what_it_says_by_itself() {
             replayed += usize::from(hit);
         }
     }
-    println!(
+    tell(&format!(
         "seed {seed}: {steps} steps, {} states, {replayed} checks replayed",
         known.len()
-    );
+    ));
 }
 
 #[derive(Debug, PartialEq)]

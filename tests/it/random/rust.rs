@@ -9,7 +9,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::chance::{seed, steps};
+use super::chance::{seed, steps, tell};
 use super::places::{Place, Places, State};
 use crate::support::{Json, Run, Sandbox};
 
@@ -55,14 +55,14 @@ const PLACES: &[Place] = &[
         "c/src/main.rs",
         &[
             "mod other;\nfn main() {\n    other::say();\n}\n",
-            "mod other;\nfn main() {\n    other::say();\n    println!(\"{}\", include_str!(\"../data.txt\"));\n}\n",
+            "mod other;\nfn main() {\n    other::say();\n    tell(&format!(\"{}\", include_str!(\"../data.txt\")));\n}\n",
         ],
     ),
     (
         "c/src/other.rs",
         &[
-            "pub fn say() {\n    println!(\"{}\", a::limit());\n}\n",
-            "pub fn say() {\n    println!(\"{}\", a::extra());\n}\n",
+            "pub fn say() {\n    tell(&format!(\"{}\", a::limit()));\n}\n",
+            "pub fn say() {\n    tell(&format!(\"{}\", a::extra()));\n}\n",
         ],
     ),
     ("c/data.txt", &["data\n", "DATA\n", ""]),
@@ -100,7 +100,7 @@ const FIXED: &[(&str, &str)] = &[
     ),
     (
         "a/build.rs",
-        "fn main() {\n    println!(\"cargo:rerun-if-changed=build.rs\");\n    println!(\"cargo:rustc-check-cfg=cfg(year, values(any()))\");\n    if let Ok(year) = std::env::var(\"YEAR\") {\n        println!(\"cargo:rustc-cfg=year=\\\"{year}\\\"\");\n    }\n    let out = std::env::var(\"OUT_DIR\").unwrap();\n    std::fs::copy(\"include/limits.h\", format!(\"{out}/limit.rs\")).unwrap();\n}\n",
+        "fn main() {\n    tell(&format!(\"cargo:rerun-if-changed=build.rs\"));\n    println!(\"cargo:rustc-check-cfg=cfg(year, values(any()))\");\n    if let Ok(year) = std::env::var(\"YEAR\") {\n        tell(&format!(\"cargo:rustc-cfg=year=\\\"{year}\\\"\"));\n    }\n    let out = std::env::var(\"OUT_DIR\").unwrap();\n    std::fs::copy(\"include/limits.h\", format!(\"{out}/limit.rs\")).unwrap();\n}\n",
     ),
     (
         "dagcache.toml",
@@ -118,11 +118,11 @@ fn clippy_says_what_it_says_in_a_clean_target() {
         workspace.places.step(&workspace.sandbox);
         workspace.compare();
     }
-    println!(
+    tell(&format!(
         "seed {seed}: {steps} steps, {} states, {} replayed",
         workspace.right.len(),
         workspace.replayed
-    );
+    ));
 }
 
 /// Exit code, and file, line and code of what was found.
