@@ -160,6 +160,8 @@ pub fn contents(path: &str) -> Vec<String> {
     {
         return ["", "# another\n", "echo more\n"]
             .iter()
+            // Files that share a process can only be told apart if it says nothing but findings.
+            .filter(|more| name != "each" || !more.starts_with("echo"))
             // The last digit may be flipped, and nothing else of a script.
             .map(|more| format!("#!/bin/sh\n{}{more}# 1\n", script(name)))
             .collect();
