@@ -208,14 +208,23 @@ impl Rule {
     }
 }
 
+/// The variable by which a process of this program's own has the same rules; none if all hold.
+#[must_use]
+pub fn inherited() -> Option<(&'static str, std::ffi::OsString)> {
+    let names = std::env::var_os(off::VARIABLE).filter(|_| cfg!(debug_assertions));
+    names.map(|names| (off::VARIABLE, names))
+}
+
 mod off {
     use std::sync::OnceLock;
+
+    pub(super) const VARIABLE: &str = "DAGCACHE_WITHOUT";
 
     /// The rules that were turned off.
     pub(super) fn names() -> &'static [String] {
         static NAMES: OnceLock<Vec<String>> = OnceLock::new();
         NAMES.get_or_init(|| {
-            let names = std::env::var("DAGCACHE_WITHOUT").unwrap_or_default();
+            let names = std::env::var(VARIABLE).unwrap_or_default();
             names.split(',').map(str::to_owned).collect()
         })
     }

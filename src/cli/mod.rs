@@ -14,14 +14,19 @@ use clap::Parser as _;
 use crate::cli::args::Cli;
 use crate::cli::exit::{Exit, Failure};
 use crate::env::Env;
+use crate::process::launcher;
 use crate::report::{Shell, Verbosity};
 
 /// Runs the program: parses, dispatches, reports what went wrong, and answers with the documented exit code.
 #[must_use]
 pub fn main(argv: impl Iterator<Item = OsString>) -> ExitCode {
+    let argv: Vec<OsString> = argv.collect();
+    if argv.get(1).is_some_and(|word| word == launcher::WORD) {
+        return launcher::main();
+    }
     let started = (Instant::now(), SystemTime::now());
     let env = Env::from_process();
-    let cli = match Cli::try_parse_from(without_subcommand(argv)) {
+    let cli = match Cli::try_parse_from(without_subcommand(argv.into_iter())) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };

@@ -6,6 +6,8 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -16,6 +18,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio_util::sync::CancellationToken;
 use wait4::Wait4;
 
+use crate::process::launcher;
+use crate::process::launcher::spec::{Bounds, Spec};
 use crate::rule::Rule;
 
 /// What to start.
@@ -31,6 +35,17 @@ pub struct Launch<'a> {
     /// A locked file that the child and all its descendants keep open, and thereby locked, for as long as they live.
     /// With one, the child also gets umask 022.
     pub hold: Option<&'a File>,
+    /// What confines it. `program` and `dir` are then as seen from inside.
+    pub confined: Option<Confined<'a>>,
+}
+
+/// A command that is started through the launcher.
+#[derive(Debug, Clone, Copy)]
+pub struct Confined<'a> {
+    /// This program, as a launcher.
+    pub launcher: &'a Path,
+    /// What the command is kept from.
+    pub bounds: &'a Bounds,
 }
 
 /// How long and how much.
@@ -132,8 +147,10 @@ pub async fn run(
         (reason, open)
     };
     let (status, peak_memory) = group.reap()?;
+    let ended = reason.unwrap_or_else(|| ended(status));
+    group.launched(ended)?;
     Ok(Ran {
-        ended: reason.unwrap_or_else(|| ended(status)),
+        ended,
         truncated: open || out.truncated || err.truncated,
         stdout: out.bytes,
         stderr: err.bytes,
@@ -154,27 +171,39 @@ struct Group {
     child: Child,
     id: Pid,
     reaped: bool,
+    /// Where its launcher says how it went.
+    launcher: Option<UnixStream>,
 }
 
 impl Group {
     fn start(launch: &Launch<'_>) -> io::Result<Self> {
-        let mut command = command(launch)?;
+        let (mut command, launcher) = command(launch)?;
         let _alone = super::starting();
         let child = command
-            .current_dir(launch.dir)
-            .env_clear()
-            .envs(launch.env.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
             .spawn()?;
+        drop(command); // With it goes our copy of the child's standard input.
         let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let id = id.ok_or_else(|| io::Error::other("a child without a process id"))?;
-        Ok(Self {
+        let group = Self {
             child,
             id,
             reaped: false,
-        })
+            launcher,
+        };
+        if let Some(socket) = &group.launcher {
+            order(socket, launch, None)?;
+        }
+        Ok(group)
+    }
+
+    /// Whether the command itself was what ended like this.
+    fn launched(&mut self, ended: Ended) -> io::Result<()> {
+        let by_itself = matches!(ended, Ended::Exit(_));
+        let socket = self.launcher.take();
+        socket.map_or(Ok(()), |socket| launcher::verdict(socket, by_itself))
     }
 
     fn pipes(&mut self) -> io::Result<(tokio::process::ChildStdout, tokio::process::ChildStderr)> {
@@ -263,26 +292,105 @@ async fn due(timeout: Option<Duration>, cancel: &CancellationToken) -> Ended {
     }
 }
 
-/// The umask and an inheritable lock can only be set between fork and exec. A shell does both without unsafe code:
-/// the lock comes as its standard input and is moved out of the way.
-fn command(launch: &Launch<'_>) -> io::Result<Command> {
-    let Some(hold) = launch.hold else {
-        let mut command = Command::new(launch.program);
-        command.args(launch.args).stdin(Stdio::null());
-        return Ok(command);
-    };
+/// The command that starts what is to be launched; with a launcher, the socket on which it awaits its orders.
+///
+/// The umask and an inheritable lock can only be set between fork and exec. The launcher does both and more; where
+/// there is none a shell does, without unsafe code: the lock comes as its standard input and is moved out of the way.
+fn command(launch: &Launch<'_>) -> io::Result<(Command, Option<UnixStream>)> {
+    if let Some(confined) = launch.confined {
+        let (command, socket) = awaiting(confined.launcher)?;
+        return Ok((command, Some(socket)));
+    }
     let script = if Rule::Umask.holds() {
         r#"umask 022; exec 9<&0 </dev/null; exec "$@""#
     } else {
         r#"exec 9<&0 </dev/null; exec "$@""#
     };
-    let mut command = Command::new("/bin/sh");
+    let mut command = match launch.hold {
+        None => {
+            let mut command = Command::new(launch.program);
+            command.stdin(Stdio::null());
+            command
+        }
+        Some(hold) => {
+            let mut command = Command::new("/bin/sh");
+            command
+                .args(["-c", script, "sh"])
+                .arg(launch.program)
+                .stdin(hold.try_clone()?);
+            command
+        }
+    };
     command
-        .args(["-c", script, "sh"])
-        .arg(launch.program)
         .args(launch.args)
-        .stdin(hold.try_clone()?);
-    Ok(command)
+        .current_dir(launch.dir)
+        .env_clear()
+        .envs(launch.env.iter().map(|(name, value)| (name, value)));
+    Ok((command, None))
+}
+
+/// A launcher that awaits its orders on the socket.
+fn awaiting(program: &Path) -> io::Result<(Command, UnixStream)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let mut command = Command::new(program);
+    command
+        .arg(launcher::WORD)
+        .current_dir("/")
+        .env_clear()
+        .envs(crate::rule::inherited())
+        .stdin(Stdio::from(OwnedFd::from(theirs)));
+    Ok((command, ours))
+}
+
+/// Tells a launcher what to do. An end before it has read everything shows in what it says, or does not say.
+fn order(
+    socket: &UnixStream,
+    launch: &Launch<'_>,
+    stdin: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
+    let bounds = launch.confined.map(|confined| confined.bounds.clone());
+    let spec = Spec {
+        bounds: bounds.unwrap_or_default(),
+        dir: launch.dir.to_owned(),
+        program: launch.program.to_owned(),
+        args: launch.args.iter().map(OsString::from).collect(),
+        env: launch.env.to_vec(),
+        hold: launch.hold.is_some(),
+        stdin: stdin.is_some(),
+    };
+    let fds: Vec<BorrowedFd<'_>> = launch
+        .hold
+        .map(AsFd::as_fd)
+        .into_iter()
+        .chain(stdin)
+        .collect();
+    match launcher::send(socket, Some(&spec), &fds) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+/// Runs a program at the user's terminal, with standard input and outputs as they are, and waits for its end. It stays
+/// in the group of this process, so that the terminal is its own; signals of the terminal are the caller's to ignore.
+///
+/// # Errors
+/// If it cannot be started or waited for.
+pub async fn attend(launch: &Launch<'_>) -> io::Result<Ended> {
+    let Some(confined) = launch.confined else {
+        return Err(io::Error::other("there is no launcher"));
+    };
+    let (mut command, socket) = awaiting(confined.launcher)?;
+    let alone = super::starting();
+    let mut child = command.spawn()?;
+    drop(alone);
+    drop(command);
+    order(&socket, launch, Some(io::stdin().as_fd()))?;
+    let status = tokio::task::spawn_blocking(move || child.wait())
+        .await
+        .map_err(io::Error::other)??;
+    let ended = ended(status);
+    launcher::verdict(socket, matches!(ended, Ended::Exit(_)))?;
+    Ok(ended)
 }
 
 /// One output of a child.
@@ -365,6 +473,7 @@ mod tests {
                 dir: self.dir.path(),
                 env: &env,
                 hold: None,
+                confined: None,
             };
             run(&launch, &self.limits, &self.cancel, None)
                 .await
@@ -461,6 +570,7 @@ mod tests {
             dir: shell.dir.path(),
             env: &[],
             hold: None,
+            confined: None,
         };
         let live = |stream, chunk: &[u8]| seen.lock().unwrap().push((stream, chunk.to_vec()));
         run(&launch, &shell.limits, &shell.cancel, Some(&live))
@@ -488,6 +598,7 @@ mod tests {
             dir,
             env: &[("PATH".into(), std::env::var_os("PATH").unwrap())],
             hold: Some(&lock),
+            confined: None,
         };
         let ran = run(&launch, &shell.limits, &shell.cancel, None)
             .await

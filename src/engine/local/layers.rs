@@ -416,6 +416,7 @@ impl Builder<'_> {
             dir,
             env,
             hold: Some(self.lock),
+            confined: None,
         };
         let ran = process::run(&launch, &Limits::default(), self.cancel, None).await;
         let ran = ran.map_err(|error| EngineError::Spawn {

@@ -376,6 +376,7 @@ impl Action<'_> {
             dir: &self.dir,
             env: self.env,
             hold: Some(self.room.lock()),
+            confined: None,
         };
         let live = self.request.live.filter(|_| live);
         process::run(&launch, limits, self.cancel, live)

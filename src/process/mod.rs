@@ -2,6 +2,8 @@
 //!
 //! - [`capture`]: a short helper, run to its end.
 //! - [`run`]: work that may be long: an own process group, a time limit, cancellation, bounded output.
+//! - [`attend`]: a program at the user's terminal.
+//! - [`launcher`]: what stands between this program and a command that is confined.
 //!
 //! Stays free of tool names and of what an exit code means.
 
@@ -12,9 +14,10 @@ use std::sync::{PoisonError, RwLock};
 
 use crate::env::Env;
 
+pub mod launcher;
 mod supervise;
 
-pub use supervise::{Ended, Launch, Limits, Live, Ran, Stream, run};
+pub use supervise::{Confined, Ended, Launch, Limits, Live, Ran, Stream, attend, run};
 
 /// Runs a short helper (`cargo metadata`, `python -c …`) to its end and captures what it says.
 /// It gets exactly the variables of `env` plus `set`, and no standard input.

@@ -1,0 +1,201 @@
+//! What a launcher is asked for, and its form on the wire.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use crate::fs::sealed::{Reader, Writer};
+
+/// What a command is kept from. The default keeps it from nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Bounds {
+    /// Whether namespaces need a user namespace around them.
+    pub user: bool,
+    /// Whether the only network is a loopback interface of its own.
+    pub offline: bool,
+    /// The file system it sees, if not that of the host.
+    pub root: Option<Root>,
+    /// What it may open; everything else is refused. `None` refuses nothing.
+    pub files: Option<Vec<(Access, PathBuf)>>,
+}
+
+/// A file system of its own: the folders of the host's root, and what is said here. In this order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Root {
+    /// Folders that are empty and its own.
+    pub covers: Vec<PathBuf>,
+    /// (where, target): links in covered folders.
+    pub links: Vec<(PathBuf, PathBuf)>,
+    /// (path of the host, where it is seen): in a covered folder, or in a folder of `/` that the host does not have.
+    pub binds: Vec<(PathBuf, PathBuf)>,
+}
+
+/// What may be done with a path and everything below it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Access {
+    /// Read, list, execute.
+    Read,
+    /// Everything.
+    Write,
+    /// Read and write what is there: devices.
+    Device,
+}
+
+/// A whole order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::process) struct Spec {
+    pub bounds: Bounds,
+    pub dir: PathBuf,
+    pub program: PathBuf,
+    pub args: Vec<OsString>,
+    pub env: Vec<(OsString, OsString)>,
+    /// Whether a descriptor comes along that stays open in the command.
+    pub hold: bool,
+    /// Whether one comes along, after it, that becomes standard input.
+    pub stdin: bool,
+}
+
+impl Spec {
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Writer::default();
+        let bounds = &self.bounds;
+        for flag in [bounds.user, bounds.offline, self.hold, self.stdin] {
+            out.u8(u8::from(flag));
+        }
+        out.u8(u8::from(bounds.root.is_some()));
+        if let Some(root) = &bounds.root {
+            list(&mut out, &root.covers, |out, path| text(out, path));
+            list(&mut out, &root.links, pair);
+            list(&mut out, &root.binds, pair);
+        }
+        out.u8(u8::from(bounds.files.is_some()));
+        if let Some(files) = &bounds.files {
+            list(&mut out, files, |out, (access, path)| {
+                out.u8(*access as u8);
+                text(out, path);
+            });
+        }
+        text(&mut out, &self.dir);
+        text(&mut out, &self.program);
+        list(&mut out, &self.args, |out, arg| text(out, arg));
+        list(&mut out, &self.env, pair);
+        out.0
+    }
+
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut reader = Reader::new(bytes);
+        let [user, offline, hold, stdin] = reader.array()?.map(|flag| flag != 0);
+        let root = match reader.u8()? {
+            0 => None,
+            _ => Some(Root {
+                covers: items(&mut reader, |r| read(r).map(PathBuf::from))?,
+                links: items(&mut reader, |r| Some((read(r)?.into(), read(r)?.into())))?,
+                binds: items(&mut reader, |r| Some((read(r)?.into(), read(r)?.into())))?,
+            }),
+        };
+        let files = match reader.u8()? {
+            0 => None,
+            _ => Some(items(&mut reader, |r| {
+                Some((access(r.u8()?)?, read(r)?.into()))
+            })?),
+        };
+        let spec = Self {
+            bounds: Bounds {
+                user,
+                offline,
+                root,
+                files,
+            },
+            dir: read(&mut reader)?.into(),
+            program: read(&mut reader)?.into(),
+            args: items(&mut reader, read)?,
+            env: items(&mut reader, |r| Some((read(r)?, read(r)?)))?,
+            hold,
+            stdin,
+        };
+        reader.is_empty().then_some(spec)
+    }
+}
+
+fn text(out: &mut Writer, value: impl AsRef<OsStr>) {
+    out.bytes(value.as_ref().as_bytes());
+}
+
+fn pair<A: AsRef<OsStr>, B: AsRef<OsStr>>(out: &mut Writer, (one, two): &(A, B)) {
+    text(out, one);
+    text(out, two);
+}
+
+fn list<T>(out: &mut Writer, all: &[T], write: impl Fn(&mut Writer, &T)) {
+    out.u32(u32::try_from(all.len()).unwrap_or(u32::MAX));
+    for one in all {
+        write(out, one);
+    }
+}
+
+fn read(reader: &mut Reader<'_>) -> Option<OsString> {
+    reader
+        .bytes()
+        .map(|bytes| OsString::from_vec(bytes.to_vec()))
+}
+
+fn items<T>(
+    reader: &mut Reader<'_>,
+    read: impl Fn(&mut Reader<'_>) -> Option<T>,
+) -> Option<Vec<T>> {
+    let count = reader.u32()?;
+    (0..count).map(|_| read(reader)).collect()
+}
+
+const fn access(code: u8) -> Option<Access> {
+    match code {
+        0 => Some(Access::Read),
+        1 => Some(Access::Write),
+        2 => Some(Access::Device),
+        _ => None,
+    }
+}
+
+/// An absolute path below another root.
+pub(super) fn below(root: &str, path: &Path) -> PathBuf {
+    Path::new(root).join(path.strip_prefix("/").unwrap_or(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_arrive_as_they_were_given() {
+        let spec = Spec {
+            bounds: Bounds {
+                user: true,
+                offline: true,
+                root: Some(Root {
+                    covers: vec!["/a".into()],
+                    links: vec![("/a/l".into(), "b".into())],
+                    binds: vec![("/h".into(), "/a/h".into())],
+                }),
+                files: Some(vec![(Access::Device, "/dev/null".into())]),
+            },
+            dir: "/d".into(),
+            program: "/p".into(),
+            args: vec![OsString::from_vec(vec![0xff]), "'\n".into()],
+            env: vec![("A".into(), OsString::new())],
+            hold: true,
+            stdin: false,
+        };
+        let bytes = spec.encode();
+        assert_eq!(Spec::decode(&bytes), Some(spec));
+        assert_eq!(Spec::decode(&bytes[..bytes.len() - 1]), None);
+        let plain = Spec::default();
+        assert_eq!(Spec::decode(&plain.encode()), Some(plain));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
+            let _ = Spec::decode(&bytes);
+        }
+    }
+}
