@@ -197,6 +197,12 @@ rules! {
     LiesAreQuarantined = "lies-quarantined",
     /// Nothing is stored under a key that an audit found wrong.
     LiesAreDistrusted = "lies-distrusted",
+    /// A check opens nothing that it was not granted.
+    Confined = "confined",
+    /// A check has a file system of its own, where its room is at the same path on every machine.
+    OwnRoot = "own-root",
+    /// A check has no network without permission.
+    Offline = "offline",
 }
 
 impl Rule {

@@ -124,6 +124,8 @@ pub struct Executed {
     pub peak_memory: Option<u64>,
     /// Whether some of the output is missing.
     pub truncated: bool,
+    /// Whether it was kept from everything that it did not declare.
+    pub confined: bool,
     /// Where it ran, untouched until this is dropped.
     pub place: Option<Place>,
 }

@@ -113,6 +113,67 @@ pub struct Contents<'a> {
     pub product_key: Digest,
 }
 
+/// Where the folders of a room are, as seen from somewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    dir: PathBuf,
+    depth: u32,
+}
+
+impl Layout {
+    /// The same room, seen elsewhere.
+    #[must_use]
+    pub fn moved(&self, dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            depth: self.depth,
+        }
+    }
+
+    /// What stands for the folders above the project root, and holds the tree.
+    #[must_use]
+    pub fn up(&self) -> PathBuf {
+        self.dir.join("up")
+    }
+
+    /// The copy of the project root.
+    #[must_use]
+    pub fn tree(&self) -> PathBuf {
+        self.above(1).join("tree")
+    }
+
+    /// The folder `up` folders above the tree, from 1 to [`Layout::depth`].
+    #[must_use]
+    pub fn above(&self, up: u32) -> PathBuf {
+        let levels = (up..=self.depth).rev().map(|level| format!("up{level}"));
+        self.up().join(levels.collect::<PathBuf>())
+    }
+
+    /// How many folders above the tree stand for folders above the project root.
+    #[must_use]
+    pub fn depth(&self) -> u32 {
+        self.depth
+    }
+
+    /// HOME of the check.
+    #[must_use]
+    pub fn home(&self) -> PathBuf {
+        self.dir.join("home")
+    }
+
+    /// TMPDIR of the check.
+    #[must_use]
+    pub fn tmp(&self) -> PathBuf {
+        self.dir.join("tmp")
+    }
+
+    /// PATH of the check.
+    #[must_use]
+    pub fn bin(&self) -> PathBuf {
+        self.dir.join("bin")
+    }
+}
+
 /// A room, locked for as long as this or any process started in it lives.
 #[derive(Debug)]
 pub struct Room {
@@ -209,23 +270,25 @@ impl Room {
             .and_then(|file| file.set_modified(SystemTime::now()));
     }
 
+    /// Where its folders are on the host.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        Layout {
+            dir: self.dir.clone(),
+            depth: self.depth,
+        }
+    }
+
     /// The copy of the project root.
     #[must_use]
     pub fn tree(&self) -> PathBuf {
-        self.above(1).join("tree")
+        self.layout().tree()
     }
 
-    /// The folder `up` folders above the tree, from 1 to [`Room::depth`].
+    /// See [`Layout::above`].
     #[must_use]
     pub fn above(&self, up: u32) -> PathBuf {
-        let levels = (up..=self.depth).rev().map(|level| format!("up{level}"));
-        self.dir.join("up").join(levels.collect::<PathBuf>())
-    }
-
-    /// How many folders above the tree stand for folders above the project root.
-    #[must_use]
-    pub fn depth(&self) -> u32 {
-        self.depth
+        self.layout().above(up)
     }
 
     /// The room's own folder.
@@ -237,19 +300,19 @@ impl Room {
     /// HOME of the check.
     #[must_use]
     pub fn home(&self) -> PathBuf {
-        self.dir.join("home")
+        self.layout().home()
     }
 
     /// TMPDIR of the check.
     #[must_use]
     pub fn tmp(&self) -> PathBuf {
-        self.dir.join("tmp")
+        self.layout().tmp()
     }
 
     /// PATH of the check.
     #[must_use]
     pub fn bin(&self) -> PathBuf {
-        self.dir.join("bin")
+        self.layout().bin()
     }
 
     /// The lock, for children to inherit.

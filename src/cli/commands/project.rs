@@ -11,8 +11,9 @@ use crate::cli::exit::Failure;
 use crate::config::{self, Config, ConfigError, EngineKind, Loaded};
 use crate::discover;
 use crate::ecosystem::Scope;
+use crate::engine::local::confine::Host;
 use crate::engine::local::{Dirs, LocalEngine};
-use crate::env::DAGCACHE_TEAM_KEY;
+use crate::env::{self, DAGCACHE_TEAM_KEY};
 use crate::event::Sink;
 use crate::facts::Facts;
 use crate::key::secret::{self, SealKey};
@@ -69,7 +70,12 @@ impl<'a> Project<'a> {
         let memo = store.folder("memo");
         let facts = Facts::load(&memo.join(format!("facts-{id}")));
         let tools = Tools::new(&context.env, &memo);
-        let engine = LocalEngine::new(dirs(&store), &id);
+        let engine = LocalEngine::new(dirs(&store), &id).confining(Host {
+            launcher: launcher()?,
+            project: root.clone(),
+            store: store.base().to_path_buf(),
+            home: context.env.path(env::HOME),
+        });
         Ok(Self {
             root,
             id,
@@ -187,6 +193,14 @@ impl<'a> Project<'a> {
             interrupt,
         }
     }
+}
+
+/// This very program, which starts again to confine a check: on Linux even if its file was replaced meanwhile.
+fn launcher() -> Result<PathBuf, Failure> {
+    if cfg!(target_os = "linux") {
+        return Ok(PathBuf::from("/proc/self/exe"));
+    }
+    Ok(std::env::current_exe().context("this program does not find itself")?)
 }
 
 /// The folders of a store that the engine keeps things in.

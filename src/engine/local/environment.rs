@@ -5,7 +5,7 @@ use std::ffi::OsString;
 
 use crate::env::{Env, HOME, PATH};
 use crate::plan::Command;
-use crate::room::Room;
+use crate::room::Layout;
 use crate::rule::Rule;
 
 /// The start of 1980, the earliest time a zip archive can hold. Fixed, so that builds are the same on every day.
@@ -16,12 +16,12 @@ const TMPDIR: &str = "TMPDIR";
 /// Names that stay the room's even if declared: the value would be in the key, what it leads to would not.
 const OURS: [&str; 3] = [HOME, PATH, TMPDIR];
 
-/// All variables of a check in `room`, sorted by name.
+/// All variables of a check that sees its room at `room`, sorted by name.
 ///
 /// Colour is not forced: `CLICOLOR_FORCE` also changes what a script sees of the programs it calls and thereby verdicts
 /// (`ls` and `grep` inside pipes). A check that wants it has it in its arguments.
 #[must_use]
-pub fn environment(room: &Room, command: &Command, user: &Env) -> Vec<(OsString, OsString)> {
+pub fn environment(room: &Layout, command: &Command, user: &Env) -> Vec<(OsString, OsString)> {
     let home = room.home();
     let mut vars: BTreeMap<OsString, OsString> = BTreeMap::new();
     if !Rule::EnvHidden.holds() {

@@ -4,8 +4,9 @@
 //! - [`mod@environment`]: the variables. - [`path_farm`]: the programs. - [`layers`]: what is built once.
 //! - [`relative`]: the captured output. - [`folder`]: what happens if the store cannot be written.
 //! - [`mod@inspect`]: whether what is kept is whole.
+//! - [`confine`]: what a check is kept from, as far as this system can.
 //!
-//! It confines nothing yet: a program that knows an absolute path can read it.
+//! Layers are built as the user, with the network and unconfined.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,10 +20,11 @@ use crate::engine::{
 };
 use crate::path::RelPath;
 use crate::plan::{Build, Layer, Output, Tool};
-use crate::process::{self, Launch, Limits, Ran};
-use crate::room::{Contents, Room, RoomError};
+use crate::process::{self, Confined, Launch, Limits, Ran};
+use crate::room::{Contents, Layout, Room, RoomError};
 use crate::rule::Rule;
 
+pub mod confine;
 mod environment;
 mod folder;
 pub mod inspect;
@@ -30,6 +32,7 @@ mod layers;
 mod path_farm;
 mod relative;
 
+use confine::{Confiner, Drawn, Host, ROOM};
 use environment::environment;
 use folder::Folder;
 use layers::Layers;
@@ -60,6 +63,7 @@ pub struct LocalEngine {
     layers: Layers,
     platform: String,
     limits: Limits,
+    confiner: Option<Confiner>,
 }
 
 impl LocalEngine {
@@ -71,7 +75,26 @@ impl LocalEngine {
             layers: Layers::new(dirs.layers, dirs.locks),
             platform: platform(),
             limits: Limits::default(),
+            confiner: None,
         }
+    }
+
+    /// Confines checks, as far as this system can. Without, they are confined in nothing.
+    #[must_use]
+    pub fn confining(mut self, host: Host) -> Self {
+        self.confiner = Some(Confiner::new(host));
+        self
+    }
+
+    /// What confinement lacks on this system, if a check was run by now: a reason each.
+    #[must_use]
+    pub fn lacks(&self) -> Vec<&str> {
+        let Some(support) = self.confiner.as_ref().and_then(Confiner::known_support) else {
+            return Vec::new();
+        };
+        let parts = [&support.root, &support.files, &support.offline];
+        let reasons = parts.into_iter().filter_map(|part| part.as_ref().err());
+        reasons.map(String::as_str).collect()
     }
 
     async fn execute(
@@ -127,6 +150,7 @@ impl LocalEngine {
             duration: Duration::ZERO,
             peak_memory: None,
             truncated: false,
+            confined: true, // Nothing ran.
             place: None,
         })
     }
@@ -136,17 +160,16 @@ impl LocalEngine {
         request: &Request<'_>,
         cancel: &CancellationToken,
     ) -> Result<Executed, EngineError> {
-        let held = Held {
-            room: blocking(|| self.furnish(request))?,
-            secret: !request.command.secrets.is_empty() && Rule::SecretRoomsAreEmptied.holds(),
-        };
-        let room = &held.room;
-        let relative = Relative::new(room);
-        let env = environment(room, request.command, request.env);
+        let furnished = blocking(|| self.furnish(request))?;
+        let room = &furnished.held.room;
+        let relative = Relative::new(&[room.layout(), furnished.seen.clone()]);
+        let env = environment(&furnished.seen, request.command, request.env);
         let action = Action {
-            room,
+            furnished: &furnished,
+            launcher: self.confiner.as_ref().map(Confiner::launcher),
             relative: &relative,
             dir: request.command.dir.under(&room.tree()),
+            seen_dir: request.command.dir.under(&furnished.seen.tree()),
             env: &env,
             request,
             cancel,
@@ -165,12 +188,13 @@ impl LocalEngine {
             duration: ran.duration,
             peak_memory: ran.peak_memory,
             truncated: ran.truncated,
-            place: Some(Place::new(room.tree(), held)),
+            confined: furnished.drawn.as_ref().is_some_and(|drawn| drawn.confined),
+            place: Some(Place::new(room.tree(), furnished.held)),
         })
     }
 
     /// A room with the inputs, the tools and the working directory of a request.
-    fn furnish(&self, request: &Request<'_>) -> Result<Room, EngineError> {
+    fn furnish(&self, request: &Request<'_>) -> Result<Furnished, EngineError> {
         let command = request.command;
         let rooms = self.rooms.get().map_err(|source| EngineError::Io {
             path: self.rooms.wanted().to_owned(),
@@ -184,14 +208,35 @@ impl LocalEngine {
             extra: &lockfiles(request),
             folders: &folders(request),
             products: &command.products,
-            product_key: request.product_key,
+            product_key: self.product_key(request.product_key),
         })?;
         let layer = |name: &str| self.layers.find(key_of(request, name)?);
         self.require_layers(request)?;
         let bin = room.bin();
         path_farm::fill(&bin, &command.tools, layer)
             .map_err(|source| EngineError::Io { path: bin, source })?;
-        Ok(room)
+        let place = room.layout();
+        let confiner = self.confiner.as_ref();
+        let drawn = confiner.map(|confiner| confiner.draw(command, &place, layer));
+        let moved = drawn.as_ref().is_some_and(|drawn| drawn.moved);
+        Ok(Furnished {
+            seen: if moved { place.moved(ROOM) } else { place },
+            held: Held {
+                room,
+                secret: !command.secrets.is_empty() && Rule::SecretRoomsAreEmptied.holds(),
+            },
+            drawn,
+        })
+    }
+
+    /// Products hold absolute paths: those of a room that is seen elsewhere are others.
+    fn product_key(&self, key: Digest) -> Digest {
+        let moved = |confiner: &Confiner| confiner.support().root.is_ok();
+        if self.confiner.as_ref().is_some_and(moved) {
+            Digest::of(format!("{ROOM} {key}").as_bytes())
+        } else {
+            key
+        }
     }
 
     fn require_layers(&self, request: &Request<'_>) -> Result<(), EngineError> {
@@ -218,9 +263,10 @@ impl Engine for LocalEngine {
     }
 
     fn capabilities(&self) -> Capabilities {
+        let support = self.confiner.as_ref().map(Confiner::support);
         Capabilities {
-            confined: false,
-            offline: false,
+            confined: support.is_some_and(|can| can.root.is_ok() && can.files.is_ok()),
+            offline: support.is_some_and(|can| can.offline.is_ok()),
         }
     }
 
@@ -300,11 +346,24 @@ fn folders(request: &Request<'_>) -> Vec<RelPath> {
         .collect()
 }
 
+/// A room that is ready for a check.
+struct Furnished {
+    held: Held,
+    /// Where the check sees it.
+    seen: Layout,
+    /// What the check is kept from, if anything.
+    drawn: Option<Drawn>,
+}
+
 /// A check in its room.
 struct Action<'a> {
-    room: &'a Room,
+    furnished: &'a Furnished,
+    launcher: Option<&'a Path>,
     relative: &'a Relative,
+    /// Its working directory on the host.
     dir: PathBuf,
+    /// The same as the check sees it.
+    seen_dir: PathBuf,
     env: &'a [(std::ffi::OsString, std::ffi::OsString)],
     request: &'a Request<'a>,
     cancel: &'a CancellationToken,
@@ -369,14 +428,24 @@ impl Action<'_> {
             program: program.clone(),
             message,
         };
-        let found = path_farm::resolve(&self.room.bin(), &self.dir, program).map_err(spawn)?;
+        let Furnished { held, seen, drawn } = self.furnished;
+        let room = &held.room;
+        let found = path_farm::resolve(&room.bin(), &self.dir, program).map_err(spawn)?;
+        let found = match found.strip_prefix(room.bin()) {
+            Ok(name) => seen.bin().join(name),
+            Err(_) => found,
+        };
+        let confined = self.launcher.zip(drawn.as_ref());
         let launch = Launch {
             program: &found,
             args,
-            dir: &self.dir,
+            dir: &self.seen_dir,
             env: self.env,
-            hold: Some(self.room.lock()),
-            confined: None,
+            hold: Some(room.lock()),
+            confined: confined.map(|(launcher, drawn)| Confined {
+                launcher,
+                bounds: &drawn.bounds,
+            }),
         };
         let live = self.request.live.filter(|_| live);
         process::run(&launch, limits, self.cancel, live)

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::room::Room;
+use crate::room::Layout;
 
 /// What stands for each absolute place of a room.
 pub struct Relative {
@@ -11,10 +11,19 @@ pub struct Relative {
 }
 
 impl Relative {
-    /// For one room, under its plain and its resolved path.
+    /// For one room, wherever it is seen, under its plain and its resolved path.
     #[must_use]
-    pub fn new(room: &Room) -> Self {
+    pub fn new(rooms: &[Layout]) -> Self {
         let mut folders = Vec::new();
+        for room in rooms {
+            Self::add(&mut folders, room);
+        }
+        folders.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
+        folders.dedup();
+        Self { folders }
+    }
+
+    fn add(folders: &mut Vec<(String, String)>, room: &Layout) {
         let mut add = |path: &Path, to: &str| {
             let resolved = path.canonicalize().ok();
             for path in [Some(path), resolved.as_deref()].into_iter().flatten() {
@@ -30,9 +39,6 @@ impl Relative {
         add(&room.home(), "~");
         add(&room.tmp(), "$TMPDIR");
         add(&room.bin(), ".");
-        folders.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
-        folders.dedup();
-        Self { folders }
     }
 
     /// Lossy UTF-8 with all places of the room made relative.
@@ -117,8 +123,10 @@ mod tests {
     #[test]
     fn places_of_a_room_are_named_as_the_user_knows_them() {
         let dir = tempfile::tempdir().unwrap();
-        let room = Room::take(dir.path(), "a").unwrap();
-        let relative = Relative::new(&room);
+        let room = crate::room::Room::take(dir.path(), "a").unwrap();
+        let relative = Relative::new(&[room.layout(), room.layout().moved("/fixed")]);
+        let inside = relative.text(b"/fixed/up/up1/tree/src/a");
+        assert_eq!(inside, "src/a");
         let said = |path: std::path::PathBuf| relative.text(path.to_string_lossy().as_bytes());
         assert_eq!(said(room.tree().join("src/ä")), "src/ä");
         assert_eq!(said(room.above(1).join("ruff.toml")), "../ruff.toml");

@@ -1,0 +1,562 @@
+//! What a check is kept from on this host, and what it is granted.
+//!
+//! Readable: system folders, the check's tools with their installations, its layers, its grants. Writable: its room,
+//! `/tmp`, a few devices. Nothing else can be opened: not the work tree, the user's home, the store, other rooms; nor
+//! can anything be written through the links in the room's `bin`. In its own file system the work tree and the store
+//! are not even there, and the room is at [`ROOM`] on every machine. Without permission there is no network but
+//! loopback.
+//!
+//! Not covered: whether a file exists outside these places, and what system folders hold.
+//!
+//! Stays free of how it is done (see [`crate::process::launcher`]).
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ffi::OsString;
+use std::io::{BufRead, Read};
+use std::path::{Component, Path, PathBuf};
+use std::sync::OnceLock;
+
+use crate::plan::{Command, Tool};
+use crate::process::launcher::Support;
+use crate::process::launcher::spec::{Access, Bounds, Root};
+use crate::room::Layout;
+use crate::rule::Rule;
+
+/// Where a room is seen in its own file system: the same on every machine, so that what is made in it is the same.
+pub const ROOM: &str = "/dagcache";
+
+/// Readable for every check: what an operating system brings. The user's own things are in none of them.
+const SYSTEM: &[&str] = &[
+    "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt", "/nix", "/gnu",
+    "/proc", "/sys",
+];
+
+/// Covered by empty folders in a file system of its own: what others leave there is no input.
+const SHARED: &[&str] = &["/tmp", "/var/tmp", "/dev/shm"];
+
+/// Sockets of the host's services. Without the network, they would be a way out.
+const SERVICES: &str = "/run";
+
+/// Devices that programs count on.
+const DEVICES: &[&str] = &[
+    "/dev/null",
+    "/dev/zero",
+    "/dev/full",
+    "/dev/random",
+    "/dev/urandom",
+    "/dev/tty",
+    "/dev/ptmx",
+    "/dev/pts",
+];
+
+/// Never granted, though they lie in what is: a check has no use for them.
+const SECRETS: &[&str] = &["credentials", "credentials.toml"];
+
+/// What the engine confines checks with.
+#[derive(Debug, Clone)]
+pub struct Host {
+    /// This program, which starts again as a launcher.
+    pub launcher: PathBuf,
+    /// The user's work tree.
+    pub project: PathBuf,
+    /// The store.
+    pub store: PathBuf,
+    /// The user's home.
+    pub home: Option<PathBuf>,
+}
+
+/// Draws the bounds of checks.
+#[derive(Debug)]
+pub struct Confiner {
+    host: Host,
+    support: OnceLock<Support>,
+}
+
+/// The bounds of one check.
+#[derive(Debug, Clone)]
+pub struct Drawn {
+    /// For the launcher.
+    pub bounds: Bounds,
+    /// Whether the room is at [`ROOM`].
+    pub moved: bool,
+    /// Whether nothing that it should not see can be seen.
+    pub confined: bool,
+}
+
+impl Confiner {
+    /// For checks of this project.
+    #[must_use]
+    pub fn new(host: Host) -> Self {
+        Self {
+            host,
+            support: OnceLock::new(),
+        }
+    }
+
+    /// This program, which starts again as a launcher.
+    #[must_use]
+    pub fn launcher(&self) -> &Path {
+        &self.host.launcher
+    }
+
+    /// What this system can do. Found out once; takes a few milliseconds.
+    pub fn support(&self) -> &Support {
+        self.support.get_or_init(|| {
+            let mut support = Support::ask(&self.host.launcher);
+            let without = || Err("switched off".to_owned());
+            if !Rule::OwnRoot.holds() {
+                support.root = without();
+            }
+            if !Rule::Offline.holds() {
+                support.offline = without();
+            }
+            if !Rule::Confined.holds() {
+                support.files = without();
+            }
+            support
+        })
+    }
+
+    /// What is known of it without finding out.
+    #[must_use]
+    pub fn known_support(&self) -> Option<&Support> {
+        self.support.get()
+    }
+
+    /// The bounds of a command in the room at `room`. `layer` tells the folder of a layer by its name.
+    pub fn draw(
+        &self,
+        command: &Command,
+        room: &Layout,
+        layer: impl Fn(&str) -> Option<PathBuf>,
+    ) -> Drawn {
+        let support = self.support();
+        let offline = !command.network && support.offline.is_ok();
+        let mut needs = Needs::new(&self.host);
+        for tool in &command.tools {
+            match tool {
+                Tool::Host { path, .. } => needs.program(path),
+                Tool::Layer { layer: name, .. } => {
+                    if let Some(folder) = layer(name) {
+                        needs.installation(&folder);
+                    }
+                }
+                Tool::Absent { .. } => {}
+            }
+        }
+        for path in command.grants.values() {
+            needs.grant(path);
+        }
+        let moved = support.root.is_ok();
+        let inside = if moved {
+            room.moved(ROOM)
+        } else {
+            room.clone()
+        };
+        let covers = self.covers(command.network);
+        let files = support
+            .files
+            .is_ok()
+            .then(|| rules(&needs, &inside, moved, command.network));
+        let root = moved.then(|| own_root(needs, covers, room, &inside));
+        Drawn {
+            bounds: Bounds {
+                user: support.user,
+                offline,
+                root,
+                files,
+            },
+            moved,
+            confined: moved && support.files.is_ok() && (offline || command.network),
+        }
+    }
+
+    /// Folders that are not there for a check, without those in other ones.
+    fn covers(&self, network: bool) -> Vec<PathBuf> {
+        let host = &self.host;
+        let mut all: Vec<PathBuf> = SHARED.iter().map(PathBuf::from).collect();
+        all.extend((!network).then(|| PathBuf::from(SERVICES)));
+        all.extend([host.project.clone(), host.store.clone()]);
+        // Elsewhere no rule lets it be opened anyway, and programs may have reasons to know that it exists.
+        let readable = |home: &PathBuf| SYSTEM.iter().any(|folder| home.starts_with(folder));
+        all.extend(host.home.clone().filter(readable));
+        let mut all: Vec<PathBuf> = all
+            .iter()
+            .filter_map(|path| path.canonicalize().ok())
+            .collect();
+        let holds_system = |path: &PathBuf| {
+            let mut system = SYSTEM.iter().chain(DEVICES);
+            system.any(|folder| Path::new(folder).starts_with(path))
+        };
+        all.retain(|path| path.is_dir() && !holds_system(path));
+        all.sort();
+        all.dedup();
+        let mut outer: Vec<PathBuf> = Vec::new();
+        for path in all {
+            if !outer.iter().any(|other| path.starts_with(other)) {
+                outer.push(path);
+            }
+        }
+        outer
+    }
+}
+
+/// What may be opened.
+fn rules(needs: &Needs<'_>, room: &Layout, moved: bool, network: bool) -> Vec<(Access, PathBuf)> {
+    let mut rules: Vec<(Access, PathBuf)> = Vec::new();
+    let mut add = |access, path: &Path| rules.push((access, path.to_path_buf()));
+    for path in SYSTEM {
+        add(Access::Read, Path::new(path));
+    }
+    if network {
+        // Where names are resolved.
+        add(Access::Read, Path::new(SERVICES));
+    }
+    for path in DEVICES {
+        add(Access::Device, Path::new(path));
+    }
+    for path in &needs.real {
+        add(Access::Read, path);
+    }
+    if moved {
+        add(Access::Read, Path::new(ROOM));
+        for path in SHARED {
+            add(Access::Write, Path::new(path));
+        }
+    }
+    add(Access::Read, &room.bin());
+    for path in [room.up(), room.home(), room.tmp()] {
+        add(Access::Write, &path);
+    }
+    rules
+}
+
+/// A file system with the room in it, and with what is needed out of covered folders.
+fn own_root(needs: Needs<'_>, covers: Vec<PathBuf>, room: &Layout, inside: &Layout) -> Root {
+    let covered = |path: &Path| covers.iter().any(|cover| path.starts_with(cover));
+    let links = needs
+        .links
+        .into_iter()
+        .filter(|(path, _)| covered(path))
+        .collect();
+    let mut binds: Vec<(PathBuf, PathBuf)> = [
+        (room.up(), inside.up()),
+        (room.home(), inside.home()),
+        (room.tmp(), inside.tmp()),
+        (room.bin(), inside.bin()),
+    ]
+    .into();
+    let mut last: Option<PathBuf> = None;
+    for path in needs.real.into_iter().filter(|path| covered(path)) {
+        // Sorted: what is below the last one is there already.
+        if last.as_ref().is_none_or(|last| !path.starts_with(last)) {
+            binds.push((path.clone(), path.clone()));
+            last = Some(path);
+        }
+    }
+    Root {
+        covers,
+        links,
+        binds,
+    }
+}
+
+/// What a check needs of the host besides system folders.
+struct Needs<'a> {
+    host: &'a Host,
+    /// Links on the way, with what they lead to.
+    links: BTreeMap<PathBuf, PathBuf>,
+    /// Files and folders, with all links resolved.
+    real: BTreeSet<PathBuf>,
+    seen: BTreeSet<PathBuf>,
+}
+
+impl<'a> Needs<'a> {
+    fn new(host: &'a Host) -> Self {
+        Self {
+            host,
+            links: BTreeMap::new(),
+            real: BTreeSet::new(),
+            seen: BTreeSet::new(),
+        }
+    }
+
+    /// A path and all links that lead to it.
+    fn path(&mut self, path: &Path) -> Option<PathBuf> {
+        let real = self.trace(path)?;
+        self.real.insert(real.clone());
+        Some(real)
+    }
+
+    /// Resolves a path as the kernel does, and notes the links.
+    fn trace(&mut self, path: &Path) -> Option<PathBuf> {
+        const MAX_LINKS: usize = 40;
+        let names = |path: &Path| -> VecDeque<OsString> {
+            let parts = path.components().filter_map(|part| match part {
+                Component::Normal(name) => Some(name.to_owned()),
+                Component::ParentDir => Some("..".into()),
+                _ => None,
+            });
+            parts.collect()
+        };
+        let (mut at, mut left, mut links) = (PathBuf::from("/"), names(path), 0);
+        while let Some(name) = left.pop_front() {
+            if name == ".." {
+                at.pop();
+                continue;
+            }
+            let next = at.join(&name);
+            let Ok(target) = std::fs::read_link(&next) else {
+                at = next;
+                continue;
+            };
+            links += 1;
+            if links > MAX_LINKS {
+                return None;
+            }
+            if target.is_absolute() {
+                at = PathBuf::from("/");
+            }
+            let mut all = names(&target);
+            all.append(&mut left);
+            left = all;
+            self.links.insert(next, target);
+        }
+        at.exists().then_some(at)
+    }
+
+    /// A program, the installation it is part of, and its interpreter.
+    fn program(&mut self, path: &Path) {
+        if !self.seen.insert(path.to_path_buf()) {
+            return;
+        }
+        let Some(real) = self.trace(path) else { return };
+        if self.is_plain_system(&real) && self.is_plain_system(path) {
+            return;
+        }
+        self.real.insert(real.clone());
+        for place in [path, &real] {
+            for folder in self.parts_of_installation(place) {
+                self.path(&folder);
+            }
+        }
+        if let Some(interpreter) = interpreter(&real) {
+            self.program(&interpreter);
+        }
+    }
+
+    /// A folder that holds a whole installation: a layer's environment, with the Python it was made from.
+    fn installation(&mut self, folder: &Path) {
+        self.path(folder);
+        for name in ["python", "python3"] {
+            self.program(&folder.join("bin").join(name));
+        }
+    }
+
+    /// Whether every check may read it and sees it. What lies in a system folder may yet be in the work tree.
+    fn is_plain_system(&self, path: &Path) -> bool {
+        let host = self.host;
+        let hidden = [Some(&host.project), Some(&host.store), host.home.as_ref()];
+        SYSTEM.iter().any(|folder| path.starts_with(folder))
+            && !hidden
+                .into_iter()
+                .flatten()
+                .any(|folder| path.starts_with(folder))
+    }
+
+    /// What was installed with a program: the folder above its `bin`, where that is an installation and nothing more.
+    /// Of `~/.local`, which holds much of the user's besides, only the libraries.
+    fn parts_of_installation(&self, program: &Path) -> Vec<PathBuf> {
+        const PLACES: [&str; 5] = ["bin", "sbin", "shims", "libexec", "Scripts"];
+        const MARKS: [&str; 6] = ["lib", "lib64", "libexec", "share", "pkg", "pyvenv.cfg"];
+        let folder = program.parent().filter(|folder| {
+            let name = folder.file_name().and_then(|name| name.to_str());
+            name.is_some_and(|name| PLACES.contains(&name))
+        });
+        let Some(prefix) = folder.and_then(Path::parent) else {
+            return Vec::new();
+        };
+        if self.is_plain_system(prefix) || !MARKS.iter().any(|mark| prefix.join(mark).exists()) {
+            return Vec::new();
+        }
+        if self.is_users(prefix) {
+            return vec![prefix.join("lib")];
+        }
+        vec![prefix.to_path_buf()]
+    }
+
+    /// Whether a folder holds more of the user's than an installation.
+    fn is_users(&self, prefix: &Path) -> bool {
+        let host = self.host;
+        let home = host.home.as_deref();
+        let whole = [Some(&*host.project), Some(&*host.store), home];
+        whole
+            .into_iter()
+            .flatten()
+            .any(|folder| folder.starts_with(prefix))
+            || home
+                .is_some_and(|home| prefix == home.join(".local") || prefix == home.join(".cargo"))
+    }
+
+    /// A place of the host that is granted, without what is secret in it.
+    fn grant(&mut self, path: &Path) {
+        if !SECRETS.iter().any(|name| path.join(name).exists()) {
+            self.path(path);
+            return;
+        }
+        for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
+            let secret = SECRETS.iter().any(|name| entry.file_name() == *name);
+            if !secret {
+                self.path(&entry.path());
+            }
+        }
+    }
+}
+
+/// The program that the first line of a script names, if it is one.
+fn interpreter(script: &Path) -> Option<PathBuf> {
+    const LONGEST: u64 = 4096;
+    let file = std::fs::File::open(script).ok()?;
+    let mut file = std::io::BufReader::new(file.take(LONGEST));
+    let mut head = [0; 2];
+    file.read_exact(&mut head).ok()?;
+    if head != *b"#!" {
+        return None;
+    }
+    let mut line = String::new();
+    file.read_line(&mut line).ok()?;
+    let path = PathBuf::from(line.split_whitespace().next()?);
+    path.is_absolute().then_some(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    struct Place {
+        dir: tempfile::TempDir,
+        host: Host,
+    }
+
+    impl Place {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let at = |name: &str| dir.path().canonicalize().unwrap().join(name);
+            let host = Host {
+                launcher: PathBuf::from("/nonexistent"),
+                project: at("home/project"),
+                store: at("home/.cache/dagcache"),
+                home: Some(at("home")),
+            };
+            for folder in [&host.project, &host.store] {
+                std::fs::create_dir_all(folder).unwrap();
+            }
+            Self { dir, host }
+        }
+
+        fn write(&self, path: &str, text: &str) -> PathBuf {
+            let path = self.dir.path().canonicalize().unwrap().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, text).unwrap();
+            path
+        }
+
+        /// What a program needs, without the folder all of this is in.
+        fn needs(&self, program: &Path) -> Vec<String> {
+            let mut needs = Needs::new(&self.host);
+            needs.program(program);
+            let root = self.dir.path().canonicalize().unwrap();
+            let below = needs
+                .real
+                .iter()
+                .map(|path| path.strip_prefix(&root).unwrap_or(path));
+            below.map(|path| path.display().to_string()).collect()
+        }
+    }
+
+    #[test]
+    fn a_program_brings_its_installation_but_never_the_users_own_folders() {
+        let place = Place::new();
+        let check = |program: &str, mark: &str, expect: &[&str]| {
+            let program = place.write(program, "\x7fELF");
+            place.write(mark, "");
+            assert_eq!(place.needs(&program), expect, "{program:?}");
+        };
+        check(
+            "home/node/20/bin/node",
+            "home/node/20/lib/x",
+            &["home/node/20", "home/node/20/bin/node"],
+        );
+        check(
+            "home/project/.venv/bin/t",
+            "home/project/.venv/pyvenv.cfg",
+            &["home/project/.venv", "home/project/.venv/bin/t"],
+        );
+        check(
+            "home/.local/bin/t",
+            "home/.local/lib/x",
+            &["home/.local/bin/t", "home/.local/lib"],
+        );
+        check(
+            "home/project/bin/t",
+            "home/project/share/x",
+            &["home/project/bin/t"],
+        );
+        check("home/go/bin/t", "home/other", &["home/go/bin/t"]);
+    }
+
+    #[test]
+    fn a_script_brings_its_interpreter_and_a_link_what_it_leads_to() {
+        let place = Place::new();
+        let python = place.write("py/bin/python3.12", "\x7fELF");
+        place.write("py/lib/x", "");
+        let bin = place.host.home.clone().unwrap().join("venv/bin");
+        std::fs::create_dir_all(&bin).unwrap();
+        symlink(&python, bin.join("python")).unwrap();
+        let script = place.write(
+            "home/venv/bin/tool",
+            &format!("#!{}/python -I\n", bin.display()),
+        );
+        assert_eq!(
+            place.needs(&script),
+            ["home/venv/bin/tool", "py", "py/bin/python3.12"]
+        );
+        assert_eq!(place.needs(Path::new("/bin/sh")), [""; 0]);
+        assert_eq!(place.needs(Path::new("/nonexistent/tool")), [""; 0]);
+    }
+
+    #[test]
+    fn a_grant_leaves_out_what_is_secret() {
+        let place = Place::new();
+        place.write("home/.cargo/registry/x", "");
+        let home = place.write("home/.cargo/credentials.toml", "");
+        let home = home.parent().unwrap();
+        let mut needs = Needs::new(&place.host);
+        needs.grant(home);
+        assert_eq!(
+            needs.real.into_iter().collect::<Vec<_>>(),
+            [home.join("registry")]
+        );
+    }
+
+    #[test]
+    fn covers_hide_the_project_and_the_store_but_no_system_folder() {
+        let mut place = Place::new();
+        place.host.project = PathBuf::from("/");
+        let covers = Confiner::new(place.host.clone()).covers(false);
+        assert!(!covers.contains(&PathBuf::from("/")), "{covers:?}");
+        let store = &place.host.store;
+        assert!(
+            covers.iter().any(|cover| store.starts_with(cover)),
+            "{covers:?}"
+        );
+        let below = |path: &&PathBuf| {
+            covers
+                .iter()
+                .any(|other| *path != other && path.starts_with(other))
+        };
+        assert_eq!(covers.iter().find(below), None);
+    }
+}
