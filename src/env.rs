@@ -22,6 +22,10 @@ pub const GIT_CONFIG_SYSTEM: &str = "GIT_CONFIG_SYSTEM";
 pub const HOME: &str = "HOME";
 /// Where caches go, instead of `~/.cache`.
 pub const XDG_CACHE_HOME: &str = "XDG_CACHE_HOME";
+/// The user's shell.
+pub const SHELL: &str = "SHELL";
+/// What the terminal is.
+pub const TERM: &str = "TERM";
 /// Where programs are looked up.
 pub const PATH: &str = "PATH";
 /// Cargo's home, if not `~/.cargo`.

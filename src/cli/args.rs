@@ -116,6 +116,8 @@ pub enum Commands {
     Cache(CacheCommand),
     /// Tell what a check's key is made of, why it would run, or how two keys differ
     Explain(ExplainArgs),
+    /// Open a shell in a room like the one a check runs in
+    Shell(ShellArgs),
     /// Show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -131,9 +133,6 @@ pub enum Commands {
     /// Look at engine, disk and network (not supported yet)
     #[command(hide = true)]
     Doctor(Later),
-    /// Open a shell where a check runs (not supported yet)
-    #[command(hide = true)]
-    Shell(Later),
     /// Print shell completions (not supported yet)
     #[command(hide = true)]
     Completions(Later),
@@ -239,6 +238,9 @@ pub struct RunArgs {
     /// Run this many of a hundred known results all the same, and compare: a wrong one fails, and is not used again
     #[arg(long, value_name = "PERCENT", value_parser = percent, conflicts_with_all = ["no_cache", "cached_only", "dry_run"], help_heading = "Running")]
     pub audit: Option<u8>,
+    /// Say of failures where the room is that they ran in; it stays until the check runs again
+    #[arg(long, help_heading = "Running")]
+    pub keep_room: bool,
     /// Options that come later.
     #[command(flatten)]
     pub later: LaterOptions,
@@ -260,8 +262,6 @@ pub struct LaterOptions {
     offline: bool,
     #[arg(long, hide = true)]
     timings: bool,
-    #[arg(long, hide = true)]
-    keep_room: bool,
     #[arg(long, hide = true, value_name = "WHERE")]
     cache_from: Vec<String>,
     #[arg(long, hide = true, value_name = "WHERE")]
@@ -280,7 +280,6 @@ impl LaterOptions {
             ("--watch", self.watch),
             ("--offline", self.offline),
             ("--timings", self.timings),
-            ("--keep-room", self.keep_room),
             ("--cache-from", !self.cache_from.is_empty()),
             ("--cache-to", !self.cache_to.is_empty()),
             ("--partition", self.partition.is_some()),
@@ -344,6 +343,14 @@ pub struct ExplainArgs {
     /// The check; two keys (their first digits, at least 4) to compare them; without any, one line for each check
     #[arg(value_name = "CHECK|KEY KEY", num_args = 0..=2)]
     pub what: Vec<String>,
+}
+
+/// `shell`.
+#[derive(Debug, Args)]
+pub struct ShellArgs {
+    /// The check
+    #[arg(value_name = "CHECK")]
+    pub check: String,
 }
 
 /// `config`.

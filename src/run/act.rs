@@ -1,5 +1,7 @@
 //! One action: a built-in on a view of its inputs, or a program through the engine.
 
+use std::path::PathBuf;
+
 use crate::digest::Digest;
 use crate::engine::{Ended, EngineError, Executed, Prepare, Request, describe};
 use crate::finding::Finding;
@@ -111,6 +113,13 @@ pub(super) fn act(
         })?;
     mask.output(&mut executed.output);
     verdict_of(executed)
+}
+
+/// Where an action ran, if the user wants to look at it.
+pub(super) fn room(session: &Session<'_>, executed: &Executed) -> Option<PathBuf> {
+    let place = executed.place.as_ref();
+    let place = place.filter(|_| session.options.keep_room);
+    place.map(|place| place.tree().to_path_buf())
 }
 
 fn layers<'a>(session: &Session<'a>, pending: &Pending<'_>) -> Vec<(&'a Layer, Digest)> {

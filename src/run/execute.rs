@@ -6,13 +6,13 @@ use crate::plan::output::Output;
 use crate::plan::{Builtin, Command, Work};
 use crate::record::{Cache, CheckRecord, Verdict};
 use crate::rule::Rule;
-use crate::run::act::{View, act, check_builtin, prepare, reports_signal};
+use crate::run::act::{View, act, check_builtin, prepare, reports_signal, room};
 use crate::run::audit::audit;
 use crate::run::lookup::{Pending, find};
 use crate::run::mask::Mask;
 use crate::run::outputs::{collect, deliver, stored};
 use crate::run::result::{
-    Done, Trouble, advice, conclude, elapsed_ms, exit_code, quiet_stdout, replay,
+    Done, Trouble, advice, conclude, elapsed_ms, exit_code, kept, quiet_stdout, replay,
 };
 use crate::run::{Caching, Session, part_runs, run_state};
 use crate::store::last::Seen;
@@ -56,6 +56,7 @@ pub fn execute(session: &Session<'_>, pending: &Pending<'_>) -> Finished {
     match result {
         Ok(mut done) => {
             let made = std::mem::take(&mut done.outputs);
+            let room = done.room.take();
             let seen = conclude(
                 session,
                 pending.check,
@@ -65,6 +66,9 @@ pub fn execute(session: &Session<'_>, pending: &Pending<'_>) -> Finished {
                 &mut record,
             );
             record.message = advice(session, pending.check, &record);
+            if let (Some(room), Verdict::Failed) = (room, record.verdict) {
+                record.message = Some(kept(pending.check, record.message, &room));
+            }
             deliver(session, &made, &mut record);
             Finished::Done(Box::new(record), seen)
         }
@@ -156,6 +160,9 @@ fn run_command(
         Vec::new()
     });
     let duration_ms = u64::try_from(executed.duration.as_millis()).unwrap_or(u64::MAX);
+    // That of a check that knows a secret is emptied.
+    let room = room(session, &executed).filter(|_| command.secrets.is_empty());
+    let unconfined = !executed.confined;
     let (output, peak_memory) = (executed.output, executed.peak_memory);
     let mut findings = command.parse.parse(&output, &command.dir, &[]).findings;
     findings.sort();
@@ -172,6 +179,8 @@ fn run_command(
         findings,
         duration_ms,
         peak_memory,
+        unconfined,
+        room,
         not_stored,
         outputs,
         ..Done::default()

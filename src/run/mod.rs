@@ -63,6 +63,8 @@ pub struct Options {
     pub fail_fast: bool,
     /// Whether nothing is run at all.
     pub dry_run: bool,
+    /// Whether failures say where the room is that they ran in.
+    pub keep_room: bool,
     /// Whether checks are narrowed to some files: what is seen then is no measure for later reasons.
     pub narrowed: bool,
     /// Whether what checks make is brought to the project; a git hook leaves the work tree alone.

@@ -7,7 +7,7 @@ use crate::path::RelPath;
 use crate::plan::output::{Output, Share};
 use crate::plan::{Builtin, Command};
 use crate::record::INTERRUPTED;
-use crate::run::act::{View, act, check_builtin, prepare, reports_signal};
+use crate::run::act::{View, act, check_builtin, prepare, reports_signal, room};
 use crate::run::lookup::Pending;
 use crate::run::parts::Parts;
 use crate::run::result::{Done, Trouble, exit_code};
@@ -124,9 +124,14 @@ fn run_batch(
             executed.output,
         ));
     }
+    parts.room = room(parts.session, &executed);
+    let unconfined = !executed.confined;
     let micros = u32::try_from(executed.duration.as_micros()).unwrap_or(u32::MAX);
     if let [at] = batch {
-        let said = said(parts, command, &executed.output, *at);
+        let said = Said {
+            unconfined,
+            ..said(parts, command, &executed.output, *at)
+        };
         parts.set(
             *at,
             PartResult {
@@ -164,6 +169,7 @@ fn run_batch(
             stdout: share.stdout,
             stderr: share.stderr,
             findings,
+            unconfined,
         };
         parts.set(
             *at,
@@ -192,5 +198,6 @@ fn said(parts: &Parts<'_, '_>, command: &Command, output: &Output, at: usize) ->
         stdout: output.stdout.clone(),
         stderr: output.stderr.clone(),
         findings,
+        unconfined: false,
     }
 }

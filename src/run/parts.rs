@@ -4,6 +4,7 @@
 //! Stays free of running the missing ones.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use crate::digest::Digest;
 use crate::key::{CheckKey, part_key};
@@ -28,6 +29,8 @@ pub(super) struct Parts<'a, 's> {
     keys: Vec<Digest>,
     results: Vec<Option<PartResult>>,
     ran: BTreeMap<Digest, PartResult>,
+    /// Where the last of them ran, if that is to be looked at.
+    pub room: Option<PathBuf>,
 }
 
 impl<'a, 's> Parts<'a, 's> {
@@ -61,6 +64,7 @@ impl<'a, 's> Parts<'a, 's> {
             keys,
             results,
             ran: BTreeMap::new(),
+            room: None,
         }
     }
 
@@ -94,6 +98,7 @@ impl<'a, 's> Parts<'a, 's> {
             keys,
             results,
             ran,
+            room,
             ..
         } = self;
         if !ran.is_empty() && reusable(session, check, &key.common) {
@@ -102,6 +107,7 @@ impl<'a, 's> Parts<'a, 's> {
         let mut done = Done {
             parts_ran: count(ran.len()),
             parts_hit: count(keys.len() - ran.len()),
+            room,
             ..Done::default()
         };
         let (mut total_us, mut saved_us) = (0_u64, 0_u64);
@@ -117,6 +123,7 @@ impl<'a, 's> Parts<'a, 's> {
                 done.since_ms = Some(since.min(result.made_ms));
             }
             done.exit_code = done.exit_code.max(result.exit_code);
+            done.unconfined |= result.said.unconfined;
             // What many parts say alike, about a broken configuration say, is said once.
             if result.said.stdout != before.stdout {
                 append(&mut done.stdout, &result.said.stdout);

@@ -2,6 +2,7 @@
 //!
 //! Stays free of running anything.
 
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::digest::Digest;
@@ -40,6 +41,10 @@ pub(super) struct Done {
     pub parts_hit: u32,
     pub parts_ran: u32,
     pub saved_ms: u64,
+    /// Whether it, or a part of it, might have seen more than is in the key.
+    pub unconfined: bool,
+    /// Where it ran, if that is to be looked at.
+    pub room: Option<PathBuf>,
     /// Why this result must not be stored.
     pub not_stored: Option<String>,
     /// What it made.
@@ -189,6 +194,7 @@ fn new_entry(
         peak_memory: done.peak_memory,
         engine: format!("{} {}", session.engine.class(), session.engine.platform()),
         tools: tool_versions(&check.work),
+        confined: !done.unconfined,
         created_ms: now_ms(),
         since_ms: done.since_ms,
         outputs: Vec::new(),
@@ -264,6 +270,21 @@ pub(super) fn advice(session: &Session<'_>, check: &Check, record: &CheckRecord)
     }
     let output = format!("{}\n{}", record.stdout, record.stderr);
     hint(check, command, session.snapshot, session.env, &output)
+}
+
+/// What to tell of a failure whose room is to be looked at.
+pub(super) fn kept(check: &Check, advice: Option<String>, room: &Path) -> String {
+    let kept = format!(
+        "its room is left at {} until the check runs again",
+        room.display()
+    );
+    match advice {
+        Some(advice) => format!("{advice}\nhelp: {kept}"),
+        None => format!(
+            "{kept}; `cargo dagcache shell {}` opens a shell in one like it",
+            check.id
+        ),
+    }
 }
 
 pub(super) fn elapsed_ms(begun: Instant) -> u64 {

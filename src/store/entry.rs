@@ -45,6 +45,9 @@ pub struct Entry {
     /// Tools and versions, for people.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tools: Vec<String>,
+    /// Whether what ran could see nothing that is not in the key. Without, the result stays on this machine.
+    #[serde(default)]
+    pub confined: bool,
     /// When it was made, milliseconds since 1970 UTC.
     pub created_ms: u64,
     /// Version of the program that wrote it.
@@ -165,6 +168,7 @@ pub(crate) fn sample(key: Digest) -> Entry {
         peak_memory: None,
         engine: "local".into(),
         tools: Vec::new(),
+        confined: true,
         created_ms: 1,
         writer: "0".into(),
         since_ms: None,

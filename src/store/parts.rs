@@ -26,6 +26,9 @@ pub struct Said {
     pub stderr: String,
     /// Diagnostics.
     pub findings: Vec<Finding>,
+    /// Whether it might have seen more than is in the key: see [`crate::store::entry::Entry::confined`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unconfined: bool,
 }
 
 /// Result of one part.

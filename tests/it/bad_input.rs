@@ -253,7 +253,6 @@ fn what_comes_later_says_so() {
         &["lock", "--update"],
         &["init"],
         &["doctor"],
-        &["shell", "x"],
         &["completions", "bash"],
         &["cache", "warm"],
     ] {

@@ -4,6 +4,7 @@ mod audit;
 mod bad_input;
 mod cache;
 mod concurrency;
+mod confined;
 mod crash;
 mod edits_during_run;
 mod explain;

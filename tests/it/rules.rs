@@ -234,6 +234,22 @@ pub const RULES: &[(&str, &str)] = &[
         "lies-distrusted",
         "audit::a_wrong_verdict_is_told_and_not_served_again",
     ),
+    (
+        "confined",
+        "confined::what_is_outside_every_cover_cannot_be_read_either",
+    ),
+    (
+        "confined",
+        "confined::programs_of_the_host_cannot_be_written_through_their_links",
+    ),
+    (
+        "own-root",
+        "confined::a_room_has_the_same_path_in_every_checkout_and_store",
+    ),
+    (
+        "offline",
+        "confined::there_is_no_network_but_a_loopback_of_its_own",
+    ),
 ];
 
 /// (rules, a test that passes without them all the same): the other half of what a line above says of two rules.

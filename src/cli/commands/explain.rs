@@ -45,6 +45,7 @@ pub fn explain(context: &Context<'_>, args: &ExplainArgs) -> Result<Exit, Failur
         jobs: 1,
         fail_fast: false,
         dry_run: false,
+        keep_room: false,
         narrowed: false,
         outputs: false,
         audit: None,

@@ -6,6 +6,7 @@ mod explain;
 mod generate;
 mod project;
 mod run;
+mod shell;
 mod upkeep;
 
 use std::time::{Instant, SystemTime};
@@ -54,12 +55,12 @@ pub fn dispatch(
         Commands::Cache(CacheCommand::Verify) => upkeep::verify(&context),
         Commands::Cache(CacheCommand::Keygen(_)) => Err(Failure::not_yet("cache keygen")),
         Commands::Explain(args) => explain::explain(&context, &args),
+        Commands::Shell(args) => shell::shell(&context, &args),
         Commands::Config(command) => config::config(&context, command),
         Commands::PreCommit(_) => Err(Failure::not_yet("pre-commit")),
         Commands::Lock(_) => Err(Failure::not_yet("lock")),
         Commands::Init(_) => Err(Failure::not_yet("init")),
         Commands::Doctor(_) => Err(Failure::not_yet("doctor")),
-        Commands::Shell(_) => Err(Failure::not_yet("shell")),
         Commands::Completions(_) => Err(Failure::not_yet("completions")),
     }
 }

@@ -13,6 +13,7 @@ use crate::event::{Event, Sink};
 use crate::plan::Check;
 use crate::plan::select::{Selection, select};
 use crate::record::{CheckRecord, RunRecord, Verdict};
+use crate::report::Verbosity;
 use crate::report::human::Human;
 use crate::report::json::Json;
 use crate::run::audit::Sample;
@@ -144,6 +145,7 @@ pub fn execute(
         view = project.look()?;
     }
     records.sort_by(|a, b| a.id.cmp(&b.id));
+    say_lacks(context, &project, &reporter);
     let summary = summarize(
         command,
         &project.id,
@@ -197,6 +199,7 @@ fn options(args: &RunArgs, selection: &Selection) -> Options {
         jobs: args.jobs.map_or(processors, usize::from),
         fail_fast: args.fail_fast,
         dry_run: args.dry_run,
+        keep_room: args.keep_room,
         narrowed: !selection.paths.is_empty(),
         outputs: true,
         audit: args.audit.map(sample),
@@ -289,6 +292,24 @@ fn never_still(id: &str, reporter: &Mutex<Reporter<'_>>) -> CheckRecord {
     ));
     emit(reporter, &Event::CheckFinished(&record));
     record
+}
+
+/// Says what this system cannot keep checks from: once per store, and whenever details are wanted.
+fn say_lacks(context: &Context<'_>, project: &Project<'_>, reporter: &Mutex<Reporter<'_>>) {
+    let lacks = project.engine.lacks();
+    let said = project.store.folder("memo").join("said-unconfined");
+    let verbose = context.shell.verbosity() == Verbosity::Verbose;
+    if lacks.is_empty() || (said.exists() && !verbose) {
+        return;
+    }
+    let text = format!(
+        "checks are not fully confined on this system ({}); their results are good for this machine only",
+        lacks.join("; ")
+    );
+    emit(reporter, &Event::Warning(&text));
+    if project.store.writable() {
+        let _ = crate::fs::write_atomic(&said, b"");
+    }
 }
 
 /// Remembers the run. A failure to remember costs time later, and is told once by the store itself.

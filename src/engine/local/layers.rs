@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::digest::{Digest, Hasher};
 use crate::engine::local::folder::Folder;
-use crate::engine::local::{blocking, log_tail, quoted};
-use crate::engine::{EngineError, Prepare, Prepared, describe};
+use crate::engine::local::{blocking, log_tail};
+use crate::engine::{EngineError, Prepare, Prepared, describe, quoted};
 use crate::path::RelPath;
 use crate::plan::check::OutsideFile;
 use crate::plan::{Build, Layer};

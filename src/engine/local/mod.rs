@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::digest::Digest;
 use crate::engine::{
     Capabilities, Ended, Engine, EngineError, Executed, Pending, Place, Prepare, Prepared, Request,
-    describe, part_arguments,
+    describe, part_arguments, quoted,
 };
 use crate::path::RelPath;
 use crate::plan::{Build, Layer, Output, Tool};
@@ -152,6 +152,46 @@ impl LocalEngine {
             truncated: false,
             confined: true, // Nothing ran.
             place: None,
+        })
+    }
+
+    /// Opens the program of that name, one of the command's tools, at the user's terminal, in a room as the check has
+    /// it. `say` is told the working directory, on the host and as seen inside, before it starts.
+    ///
+    /// # Errors
+    /// If there is no room, or the program cannot be started.
+    pub async fn open(
+        &self,
+        request: &Request<'_>,
+        name: &str,
+        say: &(dyn Fn(&Path, &Path) + Sync),
+    ) -> Result<Ended, EngineError> {
+        let furnished = blocking(|| self.furnish(request))?;
+        let env = environment(&furnished.seen, request.command, request.env);
+        let dir = &request.command.dir;
+        let (host, seen) = (
+            dir.under(&furnished.held.room.tree()),
+            dir.under(&furnished.seen.tree()),
+        );
+        say(&host, &seen);
+        let launcher = self.confiner.as_ref().map(Confiner::launcher);
+        let confined = launcher.zip(furnished.drawn.as_ref());
+        let launch = Launch {
+            program: &furnished.seen.bin().join(name),
+            args: &[],
+            dir: &seen,
+            env: &env,
+            hold: Some(furnished.held.room.lock()),
+            confined: confined.map(|(launcher, drawn)| Confined {
+                launcher,
+                bounds: &drawn.bounds,
+            }),
+        };
+        let ended = process::attend(&launch).await;
+        furnished.held.room.end();
+        ended.map_err(|error| EngineError::Spawn {
+            program: name.to_owned(),
+            message: error.to_string(),
         })
     }
 
@@ -488,24 +528,6 @@ fn log_tail(ran: &Ran) -> String {
     let lines: Vec<&str> = text.trim_end().lines().collect();
     let skipped = lines.len().saturating_sub(LINES);
     lines.get(skipped..).unwrap_or_default().join("\n")
-}
-
-/// A command line that a shell would take apart again.
-fn quoted<'a>(argv: impl Iterator<Item = &'a str>) -> String {
-    let plain = |arg: &str| {
-        !arg.is_empty()
-            && arg
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c))
-    };
-    let quote = |arg: &str| {
-        if plain(arg) {
-            arg.to_owned()
-        } else {
-            format!("'{}'", arg.replace('\'', r"'\''"))
-        }
-    };
-    argv.map(quote).collect::<Vec<_>>().join(" ")
 }
 
 /// Work that blocks, where the runtime can be told.

@@ -1,0 +1,130 @@
+//! `shell`: a room as a check has it, with its environment, its programs and its bounds, for a person to look around.
+//!
+//! Nothing is stored, and no check ever runs in that room.
+
+use std::path::PathBuf;
+
+use anyhow::anyhow;
+
+use crate::cli::args::ShellArgs;
+use crate::cli::commands::project::Project;
+use crate::cli::context::Context;
+use crate::cli::exit::{Exit, Failure};
+use crate::digest::Digest;
+use crate::engine::{Prepare, Request, quoted};
+use crate::env::{self, SHELL};
+use crate::key::check_key;
+use crate::key::fingerprint::layer_key;
+use crate::key::tree::Trees;
+use crate::plan::select::{Selection, select};
+use crate::plan::{Command, Layer, Tool, Work};
+use crate::report::shell::Tone;
+use crate::run::cancel::Interrupt;
+
+/// Opens a shell in a room of its own for one check.
+pub fn shell(context: &Context<'_>, args: &ShellArgs) -> Result<Exit, Failure> {
+    let project = Project::open(context)?;
+    let view = project.look()?;
+    let selection = Selection {
+        only: vec![args.check.clone()],
+        ..Selection::default()
+    };
+    select(&view.plan, &view.snapshot, &selection)
+        .map_err(|error| Failure::usage(error.to_string()))?;
+    let check = view.plan.check(&args.check);
+    let check = check.ok_or_else(|| Failure::usage(format!("no check `{}`", args.check)))?;
+    let command = match &check.work {
+        Work::Command(command) => command,
+        Work::Builtin(_) => {
+            return Err(Failure::usage(format!(
+                "{} is built in: it runs no program, so there is no room to look at",
+                check.id
+            )));
+        }
+        Work::Missing(why) | Work::Unsupported(why) => {
+            return Err(Failure::CouldNotRun(anyhow!("{}: {why}", check.id)));
+        }
+    };
+    let program = users_shell(context);
+    let furnished = with_shell(command, &program);
+    let layers = check.layers.iter().filter_map(|name| view.plan.layer(name));
+    let layers: Vec<(&Layer, Digest)> = layers
+        .map(|layer| (layer, layer_key(&view.plan, layer)))
+        .collect();
+    let key = check_key(
+        &view.plan,
+        check,
+        &mut Trees::new(&view.snapshot),
+        &context.env,
+        crate::engine::Engine::class(&project.engine),
+        crate::engine::Engine::platform(&project.engine),
+    );
+    let request = Request {
+        id: &format!("{} shell", check.id),
+        command: &furnished,
+        snapshot: &view.snapshot,
+        shared: &check.inputs.shared,
+        parts: check.inputs.parts.as_deref().unwrap_or_default(),
+        outside: &check.inputs.outside,
+        env: &context.env,
+        layers: &layers,
+        product_key: key.products,
+        timeout: None,
+        live: None,
+    };
+    let prepare = Prepare {
+        layers: &layers,
+        snapshot: &view.snapshot,
+        env: &context.env,
+        force: false,
+    };
+    let files = if command.append_files { " FILE…" } else { "" };
+    let line = format!("{}{files}", quoted(command.argv.iter().map(String::as_str)));
+    let interrupt = Interrupt::new();
+    let say = |host: &std::path::Path, seen: &std::path::Path| {
+        context.shell.status(
+            Tone::Good,
+            "Room",
+            &format!("{} (here: {})", seen.display(), host.display()),
+        );
+        context.shell.status(Tone::Good, "Runs", &line);
+    };
+    let open = async {
+        crate::engine::Engine::prepare(&project.engine, &prepare, interrupt.token()).await?;
+        project
+            .engine
+            .open(&request, &name_of(&program), &say)
+            .await
+    };
+    let ended = interrupt.block_on(open).map_err(anyhow::Error::from)?;
+    ended.map_err(anyhow::Error::from)?;
+    project.remember();
+    Ok(Exit::Passed)
+}
+
+/// `$SHELL`, or `sh`.
+fn users_shell(context: &Context<'_>) -> PathBuf {
+    let shell = context.env.path(SHELL);
+    let shell = shell.filter(|path| path.is_absolute() && path.is_file());
+    shell.unwrap_or_else(|| PathBuf::from("/bin/sh"))
+}
+
+fn name_of(program: &std::path::Path) -> String {
+    let name = program.file_name().unwrap_or(program.as_os_str());
+    name.to_string_lossy().into_owned()
+}
+
+/// The check's command with the shell among its programs, and the terminal's name in its environment.
+fn with_shell(command: &Command, program: &std::path::Path) -> Command {
+    let mut command = command.clone();
+    let name = name_of(program);
+    command.tools.retain(|tool| tool.name() != name);
+    command.tools.push(Tool::Host {
+        name,
+        path: program.to_path_buf(),
+        identity: Digest::of(b""),
+        version: None,
+    });
+    command.env.push(env::TERM.to_owned());
+    command
+}
