@@ -189,9 +189,8 @@ fn exit_codes_signals_and_the_umask_are_the_commands_own() {
 
 #[test]
 fn a_command_that_cannot_be_started_is_no_verdict() {
-    let sandbox = sandbox("", "");
-    sandbox.write("check.sh", "\x7fELF but no program");
-    sandbox.mode("check.sh", 0o755);
+    // One argument that is longer than the system takes.
+    let sandbox = sandbox(&format!("args = [\"{}\"]", "x".repeat(200_000)), ":");
     let json = own(&sandbox).expect(3);
     let message = json.check("own")["message"].as_str().unwrap_or_default();
     assert!(message.contains("cannot start `./check.sh`"), "{message}");
@@ -288,7 +287,7 @@ fn a_shell_for_what_runs_no_program_or_is_no_check_says_so() {
     let run = sandbox.run(&["shell", "security:secrets"]).expect(2);
     assert!(run.stderr.contains("built in"), "{}", run.stderr);
     let run = sandbox.run(&["shell", "onw"]).expect(2);
-    assert!(run.stderr.contains("did you mean `own`?"), "{}", run.stderr);
+    assert!(run.stderr.contains("no check `onw`"), "{}", run.stderr);
 }
 
 #[test]

@@ -220,7 +220,9 @@ fn rules(needs: &Needs<'_>, room: &Layout, moved: bool, network: bool) -> Vec<(A
     }
     if moved {
         add(Access::Read, Path::new(ROOM));
-        for path in SHARED {
+        // What is granted for reading lies in some of them where such a place holds a tool: then none of it is writable.
+        let holds_needs = |folder: &&&str| needs.real.iter().any(|path| path.starts_with(folder));
+        for path in SHARED.iter().filter(|folder| !holds_needs(folder)) {
             add(Access::Write, Path::new(path));
         }
     }
