@@ -203,6 +203,22 @@ rules! {
     OwnRoot = "own-root",
     /// A check has no network without permission.
     Offline = "offline",
+    /// A program is what its file holds, not where it is.
+    ToolContent = "tool-content",
+    /// The interpreter of a script is part of what the script is.
+    Interpreter = "interpreter",
+    /// What is installed for a Python program, and what the files of it hold, is part of what the program is.
+    VenvPackages = "venv-packages",
+    /// So are the packages that a Node program loads.
+    NodePackages = "node-packages",
+    /// Where a shim leads is asked again when anything changed that decides it.
+    Shims = "shims",
+    /// A program of which it cannot be told what it is makes a result that is not stored.
+    HiddenTools = "hidden-tools",
+    /// What building may call is in the key, and so is that it is not there.
+    AbsentTools = "absent-tools",
+    /// A layer is made of the closure of its tool in the lock.
+    LockClosure = "lock-closure",
 }
 
 impl Rule {

@@ -6,6 +6,8 @@ pub mod cargo;
 pub mod custom;
 pub mod kustomize;
 pub mod markdown;
+pub mod node;
+pub mod program;
 pub mod python;
 pub mod secrets;
 pub mod yaml;

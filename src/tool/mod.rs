@@ -4,7 +4,9 @@
 //! racy rule, in one file for all projects.
 //! Stays free of running checks and of knowing any ecosystem.
 
+mod below;
 pub mod rustup;
+pub mod shims;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
@@ -19,12 +21,13 @@ use crate::digest::Digest;
 use crate::env::{self, Env};
 use crate::fs::FsError;
 use crate::fs::sealed::{Reader, Seal};
+use crate::rule::Rule;
 use crate::snapshot::content;
 use crate::snapshot::stat::{Stat, Time};
 
 const SEAL: Seal = Seal {
     magic: *b"dc-tool\n",
-    version: 1,
+    version: 2,
 };
 
 /// Files remembered above which those that this run did not use are dropped.
@@ -57,6 +60,7 @@ pub struct Tools {
 struct State {
     found: HashMap<String, Option<Program>>,
     files: BTreeMap<PathBuf, Known>,
+    below: below::Memo,
     /// Whether there is something that the memo does not have.
     changed: bool,
 }
@@ -76,9 +80,10 @@ impl Tools {
     pub fn new(env: &Env, memo_dir: &Path) -> Self {
         let began = Time::now();
         let memo = memo_dir.join("tools");
-        let files = std::fs::read(&memo)
+        let known = std::fs::read(&memo)
             .ok()
             .and_then(|bytes| decode(SEAL.open(&bytes)?));
+        let (files, below) = known.unwrap_or_default();
         Self {
             folders: env
                 .var_os(env::PATH)
@@ -90,7 +95,8 @@ impl Tools {
             memo: Some(memo),
             began,
             state: Mutex::new(State {
-                files: files.unwrap_or_default(),
+                files,
+                below,
                 ..State::default()
             }),
         }
@@ -109,8 +115,16 @@ impl Tools {
     }
 
     fn look_up(&self, name: &str) -> Option<Program> {
-        let path = self.candidates(name).next()?;
+        self.at(name, self.candidates(name).next()?)
+    }
+
+    /// The program at `path`, under this name. `None` if it cannot be read, or is none.
+    #[must_use]
+    pub fn at(&self, name: &str, path: PathBuf) -> Option<Program> {
         let real = std::fs::canonicalize(&path).ok()?;
+        if !Stat::of(&real).is_ok_and(|stat| is_program(&stat)) {
+            return None;
+        }
         Some(Program {
             name: name.to_owned(),
             digest: self.digest(&real).ok()?,
@@ -138,6 +152,9 @@ impl Tools {
     /// # Errors
     /// If it is no regular file, or cannot be read.
     pub fn digest(&self, path: &Path) -> io::Result<Digest> {
+        if !Rule::ToolContent.holds() {
+            return Ok(Digest::of(path.as_os_str().as_bytes()));
+        }
         let now = Stat::of(path)?;
         if let Some(known) = self.lock().files.get_mut(path)
             && known.stat == now
@@ -171,13 +188,17 @@ impl Tools {
         };
         let roomy = state.files.len() <= ROOMY;
         let mut out = SEAL.writer();
-        for (path, known) in &state.files {
-            if known.stat.is_settled(self.began) && (known.used || roomy) {
-                out.bytes(path.as_os_str().as_bytes());
-                known.stat.encode(&mut out);
-                out.raw(known.digest.as_bytes());
-            }
+        let kept = state
+            .files
+            .iter()
+            .filter(|(_, known)| known.stat.is_settled(self.began) && (known.used || roomy));
+        out.u64(kept.clone().count() as u64);
+        for (path, known) in kept {
+            out.bytes(path.as_os_str().as_bytes());
+            known.stat.encode(&mut out);
+            out.raw(known.digest.as_bytes());
         }
+        state.below.encode(&mut out);
         SEAL.save(memo, out)?;
         state.changed = false;
         Ok(())
@@ -192,10 +213,10 @@ fn is_program(stat: &Stat) -> bool {
     stat.file_type() == FileType::RegularFile && stat.is_executable_by_any()
 }
 
-fn decode(payload: &[u8]) -> Option<BTreeMap<PathBuf, Known>> {
+fn decode(payload: &[u8]) -> Option<(BTreeMap<PathBuf, Known>, below::Memo)> {
     let mut reader = Reader::new(payload);
     let mut files = BTreeMap::new();
-    while !reader.is_empty() {
+    for _ in 0..reader.u64()? {
         let path = PathBuf::from(OsStr::from_bytes(reader.bytes()?));
         let known = Known {
             stat: Stat::decode(&mut reader)?,
@@ -204,7 +225,7 @@ fn decode(payload: &[u8]) -> Option<BTreeMap<PathBuf, Known>> {
         };
         files.insert(path, known);
     }
-    Some(files)
+    Some((files, below::Memo::decode(&mut reader)?))
 }
 
 #[cfg(test)]

@@ -54,6 +54,13 @@ impl Toolchain {
         self.programs.get(name).map(PathBuf::as_path)
     }
 
+    /// Its programs, by name.
+    pub fn programs(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        self.programs
+            .iter()
+            .map(|(name, path)| (*name, path.as_path()))
+    }
+
     /// Whether rustup manages it.
     #[must_use]
     pub const fn via_rustup(&self) -> bool {
@@ -153,8 +160,9 @@ pub fn resolve(host: &Host<'_>, dir: &Path) -> Result<Toolchain, ToolchainError>
     }
 }
 
-/// Proxies are links to `rustup`, or copies (hard links) of it beside it or in CARGO_HOME.
-fn is_proxy(host: &Host<'_>, program: &Program) -> bool {
+/// Whether the program is a proxy of rustup: a link to `rustup`, or a copy (hard link) of it beside it or in CARGO_HOME.
+#[must_use]
+pub fn is_proxy(host: &Host<'_>, program: &Program) -> bool {
     if program
         .real
         .file_stem()

@@ -28,7 +28,8 @@ use crate::path::RelPath;
 use crate::plan::Plan;
 use crate::plan::check::{CacheMode, Check, Inputs, Work};
 use crate::plan::layer::{Build, Layer, LayerKind};
-use crate::tool::rustup::{Host, Toolchain, resolve};
+use crate::tool::Program;
+use crate::tool::rustup::{Host, Toolchain, is_proxy, resolve};
 
 use clippy::Clippy;
 use deps::Lockfile;
@@ -68,6 +69,23 @@ pub fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
 
 /// The toolchain that cargo would use in `dir`; otherwise why there is none, and the ways out.
 fn toolchain(scope: &Scope<'_>, dir: &RelPath) -> Result<Toolchain, String> {
+    with_host(scope, |host| {
+        resolve(host, &dir.under(scope.snapshot.root()))
+    })
+    .map_err(|error| format!("{error}, or use `--engine dagger`"))
+}
+
+/// The toolchain behind `program`, if that is a proxy of rustup.
+pub(in crate::ecosystem) fn behind_proxy(
+    scope: &Scope<'_>,
+    program: &Program,
+    dir: &RelPath,
+) -> Option<Result<Toolchain, String>> {
+    with_host(scope, |host| is_proxy(host, program)).then(|| toolchain(scope, dir))
+}
+
+/// Toolchain files inside the project are read as they were hashed.
+fn with_host<T>(scope: &Scope<'_>, then: impl FnOnce(&Host<'_>) -> T) -> T {
     let root = scope.snapshot.root();
     let read = |path: &Path| match path.strip_prefix(root) {
         Ok(inside) => {
@@ -76,13 +94,12 @@ fn toolchain(scope: &Scope<'_>, dir: &RelPath) -> Result<Toolchain, String> {
         }
         Err(_) => std::fs::read(path).ok(),
     };
-    let host = Host {
+    then(&Host {
         tools: scope.tools,
         facts: scope.facts,
         env: scope.env,
         read: &read,
-    };
-    resolve(&host, &dir.under(root)).map_err(|error| format!("{error}, or use `--engine dagger`"))
+    })
 }
 
 /// One workspace and the toolchain for it.

@@ -4,8 +4,9 @@
 
 use super::files;
 use super::own::secrets;
-use super::tools::{Find, Found};
+use super::tools::Found;
 use crate::config::CheckConfig;
+use crate::ecosystem::program::Find;
 use crate::ecosystem::{PlanError, Scope};
 use crate::plan::{Check, Command, Work};
 

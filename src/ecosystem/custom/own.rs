@@ -9,8 +9,9 @@ use super::files::{self, Selected};
 use super::gcc::Gcc;
 use super::regex::LinePattern;
 use super::sarif::Sarif;
-use super::tools::{Find, Found};
+use super::tools::Found;
 use crate::config::{CheckConfig, Findings, Globs};
+use crate::ecosystem::program::Find;
 use crate::ecosystem::{PlanError, Scope};
 use crate::path::RelPath;
 use crate::plan::check::OutsideFile;
@@ -48,7 +49,7 @@ pub(super) fn check(
             return Ok(None);
         }
     }
-    let mut found = Found::default();
+    let mut found = Found::in_folder(working_directory(table));
     let argv = program(scope, find, id, table, &mut seen, &mut found);
     let not_cached = found.not_cached.take();
     let work = match argv {
@@ -116,7 +117,7 @@ fn program(
     found: &mut Found,
 ) -> Result<Vec<String>, String> {
     let place = &table.place;
-    let argv: Vec<String> = [&table.command, &table.args]
+    let mut argv: Vec<String> = [&table.command, &table.args]
         .into_iter()
         .flatten()
         .flatten()
@@ -140,6 +141,10 @@ fn program(
     if let Some(script) = scope.snapshot.find(&path) {
         seen.ids = files::union(std::mem::take(&mut seen.ids), &[script]);
         found.add_interpreter(scope, find, script, place)?;
+    } else if found.add_ignored(scope, find, &path) {
+        if let Some(program) = argv.first_mut() {
+            path.file_name().clone_into(program);
+        }
     } else {
         let file = ignored_program(scope, &path).ok_or_else(|| {
             format!("`{path}`, the `command` of check `{id}`, is not there ({place})")

@@ -8,13 +8,15 @@ use std::path::Path;
 
 use crate::digest::Digest;
 use crate::ecosystem::{PlanError, Scope, id_at};
+use crate::path::RelPath;
 use crate::plan::{Build, Layer, LayerKind, Plan, Tool};
 use crate::process;
 use crate::tool::Program;
+use crate::tool::shims::Leads;
 
 use super::closure::Closure;
 use super::installed::{AMBIGUOUS, Environment, script};
-use super::interpreter::{Interpreter, ask, suitable};
+use super::interpreter::{Interpreter, ask, leads, suitable};
 use super::project::{LockFile, Site, locked_closure};
 use super::version;
 
@@ -52,7 +54,7 @@ pub fn resolve(
     site: &Site,
     name: &str,
 ) -> Result<Resolved, PlanError> {
-    let program = program(scope, name);
+    let program = program(scope, &site.dir, name);
     match &site.lock {
         Some(lock) => locked(scope, plan, site, lock, name, program.as_ref()),
         None => Ok(match program {
@@ -74,23 +76,18 @@ fn folder(site: &Site) -> String {
     }
 }
 
-/// The program of that name on PATH. The shim of a version manager is followed to the folder where the Python shim
-/// beside it leads, as the manager itself would.
-fn program(scope: &Scope<'_>, name: &str) -> Option<Program> {
+/// The program of that name on PATH. The shim of a version manager is followed; where its manager does not say, to the
+/// folder where the Python shim beside it leads.
+fn program(scope: &Scope<'_>, dir: &RelPath, name: &str) -> Option<Program> {
     let found = scope.tools.find(name)?;
-    if !is_manager_shim(&found.path) {
-        return Some(found);
+    match leads(scope, &found.path, &dir.under(scope.snapshot.root())) {
+        Leads::Nowhere if !is_manager_shim(&found.path) => Some(found),
+        Leads::To(path) => scope.tools.at(name, path),
+        _ => {
+            let python = ask(scope, &found.path.parent()?.join("python3"))?;
+            scope.tools.at(name, python.executable.parent()?.join(name))
+        }
     }
-    let python = ask(scope, &found.path.parent()?.join("python3"))?;
-    let path = python.executable.parent()?.join(name);
-    let real = path.canonicalize().ok()?;
-    let digest = scope.tools.digest(&real).ok()?;
-    Some(Program {
-        name: name.to_owned(),
-        path,
-        real,
-        digest,
-    })
 }
 
 /// pyenv, asdf and mise all keep their shims in a folder of that name.
@@ -220,7 +217,7 @@ fn on_host(
     if !environment.holds_exactly(scope, name, &closure) {
         return Ok(None);
     }
-    let Some(identity) = environment.identity(scope, program) else {
+    let Some(identity) = environment.identity(scope, program, name) else {
         return Ok(None);
     };
     let version = closure.get(name).map(|package| package.version.clone());
@@ -299,7 +296,7 @@ fn host(
 fn unlocked(scope: &Scope<'_>, name: &str, program: &Program) -> Ready {
     if let Some(environment) = Environment::of(scope, program)
         && let Some(installed) = environment.installed.get(name)
-        && let Some(identity) = environment.identity(scope, program)
+        && let Some(identity) = environment.identity(scope, program, name)
     {
         let version = (installed != AMBIGUOUS).then(|| installed.clone());
         return host(name, program, identity, version, None);
@@ -307,7 +304,7 @@ fn unlocked(scope: &Scope<'_>, name: &str, program: &Program) -> Ready {
     let mut ready = host(name, program, program.digest, None, None);
     if script(&program.real).is_some() {
         ready.not_cached = Some(format!(
-            "what `{}` runs cannot be told: it is a script without a Python environment",
+            "what `{}` runs cannot be told: it is a script without a Python environment of its own",
             program.path.display()
         ));
     }
@@ -387,7 +384,7 @@ python-versions = ">=3.8"
                 python: Some(">=3.8".to_owned()),
             };
             let site = Site {
-                dir: crate::path::RelPath::root(),
+                dir: RelPath::root(),
                 lock: Some(lock.clone()),
             };
             let mut plan = Plan::default();
@@ -464,7 +461,7 @@ python-versions = ">=3.8"
             python: Some(">=3.8".to_owned()),
         };
         let site = Site {
-            dir: crate::path::RelPath::root(),
+            dir: RelPath::root(),
             lock: Some(lock.clone()),
         };
         let mut plan = Plan::default();

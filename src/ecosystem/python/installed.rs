@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 
 use crate::digest::{Digest, Hasher};
 use crate::ecosystem::Scope;
+use crate::rule::Rule;
 use crate::tool::Program;
 
 use super::closure::Closure;
 use super::interpreter::{Interpreter, ask, venv_config};
-use super::lock::{normalized, requirement_name};
+use super::lock::normalized;
+use super::packages;
 use super::version;
 
 /// Entry points are a few lines; what is larger is no script that names its interpreter.
@@ -42,6 +44,12 @@ impl Environment {
             Some(text) => interpreter_of(&text)?,
             None => sibling_python(&program.real)?,
         };
+        Self::around(scope, executable)
+    }
+
+    /// The environment of an interpreter; `None` if it is none that works, or shares the packages of another.
+    #[must_use]
+    pub fn around(scope: &Scope<'_>, executable: PathBuf) -> Option<Self> {
         let venv = venv_config(&executable);
         if venv.as_deref().is_some_and(shares_system_packages) {
             return None;
@@ -112,10 +120,10 @@ impl Environment {
             .collect()
     }
 
-    /// Entry point, interpreter, and everything installed. The place of the environment is left out, so that two with
-    /// the same content are the same tool.
+    /// Entry point, interpreter, everything installed, and the content of what belongs to `tool`. The place of the
+    /// environment is left out, so that two with the same content are the same tool. `None` if it cannot be told.
     #[must_use]
-    pub fn identity(&self, scope: &Scope<'_>, program: &Program) -> Option<Digest> {
+    pub fn identity(&self, scope: &Scope<'_>, program: &Program, tool: &str) -> Option<Digest> {
         let entry = match script(&program.real) {
             Some(text) => {
                 let place = self.executable.to_str()?;
@@ -123,21 +131,88 @@ impl Environment {
             }
             None => program.digest,
         };
+        let mut hasher = Hasher::new();
+        hasher.update(b"python-tool/2");
+        hasher.update(entry.as_bytes());
+        hasher.update(self.identity_for(scope, Some(tool))?.as_bytes());
+        Some(hasher.finish())
+    }
+
+    /// The interpreter with all that a script could import.
+    #[must_use]
+    pub fn whole_identity(&self, scope: &Scope<'_>) -> Option<Digest> {
+        self.identity_for(scope, None)
+    }
+
+    fn identity_for(&self, scope: &Scope<'_>, tool: Option<&str>) -> Option<Digest> {
         let binary = scope
             .tools
             .digest(&self.executable.canonicalize().ok()?)
             .ok()?;
         let mut hasher = Hasher::new();
-        hasher.update(b"python-tool/1");
-        hasher.update(entry.as_bytes());
         hasher.update(binary.as_bytes());
         if let Some(library) = &self.python.library {
             hasher.update(scope.tools.digest(library).ok()?.as_bytes());
         }
         hasher.update(self.python.version.as_bytes());
         hasher.update(b"\n");
-        hasher.update(self.list().as_bytes());
+        if Rule::VenvPackages.holds() {
+            hasher.update(self.list().as_bytes());
+            let files = self.loaded(scope, tool)?;
+            hasher.update(scope.tools.content(&files).ok()?.as_bytes());
+        }
         Some(hasher.finish())
+    }
+
+    /// The files and folders that are loaded: those of the closure of `tool` and what runs at every start, else all
+    /// packages. `None` if what is loaded lies elsewhere.
+    fn loaded(&self, scope: &Scope<'_>, tool: Option<&str>) -> Option<Vec<PathBuf>> {
+        let starters = packages::starters(&self.folders);
+        if let Some(names) = tool.and_then(|tool| self.files_of(scope, tool)) {
+            let files = self.folders.iter().flat_map(|folder| {
+                let there = names.iter().map(|name| folder.join(name));
+                there.filter(|path| path.exists()).collect::<Vec<_>>()
+            });
+            return Some(files.chain(starters).collect());
+        }
+        let elsewhere = starters
+            .iter()
+            .any(|path| packages::leads_elsewhere(scope, path));
+        let folders = self.folders.iter().filter(|folder| {
+            folder
+                .file_name()
+                .is_some_and(|name| name == "site-packages" || name == "dist-packages")
+        });
+        (!elsewhere).then(|| folders.cloned().collect())
+    }
+
+    /// The top-level names of the closure of an installed tool, remembered by what is installed. `None` if not all of
+    /// it says what belongs to it.
+    fn files_of(&self, scope: &Scope<'_>, tool: &str) -> Option<Vec<String>> {
+        self.installed.get(tool)?;
+        let mut hasher = Hasher::new();
+        hasher.update(tool.as_bytes());
+        for folder in &self.folders {
+            hasher.update(folder.as_os_str().as_encoded_bytes());
+        }
+        hasher.update(self.list().as_bytes());
+        let found = scope
+            .facts
+            .derive("python-files-of/1", hasher.finish(), || {
+                let infos = self.folders.iter().flat_map(|folder| entries(folder));
+                let mut by_name = BTreeMap::new();
+                for info in infos {
+                    let name = info.file_name().and_then(|name| name.to_str());
+                    if let Some((name, _)) = name.and_then(distribution) {
+                        by_name.entry(name).or_insert(info);
+                    }
+                }
+                Ok::<_, std::convert::Infallible>(packages::files_of(&by_name, tool))
+            });
+        match found {
+            Ok(found) => found,
+            Err(never) => match never {},
+        }
     }
 }
 
@@ -167,6 +242,17 @@ fn interpreter_of(script: &str) -> Option<PathBuf> {
     let name = path.file_name()?.to_str()?;
     let python = name.starts_with("python") || name.starts_with("pypy");
     (python && path.is_absolute()).then_some(path)
+}
+
+/// Whether a file of that name is a Python: `python`, `python3.12`, `pypy3`.
+#[must_use]
+pub fn is_python(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let version = name.and_then(|name| {
+        name.strip_prefix("python")
+            .or_else(|| name.strip_prefix("pypy"))
+    });
+    version.is_some_and(|version| version.chars().all(|c| c.is_ascii_digit() || c == '.'))
 }
 
 /// Wheels put binaries beside the interpreter.
@@ -260,16 +346,9 @@ fn distribution(file_name: &str) -> Option<(String, String)> {
 
 /// Whether the metadata of a distribution requires `tool` outside of extras.
 fn requires(info: &Path, tool: &str) -> bool {
-    let metadata = ["METADATA", "PKG-INFO"]
-        .iter()
-        .find_map(|name| std::fs::read(info.join(name)).ok())
-        .unwrap_or_default();
-    let text = String::from_utf8_lossy(&metadata);
-    text.lines()
-        .take_while(|line| !line.is_empty())
-        .filter_map(|line| line.strip_prefix("Requires-Dist:"))
-        .filter(|requirement| !requirement.contains("extra =="))
-        .any(|requirement| requirement_name(requirement) == tool)
+    packages::requirements(info)
+        .into_iter()
+        .any(|(name, extra)| !extra && name == tool)
 }
 
 #[cfg(test)]

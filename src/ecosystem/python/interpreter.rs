@@ -13,6 +13,7 @@ use crate::digest::{Digest, Hasher};
 use crate::ecosystem::Scope;
 use crate::env::{Env, PATH};
 use crate::process;
+use crate::tool::shims::{Asker, Leads, follow};
 
 use super::marker::MarkerEnv;
 use super::project::combined;
@@ -142,6 +143,9 @@ fn answer(scope: &Scope<'_>, program: &Path) -> Option<Interpreter> {
     if !is_shim(&real) {
         return remembered(scope, program, own);
     }
+    if let Leads::To(path) = leads(scope, program, scope.snapshot.root()) {
+        return remembered(scope, &path, own_key(scope, &path)?);
+    }
     let shim = remembered(scope, program, combined([&own, &manager_key(scope)]))?;
     if shim.executable == program || shim.executable.canonicalize().is_ok_and(|p| is_shim(&p)) {
         return Some(shim);
@@ -151,6 +155,22 @@ fn answer(scope: &Scope<'_>, program: &Path) -> Option<Interpreter> {
         // It leads somewhere else by now, which nothing we look at tells.
         None => question(scope, program).ok()?,
     }
+}
+
+/// Where the shim of a version manager leads in `dir`.
+#[must_use]
+pub fn leads(scope: &Scope<'_>, shim: &Path, dir: &Path) -> Leads {
+    let name = shim.file_name().and_then(|name| name.to_str());
+    let Some(program) = name.and_then(|name| scope.tools.at(name, shim.to_path_buf())) else {
+        return Leads::Nowhere;
+    };
+    let asker = Asker {
+        tools: scope.tools,
+        facts: scope.facts,
+        env: scope.env,
+        dir,
+    };
+    follow(&asker, &program)
 }
 
 fn remembered(scope: &Scope<'_>, program: &Path, key: Digest) -> Option<Interpreter> {

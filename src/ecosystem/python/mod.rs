@@ -11,7 +11,7 @@
 //! honoured; `.git/info/exclude` and the user's global excludes are not there, so that every checkout gives one verdict.
 //!
 //! - [`project`]: which folders declare which tool. - [`lock`], [`closure`], [`marker`], [`version`]: what is locked
-//!   for a tool (pure). - [`interpreter`], [`installed`], [`environment`]: where the tool comes from. - [`ruff_files`], [`ruff`]:
+//!   for a tool (pure). - [`interpreter`], [`installed`], [`packages`], [`environment`]: where the tool comes from. - [`ruff_files`], [`ruff`]:
 //!   what ruff reads and says.
 
 pub mod closure;
@@ -20,6 +20,7 @@ pub mod installed;
 pub mod interpreter;
 pub mod lock;
 pub mod marker;
+pub mod packages;
 pub mod project;
 pub mod ruff;
 pub mod ruff_files;

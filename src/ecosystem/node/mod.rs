@@ -1,0 +1,155 @@
+//! Node: what a program from `node_modules` is made of. There are no checks of its own yet.
+//!
+//! A program of a package is the package and everything it can load. Which packages these are is told by npm's lock,
+//! the one inside `node_modules` (which says what is installed) before the project's; the content of their folders is
+//! what counts. Without npm's lock it is the content of the package's own folder, and the bytes of `pnpm-lock.yaml`
+//! and `yarn.lock` beside `node_modules`, as the project and pnpm itself have them.
+
+pub mod lock;
+
+use std::path::{Path, PathBuf};
+
+use crate::digest::{Digest, Hasher};
+use crate::ecosystem::Scope;
+use crate::path::RelPath;
+use crate::rule::Rule;
+use crate::tool::Program;
+
+/// The folder of installed packages.
+const MODULES: &str = "node_modules";
+
+/// Locks of others than npm, from the folder that holds `node_modules`.
+const OTHER_LOCKS: [&str; 5] = [
+    "pnpm-lock.yaml",
+    "yarn.lock",
+    "bun.lock",
+    "node_modules/.pnpm/lock.yaml",
+    "node_modules/.yarn-integrity",
+];
+
+/// The program `name` of the packages that are installed for `dir`: in `node_modules/.bin` there or in a folder above,
+/// as `npm run` finds it. Only beside a `package.json` of the project.
+#[must_use]
+pub fn installed(scope: &Scope<'_>, dir: &RelPath, name: &str) -> Option<Program> {
+    std::iter::once(dir.clone())
+        .chain(dir.ancestors())
+        .filter(|folder| {
+            let manifest = folder.join("package.json").ok();
+            manifest.is_some_and(|path| scope.snapshot.find(&path).is_some())
+        })
+        .find_map(|folder| {
+            let bin = folder
+                .under(scope.snapshot.root())
+                .join(MODULES)
+                .join(".bin");
+            scope.tools.at(name, bin.join(name))
+        })
+}
+
+/// What a script of an installed package is, but for Node itself. `Ok(None)` if it is no such script.
+///
+/// # Errors
+/// Why that cannot be told.
+pub fn identity(scope: &Scope<'_>, program: &Program) -> Result<Option<Digest>, String> {
+    let Some((base, package)) = package_of(&program.real) else {
+        return Ok(None);
+    };
+    let script = program.real.strip_prefix(&base).unwrap_or(&program.real);
+    let mut hasher = Hasher::new();
+    hasher.update(b"node-tool/1");
+    hasher.update(script.as_os_str().as_encoded_bytes());
+    hasher.update(program.digest.as_bytes());
+    if Rule::NodePackages.holds() {
+        let folders = match closure(scope, &base, &package)? {
+            Some(places) => places.iter().map(|place| base.join(place)).collect(),
+            None => {
+                let locks = OTHER_LOCKS.iter().map(|name| base.join(name));
+                std::iter::once(base.join(&package)).chain(locks).collect()
+            }
+        };
+        hasher.update(content(scope, &folders)?.as_bytes());
+    }
+    Ok(Some(hasher.finish()))
+}
+
+fn content(scope: &Scope<'_>, folders: &Vec<PathBuf>) -> Result<Digest, String> {
+    let content = scope.tools.content(folders);
+    content.map_err(|error| format!("its packages cannot be read: {error}"))
+}
+
+/// The folder that holds the innermost `node_modules` outside of packages, and the package's place in it.
+fn package_of(script: &Path) -> Option<(PathBuf, PathBuf)> {
+    let parts: Vec<_> = script.components().collect();
+    let is_modules = |at: &usize| parts[*at].as_os_str() == MODULES;
+    // pnpm's store of packages is inside `node_modules`; to look at the lock, the outermost one is wanted.
+    let first = (0..parts.len()).find(is_modules)?;
+    let last = (0..parts.len()).rfind(is_modules)?;
+    let scoped = parts
+        .get(last + 1)?
+        .as_os_str()
+        .to_string_lossy()
+        .starts_with('@');
+    let end = last + if scoped { 3 } else { 2 };
+    // A file directly in `node_modules` is in no package.
+    (end < parts.len()).then(|| {
+        let base = parts[..first].iter().collect();
+        let package = parts[first..end].iter().collect();
+        (base, package)
+    })
+}
+
+/// The places of the packages that npm's lock says belong to it; `None` if there is no such lock, or not for it.
+fn closure(scope: &Scope<'_>, base: &Path, package: &Path) -> Result<Option<Vec<String>>, String> {
+    let Some(place) = package.to_str() else {
+        return Ok(None);
+    };
+    for name in ["node_modules/.package-lock.json", "package-lock.json"] {
+        let path = base.join(name);
+        let Ok(digest) = scope.tools.digest(&path) else {
+            continue;
+        };
+        let mut hasher = Hasher::new();
+        hasher.update(digest.as_bytes());
+        hasher.update(place.as_bytes());
+        let found = scope.facts.derive("npm-closure/1", hasher.finish(), || {
+            let text = std::fs::read(&path).map_err(|error| error.to_string())?;
+            let lock = lock::parse(&String::from_utf8_lossy(&text))?;
+            let closure = lock::closure(&lock, place);
+            Ok(closure.map(|found| (found.packages.into_keys().collect::<Vec<_>>(), found.linked)))
+        });
+        match found.map_err(|error: String| format!("{} is broken: {error}", path.display()))? {
+            None => {}
+            Some((_, Some(linked))) => {
+                return Err(format!("`{linked}` is a link to a folder of the project"));
+            }
+            Some((places, None)) => return Ok(Some(places)),
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scripts_lie_in_packages() {
+        let of = |text: &str| {
+            let (base, package) = package_of(Path::new(text))?;
+            Some(format!("{} {}", base.display(), package.display()))
+        };
+        let check = |text: &str, expect: Option<&str>| assert_eq!(of(text).as_deref(), expect);
+        check("/p/node_modules/x/bin/x.js", Some("/p node_modules/x"));
+        check("/p/node_modules/@s/x/x.js", Some("/p node_modules/@s/x"));
+        check(
+            "/p/node_modules/a/node_modules/b/b.js",
+            Some("/p node_modules/a/node_modules/b"),
+        );
+        check(
+            "/p/node_modules/.pnpm/x@1/node_modules/x/x.js",
+            Some("/p node_modules/.pnpm/x@1/node_modules/x"),
+        );
+        check("/p/node_modules/x.js", None);
+        check("/p/x.js", None);
+    }
+}
