@@ -93,7 +93,10 @@ impl Identify<'_> {
         }
         if let Some(toolchain) = behind_proxy(self.scope, program, self.dir) {
             let found = toolchain.and_then(|toolchain| of_toolchain(name, &toolchain));
-            return found.unwrap_or_else(|why| Behind::hidden(program, why));
+            return found.unwrap_or_else(|why| {
+                let why = format!("`{name}` is a shim of rustup: {why}");
+                Behind::hidden(program, why)
+            });
         }
         let folder = self.dir.under(self.scope.snapshot.root());
         let asker = Asker {
@@ -161,16 +164,13 @@ impl Identify<'_> {
         let Some(interpreter) = shebang(line) else {
             return Behind::hidden(program, cannot());
         };
-        let of_package = match node::identity(self.scope, program) {
-            Ok(found) => found.filter(|_| is_node(&interpreter)),
-            Err(why) => return Behind::hidden(program, format!("`{name}`: {why}")),
-        };
-        let mut found = match of_package {
-            Some(identity) => Behind {
+        let mut found = match node::identity(self.scope, program) {
+            Ok(Some(identity)) if is_node(&interpreter) => Behind {
                 identity,
                 ..Behind::plain(program)
             },
-            None => Behind::hidden(program, cannot()),
+            Ok(_) => Behind::hidden(program, cannot()),
+            Err(why) => Behind::hidden(program, format!("`{name}` of Node: {why}")),
         };
         if let Some(behind) = self.interpreter(&interpreter, depth) {
             found.identity = joined(&found.identity, &behind.identity);

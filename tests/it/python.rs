@@ -14,25 +14,25 @@ use crate::support::{Json, Run, Sandbox, skip};
 const WHEELS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/support/wheels.py");
 
 /// Name, version and requirements of what a lock may hold.
-type Package = (&'static str, &'static str, &'static [&'static str]);
-const RUFF: Package = ("ruff", "0.5.7", &[]);
-const PATHSPEC: Package = ("pathspec", "0.12.1", &[]);
-const YAMLLINT: Package = ("yamllint", "1.37.1", &["pathspec"]);
-const MDFORMAT: Package = ("mdformat", "0.7.22", &[]);
+pub(super) type Package = (&'static str, &'static str, &'static [&'static str]);
+pub(super) const RUFF: Package = ("ruff", "0.5.7", &[]);
+pub(super) const PATHSPEC: Package = ("pathspec", "0.12.1", &[]);
+pub(super) const YAMLLINT: Package = ("yamllint", "1.37.1", &["pathspec"]);
+pub(super) const MDFORMAT: Package = ("mdformat", "0.7.22", &[]);
 const MDFORMAT_GFM: Package = ("mdformat-gfm", "0.3.7", &["mdformat"]);
-const UNRELATED: Package = ("unrelated", "1.0", &[]);
+pub(super) const UNRELATED: Package = ("unrelated", "1.0", &[]);
 
 /// A project that locks tools, on a machine that has Python, git and a shell and nothing else.
-struct Project {
-    sandbox: Sandbox,
+pub(super) struct Project {
+    pub(super) sandbox: Sandbox,
     /// SHA-256 by file name of what there is to install.
-    wheels: BTreeMap<String, String>,
+    pub(super) wheels: BTreeMap<String, String>,
     /// The cache of another project, if shared.
     cache: PathBuf,
 }
 
 impl Project {
-    fn new(locked: &[Package], files: &[(&str, &str)]) -> Option<Self> {
+    pub(super) fn new(locked: &[Package], files: &[(&str, &str)]) -> Option<Self> {
         let python = python()?;
         let sandbox = Sandbox::git_repository();
         let bin = sandbox.outer().join("bin");
@@ -55,12 +55,12 @@ impl Project {
         Some(project)
     }
 
-    fn write(&self, path: &str, text: &str) {
+    pub(super) fn write(&self, path: &str, text: &str) {
         self.sandbox.write(path, text);
     }
 
     /// The text of a `poetry.lock` with these packages.
-    fn lock(&self, packages: &[Package]) -> String {
+    pub(super) fn lock(&self, packages: &[Package]) -> String {
         let packages = packages.iter().map(|package| self.locked(package));
         let packages: Vec<String> = packages.collect();
         format!(
@@ -81,7 +81,7 @@ impl Project {
     }
 
     /// Makes a virtual environment of these wheels, whose programs come first on PATH.
-    fn install(&self, wheels: &[&str]) {
+    pub(super) fn install(&self, wheels: &[&str]) {
         let _ = std::fs::remove_dir_all(self.venv());
         let folder = self.sandbox.outer().join("wheels");
         let wheels = wheels
@@ -93,7 +93,7 @@ impl Project {
         assert!(output.status.success(), "{output:?}");
     }
 
-    fn venv(&self) -> PathBuf {
+    pub(super) fn venv(&self) -> PathBuf {
         self.sandbox.outer().join("venv")
     }
 
@@ -110,18 +110,18 @@ impl Project {
         command
     }
 
-    fn run(&self, args: &[&str]) -> Run {
+    pub(super) fn run(&self, args: &[&str]) -> Run {
         Run::of(self.command(args))
     }
 
-    fn json(&self, args: &[&str]) -> Json {
+    pub(super) fn json(&self, args: &[&str]) -> Json {
         let mut all = args.to_vec();
         all.extend(["--message-format", "json"]);
         Json::of(self.run(&all))
     }
 
     /// The environments that were built completely.
-    fn environments(&self) -> usize {
+    pub(super) fn environments(&self) -> usize {
         let folder = self.cache.join("v1/layers");
         let Ok(layers) = std::fs::read_dir(folder) else {
             return 0;
@@ -180,7 +180,7 @@ fn wheels(python: &Path, folder: &Path) -> BTreeMap<String, String> {
 }
 
 /// The layers that a run built.
-fn built(json: &Json) -> Vec<&str> {
+pub(super) fn built(json: &Json) -> Vec<&str> {
     let checks = json.checks().into_iter();
     let lists = checks.filter_map(|line| line["layers_built"].as_array());
     let mut built: Vec<&str> = lists.flatten().filter_map(Value::as_str).collect();

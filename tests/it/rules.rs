@@ -250,6 +250,32 @@ pub const RULES: &[(&str, &str)] = &[
         "offline",
         "confined::there_is_no_network_but_a_loopback_of_its_own",
     ),
+    (
+        "tool-content",
+        "misses::a_program_replaced_at_the_same_path",
+    ),
+    ("interpreter", "misses::the_interpreter_of_a_script"),
+    (
+        "venv-packages",
+        "python_tools::a_module_that_is_edited_in_place_makes_another_tool",
+    ),
+    ("node-packages", "tools::a_program_of_node_is_its_packages"),
+    (
+        "shims",
+        "tools::behind_a_shim_stands_the_program_it_would_run",
+    ),
+    (
+        "hidden-tools",
+        "own_checks::a_program_that_is_a_script_is_run_but_not_stored",
+    ),
+    (
+        "absent-tools",
+        "tools::a_program_that_building_may_call_counts_also_when_it_is_not_there",
+    ),
+    (
+        "lock-closure",
+        "python::only_what_a_tool_is_locked_with_makes_its_layer_another",
+    ),
 ];
 
 /// (rules, a test that passes without them all the same): the other half of what a line above says of two rules.

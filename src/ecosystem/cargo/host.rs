@@ -4,6 +4,7 @@
 
 use crate::ecosystem::Scope;
 use crate::plan::check::Tool;
+use crate::rule::Rule;
 
 /// Compilers, linkers and generators, then what a `configure` script needs.
 const PROGRAMS: &[&str] = &[
@@ -82,7 +83,9 @@ const PROGRAMS: &[&str] = &[
 /// All of them, as they are on this host.
 #[must_use]
 pub fn build_tools(scope: &Scope<'_>) -> Vec<Tool> {
-    PROGRAMS.iter().map(|name| tool(scope, name)).collect()
+    let count = |_: &&&str| Rule::AbsentTools.holds();
+    let programs = PROGRAMS.iter().filter(count);
+    programs.map(|name| tool(scope, name)).collect()
 }
 
 /// A version manager's shim is none: which program it would run cannot be told here, and it needs its manager.

@@ -60,7 +60,7 @@ pub fn identity(scope: &Scope<'_>, program: &Program) -> Result<Option<Digest>, 
     hasher.update(script.as_os_str().as_encoded_bytes());
     hasher.update(program.digest.as_bytes());
     if Rule::NodePackages.holds() {
-        let folders = match closure(scope, &base, &package)? {
+        let folders: Vec<PathBuf> = match closure(scope, &base, &package)? {
             Some(places) => places.iter().map(|place| base.join(place)).collect(),
             None => {
                 let locks = OTHER_LOCKS.iter().map(|name| base.join(name));
@@ -72,7 +72,7 @@ pub fn identity(scope: &Scope<'_>, program: &Program) -> Result<Option<Digest>, 
     Ok(Some(hasher.finish()))
 }
 
-fn content(scope: &Scope<'_>, folders: &Vec<PathBuf>) -> Result<Digest, String> {
+fn content(scope: &Scope<'_>, folders: &[PathBuf]) -> Result<Digest, String> {
     let content = scope.tools.content(folders);
     content.map_err(|error| format!("its packages cannot be read: {error}"))
 }

@@ -19,6 +19,9 @@ use super::version;
 pub struct Closure {
     /// At least the tool itself.
     pub packages: Vec<Locked>,
+    /// Whether what else belongs to the tool is not known: the lock only names versions.
+    #[serde(default)]
+    pub partial: bool,
 }
 
 /// One package of a closure.
@@ -96,12 +99,21 @@ pub fn closure(
     let Some(root) = search.pick(tool, "*") else {
         return Ok(None);
     };
-    let mut seeds = search.plugins(root)?;
-    seeds.insert(root);
-    let members = search.needs(seeds)?;
+    // Without dependencies, all of a hashed file is one environment, and of another only the tool is known.
+    let hashed = search.installable.iter().all(|p| !p.hashes.is_empty());
+    let members = if lock.flat && hashed {
+        (0..search.installable.len()).collect()
+    } else {
+        let mut seeds = search.plugins(root)?;
+        seeds.insert(root);
+        search.needs(seeds)?
+    };
     let mut packages: Vec<Locked> = members.iter().map(|&at| search.locked(at)).collect();
     packages.sort_by(|a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
-    Ok(Some(Closure { packages }))
+    Ok(Some(Closure {
+        packages,
+        partial: lock.flat && !hashed,
+    }))
 }
 
 /// The groups that hold the tool; empty if the lock knows no groups.
@@ -311,7 +323,7 @@ mod tests {
     const CSS: &str = include_str!("../../../tests/fixtures/python/poetry.lock");
 
     fn of(text: &str, tool: &str, asked: &[(&str, &str)]) -> Option<Closure> {
-        let lock = LockFormat::Poetry.parse(text).expect("a lock");
+        let lock = LockFormat::Poetry.parse(text, &|_| None).expect("a lock");
         let mut extras: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (name, extra) in asked {
             extras
@@ -495,7 +507,10 @@ tool = "*"
     #[test]
     fn a_marker_that_cannot_be_read_names_its_package() {
         let lock = LockFormat::Poetry
-            .parse("[[package]]\nname = 'a'\nversion = '1'\nmarkers = '!!'\n")
+            .parse(
+                "[[package]]\nname = 'a'\nversion = '1'\nmarkers = '!!'\n",
+                &|_| None,
+            )
             .expect("a lock");
         let error = closure(&lock, "a", &BTreeMap::new(), &linux()).expect_err("no marker");
         assert_eq!(error.package, "a");

@@ -11,6 +11,7 @@ use crate::ecosystem::{PlanError, Scope, id_at};
 use crate::path::RelPath;
 use crate::plan::{Build, Layer, LayerKind, Plan, Tool};
 use crate::process;
+use crate::rule::Rule;
 use crate::tool::Program;
 use crate::tool::shims::Leads;
 
@@ -159,10 +160,12 @@ fn layer(
         ),
         ("platform".to_owned(), python.platform),
     ];
-    parts.extend(closure.packages.iter().map(|package| {
-        let value = format!("{} {}", package.version, package.files);
-        (format!("package {}", package.name), value)
-    }));
+    if Rule::LockClosure.holds() {
+        parts.extend(closure.packages.iter().map(|package| {
+            let value = format!("{} {}", package.version, package.files);
+            (format!("package {}", package.name), value)
+        }));
+    }
     Layer {
         name: id_at(&format!("tools:{name}"), &site.dir),
         kind: LayerKind::Tools,

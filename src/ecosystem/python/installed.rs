@@ -80,10 +80,11 @@ impl Environment {
             self.installed
                 .get(&package.name)
                 .is_some_and(|version| version::same(version, &package.version))
-        }) && !self
-            .dependents(scope, tool)
-            .iter()
-            .any(|name| closure.get(name).is_none())
+        }) && (closure.partial
+            || !self
+                .dependents(scope, tool)
+                .iter()
+                .any(|name| closure.get(name).is_none()))
     }
 
     /// The installed distributions that require `tool`, remembered by what is installed.

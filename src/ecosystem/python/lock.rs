@@ -1,4 +1,5 @@
-//! Lock files of Python projects: text → [`Lock`], one parser per format.
+//! Lock files of Python projects: text → [`Lock`], one parser per format ([`super::uv`], [`super::requirements`], and
+//! Poetry's here).
 //!
 //! Poetry writes `poetry.lock` in formats 1.0 to 2.x; what differs is where the file hashes are (`[metadata.files]` or
 //! the package), how groups are named (`category`, nothing, `groups`) and whether a package has `markers`.
@@ -8,34 +9,53 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use super::version;
+use super::{requirements, uv, version};
 
-/// The formats there are. `uv.lock` and hashed requirements take their place here.
+/// The formats there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LockFormat {
+    /// `uv.lock`.
+    Uv,
     /// `poetry.lock`, formats 1.0 to 2.x.
     Poetry,
+    /// `requirements.txt` and its like.
+    Requirements,
 }
 
 impl LockFormat {
-    /// All of them, in the order in which they are looked for.
-    pub const ALL: [Self; 1] = [Self::Poetry];
-
-    /// The name of the file beside `pyproject.toml`.
+    /// Whether a file of that name, beside `pyproject.toml`, is one.
     #[must_use]
-    pub const fn file_name(self) -> &'static str {
+    pub fn is(self, file_name: &str) -> bool {
         match self {
-            Self::Poetry => "poetry.lock",
+            Self::Uv => file_name == "uv.lock",
+            Self::Poetry => file_name == "poetry.lock",
+            Self::Requirements => requirements::is_requirements(file_name),
         }
     }
 
-    /// Parses the text of such a file.
+    /// How a broken file is mended.
+    #[must_use]
+    pub const fn mend(self) -> &'static str {
+        match self {
+            Self::Uv => "write the lock anew with `uv lock`",
+            Self::Poetry => "write the lock anew with `poetry lock`",
+            Self::Requirements => "mend it",
+        }
+    }
+
+    /// Parses the text of such a file. `read` yields files that it includes.
     ///
     /// # Errors
     /// If it is not one, with the place.
-    pub fn parse(self, text: &str) -> Result<Lock, TomlError> {
+    pub fn parse(
+        self,
+        text: &str,
+        read: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Lock, TomlError> {
         match self {
+            Self::Uv => uv::parse(text),
             Self::Poetry => poetry(text),
+            Self::Requirements => Ok(requirements::parse(text, read)),
         }
     }
 }
@@ -47,6 +67,10 @@ pub struct Lock {
     pub python: Option<String>,
     /// The locked packages, in the order of the file. A name may be there more than once.
     pub packages: Vec<Package>,
+    /// The extras the project asks for, by package, if the lock says so.
+    pub asked: BTreeMap<String, BTreeSet<String>>,
+    /// Whether it does not say which package needs which.
+    pub flat: bool,
 }
 
 /// One locked package.
@@ -223,6 +247,7 @@ fn poetry(text: &str) -> Result<Lock, TomlError> {
     Ok(Lock {
         python: raw.metadata.python_versions,
         packages,
+        ..Lock::default()
     })
 }
 
@@ -275,7 +300,7 @@ pub fn requirement_name(requirement: &str) -> String {
 }
 
 /// Only what pip takes for `--hash`, so that no other text of the lock gets into a requirements file.
-fn is_strong(hash: &str) -> bool {
+pub(super) fn is_strong(hash: &str) -> bool {
     let Some((algorithm, digits)) = hash.split_once(':') else {
         return false;
     };
@@ -339,7 +364,7 @@ mod tests {
     const HASH: &str = "sha256:61122637c9e1d9be1329054f3fa216559f0d1f722b7919b060a8c2a4ae1850e5";
 
     fn parse(text: &str) -> Lock {
-        LockFormat::Poetry.parse(text).expect("a lock")
+        LockFormat::Poetry.parse(text, &|_| None).expect("a lock")
     }
 
     #[test]
@@ -433,11 +458,11 @@ pyyaml = [{{file = "PyYAML-6.0-cp311-linux.whl", hash = "{HASH}"}}]
     #[test]
     fn a_broken_lock_names_the_place() {
         let error = LockFormat::Poetry
-            .parse("[[package]]\nname = \"a\"\nversion = 1\n")
+            .parse("[[package]]\nname = \"a\"\nversion = 1\n", &|_| None)
             .expect_err("broken");
         assert_eq!((error.line, error.column), (3, 11));
         let error = LockFormat::Poetry
-            .parse("[[package]]\n<<<<<<< HEAD\n")
+            .parse("[[package]]\n<<<<<<< HEAD\n", &|_| None)
             .expect_err("broken");
         assert_eq!(error.line, 2);
     }
@@ -453,8 +478,8 @@ pyyaml = [{{file = "PyYAML-6.0-cp311-linux.whl", hash = "{HASH}"}}]
     proptest! {
         #[test]
         fn arbitrary_text_never_panics(text in ".{0,200}", lines in "(\\[\\[package\\]\\]\n|name = \"a\"\n|version = \"é\"\n|files = \\[\\]\n|markers = 1\n|\\[package.dependencies\\]\n|a = [1\\[{}]\n){0,8}") {
-            let _ = LockFormat::Poetry.parse(&text);
-            let _ = LockFormat::Poetry.parse(&lines);
+            let _ = LockFormat::Poetry.parse(&text, &|_| None);
+            let _ = LockFormat::Poetry.parse(&lines, &|_| None);
         }
     }
 }

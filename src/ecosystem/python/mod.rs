@@ -10,7 +10,7 @@
 //! They run in the project's folder and see what ruff would walk there, nested projects included. Ignore files are
 //! honoured; `.git/info/exclude` and the user's global excludes are not there, so that every checkout gives one verdict.
 //!
-//! - [`project`]: which folders declare which tool. - [`lock`], [`closure`], [`marker`], [`version`]: what is locked
+//! - [`project`]: which folders declare which tool. - [`lock`], [`uv`], [`requirements`], [`closure`], [`marker`], [`version`]: what is locked
 //!   for a tool (pure). - [`interpreter`], [`installed`], [`packages`], [`environment`]: where the tool comes from. - [`ruff_files`], [`ruff`]:
 //!   what ruff reads and says.
 
@@ -22,8 +22,10 @@ pub mod lock;
 pub mod marker;
 pub mod packages;
 pub mod project;
+pub mod requirements;
 pub mod ruff;
 pub mod ruff_files;
+pub mod uv;
 pub mod version;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -13,8 +13,9 @@ use crate::path::RelPath;
 use crate::snapshot::FileId;
 
 use super::closure::{Closure, closure};
-use super::lock::{LockFormat, TomlError, names, normalized, requirement_name};
+use super::lock::{Lock, LockFormat, TomlError, names, normalized, requirement_name};
 use super::marker::MarkerEnv;
+use super::requirements;
 
 /// The tools whose presence in a lock declares them.
 const TOOLS: [&str; 5] = ["mdformat", "mypy", "pytest", "ruff", "yamllint"];
@@ -46,7 +47,10 @@ pub struct LockFile {
 #[derive(Serialize, Deserialize)]
 struct LockSummary {
     python: Option<String>,
+    /// The tools it pins.
     tools: BTreeSet<String>,
+    /// The tools it names without a version.
+    loose: BTreeSet<String>,
 }
 
 /// What a `pyproject.toml` says about tools.
@@ -69,9 +73,15 @@ pub fn sites(
     configured: &BTreeSet<RelPath>,
 ) -> Result<Vec<Site>, PlanError> {
     let mut found: BTreeMap<RelPath, Site> = BTreeMap::new();
-    for (dir, lock) in locks(scope)? {
-        if lock.1.contains(tool) {
-            let lock = Some(lock.0);
+    for (dir, locks) in locks(scope)? {
+        let loose = locks
+            .iter()
+            .any(|(_, summary)| summary.loose.contains(tool));
+        let lock = locks
+            .into_iter()
+            .find(|(_, summary)| summary.tools.contains(tool))
+            .map(|(lock, _)| lock);
+        if lock.is_some() || loose {
             found.insert(dir.clone(), Site { dir, lock });
         }
     }
@@ -85,27 +95,78 @@ pub fn sites(
     Ok(found.into_values().collect())
 }
 
-type Summarised = (LockFile, BTreeSet<String>);
+type Summarised = (LockFile, LockSummary);
 
-/// The locks beside a `pyproject.toml`, by folder.
-fn locks(scope: &Scope<'_>) -> Result<BTreeMap<RelPath, Summarised>, PlanError> {
+/// The locks of Python projects, by folder, those that count first before the others.
+fn locks(scope: &Scope<'_>) -> Result<BTreeMap<RelPath, Vec<Summarised>>, PlanError> {
     let mut found = BTreeMap::new();
-    for dir in folders_of(scope, &[PYPROJECT]) {
-        for format in LockFormat::ALL {
-            let Some(id) = beside(scope, &dir, format.file_name()) else {
-                continue;
-            };
-            let summary = summary(scope, format, id)?;
-            let lock = LockFile {
-                format,
-                id,
-                python: summary.python,
-            };
-            found.insert(dir.clone(), (lock, summary.tools));
-            break;
+    let mut dirs = folders_of(scope, &[PYPROJECT, "setup.py", "setup.cfg"]);
+    dirs.insert(RelPath::root());
+    let files = lock_files(scope);
+    for dir in dirs {
+        let Some(files) = files.get(&dir) else {
+            continue;
+        };
+        let mut locks = Vec::new();
+        for format in order(scope, &dir, files)? {
+            for &(_, id) in files.iter().filter(|(known, _)| *known == format) {
+                let summary = summary(scope, format, id)?;
+                let lock = LockFile {
+                    format,
+                    id,
+                    python: summary.python.clone(),
+                };
+                locks.push((lock, summary));
+            }
         }
+        found.insert(dir, locks);
     }
     Ok(found)
+}
+
+/// The files that may be locks, by the folder of the project they are for: requirements may be in a folder of that name.
+fn lock_files(scope: &Scope<'_>) -> BTreeMap<RelPath, Vec<(LockFormat, FileId)>> {
+    const FORMATS: [LockFormat; 3] = [LockFormat::Uv, LockFormat::Poetry, LockFormat::Requirements];
+    let mut found: BTreeMap<RelPath, Vec<(LockFormat, FileId)>> = BTreeMap::new();
+    for (id, entry) in scope.checked() {
+        let name = entry.path.file_name();
+        let Some(dir) = entry.path.parent() else {
+            continue;
+        };
+        let format = FORMATS.into_iter().find(|format| format.is(name));
+        if let Some(format) = format {
+            found.entry(dir.clone()).or_default().push((format, id));
+        }
+        if dir.file_name() == "requirements"
+            && name.ends_with(".txt")
+            && let Some(project) = dir.parent()
+        {
+            let file = (LockFormat::Requirements, id);
+            found.entry(project).or_default().push(file);
+        }
+    }
+    found
+}
+
+/// The order in which the locks of a folder count: that of the tool that `pyproject.toml` configures first, uv's before
+/// Poetry's if it names neither or both, requirements last.
+fn order(
+    scope: &Scope<'_>,
+    dir: &RelPath,
+    files: &[(LockFormat, FileId)],
+) -> Result<[LockFormat; 3], PlanError> {
+    use LockFormat::{Poetry, Requirements, Uv};
+    let have = |format| files.iter().any(|(known, _)| *known == format);
+    if have(Uv)
+        && have(Poetry)
+        && let Some(id) = beside(scope, dir, PYPROJECT)
+    {
+        let tables = pyproject(scope, id)?.tables;
+        if tables.contains("poetry") && !tables.contains("uv") {
+            return Ok([Poetry, Uv, Requirements]);
+        }
+    }
+    Ok([Uv, Poetry, Requirements])
 }
 
 /// The folders that hold a not excluded file of one of these names.
@@ -123,26 +184,69 @@ fn beside(scope: &Scope<'_>, dir: &RelPath, name: &str) -> Option<FileId> {
 }
 
 fn summary(scope: &Scope<'_>, format: LockFormat, id: FileId) -> Result<LockSummary, PlanError> {
-    let entry = scope.snapshot.entry(id);
-    scope
-        .facts
-        .derive("python-lock-summary/1", entry.digest, || {
-            let text = text(scope, id)?;
-            let lock = format.parse(&text).map_err(|error| {
-                broken(
-                    &entry.path,
-                    &error,
-                    "write the lock anew with `poetry lock`",
-                )
-            })?;
-            let tools = lock.packages.into_iter().map(|package| package.name);
-            Ok(LockSummary {
-                python: lock.python,
-                tools: tools
-                    .filter(|name| TOOLS.contains(&name.as_str()))
-                    .collect(),
-            })
+    let digest = content(scope, format, id);
+    scope.facts.derive("python-lock-summary/2", digest, || {
+        let lock = parsed(scope, format, id)?;
+        let named = |pinned: bool| {
+            let packages = lock.packages.iter();
+            packages
+                .filter(|package| package.version.is_empty() != pinned)
+                .map(|package| package.name.clone())
+                .filter(|name| TOOLS.contains(&name.as_str()))
+                .collect()
+        };
+        Ok(LockSummary {
+            tools: named(true),
+            loose: named(false),
+            python: lock.python,
         })
+    })
+}
+
+fn parsed(scope: &Scope<'_>, format: LockFormat, id: FileId) -> Result<Lock, PlanError> {
+    let path = &scope.snapshot.entry(id).path;
+    let read = |name: &str| scope.text(&path.parent()?.join(name).ok()?);
+    format
+        .parse(&text(scope, id)?, &read)
+        .map_err(|error| broken(path, &error, format.mend()))
+}
+
+/// The digest of a lock and of everything that it includes.
+fn content(scope: &Scope<'_>, format: LockFormat, id: FileId) -> Digest {
+    let digest = scope.snapshot.entry(id).digest;
+    if format != LockFormat::Requirements {
+        return digest;
+    }
+    let mut seen = BTreeMap::from([(String::new(), Some(digest))]);
+    let mut todo = vec![(String::new(), id)];
+    while let Some((name, at)) = todo.pop() {
+        let entry = scope.snapshot.entry(at);
+        let names: Result<Vec<String>, PlanError> =
+            scope
+                .facts
+                .derive("requirements-includes/1", entry.digest, || {
+                    Ok(requirements::includes(&text(scope, at)?))
+                });
+        for path in names.unwrap_or_default() {
+            let path = format!("{}{path}", requirements::folder_of(&name));
+            if seen.contains_key(&path) {
+                continue;
+            }
+            let folder = scope.snapshot.entry(id).path.parent().unwrap_or_default();
+            let file = folder.join(&path).ok();
+            let file = file.and_then(|file| scope.snapshot.find(&file));
+            seen.insert(
+                path.clone(),
+                file.map(|file| scope.snapshot.entry(file).digest),
+            );
+            todo.extend(file.map(|file| (path, file)));
+        }
+    }
+    let mut hasher = Hasher::new();
+    for (name, digest) in &seen {
+        hasher.update(format!("{name}={digest:?}\n").as_bytes());
+    }
+    hasher.finish()
 }
 
 /// The closure of `tool` in the lock of `dir`, for the interpreter described by `env`.
@@ -156,10 +260,9 @@ pub fn locked_closure(
     tool: &str,
     env: &MarkerEnv,
 ) -> Result<Option<Closure>, PlanError> {
-    let entry = scope.snapshot.entry(lock.id);
     let project = beside(scope, dir, PYPROJECT);
     let mut hasher = Hasher::new();
-    hasher.update(entry.digest.as_bytes());
+    hasher.update(content(scope, lock.format, lock.id).as_bytes());
     if let Some(id) = project {
         hasher.update(scope.snapshot.entry(id).digest.as_bytes());
     }
@@ -167,21 +270,18 @@ pub fn locked_closure(
         hasher.update(format!("{name}={value}\n").as_bytes());
     }
     hasher.update(tool.as_bytes());
-    scope.facts.derive("python-closure/1", hasher.finish(), || {
-        let text = text(scope, lock.id)?;
-        let parsed = lock.format.parse(&text).map_err(|error| {
-            broken(
-                &entry.path,
-                &error,
-                "write the lock anew with `poetry lock`",
-            )
-        })?;
-        let extras = match project {
+    scope.facts.derive("python-closure/2", hasher.finish(), || {
+        let parsed = parsed(scope, lock.format, lock.id)?;
+        let mut extras = match project {
             Some(id) => pyproject(scope, id)?.extras,
             None => BTreeMap::new(),
         };
+        for (name, asked) in &parsed.asked {
+            add(&mut extras, name.clone(), asked.clone());
+        }
+        let path = &scope.snapshot.entry(lock.id).path;
         closure(&parsed, tool, &extras, env)
-            .map_err(|error| PlanError::new(format!("{error}\n  --> {}", entry.path)))
+            .map_err(|error| PlanError::new(format!("{error}\n  --> {path}")))
     })
 }
 
@@ -191,7 +291,7 @@ pub fn locked_closure(
 /// If it is no TOML.
 pub fn pyproject(scope: &Scope<'_>, id: FileId) -> Result<Pyproject, PlanError> {
     let entry = scope.snapshot.entry(id);
-    scope.facts.derive("python-pyproject/1", entry.digest, || {
+    scope.facts.derive("python-pyproject/2", entry.digest, || {
         let text = text(scope, id)?;
         parse(&text).map_err(|error| {
             let help = format!(
@@ -234,6 +334,9 @@ fn parse(text: &str) -> Result<Pyproject, TomlError> {
         project.and_then(|p| p.get("dependencies")),
         project.and_then(|p| p.get("optional-dependencies")),
         root.get("dependency-groups"),
+        root.get("tool")
+            .and_then(|tool| tool.get("uv"))
+            .and_then(|uv| uv.get("dev-dependencies")),
     ] {
         requirement_extras(list, &mut found.extras);
     }

@@ -1,0 +1,398 @@
+//! Requirements files: text → [`Lock`].
+//!
+//! Such a file pins packages, but does not say which needs which. The comments `# via …` that `pip-compile` and
+//! `uv pip compile` write do; where every package has one they are believed, because a wrong one can only make an
+//! environment that fails to import. Elsewhere the file is one piece ([`Lock::flat`]). Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::lock::{Dependency, Lock, Package, is_strong, requirement_name};
+
+/// Whether a file of that name holds requirements: `requirements.txt`, `dev-requirements.txt`, `requirements-dev.txt`.
+#[must_use]
+pub fn is_requirements(file_name: &str) -> bool {
+    file_name
+        .strip_suffix(".txt")
+        .is_some_and(|stem| stem.contains("requirements"))
+}
+
+/// The files that a requirements file includes (`-r`, `-c`), as they are written.
+#[must_use]
+pub fn includes(text: &str) -> Vec<String> {
+    let lines = logical_lines(text);
+    lines
+        .iter()
+        .filter_map(|line| included(&line.text).map(|(_, path)| path.to_owned()))
+        .collect()
+}
+
+/// Parses a requirements file. `read` yields the text of an included file by its path from the first one's folder.
+#[must_use]
+pub fn parse(text: &str, read: &dyn Fn(&str) -> Option<String>) -> Lock {
+    let mut reading = Reading::default();
+    reading.take(text, read, "");
+    reading.finish()
+}
+
+#[derive(Default)]
+struct Reading {
+    packages: Vec<Package>,
+    /// By package, who needs it; empty where nothing says so.
+    via: Vec<BTreeSet<String>>,
+    /// Whether each package says where it comes from.
+    told: Vec<bool>,
+    /// Versions that constraints files pin.
+    constraints: BTreeMap<String, Package>,
+    /// Included files.
+    seen: BTreeSet<String>,
+}
+
+impl Reading {
+    /// Reads the text of a file in `folder`, which is empty or ends with a slash.
+    fn take(&mut self, text: &str, read: &dyn Fn(&str) -> Option<String>, folder: &str) {
+        for line in logical_lines(text) {
+            if let Some((kind, path)) = included(&line.text) {
+                let path = format!("{folder}{path}");
+                // Files may include each other.
+                if self.seen.insert(path.clone())
+                    && let Some(text) = read(&path)
+                {
+                    match kind {
+                        Include::Requirements => self.take(&text, read, folder_of(&path)),
+                        Include::Constraints => self.constrain(&text),
+                    }
+                }
+            } else if let Some(package) = requirement(&line.text) {
+                self.packages.push(package);
+                self.told.push(!line.via.is_empty());
+                self.via.push(line.via);
+            }
+        }
+    }
+
+    fn constrain(&mut self, text: &str) {
+        let lines = logical_lines(text);
+        let pins = lines.iter().filter_map(|line| requirement(&line.text));
+        let pins = pins.map(|package| (package.name.clone(), package));
+        self.constraints.extend(pins);
+    }
+
+    fn finish(mut self) -> Lock {
+        for package in &mut self.packages {
+            if let Some(pin) = self.constraints.get(&package.name)
+                && package.version.is_empty()
+            {
+                package.version.clone_from(&pin.version);
+                package.hashes.extend(pin.hashes.iter().cloned());
+            }
+        }
+        let flat = !self.told.iter().all(|told| *told);
+        if !flat {
+            for (at, users) in self.via.iter().enumerate() {
+                let needed = Dependency {
+                    name: self.packages[at].name.clone(),
+                    constraint: "*".to_owned(),
+                    ..Dependency::default()
+                };
+                for package in &mut self.packages {
+                    if users.contains(&package.name) {
+                        package.dependencies.push(needed.clone());
+                    }
+                }
+            }
+        }
+        Lock {
+            python: None,
+            packages: self.packages,
+            asked: BTreeMap::new(),
+            flat,
+        }
+    }
+}
+
+/// The folder of a file, with the slash.
+#[must_use]
+pub fn folder_of(path: &str) -> &str {
+    path.rfind('/').map_or("", |at| &path[..=at])
+}
+
+#[derive(Clone, Copy)]
+enum Include {
+    Requirements,
+    Constraints,
+}
+
+fn included(line: &str) -> Option<(Include, &str)> {
+    for (option, kind) in [
+        ("--requirement", Include::Requirements),
+        ("--constraint", Include::Constraints),
+        ("-r", Include::Requirements),
+        ("-c", Include::Constraints),
+    ] {
+        if let Some(rest) = line.strip_prefix(option) {
+            let path = rest.trim_start_matches(['=', ' ', '\t']).trim();
+            // `--require-hashes` and its like are other options.
+            let apart = !option.starts_with("--") || rest.starts_with(['=', ' ', '\t']);
+            return (apart && !path.is_empty()).then_some((kind, path));
+        }
+    }
+    None
+}
+
+/// A line with its continuations, and the comments about it.
+struct Line {
+    text: String,
+    /// Who needs it, by name; those that are no packages (files, projects) under the empty name.
+    via: BTreeSet<String>,
+}
+
+fn logical_lines(text: &str) -> Vec<Line> {
+    let mut lines: Vec<Line> = Vec::new();
+    let mut continued = false;
+    let mut in_via = false;
+    for raw in text.lines() {
+        let (code, comment) = split_comment(raw);
+        let trimmed = code.trim();
+        let (part, more) = match trimmed.strip_suffix('\\') {
+            Some(part) => (part.trim_end(), true),
+            None => (trimmed, false),
+        };
+        if !part.is_empty() {
+            match lines.last_mut().filter(|_| continued) {
+                Some(line) => {
+                    line.text.push(' ');
+                    line.text.push_str(part);
+                }
+                None => lines.push(Line {
+                    text: part.to_owned(),
+                    via: BTreeSet::new(),
+                }),
+            }
+            in_via = false;
+        }
+        continued = more;
+        let Some(comment) = comment else {
+            in_via &= part.is_empty() && !raw.trim().is_empty();
+            continue;
+        };
+        let users = match comment.strip_prefix("via") {
+            Some(users) => {
+                in_via = true;
+                users
+            }
+            None => comment,
+        };
+        // A comment at the beginning of a line is about what follows.
+        in_via &= !raw.starts_with('#');
+        if let Some(line) = lines.last_mut().filter(|_| in_via) {
+            line.via.extend(users.split(',').filter_map(user));
+        }
+    }
+    lines
+}
+
+fn user(text: &str) -> Option<String> {
+    let text = text.trim();
+    if text.is_empty() {
+        return None;
+    }
+    let is_package = !text.starts_with('-') && !text.contains(['(', '/']);
+    Some(if is_package {
+        requirement_name(text)
+    } else {
+        String::new()
+    })
+}
+
+/// A comment starts at the beginning or after white space, as in pip.
+fn split_comment(line: &str) -> (&str, Option<&str>) {
+    let mut before = ' ';
+    for (at, c) in line.char_indices() {
+        if c == '#' && before.is_whitespace() {
+            return (&line[..at], Some(line[at + 1..].trim()));
+        }
+        before = c;
+    }
+    (line, None)
+}
+
+/// A requirement with its options; `None` for options of the file, paths and archives without a name.
+fn requirement(line: &str) -> Option<Package> {
+    if line.starts_with('-') {
+        return None;
+    }
+    let (spec, options) = match line.find(" --") {
+        Some(at) => line.split_at(at),
+        None => (line, ""),
+    };
+    let (spec, marker) = match spec.split_once(';') {
+        Some((spec, marker)) => (spec, Some(marker.trim())),
+        None => (spec, None),
+    };
+    let name = requirement_name(spec);
+    if name.is_empty()
+        || spec.starts_with(['.', '/'])
+        || spec.contains("://") && !spec.contains('@')
+    {
+        return None;
+    }
+    let options = options.replace("--hash=", "--hash ");
+    let mut words = options.split_whitespace();
+    let mut hashes = BTreeSet::new();
+    while let Some(word) = words.next() {
+        if word == "--hash"
+            && let Some(hash) = words.next().filter(|hash| is_strong(hash))
+        {
+            hashes.insert(hash.to_owned());
+        }
+    }
+    Some(Package {
+        name,
+        version: pinned(spec).unwrap_or_default(),
+        markers: marker
+            .map(|marker| (String::new(), marker.to_owned()))
+            .into_iter()
+            .collect(),
+        hashes,
+        // Which files the hashes are of is not said; pip tells if there is no wheel among them.
+        has_wheel: true,
+        from_index: !spec.contains('@'),
+        ..Package::default()
+    })
+}
+
+/// The version in `name[extra] == 1.2`.
+fn pinned(spec: &str) -> Option<String> {
+    let (_, version) = spec.split_once("==")?;
+    let version = version.trim_start_matches('=').trim();
+    let exact = !version.is_empty() && !version.contains(['*', ',', ' ']);
+    exact.then(|| version.trim_end_matches(')').trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::closure::{Closure, closure};
+    use super::super::marker::tests::linux;
+    use super::*;
+    use proptest::prelude::*;
+
+    const HASH: &str = "sha256:61122637c9e1d9be1329054f3fa216559f0d1f722b7919b060a8c2a4ae1850e5";
+
+    fn of(text: &str, tool: &str) -> Option<Closure> {
+        let lock = parse(text, &|_| None);
+        closure(&lock, tool, &BTreeMap::new(), &linux()).expect("a closure")
+    }
+
+    fn names(closure: &Closure) -> Vec<String> {
+        let packages = closure.packages.iter();
+        packages
+            .map(|package| format!("{} {}", package.name, package.version))
+            .collect()
+    }
+
+    fn compiled() -> String {
+        format!(
+            "#\n# This file is made by pip-compile\n#\n--index-url https://pypi.org/simple\n\n\
+             pathspec==0.12.1 \\\n    --hash={HASH} \\\n    --hash=md5:00\n    # via\n    #   black\n    #   yamllint\n\
+             pyyaml==6.0.2 --hash={HASH}  # via yamllint\n\
+             Yaml_Lint.Plugin[all]==1.0 ; python_version >= '3.8' \\\n    --hash {HASH}\n    # via -r requirements.in\n\
+             yamllint==1.37.1 \\\n    --hash={HASH}\n    # via\n    #   -r requirements.in\n    #   yaml-lint-plugin\n\
+             black==24.1.0 --hash={HASH}\n    # via project (pyproject.toml)\n\
+             gone==1 ; sys_platform == 'win32' --hash={HASH}  # via yamllint\n"
+        )
+    }
+
+    #[test]
+    fn the_comments_of_compiled_files_tell_closures() {
+        let found = of(&compiled(), "yamllint").expect("locked");
+        assert_eq!(
+            names(&found),
+            [
+                "pathspec 0.12.1",
+                "pyyaml 6.0.2",
+                "yaml-lint-plugin 1.0",
+                "yamllint 1.37.1"
+            ]
+        );
+        assert!(!found.partial);
+        let text = found.requirements().expect("hashed");
+        assert_eq!(
+            text.lines().next(),
+            Some(&*format!("pathspec==0.12.1 --hash={HASH}"))
+        );
+        let black = of(&compiled(), "black").expect("locked");
+        assert_eq!(names(&black), ["black 24.1.0", "pathspec 0.12.1"]);
+        let bumped = compiled().replace("black==24.1.0", "# new\nblack==24.2.0");
+        assert_eq!(of(&bumped, "yamllint"), Some(found));
+    }
+
+    #[test]
+    fn without_them_a_hashed_file_is_one_piece_and_an_unhashed_one_only_names_the_tool() {
+        let hashed = format!("a==1 --hash={HASH}\nruff==0.5.7 --hash={HASH}\n");
+        assert_eq!(
+            names(&of(&hashed, "ruff").expect("locked")),
+            ["a 1", "ruff 0.5.7"]
+        );
+        let found = of("a==1\nruff == 0.5.7\n", "ruff").expect("locked");
+        assert_eq!(names(&found), ["ruff 0.5.7"]);
+        assert!(found.partial && found.requirements().is_err());
+    }
+
+    #[test]
+    fn included_files_and_constraints_count() {
+        let read = |name: &str| match name {
+            "base.txt" => Some("ruff\n-r base.txt\n".to_owned()),
+            "pins.txt" => Some("ruff==0.5.7\nunused==1\n".to_owned()),
+            _ => None,
+        };
+        let text = "-r base.txt\n--constraint=pins.txt\n--require-hashes\n-e .\n./x.whl\nhttps://x/y.whl\n";
+        let lock = parse(text, &read);
+        let found: BTreeMap<&str, &str> = lock
+            .packages
+            .iter()
+            .map(|package| (&*package.name, &*package.version))
+            .collect();
+        assert_eq!(found, BTreeMap::from([("ruff", "0.5.7")]));
+        assert_eq!(includes(text), ["base.txt", "pins.txt"]);
+    }
+
+    #[test]
+    fn what_is_no_pin() {
+        let version = |line: &str| requirement(line).map(|package| package.version);
+        for line in ["a", "a>=1", "a==1.*", "a==1,!=2", "a~=1"] {
+            assert_eq!(version(line).as_deref(), Some(""), "{line}");
+        }
+        assert_eq!(version("a===1.0").as_deref(), Some("1.0"));
+        assert!(requirement("a @ https://x/a.whl").is_some_and(|package| !package.from_index));
+    }
+
+    #[test]
+    fn names_of_requirements_files() {
+        for name in [
+            "requirements.txt",
+            "requirements-dev.txt",
+            "dev-requirements.txt",
+        ] {
+            assert!(is_requirements(name), "{name}");
+        }
+        for name in ["requirements.in", "notes.txt", "requirements"] {
+            assert!(!is_requirements(name), "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_and_damaged_files_never_panic(text in "(-r |-c|==|#|# via|\\\\\n|\n| --hash=|;|\\[|\\PC){0,60}", at in 0..200_usize, cut in 0..40_usize, put in "\\PC{0,6}") {
+            let whole = compiled();
+            let mut damaged = whole.into_bytes();
+            let end = (at + cut).min(damaged.len());
+            damaged.splice(at..end, put.into_bytes());
+            for text in [text, String::from_utf8_lossy(&damaged).into_owned()] {
+                let again = text.clone();
+                let lock = parse(&text, &|_| Some(again.clone()));
+                let _ = closure(&lock, "yamllint", &BTreeMap::new(), &linux());
+                let _ = includes(&text);
+            }
+        }
+    }
+}
