@@ -218,6 +218,7 @@ fn content(scope: &Scope<'_>, format: LockFormat, id: FileId) -> Digest {
         return digest;
     }
     let mut seen = BTreeMap::from([(String::new(), Some(digest))]);
+    let mut files = BTreeSet::from([id]);
     let mut todo = vec![(String::new(), id)];
     while let Some((name, at)) = todo.pop() {
         let entry = scope.snapshot.entry(at);
@@ -239,7 +240,11 @@ fn content(scope: &Scope<'_>, format: LockFormat, id: FileId) -> Digest {
                 path.clone(),
                 file.map(|file| scope.snapshot.entry(file).digest),
             );
-            todo.extend(file.map(|file| (path, file)));
+            // By ever longer paths a file may lead to itself.
+            todo.extend(
+                file.filter(|file| files.insert(*file))
+                    .map(|file| (path, file)),
+            );
         }
     }
     let mut hasher = Hasher::new();

@@ -8,6 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::lock::{Dependency, Lock, Package, is_strong, requirement_name};
 
+/// Files included at most: `-r ../x/y.txt` in `x/y.txt` leads to itself by ever longer paths.
+const MOST: usize = 50;
+
 /// Whether a file of that name holds requirements: `requirements.txt`, `dev-requirements.txt`, `requirements-dev.txt`.
 #[must_use]
 pub fn is_requirements(file_name: &str) -> bool {
@@ -54,7 +57,8 @@ impl Reading {
             if let Some((kind, path)) = included(&line.text) {
                 let path = format!("{folder}{path}");
                 // Files may include each other.
-                if self.seen.insert(path.clone())
+                if self.seen.len() < MOST
+                    && self.seen.insert(path.clone())
                     && let Some(text) = read(&path)
                 {
                     match kind {
