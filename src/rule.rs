@@ -219,6 +219,12 @@ rules! {
     AbsentTools = "absent-tools",
     /// A layer is made of the closure of its tool in the lock.
     LockClosure = "lock-closure",
+    /// The names of all files a check may see are in its key, also where only the content of those it read is.
+    NamesInKey = "names-in-key",
+    /// What products were made from counts as read by every run that is given them.
+    ProductReads = "product-reads",
+    /// Products of the workspace's own packages are removed where cargo would trust them without reason.
+    MemberUnits = "member-units",
 }
 
 impl Rule {

@@ -126,6 +126,10 @@ pub struct Executed {
     pub truncated: bool,
     /// Whether it was kept from everything that it did not declare.
     pub confined: bool,
+    /// The files whose content can have mattered, sorted, if [`Command::reads`] asked and it can be told.
+    pub reads: Option<Vec<FileId>>,
+    /// Whether it was given products that came from [`Command::seed`].
+    pub seeded: bool,
     /// Where it ran, untouched until this is dropped.
     pub place: Option<Place>,
 }

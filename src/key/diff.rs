@@ -167,7 +167,7 @@ pub fn differences(
         }
         let Some(part) = now.or(before) else { continue };
         match part.kind {
-            PartKind::Inputs | PartKind::Files => {
+            PartKind::Inputs | PartKind::Files | PartKind::Names | PartKind::Reads => {
                 misses.extend(tree_differences(before, now, is_config, read));
             }
             PartKind::Outside => misses.push(outside_difference(before, now, part)),

@@ -39,6 +39,10 @@ pub enum PartKind {
     Outside,
     /// The tree of checked files.
     Files,
+    /// Instead of `Inputs`: paths, kinds and link targets of the shared files.
+    Names,
+    /// Instead of `Inputs`: the tree of the files that were read.
+    Reads,
 }
 
 /// One named part.
@@ -82,7 +86,7 @@ impl Default for Fingerprint {
 }
 
 impl Fingerprint {
-    fn push(&mut self, kind: PartKind, name: &str, value: Option<String>) {
+    pub(super) fn push(&mut self, kind: PartKind, name: &str, value: Option<String>) {
         self.parts.push(Part {
             kind,
             name: name.to_owned(),
@@ -92,7 +96,7 @@ impl Fingerprint {
     }
 
     /// Canonical digest of the parts for which `keep` holds.
-    fn digest(&self, domain: &str, keep: impl Fn(PartKind) -> bool) -> Digest {
+    pub(super) fn digest(&self, domain: &str, keep: impl Fn(PartKind) -> bool) -> Digest {
         let mut encoder = Encoder::new(domain);
         for part in self.parts.iter().filter(|part| keep(part.kind)) {
             encoder.number(part.kind as u64).str(&part.name);

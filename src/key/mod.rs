@@ -21,11 +21,15 @@
 //! A check without parts has one key. A check with parts has a *common* key (everything but `files`), from which
 //! each part's key follows with the path, kind and digest of its file, and a whole key (everything).
 //!
+//! Where a run can tell what it read, its result is stored under a key that holds the content of only those files
+//! ([`reads`]).
+//!
 //! Pure: stays free of IO and of reading the environment; the caller brings values.
 
 pub mod diff;
 pub mod encode;
 pub mod fingerprint;
+pub mod reads;
 pub mod secret;
 pub mod tree;
 

@@ -16,8 +16,8 @@ pub mod diff;
 
 use std::cmp::Ordering;
 
-pub use build::{Objects, Trees, objects};
-pub use diff::{Change, Changes, Leaf, diff};
+pub use build::{Objects, Trees, names_objects, objects};
+pub use diff::{Change, Changes, Leaf, diff, paths};
 
 use crate::digest::Digest;
 use crate::rule::Rule;
@@ -25,7 +25,8 @@ use crate::snapshot::{Entry, Kind};
 
 /// Begins every object of a tree of contents.
 const CONTENTS: &[u8] = b"dagcache tree 1\0";
-/// Begins every object of a tree that leaves the content of files out: such a tree never passes for one with it.
+/// Begins every object of a tree that leaves the content of files out, but for whether there is any: such a tree never
+/// passes for one with it.
 const NAMES: &[u8] = b"dagcache names 1\0";
 /// Bytes of an entry besides its name.
 const FIXED: usize = 1 + 4 + Digest::LEN;
@@ -91,10 +92,13 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Reads an object; `None` if it is none, or not in its one canonical form. The caller has compared its digest.
+    /// Reads an object of either kind of tree; `None` if it is none, or not in its one canonical form. The caller has
+    /// compared its digest.
     #[must_use]
     pub fn decode(object: &[u8]) -> Option<Self> {
-        let mut rest = object.strip_prefix(CONTENTS)?;
+        let mut rest = object
+            .strip_prefix(CONTENTS)
+            .or_else(|| object.strip_prefix(NAMES))?;
         let mut items: Vec<Item> = Vec::new();
         while let Some((tag, after)) = rest.split_first() {
             let (length, after) = after.split_first_chunk::<4>()?;
@@ -127,7 +131,7 @@ fn is_name(name: &str) -> bool {
 enum Depth {
     /// Its content too.
     Contents,
-    /// Its name and kind; of a link also its target.
+    /// Its name, its kind and whether it is empty; of a link also its target.
     Names,
 }
 
@@ -149,16 +153,18 @@ pub(crate) fn entry(file: &Entry) -> Vec<u8> {
     bytes
 }
 
+/// What stands for content in a tree without it.
+pub const NO_CONTENT: Digest = Digest::from_bytes([0; Digest::LEN]);
+
 /// Appends an entry to an object.
 fn append(object: &mut Vec<u8>, depth: Depth, name: &str, node: Node, digest: &Digest) {
-    const NONE: [u8; Digest::LEN] = [0; Digest::LEN];
     let mut tag = node.tag();
     let mut name = name;
     let mut bytes = digest.as_bytes();
     match node {
         Node::Leaf(Kind::Executable) if !Rule::ExecuteBit.holds() => tag = b'f',
         Node::Leaf(Kind::Symlink) if !Rule::LinkKind.holds() => tag = b'f',
-        Node::Leaf(Kind::Symlink) if !Rule::LinkTarget.holds() => bytes = &NONE,
+        Node::Leaf(Kind::Symlink) if !Rule::LinkTarget.holds() => bytes = NO_CONTENT.as_bytes(),
         _ => {}
     }
     if !Rule::EmptyFiles.holds() && *digest == Digest::of(b"") {
@@ -167,8 +173,9 @@ fn append(object: &mut Vec<u8>, depth: Depth, name: &str, node: Node, digest: &D
     if !Rule::Names.holds() {
         name = "name";
     }
-    if depth == Depth::Names && matches!(node, Node::Leaf(Kind::File | Kind::Executable)) {
-        bytes = &NONE;
+    let is_file = matches!(node, Node::Leaf(Kind::File | Kind::Executable));
+    if depth == Depth::Names && is_file && *digest != Digest::of(b"") {
+        bytes = NO_CONTENT.as_bytes();
     }
     // No file system has names that long.
     let length = u32::try_from(name.len()).unwrap_or(u32::MAX);

@@ -135,6 +135,8 @@ pub struct Command {
     /// Commands run before it in the same place, for their effect on `products` only (`cargo clean -p …`).
     /// A failure of one is an infrastructure error.
     pub before: Vec<Vec<String>>,
+    /// Which of `before` are needed, and how, after given changes; `None` = always all of them.
+    pub refresh: Option<Arc<dyn Refresh>>,
     /// Working directory.
     pub dir: RelPath,
     /// Whether the parts' paths (relative to `dir`) are appended to argv.
@@ -152,6 +154,12 @@ pub struct Command {
     pub tools: Vec<Tool>,
     /// Folders (relative to the project root) that survive between runs in the same room.
     pub products: Vec<RelPath>,
+    /// What the first of `products` may begin with.
+    pub seed: Option<Arc<dyn Seed>>,
+    /// If set, the content of files it did not read is left out of its key, where the engine can tell what it read.
+    /// Names a file that every run reads: a run that seems not to is one whose reads could not be seen. Only for
+    /// programs whose verdict follows from names and content: size and times of a file can be asked for unseen.
+    pub reads: Option<RelPath>,
     /// Globs of what it makes, relative to the project root; the files are restored on a hit.
     pub outputs: Vec<String>,
     /// Whether it may use the network.
@@ -173,6 +181,7 @@ impl Command {
         Self {
             argv,
             before: Vec::new(),
+            refresh: None,
             dir,
             append_files: false,
             batch: false,
@@ -181,6 +190,8 @@ impl Command {
             grants: BTreeMap::new(),
             tools,
             products: Vec::new(),
+            seed: None,
+            reads: None,
             outputs: Vec::new(),
             network: false,
             secrets: Vec::new(),
@@ -237,6 +248,41 @@ impl Command {
         };
         globs.filter_map(folder).collect()
     }
+}
+
+/// Knows which products of earlier runs cannot be trusted after some changes.
+pub trait Refresh: fmt::Debug + Send + Sync {
+    /// What has to be done of `before`, or instead of it.
+    fn before(&self, before: &[Vec<String>], changes: &Changes) -> Vec<Vec<String>>;
+}
+
+/// Products that somebody else made, for a place that has none yet.
+pub trait Seed: fmt::Debug + Send + Sync {
+    /// Copies them to `products`, a folder that is not there yet; `false` if there is nothing to copy.
+    ///
+    /// # Errors
+    /// If something cannot be read or written. What was copied is then of no use.
+    fn plant(&self, products: &std::path::Path) -> std::io::Result<bool>;
+}
+
+/// What became of the files of a place since the products in it were brought up to date.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Changes {
+    /// There are no products.
+    NoProducts,
+    /// It cannot be told.
+    Unknown,
+    /// Exactly this. Files that no run has read and that kept their names are left out.
+    Known(Vec<Change>),
+}
+
+/// A file that changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Its path in the project; one with `../` lies above it.
+    pub path: String,
+    /// Whether only its content changed: it was and is there, and is still of the same kind.
+    pub content_only: bool,
 }
 
 impl fmt::Debug for Command {

@@ -1,9 +1,9 @@
 //! What a room is known to hold: written before every run, believed at the next one only as far as it checks out.
 //!
-//! On disk: a line `dagcache-room 1 <digest of the rest>`, then JSON. Anything else is no manifest, and the room
+//! On disk: a line `dagcache-room 2 <digest of the rest>`, then JSON. Anything else is no manifest, and the room
 //! starts from empty. Paths in it are only ever compared, never written to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::snapshot::Kind;
 
-const MAGIC: &str = "dagcache-room 1 ";
+const MAGIC: &str = "dagcache-room 2 ";
 
 /// Nanoseconds since the epoch.
 pub type Nanos = i64;
@@ -28,6 +28,8 @@ pub struct Manifest {
     pub verified: Nanos,
     /// By path below the managed folder.
     pub files: BTreeMap<String, Written>,
+    /// Paths that runs since the products began are known to have read; `None` if not all of those runs were watched.
+    pub reads: Option<BTreeSet<String>>,
 }
 
 /// One file of a room.
@@ -54,6 +56,11 @@ impl Written {
     /// Whether it was written as that kind.
     pub fn is(&self, kind: Kind) -> bool {
         self.kind == letter(kind)
+    }
+
+    /// Whether both were written as the same kind.
+    pub fn is_same_kind(&self, other: &Self) -> bool {
+        self.kind == other.kind
     }
 }
 
@@ -151,6 +158,7 @@ mod tests {
             newest: 5,
             verified: -7,
             files: files.into(),
+            reads: Some(["read".to_owned()].into()),
         }
     }
 
@@ -168,7 +176,7 @@ mod tests {
         let bytes = example().encode().unwrap();
         let newer = String::from_utf8(bytes)
             .unwrap()
-            .replace("room 1", "room 2");
+            .replace("room 2", "room 3");
         assert_eq!(Manifest::decode(newer.as_bytes()), None);
     }
 

@@ -4,7 +4,8 @@
 //! <rooms of a project>/<check>[-N]/   one run at a time; N when a run or its orphans still hold the others
 //!   lock                              held by the run and inherited by everything it starts
 //!   manifest                          what was written, with stats (see `manifest`)
-//!   ended                             its modification time is the end of the last run
+//!   ended                             its modification time is the end of the last run; `complete` if that run
+//!                                     brought its products up to date
 //!   up/up3/up2/up1/tree/              the project root, with as many folders above as the real one has:
 //!                                     files found N folders above the root are placed in upN
 //!   home/ tmp/ bin/                   emptied before every run
@@ -16,7 +17,7 @@
 //! Stays free of processes, of the store's entries, and of where an input set comes from. Never a hard link, and
 //! never follows a link that a check may have left.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -25,16 +26,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::digest::Digest;
 use crate::path::RelPath;
-use crate::plan::check::OutsideFile;
+use crate::plan::check::{Change, Changes, OutsideFile};
 use crate::rule::Rule;
 use crate::snapshot::{FileId, Kind, Snapshot};
 
 mod after;
 mod manifest;
+mod reads;
 mod reset;
 
 pub use crate::fs::remove::remove;
-use manifest::{Manifest, Nanos, nanos};
+use manifest::{Manifest, Nanos, Stat, Written, nanos};
 use reset::{Target, Wanted};
 
 /// More rooms of one check in use at once than this is a leak of processes rather than work.
@@ -63,6 +65,8 @@ pub fn is_in_use(dir: &Path) -> bool {
 }
 
 const LOCK: &str = "lock";
+/// What `ended` holds after a run that brought its products up to date.
+const COMPLETE: &[u8] = b"complete\n";
 
 /// A room could not be made ready.
 #[derive(Debug, thiserror::Error)]
@@ -111,6 +115,8 @@ pub struct Contents<'a> {
     pub products: &'a [RelPath],
     /// What products must have been made with to survive.
     pub product_key: Digest,
+    /// Whether [`Room::reads`] shall tell what a run read.
+    pub watch: bool,
 }
 
 /// Where the folders of a room are, as seen from somewhere.
@@ -180,6 +186,9 @@ pub struct Room {
     dir: PathBuf,
     lock: File,
     depth: u32,
+    /// The files of the tree before the run and the reads that are known without it, if reads are told.
+    watched: Option<(BTreeMap<String, Written>, BTreeSet<String>)>,
+    changes: Changes,
 }
 
 impl Room {
@@ -210,6 +219,8 @@ impl Room {
                         dir,
                         lock,
                         depth: 1,
+                        watched: None,
+                        changes: Changes::NoProducts,
                     });
                 }
                 Err(std::fs::TryLockError::WouldBlock) => {}
@@ -231,12 +242,28 @@ impl Room {
         }
         let known = self.known()?;
         let same = known.product_key == contents.product_key;
-        let target = self.target(contents, same)?;
-        let newest = known.newest.max(self.ended()).saturating_add(1000);
+        let mut target = self.target(contents, same)?;
+        let reads = self.earlier_reads(&known, contents.watch, !target.kept.is_empty());
+        let products = reads.clone();
+        let products =
+            products.map(|reads| reads.into_iter().filter(|_| Rule::ProductReads.holds()));
+        target.watch = products.map(Iterator::collect);
+        let (ended, complete) = self.begin();
+        let newest = known.newest.max(ended).saturating_add(1000);
         let stamp = newest.max(now());
         let up = self.dir.join("up");
-        let files = reset::reset(&up, &target, &known.files, known.verified, stamp)?;
-        if same && files == known.files && known.is_settled() {
+        let placed = reset::reset(&up, &target, &known.files, known.verified, stamp)?;
+        let files = placed.files;
+        self.changes = if target.kept.is_empty() || known.files.is_empty() {
+            Changes::NoProducts
+        } else if placed.disturbed || !complete {
+            Changes::Unknown
+        } else {
+            let read = |path: &str| reads.as_ref().is_none_or(|reads| reads.contains(path));
+            Changes::Known(self.changed(&known.files, &files, read))
+        };
+        self.watched = target.watch.map(|reads| (files.clone(), reads));
+        if same && files == known.files && reads == known.reads && known.is_settled() {
             return Ok(());
         }
         self.remember(&Manifest {
@@ -244,6 +271,7 @@ impl Room {
             newest: stamp,
             verified: now(),
             files,
+            reads,
         })
     }
 
@@ -263,11 +291,103 @@ impl Room {
         Ok(())
     }
 
+    /// What runs before this one read, as far as it counts: what they made of it may be used again without looking
+    /// at it. `None` if reads are not told, or were not in one of those runs. Runs that did not end are seen as well,
+    /// because this looks at what they left.
+    fn earlier_reads(
+        &self,
+        known: &Manifest,
+        watch: bool,
+        products: bool,
+    ) -> Option<BTreeSet<String>> {
+        if !watch || !reads::are_seen(&self.dir) {
+            return None;
+        }
+        if !products {
+            return Some(BTreeSet::new());
+        }
+        let mut all = known.reads.clone()?;
+        all.extend(touched(&self.dir.join("up"), &known.files));
+        Some(all)
+    }
+
+    /// What the run since the last [`Room::reset`] read, and what the products it was given were made from: paths in
+    /// the project. `None` if that cannot be told.
+    #[must_use]
+    pub fn reads(&self) -> Option<BTreeSet<String>> {
+        let (files, earlier) = self.watched.as_ref()?;
+        let up = self.dir.join("up");
+        let tree = self.tree();
+        let tree = format!("{}/", tree.strip_prefix(&up).ok()?.to_string_lossy());
+        let now = touched(&up, files);
+        let all = now.iter().chain(earlier);
+        let inside = all.filter_map(|path| path.strip_prefix(&tree));
+        Some(inside.map(str::to_owned).collect())
+    }
+
+    /// What became of its files since the products in it were brought up to date.
+    #[must_use]
+    pub fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
+    fn changed(
+        &self,
+        before: &BTreeMap<String, Written>,
+        now: &BTreeMap<String, Written>,
+        read: impl Fn(&str) -> bool,
+    ) -> Vec<Change> {
+        let tree = self.tree();
+        let tree = tree.strip_prefix(self.dir.join("up"));
+        let tree = tree.map_or_else(|_| String::new(), |t| format!("{}/", t.to_string_lossy()));
+        let name = |path: &str| match path.strip_prefix(&tree) {
+            Some(path) => path.to_owned(),
+            None => format!("../{path}"),
+        };
+        let gone = before.keys().filter(|path| !now.contains_key(*path));
+        let gone = gone.map(|path| (path, false));
+        let other = now
+            .iter()
+            .filter_map(|(path, file)| match before.get(path) {
+                None => Some((path, false)),
+                Some(old) if !old.is_same_kind(file) => Some((path, false)),
+                Some(old) => (old.digest != file.digest && read(path)).then_some((path, true)),
+            });
+        let all = gone.chain(other);
+        all.map(|(path, content_only)| Change {
+            path: name(path),
+            content_only,
+        })
+        .collect()
+    }
+
+    /// When the last run ended, and whether it brought its products up to date; from now on, this one has not.
+    fn begin(&self) -> (Nanos, bool) {
+        let path = self.dir.join("ended");
+        let Ok(meta) = std::fs::metadata(&path) else {
+            return (0, false);
+        };
+        let complete = std::fs::read(&path).is_ok_and(|text| text == COMPLETE);
+        if complete {
+            // Its time stays; where it cannot, it is a later one, which is as good.
+            let emptied = File::create(&path).and_then(|file| file.set_modified(meta.modified()?));
+            if emptied.is_err() {
+                let _ = remove(&path);
+            }
+        }
+        (nanos(meta.mtime(), meta.mtime_nsec()), complete)
+    }
+
     /// Notes the end of a run, so that what changes later is newer than its products whatever the clock does.
-    pub fn end(&self) {
+    /// `complete` says that what had to be done to its products before the run was done.
+    pub fn end(&self, complete: bool) {
         // Without it the time of the reset counts, which is off only if the clock was set back meanwhile.
-        let _ = File::create(self.dir.join("ended"))
-            .and_then(|file| file.set_modified(SystemTime::now()));
+        let _ = File::create(self.dir.join("ended")).and_then(|mut file| {
+            if complete {
+                io::Write::write_all(&mut file, COMPLETE)?;
+            }
+            file.set_modified(SystemTime::now())
+        });
     }
 
     /// Where its folders are on the host.
@@ -334,7 +454,8 @@ impl Room {
             product_key: Digest::of(b""),
             newest: 0,
             verified: 0,
-            files: std::collections::BTreeMap::new(),
+            files: BTreeMap::new(),
+            reads: None,
         })
     }
 
@@ -346,11 +467,6 @@ impl Room {
             file.persist(&path).map_err(|error| error.error)
         };
         at(&path, write()).map(|_| ())
-    }
-
-    fn ended(&self) -> Nanos {
-        std::fs::metadata(self.dir.join("ended"))
-            .map_or(0, |meta| nanos(meta.mtime(), meta.mtime_nsec()))
     }
 
     fn target<'a>(&self, contents: &'a Contents<'a>, same: bool) -> Result<Target<'a>, RoomError> {
@@ -387,6 +503,18 @@ impl Room {
         }
         Ok(target)
     }
+}
+
+/// Files that are not as they were before a run: they were read, changed or removed.
+fn touched(up: &Path, files: &BTreeMap<String, Written>) -> BTreeSet<String> {
+    let untouched = |path: &str, file: &Written| {
+        let meta = up.join(path).symlink_metadata();
+        meta.is_ok_and(|meta| {
+            (meta.is_symlink() || reads::is_marked(&meta)) && Stat::of(&meta) == file.stat
+        })
+    };
+    let touched = files.iter().filter(|(path, file)| !untouched(path, file));
+    touched.map(|(path, _)| path.clone()).collect()
 }
 
 /// As many folders as the real root has above it, so that the path of a room's tree stays the same.

@@ -12,10 +12,12 @@ use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use crate::digest::Digest;
 use crate::room::manifest::{Nanos, Stat, Written};
+use crate::room::reads::{is_marked, mark, read_quietly};
 use crate::room::remove;
 use crate::room::{RoomError, at};
 use crate::rule::Rule;
@@ -43,6 +45,16 @@ pub struct Target<'a> {
     pub folders: BTreeSet<String>,
     /// Folders whose other content is kept.
     pub kept: BTreeSet<String>,
+    /// If what is read shall be told afterwards: the files for which that is known already. All others are marked.
+    pub watch: Option<BTreeSet<String>>,
+}
+
+/// What a folder holds after a reset.
+pub struct Placed {
+    /// Its files.
+    pub files: BTreeMap<String, Written>,
+    /// Whether something else than the wanted files changed: a tool had added, changed or removed some.
+    pub disturbed: bool,
 }
 
 /// Resets `root` (created if absent) and returns what it now holds. `known` is what it held before the last run;
@@ -56,7 +68,7 @@ pub fn reset(
     known: &BTreeMap<String, Written>,
     verified: Nanos,
     stamp: Nanos,
-) -> Result<BTreeMap<String, Written>, RoomError> {
+) -> Result<Placed, RoomError> {
     let mut folders: BTreeSet<&str> = target.folders.iter().map(String::as_str).collect();
     for path in target.files.keys().chain(&target.folders) {
         folders.extend(parents(path));
@@ -68,13 +80,17 @@ pub fn reset(
         known,
         verified,
         stamp,
+        disturbed: AtomicBool::new(false),
     };
     reset.clean(root, "")?;
     reset.forget()?;
     for folder in &reset.folders {
         make_folder(&root.join(folder))?;
     }
-    reset.place_all()
+    Ok(Placed {
+        files: reset.place_all()?,
+        disturbed: reset.disturbed.into_inner(),
+    })
 }
 
 struct Reset<'a> {
@@ -84,6 +100,7 @@ struct Reset<'a> {
     known: &'a BTreeMap<String, Written>,
     verified: Nanos,
     stamp: Nanos,
+    disturbed: AtomicBool,
 }
 
 impl Reset<'_> {
@@ -105,10 +122,27 @@ impl Reset<'_> {
                 Some(rel) if kind.is_dir() && self.has_below(&rel) => self.clean(&path, &rel)?,
                 Some(rel) if !kind.is_dir() && self.target.files.contains_key(&rel) => {}
                 _ if !Rule::RoomCleaned.holds() => {}
-                _ => at(&path, remove(&path))?,
+                other => {
+                    if !other.is_some_and(|rel| self.was_known(&rel, kind.is_dir())) {
+                        self.disturbed.store(true, Ordering::Relaxed);
+                    }
+                    at(&path, remove(&path))?;
+                }
             }
         }
         Ok(())
+    }
+
+    /// Whether a file, or one below a folder, was there before the last run.
+    fn was_known(&self, rel: &str, folder: bool) -> bool {
+        if !folder {
+            return self.known.contains_key(rel);
+        }
+        let below = format!("{rel}/");
+        let mut after = self.known.range(below.clone()..);
+        after
+            .next()
+            .is_some_and(|(path, _)| path.starts_with(&below))
     }
 
     fn has_below(&self, rel: &str) -> bool {
@@ -142,7 +176,8 @@ impl Reset<'_> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let share = files.len().div_ceil(threads).max(FILES_PER_THREAD);
         let place = |(path, wanted): &(&String, &Wanted<'_>)| {
-            Ok(((*path).clone(), self.place(path, wanted)?))
+            let placed = self.place(path, wanted)?;
+            Ok(((*path).clone(), self.watched(path, wanted, placed)?))
         };
         std::thread::scope(|scope| {
             let workers: Vec<_> = files
@@ -157,6 +192,25 @@ impl Reset<'_> {
                 })
                 .collect()
         })
+    }
+
+    /// Marks a file that is right as not read, if reads are to be told.
+    fn watched(
+        &self,
+        rel: &str,
+        wanted: &Wanted<'_>,
+        placed: Written,
+    ) -> Result<Written, RoomError> {
+        let watch = self.target.watch.as_ref();
+        if wanted.kind == Kind::Symlink || watch.is_none_or(|read| read.contains(rel)) {
+            return Ok(placed);
+        }
+        let path = self.root.join(rel);
+        if is_marked(&at(&path, path.symlink_metadata())?) {
+            return Ok(placed);
+        }
+        at(&path, mark(&path))?;
+        written(&path, wanted)
     }
 
     /// Makes one file right.
@@ -175,12 +229,18 @@ impl Reset<'_> {
             {
                 return Ok(known.clone());
             }
-            if has_content(&path, &meta, wanted) {
-                let untouched = known.is_some_and(|known| known.stat.mtime == stat.mtime);
+            let untouched = known.is_some_and(|known| known.stat.mtime == stat.mtime);
+            let right = has_content(&path, &meta, wanted);
+            if known.is_some() && !(right && untouched) {
+                self.disturbed.store(true, Ordering::Relaxed);
+            }
+            if right {
                 at(&path, self.mend(&path, &meta, wanted.kind, untouched))?;
                 return written(&path, wanted);
             }
             at(&path, remove(&path))?;
+        } else if known.is_some() {
+            self.disturbed.store(true, Ordering::Relaxed);
         }
         let content = (wanted.read)()?;
         at(&path, self.write(&path, wanted.kind, content))?;
@@ -252,7 +312,7 @@ fn has_content(path: &Path, meta: &fs::Metadata, wanted: &Wanted<'_>) -> bool {
         Kind::Symlink if meta.is_symlink() => {
             fs::read_link(path).map(|target| target.as_os_str().as_bytes().to_vec())
         }
-        Kind::File | Kind::Executable if meta.is_file() => fs::read(path),
+        Kind::File | Kind::Executable if meta.is_file() => read_quietly(path),
         _ => return false,
     };
     content.is_ok_and(|content| Digest::of(&content) == wanted.digest)

@@ -52,7 +52,9 @@ pub(super) fn wanted(session: &Session<'_>, record: &CheckRecord) -> bool {
 pub(super) fn audit(session: &Session<'_>, pending: &Pending<'_>, hit: &CheckRecord) -> Finished {
     let begun = Instant::now();
     let mut record = hit.clone();
-    let Lookup::Hit(entry) = session.store.lookup(&pending.key.whole) else {
+    // Not the whole key, where what it read counts alone.
+    let key = hit.key.unwrap_or(pending.key.whole);
+    let Lookup::Hit(entry) = session.store.lookup(&key) else {
         return Finished::Done(Box::new(record), None);
     };
     let again = Session {
@@ -87,8 +89,8 @@ pub(super) fn audit(session: &Session<'_>, pending: &Pending<'_>, hit: &CheckRec
     let why = format!("its stored result is wrong: {}", differs.join("; "));
     if Rule::LiesAreQuarantined.holds() {
         let store = session.store;
-        let kept = store.quarantine(&pending.key.whole, first);
-        let distrusted = [Some(pending.key.whole), entry.common];
+        let kept = store.quarantine(&key, first);
+        let distrusted = [Some(key), entry.common];
         let distrusted = distrusted
             .iter()
             .flatten()

@@ -37,10 +37,10 @@ pub fn execute(session: &Session<'_>, pending: &Pending<'_>) -> Finished {
     if lock.is_ok()
         && Rule::Joined.holds()
         && session.options.caching == Caching::On
-        && let Ok(entry) = find(session, pending.check, &pending.key.whole)
+        && let Ok(entry) = find(session, pending.check, &pending.key)
     {
         let seen = Seen {
-            key: pending.key.whole,
+            key: entry.key,
             fingerprint: entry.fingerprint,
             stored: true,
         };
@@ -181,6 +181,8 @@ fn run_command(
         peak_memory,
         unconfined,
         room,
+        reads: executed.reads,
+        seeded: executed.seeded,
         not_stored,
         outputs,
         ..Done::default()

@@ -15,7 +15,7 @@ use crate::rule::Rule;
 use crate::run::outputs::{Made, deliver, stored};
 use crate::run::parts::Parts;
 use crate::run::result::{advice, conclude, replay};
-use crate::run::{Caching, Session, now_ms, overkeyed};
+use crate::run::{Caching, Session, narrow, now_ms, overkeyed};
 use crate::store::entry::{Entry, Lookup};
 use crate::store::last::{Last, Seen};
 
@@ -75,10 +75,10 @@ pub fn look_up<'a>(
         record.message = Some(message.clone());
         return State::Done(Box::new(record), None);
     }
-    let miss = match find(session, check, &key.whole) {
+    let miss = match find(session, check, &key) {
         Ok(entry) => {
             let seen = Seen {
-                key: key.whole,
+                key: entry.key,
                 fingerprint: entry.fingerprint,
                 stored: true,
             };
@@ -166,7 +166,7 @@ fn found<'a>(
 pub(super) fn find(
     session: &Session<'_>,
     check: &Check,
-    key: &Digest,
+    key: &CheckKey,
 ) -> Result<Box<Entry>, Option<Miss>> {
     if let Some(reason) = &check.not_cached {
         return Err(Some(Miss::about(MissKind::NotCached, reason)));
@@ -177,23 +177,29 @@ pub(super) fn find(
     if check.cache == CacheMode::Off && Rule::CacheOff.holds() {
         return Err(Some(Miss::about(MissKind::NotCached, "cache = false")));
     }
-    match session.store.lookup(key) {
-        Lookup::Hit(entry) if expired(check, &entry) => Err(Some(Miss::of(MissKind::Expired))),
-        Lookup::Hit(entry) if check.cache == CacheMode::Passes && !entry.passed => Err(None),
-        Lookup::Hit(entry) if !whole(session, &entry) => {
-            let reason = "a file that it made is gone or damaged";
-            Err(Some(Miss::about(MissKind::Damaged, reason)))
+    let mut why = None;
+    for key in narrow::keys(session, check, key) {
+        match session.store.lookup(&key) {
+            Lookup::Hit(entry) if expired(check, &entry) => {
+                why = Some(Miss::of(MissKind::Expired));
+            }
+            Lookup::Hit(entry) if check.cache == CacheMode::Passes && !entry.passed => {}
+            Lookup::Hit(entry) if !whole(session, &entry) => {
+                let reason = "a file that it made is gone or damaged";
+                why = Some(Miss::about(MissKind::Damaged, reason));
+            }
+            Lookup::Hit(entry) => return Ok(entry),
+            Lookup::Damaged(reason) => {
+                let file = session.store.result_file(&key);
+                why = Some(Miss::unusable(reason, Some(file)));
+            }
+            Lookup::Absent if distrusted(session, &key) => {
+                why = Some(Miss::about(MissKind::NotCached, DISTRUSTED));
+            }
+            Lookup::Absent => {}
         }
-        Lookup::Hit(entry) => Ok(entry),
-        Lookup::Damaged(reason) => {
-            let file = session.store.result_file(key);
-            Err(Some(Miss::unusable(reason, Some(file))))
-        }
-        Lookup::Absent if distrusted(session, key) => {
-            Err(Some(Miss::about(MissKind::NotCached, DISTRUSTED)))
-        }
-        Lookup::Absent => Err(None),
     }
+    Err(why)
 }
 
 /// Whether an audit found that this key does not tell all.
@@ -295,6 +301,11 @@ fn compare(session: &Session<'_>, check: &Check, key: &CheckKey, last: &Last) ->
             |layout| Miss::unusable("it was stored by another version", Some(layout)),
         ));
     };
+    let old = session.store.fingerprint(&seen.fingerprint);
+    let (key, read) = match &old {
+        Some(old) => narrow::key_like(session, check, key, old),
+        None => (key.clone(), Vec::new()),
+    };
     if seen.key == key.whole {
         let kind = if seen.stored {
             MissKind::Evicted
@@ -303,7 +314,7 @@ fn compare(session: &Session<'_>, check: &Check, key: &CheckKey, last: &Last) ->
         };
         return Past::Same(Miss::of(kind));
     }
-    let Some(old) = store.fingerprint(&seen.fingerprint) else {
+    let Some(old) = old else {
         let lost = "what its last run saw is no longer in the store";
         return Past::Nothing(Miss::about(MissKind::New, lost));
     };
@@ -315,18 +326,19 @@ fn compare(session: &Session<'_>, check: &Check, key: &CheckKey, last: &Last) ->
     let now = LazyCell::new(|| {
         let sets = [Some(&check.inputs.shared), check.inputs.parts.as_ref()];
         let sets = sets.into_iter().flatten();
-        sets.map(|files| tree::objects(session.snapshot, files).1)
-            .reduce(|mut all, more| {
-                all.extend(more);
-                all
-            })
-            .unwrap_or_default()
+        let mut all = narrow::objects(session, check, &read);
+        for files in sets {
+            all.extend(tree::objects(session.snapshot, files).1);
+        }
+        all
     });
-    let mut read = |digest: &Digest| match now.get(digest) {
+    let mut object = |digest: &Digest| match now.get(digest) {
         Some(object) => Tree::decode(object),
         None => store.tree(digest),
     };
-    Past::Other(differences(&old, &key.fingerprint, &is_config, &mut read))
+    let all = differences(&old, &key.fingerprint, &is_config, &mut object).into_iter();
+    let all = all.map(|miss| narrow::with_content(session.snapshot, miss));
+    Past::Other(all.collect())
 }
 
 /// Everything that differs from the run of the check that was seen last, the most telling first; empty if there is

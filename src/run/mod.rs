@@ -2,6 +2,7 @@
 //!
 //! - [`result`]: what a check gave, and storing it. - [`parts`]: results of a check that works file by file.
 //! - [`lookup`]: each check's key and what the store knows of it. - [`act`]: one action on an engine.
+//! - [`narrow`]: keys of checks whose runs tell what they read.
 //! - [`execute`], [`part_runs`]: one miss, from lock to saved result. - [`pool`]: misses side by side.
 //! - [`outputs`]: what checks make. - [`mask`]: secrets in what they say.
 //! - [`audit`]: whether stored results still hold.
@@ -18,6 +19,7 @@ pub mod execute;
 pub mod hint;
 pub mod lookup;
 mod mask;
+pub mod narrow;
 mod outputs;
 mod overkeyed;
 pub mod part_runs;

@@ -16,7 +16,8 @@ use crate::rule::Rule;
 use crate::run::hint::hint;
 use crate::run::lookup::{DISTRUSTED, distrusted};
 use crate::run::outputs::Made;
-use crate::run::{Caching, Session, now_ms};
+use crate::run::{Caching, Session, narrow, now_ms};
+use crate::snapshot::FileId;
 use crate::store::entry::Entry;
 use crate::store::last::Seen;
 
@@ -45,6 +46,10 @@ pub(super) struct Done {
     pub unconfined: bool,
     /// Where it ran, if that is to be looked at.
     pub room: Option<PathBuf>,
+    /// The files whose content can have mattered, if that can be told.
+    pub reads: Option<Vec<FileId>>,
+    /// Whether it builds on products of the user's own.
+    pub seeded: bool,
     /// Why this result must not be stored.
     pub not_stored: Option<String>,
     /// What it made.
@@ -77,11 +82,17 @@ pub(super) fn conclude(
     } else {
         Verdict::Failed
     };
-    let refused = refusal(session, check, key, passed)
+    let narrow = done.reads.as_deref();
+    let narrow = narrow.and_then(|read| narrow::key_of_run(session, check, key, read));
+    let used = narrow.as_ref().unwrap_or(key);
+    record.key = Some(used.whole);
+    let refused = refusal(session, check, used, passed)
         .or_else(|| done.not_stored.clone())
         .or_else(|| full_disk(&done.stdout, &done.stderr).filter(|_| !passed));
     let seen = match session.options.caching {
-        Caching::On => save(session, check, key, &done, made, refused.is_none()),
+        Caching::On => narrow::remember(session, check, key, &done)
+            .ok()
+            .and_then(|()| save(session, check, used, &done, made, refused.is_none())),
         Caching::Off | Caching::Only => None,
     };
     if session.options.caching == Caching::On && check.cache == CacheMode::All {
@@ -201,6 +212,7 @@ fn new_entry(
         local_only: local_only(&check.work),
         writer: env!("CARGO_PKG_VERSION").to_owned(),
         fingerprint,
+        seeded: done.seeded,
         common: check.inputs.parts.is_some().then_some(key.common),
     }
 }

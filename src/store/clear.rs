@@ -34,6 +34,7 @@ pub struct ClearPlan {
 const CLEARED: &[&str] = &[
     "ac",
     "parts",
+    "reads",
     "cas",
     "trees",
     "last",

@@ -63,6 +63,10 @@ pub struct Entry {
     pub local_only: bool,
     /// Blob with the fingerprint.
     pub fingerprint: Digest,
+    /// Whether it builds on products out of the user's own target folder: true for this user, but nobody else's to
+    /// trust.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub seeded: bool,
     /// For a check with parts: the common key, under which the parts' results are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub common: Option<Digest>,
@@ -72,7 +76,8 @@ impl Entry {
     /// The blobs it names.
     #[must_use]
     pub fn blobs(&self) -> Vec<Digest> {
-        vec![self.fingerprint]
+        let outputs = self.outputs.iter().map(|output| output.digest);
+        std::iter::once(self.fingerprint).chain(outputs).collect()
     }
 }
 
@@ -175,6 +180,7 @@ pub(crate) fn sample(key: Digest) -> Entry {
         outputs: Vec::new(),
         local_only: false,
         fingerprint: Digest::of(b"f"),
+        seeded: false,
         common: None,
     }
 }

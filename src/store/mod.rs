@@ -6,7 +6,8 @@
 //!     CACHEDIR.TAG, .gitignore
 //!     ac/ab/<key>       one result of a whole check ([`entry`])
 //!     parts/ab/<key>    results of the parts of a check, by its common key ([`parts`])
-//!     cas/ab/<digest>   blobs: fingerprints, what parts said, files that checks made ([`blob`])
+//!     reads/ab/<key>    what runs of a check read, by its weak key ([`reads`])
+//!     cas/ab/<digest>   blobs: fingerprints, what parts said, sets of files read, files that checks made ([`blob`])
 //!     kept/ab/<digest>  files of the user's that an output replaced ([`outputs`]); not cleared
 //!     secret-key        what secrets are sealed with, without a key of the team ([`secret`])
 //!     trees/ab/<digest> folders of Merkle trees, for miss reasons ([`tree`])
@@ -39,6 +40,7 @@ pub mod parts;
 pub mod prune;
 pub mod quarantine;
 mod reach;
+pub mod reads;
 pub mod runs;
 pub mod secret;
 pub mod tree;

@@ -111,6 +111,8 @@ impl Store {
         );
         let mut records = self.old("runs", KEEP_RECORDS, policy);
         records.extend(self.old("memo", KEEP_RECORDS, policy));
+        let reads = files_below(&self.base.join("reads")).map(|(path, _)| path);
+        records.extend(reads.filter(|path| age(path, policy.now) > KEEP_RECORDS));
         plan.add(
             "old records",
             records.into_iter().filter(|path| !gone.contains(path)),
@@ -180,7 +182,7 @@ impl Store {
     fn temporary_files(&self, policy: &Policy<'_>) -> Vec<PathBuf> {
         let old = |path: &PathBuf| age(path, policy.now) > HOUR;
         let kinds = [
-            "ac", "parts", "cas", "trees", "last", "memo", "runs", "projects",
+            "ac", "parts", "reads", "cas", "trees", "last", "memo", "runs", "projects",
         ];
         let files = kinds
             .iter()
@@ -265,12 +267,18 @@ impl Store {
         rooms
     }
 
-    /// What the last keys name: miss reasons compare with it.
+    /// What the last keys name, for miss reasons compare with it; and sets of files read, without which no result of
+    /// such a check is found.
     fn pinned(&self) -> BTreeSet<PathBuf> {
         let mut pinned = BTreeSet::new();
         for (path, _) in files_below(&self.base.join("last")) {
             if let Ok(bytes) = std::fs::read(&path) {
                 self.reach(&bytes, &mut pinned);
+            }
+        }
+        for (path, _) in files_below(&self.base.join("reads")) {
+            for set in self.sets_at(&path) {
+                self.reach_digest(&set, &mut pinned);
             }
         }
         pinned

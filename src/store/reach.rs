@@ -2,12 +2,13 @@
 //!
 //! Told from the text: every run of 64 hexadecimal digits that is the name of something in the store. That holds for
 //! all formats that write digests in hexadecimal, and may keep something too much, never too little. Packs of parts,
-//! which are binary, say what they name themselves.
+//! trees and sets of files read, which are binary, say what they name themselves.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
+use crate::key::tree::{Node, Tree};
 use crate::store::Store;
 
 /// Larger blobs are outputs of checks, which name nothing.
@@ -32,12 +33,24 @@ impl Store {
                 && size <= MAX_TEXT
                 && let Ok(bytes) = std::fs::read(&path)
             {
-                self.reach(&bytes, reached);
+                match Tree::decode(&bytes) {
+                    Some(tree) => self.reach_tree(&tree, reached),
+                    None => self.reach(&bytes, reached),
+                }
             }
         }
         let layer = self.base.join("layers").join(digest.to_string());
         if layer.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
             reached.insert(layer);
+        }
+    }
+}
+
+impl Store {
+    fn reach_tree(&self, tree: &Tree, reached: &mut BTreeSet<PathBuf>) {
+        let folders = tree.items.iter().filter(|item| item.node == Node::Tree);
+        for folder in folders {
+            self.reach_digest(&folder.digest, reached);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::digest::Digest;
-use crate::key::tree::{Node, Objects, Tree, objects};
+use crate::key::tree::{Node, Objects, Tree, names_objects, objects};
 use crate::snapshot::{FileId, Snapshot};
 use crate::store::Store;
 
@@ -22,6 +22,23 @@ impl Store {
         }
         let (made, objects) = objects(snapshot, files);
         debug_assert_eq!(made, *root);
+        self.put_object(&made, &objects)
+    }
+
+    /// As [`Store::put_tree`], of the names of the files alone.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub fn put_names(
+        &self,
+        root: &Digest,
+        snapshot: &Snapshot,
+        files: &[FileId],
+    ) -> io::Result<()> {
+        if self.has_object(root) || !self.writable {
+            return Ok(());
+        }
+        let (made, objects) = names_objects(snapshot, files);
         self.put_object(&made, &objects)
     }
 

@@ -27,7 +27,7 @@ impl Size {
 pub struct Usage {
     /// Everything.
     pub total: Size,
-    /// By folder: `results`, `parts`, `blobs`, `rooms`, `layers`, `memo`, `runs`, `quarantined`.
+    /// By folder: `results`, `parts`, `blobs`, `rooms`, `layers`, `memo`, `runs`, `quarantined`, `kept`.
     pub folders: BTreeMap<&'static str, Size>,
     /// Stored results by check id.
     pub checks: BTreeMap<String, Size>,
@@ -39,6 +39,9 @@ const FOLDERS: &[(&str, &str)] = &[
     ("parts", "parts"),
     ("cas", "blobs"),
     ("trees", "blobs"),
+    ("reads", "blobs"),
+    ("kept", "kept"),
+    ("distrusted", "quarantined"),
     ("rooms", "rooms"),
     ("layers", "layers"),
     ("memo", "memo"),

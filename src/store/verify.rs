@@ -10,8 +10,9 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use crate::digest::{Digest, Hasher};
+use crate::key::tree::Tree;
 use crate::store::usage::Size;
-use crate::store::{Store, entry, last, other_format, parts, unseal};
+use crate::store::{Store, entry, last, other_format, parts, reads, unseal};
 
 /// What was found.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -67,8 +68,10 @@ impl Store {
             Ok(Finding::Sound)
         });
         let trees = self.each("trees", &mut verified, |path| {
-            named(path)?;
-            sealed(path, "dagcache-tree", 1, |_| Ok(()))
+            let (digest, object) = (named(path)?, read(path)?);
+            let whole = Digest::of(&object) == digest && Tree::decode(&object).is_some();
+            let wrong = "its content does not match its name".to_owned();
+            Ok(Finding::of(whole.then_some(()).ok_or(wrong)))
         });
         verified.blobs += trees;
         let there = |digest: &Digest| {
@@ -90,6 +93,13 @@ impl Store {
             sealed(path, parts::NAME, parts::FORMAT, |bytes| {
                 let pack = parts::parse(bytes, &common).ok_or("it belongs to another check")?;
                 parts::blobs(&pack).iter().try_for_each(there)
+            })
+        });
+        self.each("reads", &mut verified, |path| {
+            let weak = named(path)?;
+            sealed(path, reads::NAME, reads::FORMAT, |bytes| {
+                let sets = reads::parse(bytes, &weak).ok_or("it belongs to another check")?;
+                sets.iter().try_for_each(there)
             })
         });
         self.each("last", &mut verified, |path| {

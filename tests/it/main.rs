@@ -25,6 +25,8 @@ mod python_tools;
 mod random;
 mod rules;
 mod rust;
+mod rust_reads;
+mod rust_stale;
 mod secrets;
 mod settings;
 mod support;

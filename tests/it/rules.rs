@@ -276,6 +276,18 @@ pub const RULES: &[(&str, &str)] = &[
         "lock-closure",
         "python::only_what_a_tool_is_locked_with_makes_its_layer_another",
     ),
+    (
+        "names-in-key",
+        "rust_reads::only_what_was_read_or_named_counts",
+    ),
+    (
+        "product-reads",
+        "rust_stale::what_products_were_made_from_still_counts",
+    ),
+    (
+        "member-units",
+        "rust_stale::a_warm_room_says_what_a_clean_build_says",
+    ),
 ];
 
 /// (rules, a test that passes without them all the same): the other half of what a line above says of two rules.

@@ -215,6 +215,8 @@ fn describe(part: &Part) -> String {
         PartKind::Inputs => "inputs",
         PartKind::Outside => "outside",
         PartKind::Files => "files",
+        PartKind::Names => "names",
+        PartKind::Reads => "reads",
     };
     // Values of variables may be nobody else's business: as long as nothing is asked of them, their presence is told.
     let value = match (shown(part), part.kind) {

@@ -12,9 +12,10 @@
 //! may reach it: code that runs at build time, a path dependency outside the folder, or `../` in a source file.
 //!
 //! # Never stale
-//! Artifacts of dependencies survive between runs; those of the workspace's own packages are removed before each
-//! (`cargo clean -p`), because cargo trusts them in cases where it should not. [`match_clean`] keeps that
-//! true when arguments are appended that select another profile or platform.
+//! Artifacts survive between runs under an equal fingerprint (but for files); before a run those are removed that
+//! cargo would trust without reason: see [`super::refresh`]. [`match_clean`] keeps that true when arguments are
+//! appended that select another profile or platform. The key holds the content of what runs read since those artifacts
+//! began, and the names of all files.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,7 +24,7 @@ use std::sync::Arc;
 use crate::ecosystem::Scope;
 use crate::env;
 use crate::path::RelPath;
-use crate::plan::check::{Command, Inputs, OutsideFile, Tool, Work};
+use crate::plan::check::{Command, Inputs, OutsideFile, Seed, Tool, Work};
 use crate::snapshot::FileId;
 use crate::tool::rustup::Toolchain;
 
@@ -31,6 +32,9 @@ use super::clippy_output::CargoJson;
 use super::config::{self, CARGO_CONFIG, CLIPPY_CONFIG, TOOLCHAIN_FILE, chains};
 use super::deps::Lockfile;
 use super::host::build_tools;
+use super::manifests::MANIFEST;
+use super::refresh::Packages;
+use super::seed::TargetFolder;
 use super::workspace::Workspace;
 
 /// The toolchain's programs it needs, with the component that brings each.
@@ -80,14 +84,29 @@ impl Clippy<'_> {
             argv.push("--keep-going".to_owned());
         }
         argv.push("--message-format=json".to_owned());
-        for member in &self.workspace.members {
-            clean.extend(["-p".to_owned(), member.name.clone()]);
+        let mut own = self.lockfile.own_packages(scope);
+        own.extend(self.workspace.members.iter().map(|m| m.name.clone()));
+        for name in &own {
+            clean.extend(["-p".to_owned(), name.clone()]);
         }
+        let vendored = vendored(scope);
+        // Cargo takes a vendored package's units for good whatever became of its files: those of others are no help.
+        let seed = vendored.is_empty().then(|| TargetFolder {
+            path: config::target_folder(scope, self.dir),
+            own,
+        });
         Command {
             before: vec![clean],
+            refresh: Some(Arc::new(Packages {
+                members: self.workspace.members.clone(),
+                others: self.workspace.path_dependencies.clone(),
+                vendored,
+            })),
             set_env: self.set_env(target),
             grants: self.grants(),
             products: self.dir.join(target).into_iter().collect(),
+            seed: seed.map(|folder| Arc::new(folder) as Arc<dyn Seed>),
+            reads: self.dir.join(MANIFEST).ok(),
             quiet_stdout: true,
             amend: Some(match_clean),
             ..Command::new(argv, self.dir.clone(), tools, Arc::new(CargoJson))
@@ -228,6 +247,13 @@ fn climbs(scope: &Scope<'_>, id: FileId) -> bool {
         )
         // Whoever runs it meets the same error.
         .unwrap_or(true)
+}
+
+/// Folders of packages that cargo takes for ones of a registry.
+fn vendored(scope: &Scope<'_>) -> Vec<RelPath> {
+    let entries = scope.snapshot.entries().iter();
+    let marks = entries.filter(|entry| entry.path.file_name() == ".cargo-checksum.json");
+    marks.filter_map(|entry| entry.path.parent()).collect()
 }
 
 /// Where the room keeps artifacts: `target`, where tools expect it, unless the project has files there.
@@ -400,7 +426,7 @@ mod tests {
             members: vec![member("w", false)],
             ..Workspace::default()
         };
-        let (_, mut command) = seen(&[], &workspace);
+        let (_, mut command) = seen(&[("w/Cargo.lock", "")], &workspace);
         assert!(command.before[0].ends_with(&strings(&["-p", "m"])));
         command.argv.extend(strings(&[
             "--profile",

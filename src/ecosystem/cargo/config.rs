@@ -63,6 +63,36 @@ pub fn above(scope: &Scope<'_>, cargo_home: &Path) -> Vec<OutsideFile> {
     found
 }
 
+/// Where the user's own cargo keeps the products of the workspace in `dir`, as far as the environment and the project
+/// say.
+#[must_use]
+pub fn target_folder(scope: &Scope<'_>, dir: &RelPath) -> PathBuf {
+    let folder = dir.under(scope.snapshot.root());
+    let set = ["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET_DIR"];
+    if let Some(path) = set.iter().find_map(|name| scope.env.path(name)) {
+        return folder.join(path);
+    }
+    let configured = scope.chain(dir, CARGO_CONFIG).into_iter().find_map(|id| {
+        let entry = scope.snapshot.entry(id);
+        let facts = scope.facts;
+        let answer = facts.derive("cargo-target-dir/1", entry.digest, || {
+            scope
+                .text(&entry.path)
+                .map(|text| target_dir(&text))
+                .ok_or(())
+        });
+        let base = entry.path.parent()?.parent()?.under(scope.snapshot.root());
+        Some(base.join(answer.ok()??))
+    });
+    configured.unwrap_or_else(|| folder.join("target"))
+}
+
+fn target_dir(text: &str) -> Option<String> {
+    let table: toml::Table = toml::from_str(text).ok()?;
+    let path = table.get("build")?.get("target-dir")?.as_str()?;
+    Some(path.to_owned())
+}
+
 /// Digest of the configuration in CARGO_HOME without credentials; `None` if there is none.
 #[must_use]
 pub fn home_digest(cargo_home: &Path) -> Option<Digest> {

@@ -4,6 +4,8 @@
 //! and packages nobody reaches leave it Fresh. Where there is no lockfile, one is resolved and remembered until a
 //! manifest changes; if it is forgotten and resolved anew, its closure, and thereby the keys, say whether it differs.
 
+use std::collections::BTreeSet;
+
 use crate::digest::Digest;
 use crate::ecosystem::{PlanError, Scope, id_at};
 use crate::path::RelPath;
@@ -13,7 +15,7 @@ use crate::snapshot::FileId;
 use crate::tool::rustup::Toolchain;
 
 use super::config::{self, CARGO_CONFIG, chains};
-use super::lock::external_closure;
+use super::lock::{external_closure, own_packages};
 use super::manifests::manifests;
 use super::workspace::{Workspace, Workspaces};
 
@@ -80,6 +82,27 @@ impl Lockfile {
             _ => None,
         }
         .into_iter()
+    }
+
+    /// Names of the packages in it that lie in the project; none if it is no lockfile, which is told elsewhere.
+    #[must_use]
+    pub fn own_packages(&self, scope: &Scope<'_>) -> BTreeSet<String> {
+        let parse = |digest, text: &dyn Fn() -> Option<String>| {
+            scope.facts.derive("cargo-lock-own/1", digest, || {
+                text().map_or_else(|| Ok(BTreeSet::new()), |text| own_packages(&text))
+            })
+        };
+        let names = match self {
+            Self::Tracked(id) => {
+                let entry = scope.snapshot.entry(*id);
+                parse(entry.digest, &|| scope.text(&entry.path))
+            }
+            Self::Ignored(_, text) | Self::Resolved(text) => {
+                parse(Digest::of(text.as_bytes()), &|| Some(text.clone()))
+            }
+            Self::None => return BTreeSet::new(),
+        };
+        names.unwrap_or_default()
     }
 
     /// The external packages, as parts of a key.

@@ -55,20 +55,34 @@ impl Package {
     }
 }
 
-/// The external packages that packages without a source (the workspace's own and path dependencies) reach:
-/// name → `version source checksum`, several joined by `, `.
-///
-/// # Errors
-/// If the text is no Cargo.lock.
-pub fn external_closure(text: &str) -> Result<BTreeMap<String, String>, LockError> {
-    let lock: Lock = toml::from_str(text).map_err(|error| {
+fn parse(text: &str) -> Result<Lock, LockError> {
+    toml::from_str(text).map_err(|error| {
         // Without the line itself: in a file that no cargo wrote it may be long.
         let before = text.get(..error.span().map_or(0, |span| span.start));
         LockError {
             line: before.unwrap_or_default().matches('\n').count() + 1,
             message: error.message().to_owned(),
         }
-    })?;
+    })
+}
+
+/// Names of the packages that lie in the project: its own, and what they depend on by path.
+///
+/// # Errors
+/// If the text is no Cargo.lock.
+pub fn own_packages(text: &str) -> Result<BTreeSet<String>, LockError> {
+    let lock = parse(text)?;
+    let own = lock.package.into_iter().filter(|p| p.source.is_none());
+    Ok(own.map(|package| package.name).collect())
+}
+
+/// The external packages that packages without a source (the workspace's own and path dependencies) reach:
+/// name → `version source checksum`, several joined by `, `.
+///
+/// # Errors
+/// If the text is no Cargo.lock.
+pub fn external_closure(text: &str) -> Result<BTreeMap<String, String>, LockError> {
+    let lock = parse(text)?;
     let mut by_name: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (index, package) in lock.package.iter().enumerate() {
         by_name.entry(&package.name).or_default().push(index);

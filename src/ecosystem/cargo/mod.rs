@@ -17,8 +17,10 @@ mod lock;
 mod manifests;
 mod modules;
 mod output;
+mod refresh;
 mod rustfmt;
 pub mod rustfmt_output;
+mod seed;
 mod workspace;
 
 use std::path::Path;

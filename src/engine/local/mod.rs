@@ -19,10 +19,12 @@ use crate::engine::{
     describe, part_arguments, quoted,
 };
 use crate::path::RelPath;
-use crate::plan::{Build, Layer, Output, Tool};
+use crate::plan::check::Changes;
+use crate::plan::{Build, Command, Layer, Output, Tool};
 use crate::process::{self, Confined, Launch, Limits, Ran};
-use crate::room::{Contents, Layout, Room, RoomError};
+use crate::room::{Contents, Layout, Room, RoomError, remove};
 use crate::rule::Rule;
+use crate::snapshot::FileId;
 
 pub mod confine;
 mod environment;
@@ -151,6 +153,8 @@ impl LocalEngine {
             peak_memory: None,
             truncated: false,
             confined: true, // Nothing ran.
+            reads: None,
+            seeded: false,
             place: None,
         })
     }
@@ -188,7 +192,7 @@ impl LocalEngine {
             }),
         };
         let ended = process::attend(&launch).await;
-        furnished.held.room.end();
+        furnished.held.room.end(false);
         ended.map_err(|error| EngineError::Spawn {
             program: name.to_owned(),
             message: error.to_string(),
@@ -215,7 +219,8 @@ impl LocalEngine {
             cancel,
         };
         let ran = action.run(self.limits).await;
-        room.end();
+        room.end(ran.is_ok());
+        let reads = reads(room, request);
         let ran = ran?;
         room.believe()?;
         Ok(Executed {
@@ -229,6 +234,8 @@ impl LocalEngine {
             peak_memory: ran.peak_memory,
             truncated: ran.truncated,
             confined: furnished.drawn.as_ref().is_some_and(|drawn| drawn.confined),
+            reads,
+            seeded: is_seeded(room, request.command),
             place: Some(Place::new(room.tree(), furnished.held)),
         })
     }
@@ -249,7 +256,9 @@ impl LocalEngine {
             folders: &folders(request),
             products: &command.products,
             product_key: self.product_key(request.product_key),
+            watch: command.reads.is_some(),
         })?;
+        seed(&room, command);
         let layer = |name: &str| self.layers.find(key_of(request, name)?);
         self.require_layers(request)?;
         let bin = room.bin();
@@ -330,6 +339,49 @@ impl Engine for LocalEngine {
 fn key_of(request: &Request<'_>, layer: &str) -> Option<Digest> {
     let found = request.layers.iter().find(|(other, _)| other.name == layer);
     found.map(|(_, key)| *key)
+}
+
+/// In a folder of products: they began with those of somebody else.
+const SEEDED: &str = ".dagcache-seeded";
+
+/// Begins the products of a room that has none. A failure costs the time of making them.
+fn seed(room: &Room, command: &Command) {
+    let (Some(seed), Some(products)) = (&command.seed, command.products.first()) else {
+        return;
+    };
+    if *room.changes() != Changes::NoProducts {
+        return;
+    }
+    // Beside the tree, so that products are there whole or not at all.
+    let beside = room.dir().join("seed");
+    let plant = || -> std::io::Result<()> {
+        remove(&beside)?;
+        if seed.plant(&beside)? {
+            std::fs::write(beside.join(SEEDED), "")?;
+            std::fs::rename(&beside, products.under(&room.tree()))?;
+        }
+        Ok(())
+    };
+    let _ = plant()
+        .and_then(|()| remove(&beside))
+        .or_else(|_| remove(&beside));
+}
+
+fn is_seeded(room: &Room, command: &Command) -> bool {
+    let mut products = command.products.iter();
+    products.any(|folder| folder.under(&room.tree()).join(SEEDED).exists())
+}
+
+/// What a run read, if it can be told: then it read at least what every run of the check reads.
+fn reads(room: &Room, request: &Request<'_>) -> Option<Vec<FileId>> {
+    let proof = request.command.reads.as_ref()?;
+    let paths = room
+        .reads()
+        .filter(|paths| paths.contains(proof.as_str()))?;
+    let found = paths.iter().filter_map(|path| request.snapshot.find(path));
+    let mut ids: Vec<FileId> = found.collect();
+    ids.sort_unstable();
+    Some(ids)
 }
 
 fn lockfiles(request: &Request<'_>) -> Vec<(RelPath, Vec<u8>)> {
@@ -413,7 +465,7 @@ impl Action<'_> {
     /// The time limit is for all commands together.
     async fn run(&self, limits: Limits) -> Result<Ran, EngineError> {
         let mut left = self.request.timeout;
-        for argv in &self.request.command.before {
+        for argv in &self.needed_before() {
             let limits = Limits {
                 timeout: left,
                 ..limits
@@ -440,6 +492,14 @@ impl Action<'_> {
                 .extend_from_slice(b"\n[dagcache: some of the output is missing]\n");
         }
         Ok(ran)
+    }
+
+    fn needed_before(&self) -> Vec<Vec<String>> {
+        let command = self.request.command;
+        match &command.refresh {
+            Some(refresh) => refresh.before(&command.before, self.furnished.held.room.changes()),
+            None => command.before.clone(),
+        }
     }
 
     async fn before(&self, argv: &[String], limits: &Limits) -> Result<Duration, EngineError> {

@@ -47,8 +47,8 @@ impl<'s> Trees<'s> {
         of_set(self.snapshot, files, Depth::Contents, &mut self.contents)
     }
 
-    /// The digest of the tree of some files without the content of regular files: names, kinds, execute bits and the
-    /// targets of links. Never equal to a [`Trees::digest`].
+    /// The digest of the tree of some files without the content of regular files: names, kinds, execute bits, the
+    /// targets of links, and whether a file is empty. Never equal to a [`Trees::digest`].
     pub fn names(&mut self, files: &[FileId]) -> Digest {
         of_set(self.snapshot, files, Depth::Names, &mut self.names)
     }
@@ -57,10 +57,20 @@ impl<'s> Trees<'s> {
 /// All objects of the tree of some files (sorted, without repeats), and the digest of its root.
 #[must_use]
 pub fn objects(snapshot: &Snapshot, files: &[FileId]) -> (Digest, Objects) {
+    all_objects(snapshot, files, Depth::Contents)
+}
+
+/// As [`objects`], of the tree that [`Trees::names`] is the digest of.
+#[must_use]
+pub fn names_objects(snapshot: &Snapshot, files: &[FileId]) -> (Digest, Objects) {
+    all_objects(snapshot, files, Depth::Names)
+}
+
+fn all_objects(snapshot: &Snapshot, files: &[FileId], depth: Depth) -> (Digest, Objects) {
     let mut objects = Objects::new();
     let mut builder = Builder {
         snapshot,
-        depth: Depth::Contents,
+        depth,
         folders: &mut HashMap::new(),
         spare: Vec::new(),
         keep: Some(&mut objects),

@@ -45,6 +45,23 @@ pub fn diff(old: &Digest, new: &Digest, read: &mut dyn FnMut(&Digest) -> Option<
     walk.changes
 }
 
+/// The paths of all files of a tree, in path order; `None` if an object is gone or damaged.
+pub fn paths(root: &Digest, read: &mut dyn FnMut(&Digest) -> Option<Tree>) -> Option<Vec<String>> {
+    let mut walk = Walk {
+        read,
+        changes: Changes::default(),
+    };
+    walk.folders("", None, Some(root));
+    let whole = walk.changes.unknown.is_empty();
+    whole.then(|| {
+        walk.changes
+            .files
+            .into_iter()
+            .map(|file| file.path)
+            .collect()
+    })
+}
+
 struct Walk<'a> {
     read: &'a mut dyn FnMut(&Digest) -> Option<Tree>,
     changes: Changes,

@@ -51,8 +51,11 @@ impl Folder {
             files: files.collect(),
             folders: ["tree/.git".to_owned()].into(),
             kept: self.kept.iter().map(|path| (*path).to_owned()).collect(),
+            watch: None,
         };
-        self.known = reset(&self.root(), &target, &self.known, FAR, self.stamp).unwrap();
+        self.known = reset(&self.root(), &target, &self.known, FAR, self.stamp)
+            .unwrap()
+            .files;
     }
 
     fn path(&self, path: &str) -> PathBuf {

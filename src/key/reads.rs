@@ -1,0 +1,117 @@
+//! Keys of a check whose runs tell what they read.
+//!
+//! ```text
+//! weak key   = everything but the content of the shared files; their names are in
+//! strong key = the weak key's parts and the content of the files that a run read
+//! ```
+//! A result is stored under the strong key of what its run read, and that set of paths under the weak key. A later run
+//! with the same weak key works out the strong key of each known set from the content as it is now: equal means that
+//! the run would see the same names, read the same content, and so do the same again.
+//!
+//! Since all names are in, what a program looked for, listed or found absent needs no tracing: a file that is added,
+//! removed, renamed, made executable, or becomes empty or no longer so, changes the weak key. What is left out for a
+//! file that was not read: its size, and its times, which are those of a copy anyway.
+//!
+//! Pure, as all of `key`.
+
+use crate::digest::Digest;
+use crate::key::CheckKey;
+use crate::key::fingerprint::{Fingerprint, Part, PartKind};
+use crate::key::tree::Trees;
+use crate::rule::Rule;
+use crate::snapshot::FileId;
+
+/// A check's key without the content of its shared files.
+#[derive(Debug, Clone)]
+pub struct Weak {
+    /// What sets of files read are known by.
+    pub key: Digest,
+    print: Fingerprint,
+    products: Digest,
+}
+
+impl Weak {
+    /// That of a check with this whole key and these shared files.
+    #[must_use]
+    pub fn of(key: &CheckKey, trees: &mut Trees<'_>, shared: &[FileId]) -> Self {
+        let shared = if Rule::NamesInKey.holds() {
+            shared
+        } else {
+            &[]
+        };
+        let mut print = key.fingerprint.clone();
+        for part in &mut print.parts {
+            if part.kind == PartKind::Inputs {
+                *part = Part {
+                    kind: PartKind::Names,
+                    name: String::new(),
+                    value: Some(trees.names(shared).to_string()),
+                    detail: Vec::new(),
+                };
+            }
+        }
+        Self {
+            key: print.digest("weak", |_| true),
+            print,
+            products: key.products,
+        }
+    }
+
+    /// The key of a run that read these files, in the order of the snapshot.
+    #[must_use]
+    pub fn strong(&self, trees: &mut Trees<'_>, read: &[FileId]) -> CheckKey {
+        let mut fingerprint = self.print.clone();
+        let tree = trees.digest(read).to_string();
+        fingerprint.push(PartKind::Reads, "", Some(tree));
+        let whole = fingerprint.digest("check", |_| true);
+        CheckKey {
+            whole,
+            common: whole,
+            products: self.products,
+            fingerprint,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::Snapshot;
+
+    fn weak(files: &[(&str, &str)]) -> (Weak, Snapshot) {
+        let mut print = Fingerprint::default();
+        print.push(PartKind::Command, "", Some("c".into()));
+        print.push(PartKind::Inputs, "", Some(files.len().to_string()));
+        let key = CheckKey {
+            whole: Digest::of(b"w"),
+            common: Digest::of(b"c"),
+            products: Digest::of(b"p"),
+            fingerprint: print,
+        };
+        let snapshot = Snapshot::in_memory(files);
+        let all: Vec<FileId> = (0..).take(files.len()).collect();
+        (Weak::of(&key, &mut Trees::new(&snapshot), &all), snapshot)
+    }
+
+    #[test]
+    fn only_names_are_in_the_weak_key() {
+        let base = weak(&[("a", "1"), ("b", "2")]).0.key;
+        assert_eq!(base, weak(&[("a", "one"), ("b", "two")]).0.key);
+        assert_ne!(base, weak(&[("a", "1"), ("c", "2")]).0.key);
+        assert_ne!(base, weak(&[("a", "1"), ("b", "")]).0.key);
+        assert_ne!(base, weak(&[("a", "1")]).0.key);
+    }
+
+    #[test]
+    fn only_what_was_read_is_in_the_strong_key() {
+        let strong = |files: &[(&str, &str)], read: &[FileId]| {
+            let (weak, snapshot) = weak(files);
+            weak.strong(&mut Trees::new(&snapshot), read).whole
+        };
+        let base = strong(&[("a", "1"), ("b", "2")], &[0]);
+        assert_eq!(base, strong(&[("a", "1"), ("b", "3")], &[0]));
+        assert_ne!(base, strong(&[("a", "9"), ("b", "2")], &[0]));
+        assert_ne!(base, strong(&[("a", "1"), ("b", "2")], &[0, 1]));
+        assert_ne!(base, strong(&[("a", "1"), ("b", "2")], &[]));
+    }
+}

@@ -1,0 +1,170 @@
+//! Which files of a room were read, told by their access times.
+//!
+//! Before a run every file gets an access time of long ago. Reading, mapping, executing or copying it moves that time
+//! (`relatime` as well: the time is older than the file's last change). What changed the file, its inode or its links
+//! counts as having read it. Opening it or asking for its size or time does not: see `key::reads` for what that means.
+//!
+//! Where the file system does not keep access times, or not for every way of reading, nothing can be told, and
+//! [`are_seen`] says so. A program that opens files with `O_NOATIME` is not seen anywhere.
+//!
+//! Stays free of keys.
+
+use std::collections::BTreeMap;
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use rustix::fs::{AtFlags, CWD, OFlags, Timespec, Timestamps, UTIME_OMIT};
+
+/// The access time of what was not read, in seconds since 1970.
+const UNREAD: i64 = 1;
+
+/// Gives a file the access time of what was not read. A link is not followed.
+pub fn mark(path: &Path) -> io::Result<()> {
+    let at = |tv_sec, tv_nsec| Timespec { tv_sec, tv_nsec };
+    let times = Timestamps {
+        last_access: at(UNREAD, 0),
+        last_modification: at(0, UTIME_OMIT),
+    };
+    Ok(rustix::fs::utimensat(
+        CWD,
+        path,
+        &times,
+        AtFlags::SYMLINK_NOFOLLOW,
+    )?)
+}
+
+/// Whether a marked file was not read since.
+pub fn is_marked(meta: &Metadata) -> bool {
+    meta.atime() == UNREAD && meta.atime_nsec() == 0
+}
+
+/// The content of a file of ours, read so that it does not count, where the system can.
+pub fn read_quietly(path: &Path) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    quiet(path)?.read_to_end(&mut content)?;
+    Ok(content)
+}
+
+#[cfg(target_os = "linux")]
+fn quiet(path: &Path) -> io::Result<File> {
+    let flags = i32::try_from(OFlags::NOATIME.bits()).unwrap_or_default();
+    let mut options = OpenOptions::new();
+    let file = options.read(true).custom_flags(flags).open(path);
+    file.or_else(|_| File::open(path))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn quiet(path: &Path) -> io::Result<File> {
+    File::open(path)
+}
+
+/// Whether reads of files below `folder` can be told. Asked once for each file system.
+pub fn are_seen(folder: &Path) -> bool {
+    static ANSWERS: Mutex<BTreeMap<u64, bool>> = Mutex::new(BTreeMap::new());
+    let Ok(device) = folder.metadata().map(|meta| meta.dev()) else {
+        return false;
+    };
+    let mut answers = ANSWERS.lock().unwrap_or_else(PoisonError::into_inner);
+    *answers
+        .entry(device)
+        .or_insert_with(|| keeps_access_times(folder) && probe(folder).unwrap_or(false))
+}
+
+/// Whether the file system is one whose own reads, maps and executions all touch access times. Others (network,
+/// FUSE) may answer from a cache that tells nobody.
+#[cfg(target_os = "linux")]
+fn keeps_access_times(folder: &Path) -> bool {
+    const KNOWN: [u32; 6] = [
+        0xEF53,      // ext4 and its elders
+        0x5846_5342, // xfs
+        0x9123_683E, // btrfs
+        0x0102_1994, // tmpfs
+        0xF2F5_2010, // f2fs
+        0x794C_7630, // overlayfs
+    ];
+    let answer = rustix::fs::statfs(folder);
+    answer.is_ok_and(|stat| u32::try_from(stat.f_type).is_ok_and(|kind| KNOWN.contains(&kind)))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn keeps_access_times(_: &Path) -> bool {
+    false
+}
+
+/// Tries reading and copying (which some file systems do by sharing blocks), each on a file of its own.
+fn probe(folder: &Path) -> io::Result<bool> {
+    let fresh = || -> io::Result<tempfile::NamedTempFile> {
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(&[b'x'; 8192])?;
+        mark(file.path())?;
+        Ok(file)
+    };
+    let (read, copied, shared, idle) = (fresh()?, fresh()?, fresh()?, fresh()?);
+    std::fs::read(read.path())?;
+    let copy = fresh()?;
+    std::fs::copy(copied.path(), copy.path())?;
+    let share = fresh()?;
+    let can_share = can_share(&File::open(shared.path())?, share.as_file());
+    let marked = |file: &tempfile::NamedTempFile| file.path().metadata().map(|m| is_marked(&m));
+    let missed = marked(&read)? || marked(&copied)? || (can_share && marked(&shared)?);
+    Ok(!missed && marked(&idle)?)
+}
+
+#[cfg(target_os = "linux")]
+fn can_share(from: &File, to: &File) -> bool {
+    rustix::fs::ioctl_ficlone(to, from).is_ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn can_share(_: &File, _: &File) -> bool {
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A marked file, in a folder where reads can be told; `None` where there is none here.
+    fn marked() -> Option<tempfile::NamedTempFile> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "content").unwrap();
+        mark(file.path()).unwrap();
+        are_seen(file.path().parent().unwrap()).then_some(file)
+    }
+
+    fn is_unread(path: &Path) -> bool {
+        is_marked(&path.symlink_metadata().unwrap())
+    }
+
+    #[test]
+    fn reading_shows_and_looking_does_not() {
+        let Some(file) = marked() else { return };
+        file.path().metadata().unwrap();
+        drop(File::open(file.path()).unwrap());
+        assert_eq!(read_quietly(file.path()).unwrap(), b"content");
+        assert!(is_unread(file.path()));
+        std::fs::read(file.path()).unwrap();
+        assert!(!is_unread(file.path()));
+    }
+
+    #[test]
+    fn marking_follows_no_link() {
+        let Some(file) = marked() else { return };
+        let content = std::fs::read(file.path()).unwrap();
+        let link = file.path().with_extension("link");
+        std::os::unix::fs::symlink(file.path(), &link).unwrap();
+        mark(&link).unwrap();
+        assert!(is_unread(&link) && !is_unread(file.path()));
+        std::fs::remove_file(link).unwrap();
+        assert_eq!(content, b"content");
+    }
+
+    #[test]
+    fn a_file_system_that_is_no_place_for_files_tells_nothing() {
+        assert!(!are_seen(Path::new("/proc/self")));
+        assert!(!are_seen(Path::new("/nonexistent")));
+    }
+}

@@ -1,0 +1,127 @@
+//! Keys of checks whose runs tell what they read: which to look under, and under which to save.
+//!
+//! Stays free of looking up entries.
+
+use crate::digest::Digest;
+use crate::key::fingerprint::PartKind;
+use crate::key::reads::Weak;
+use crate::key::tree::{self, NO_CONTENT, Objects, Trees};
+use crate::key::{CheckKey, Fingerprint, Miss};
+use crate::plan::{Check, Work};
+use crate::run::Session;
+use crate::run::result::Done;
+use crate::snapshot::{FileId, Snapshot};
+
+/// The keys a result of the check may be under, the likeliest first.
+pub(super) fn keys<'a>(
+    session: &'a Session<'_>,
+    check: &'a Check,
+    key: &'a CheckKey,
+) -> impl Iterator<Item = Digest> + 'a {
+    let snapshot = session.snapshot;
+    let mut trees = Trees::new(snapshot);
+    let narrow = weak(&mut trees, check, key).into_iter();
+    let narrow = narrow.flat_map(move |weak| {
+        let sets = session.store.reads(&weak.key);
+        sets.map(move |set| (weak.clone(), present(snapshot, check, set.iter())))
+    });
+    let narrow = narrow.map(move |(weak, read)| weak.strong(&mut trees, &read).whole);
+    narrow.chain(std::iter::once(key.whole))
+}
+
+/// The key of a run that read these files.
+pub(super) fn key_of_run(
+    session: &Session<'_>,
+    check: &Check,
+    key: &CheckKey,
+    read: &[FileId],
+) -> Option<CheckKey> {
+    let mut trees = Trees::new(session.snapshot);
+    let weak = weak(&mut trees, check, key)?;
+    let read = with_config(check, read.to_vec());
+    Some(weak.strong(&mut trees, &read))
+}
+
+/// Makes a set of files read known, if there is one, before a result is saved that counts on it.
+pub(super) fn remember(
+    session: &Session<'_>,
+    check: &Check,
+    key: &CheckKey,
+    done: &Done,
+) -> std::io::Result<()> {
+    let mut trees = Trees::new(session.snapshot);
+    let (Some(weak), Some(read)) = (weak(&mut trees, check, key), &done.reads) else {
+        return Ok(());
+    };
+    let store = session.store;
+    let read = with_config(check, read.to_vec());
+    store.put_tree(&trees.digest(&read), session.snapshot, &read)?;
+    let shared = &check.inputs.shared;
+    store.put_names(&trees.names(shared), session.snapshot, shared)?;
+    let entries = read.iter().map(|id| session.snapshot.entry(*id));
+    store.add_reads(&weak.key, entries.map(|entry| entry.path.as_str()))
+}
+
+/// The key as it is now of what a run with the fingerprint `old` read, and these files; the whole key where that one
+/// was no narrow one.
+pub(super) fn key_like(
+    session: &Session<'_>,
+    check: &Check,
+    key: &CheckKey,
+    old: &Fingerprint,
+) -> (CheckKey, Vec<FileId>) {
+    let narrow = || {
+        let mut trees = Trees::new(session.snapshot);
+        let weak = weak(&mut trees, check, key)?;
+        let root = old.value(PartKind::Reads)?.parse().ok()?;
+        let paths = tree::paths(&root, &mut |digest| session.store.tree(digest))?;
+        let read = present(session.snapshot, check, paths.iter());
+        Some((weak.strong(&mut trees, &read), read))
+    };
+    narrow().unwrap_or_else(|| (key.clone(), Vec::new()))
+}
+
+/// The objects of the trees in a narrow key of now.
+pub(super) fn objects(session: &Session<'_>, check: &Check, read: &[FileId]) -> Objects {
+    let mut all = tree::names_objects(session.snapshot, &check.inputs.shared).1;
+    all.extend(tree::objects(session.snapshot, read).1);
+    all
+}
+
+/// Gives the files that a difference of names is about the digests of their content, where they are known.
+pub(super) fn with_content(snapshot: &Snapshot, mut miss: Miss) -> Miss {
+    let unknown = NO_CONTENT.to_string();
+    let path = miss.path.as_deref().unwrap_or_default();
+    if miss.to.as_ref() == Some(&unknown) {
+        let entry = snapshot.find(path).map(|id| snapshot.entry(id));
+        miss.to = entry.map(|entry| entry.digest.to_string());
+    }
+    miss.from = miss.from.filter(|digest| *digest != unknown);
+    miss
+}
+
+fn weak(trees: &mut Trees<'_>, check: &Check, key: &CheckKey) -> Option<Weak> {
+    let Work::Command(command) = &check.work else {
+        return None;
+    };
+    (command.reads.is_some() && check.inputs.parts.is_none())
+        .then(|| Weak::of(key, trees, &check.inputs.shared))
+}
+
+/// The files of a set. Paths that are gone are left out: without them the names differ, and so the weak key.
+fn present<'p>(
+    snapshot: &Snapshot,
+    check: &Check,
+    set: impl Iterator<Item = &'p String>,
+) -> Vec<FileId> {
+    with_config(check, set.filter_map(|path| snapshot.find(path)).collect())
+}
+
+/// Configuration counts as read: whether a tool took it from there or from its defaults need not be told apart.
+fn with_config(check: &Check, mut read: Vec<FileId>) -> Vec<FileId> {
+    read.extend(&check.inputs.config);
+    read.retain(|id| check.inputs.shared.binary_search(id).is_ok());
+    read.sort_unstable();
+    read.dedup();
+    read
+}
