@@ -107,6 +107,8 @@ rules! {
     EntryPlain = "entry-plain",
     /// A blob is served only if it has the digest it is named by.
     BlobVerified = "blob-verified",
+    /// Of several processes that miss the same key, one runs it.
+    KeyLock = "key-lock",
     /// Who waited for another process takes its result.
     Joined = "joined",
 

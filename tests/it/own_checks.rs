@@ -478,11 +478,11 @@ fn what_has_no_effect_yet_is_a_warning() {
     let config = sandbox.read("dagcache.toml");
     sandbox.write(
         "dagcache.toml",
-        format!("{config}[cache]\nmax-size = \"10GiB\"\n"),
+        format!("{config}[remote]\nregistry = \"ghcr.io/acme/dagcache\"\n"),
     );
     let run = sandbox.run(&["lint"]).expect(0);
     assert!(run.stderr.contains("warning"), "{}", run.stderr);
-    assert!(run.stderr.contains("max-size"), "{}", run.stderr);
+    assert!(run.stderr.contains("registry"), "{}", run.stderr);
 }
 
 #[test]

@@ -369,6 +369,11 @@ impl<'a> Needs<'a> {
     /// What was installed with a program: the folder above its `bin`, where that is an installation and nothing more.
     /// Of `~/.local`, which holds much of the user's besides, only the libraries.
     fn parts_of_installation(&self, program: &Path) -> Vec<PathBuf> {
+        // A program of Node loads its packages from all such folders above it.
+        let modules = program.ancestors().filter(|dir| dir.ends_with("node_modules"));
+        if let Some(outermost) = modules.last() {
+            return vec![outermost.to_path_buf()];
+        }
         const PLACES: [&str; 5] = ["bin", "sbin", "shims", "libexec", "Scripts"];
         const MARKS: [&str; 6] = ["lib", "lib64", "libexec", "share", "pkg", "pyvenv.cfg"];
         let folder = program.parent().filter(|folder| {
