@@ -478,6 +478,8 @@ fn an_ignore_file_that_was_there() {
     sandbox.write(".gitignore", "nothing\n");
     sandbox.write("src/untracked", "x");
     only_own(&sandbox);
+    // By now the folders are old enough to be believed.
+    only_own(&sandbox);
     sandbox.write(".gitignore", "untracked\n");
     assert_eq!(
         only_own(&sandbox).ran(),
