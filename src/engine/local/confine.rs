@@ -370,7 +370,9 @@ impl<'a> Needs<'a> {
     /// Of `~/.local`, which holds much of the user's besides, only the libraries.
     fn parts_of_installation(&self, program: &Path) -> Vec<PathBuf> {
         // A program of Node loads its packages from all such folders above it.
-        let modules = program.ancestors().filter(|dir| dir.ends_with("node_modules"));
+        let modules = program
+            .ancestors()
+            .filter(|dir| dir.ends_with("node_modules"));
         if let Some(outermost) = modules.last() {
             return vec![outermost.to_path_buf()];
         }
