@@ -279,7 +279,7 @@ fn a_disk_that_is_full_gives_no_verdict() {
         script.push_str(&format!(
             "mount -t tmpfs -o size={size}k none \"$CACHE\"\n\
              step full-{size} dev-check --message-format json\n\
-             mount -o remount,size=64m \"$CACHE\"\n\
+             mount -o remount,size=64m none \"$CACHE\"\n\
              step freed-{size} dev-check --message-format json\n\
              step verify-{size} cache verify\n\
              umount \"$CACHE\"\n"
@@ -326,7 +326,7 @@ fn a_check_on_a_disk_that_is_full_gives_no_verdict() {
     );
     let script = "mount -t tmpfs -o size=2m none \"$CACHE\"\n\
                   step full lint --message-format json\n\
-                  mount -o remount,size=64m \"$CACHE\"\n\
+                  mount -o remount,size=64m none \"$CACHE\"\n\
                   step freed lint --message-format json\n";
     let Some(step) = in_namespace(&sandbox, script) else {
         return;

@@ -11,7 +11,8 @@ use serde_json::Value;
 
 use crate::support::{Json, Run, Sandbox, skip};
 
-const WHEELS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/support/wheels.py");
+/// The text of the program, as another user may not be able to read the checkout.
+const WHEELS: &str = include_str!("support/wheels.py");
 
 /// Name, version and requirements of what a lock may hold.
 pub(super) type Package = (&'static str, &'static str, &'static [&'static str]);
@@ -88,7 +89,10 @@ impl Project {
             .iter()
             .map(|name| folder.join(format!("{name}-py3-none-any.whl")));
         let mut command = Command::new(self.sandbox.outer().join("bin/python3"));
-        command.args([WHEELS, "venv"]).arg(self.venv()).args(wheels);
+        command
+            .args(["-c", WHEELS, "venv"])
+            .arg(self.venv())
+            .args(wheels);
         let output = command.output().expect("python3");
         assert!(output.status.success(), "{output:?}");
     }
@@ -169,7 +173,7 @@ fn link(target: &Path, link: &Path) {
 
 fn wheels(python: &Path, folder: &Path) -> BTreeMap<String, String> {
     let mut command = Command::new(python);
-    let output = command.args([WHEELS, "make"]).arg(folder).output();
+    let output = command.args(["-c", WHEELS, "make"]).arg(folder).output();
     let output = output.expect("python3");
     assert!(output.status.success(), "{output:?}");
     let text = String::from_utf8(output.stdout).expect("text");
