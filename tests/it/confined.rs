@@ -222,6 +222,8 @@ fn where_confinement_is_not_to_be_had_checks_run_and_that_is_said_once() {
     assert!(!run(&["lint"]).stderr.contains(said));
     sandbox.write("src/a", "three\n");
     assert!(run(&["lint", "-v"]).stderr.contains(said));
+    // What is remembered of it is in order, too.
+    run(&["cache", "verify"]);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::ecosystem::kustomize;
 use crate::env::DAGCACHE_SKIP;
 use crate::event::{Event, Sink};
+use crate::fs::sealed::Seal;
 use crate::plan::Check;
 use crate::plan::select::{Selection, select};
 use crate::record::{CheckRecord, RunRecord, Verdict};
@@ -308,7 +309,12 @@ fn say_lacks(context: &Context<'_>, project: &Project<'_>, reporter: &Mutex<Repo
     );
     emit(reporter, &Event::Warning(&text));
     if project.store.writable() {
-        let _ = crate::fs::write_atomic(&said, b"");
+        // Only that it is there counts; sealed, as all that is beside it.
+        let seal = Seal {
+            magic: *b"dc-said\n",
+            version: 1,
+        };
+        let _ = seal.save(&said, seal.writer());
     }
 }
 
