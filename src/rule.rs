@@ -217,6 +217,8 @@ rules! {
     Shims = "shims",
     /// A program of which it cannot be told what it is makes a result that is not stored.
     HiddenTools = "hidden-tools",
+    /// A failure for want of a program is no result where the user has that program.
+    DiscoveredPrograms = "discovered-programs",
     /// What building may call is in the key, and so is that it is not there.
     AbsentTools = "absent-tools",
     /// A layer is made of the closure of its tool in the lock.

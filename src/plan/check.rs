@@ -152,6 +152,8 @@ pub struct Command {
     pub grants: BTreeMap<String, PathBuf>,
     /// The programs on its PATH, sorted by name.
     pub tools: Vec<Tool>,
+    /// Names of those among `tools` that nobody declared: runs that failed for want of them told.
+    pub discovered: Vec<String>,
     /// Folders (relative to the project root) that survive between runs in the same room.
     pub products: Vec<RelPath>,
     /// What the first of `products` may begin with.
@@ -189,6 +191,7 @@ impl Command {
             set_env: BTreeMap::new(),
             grants: BTreeMap::new(),
             tools,
+            discovered: Vec::new(),
             products: Vec::new(),
             seed: None,
             reads: None,

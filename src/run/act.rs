@@ -12,6 +12,7 @@ use crate::plan::{Builtin, Command, InputView, Layer};
 use crate::record::INTERRUPTED;
 use crate::rule::Rule;
 use crate::run::Session;
+use crate::run::lacking::lacking;
 use crate::run::lookup::Pending;
 use crate::run::mask::Mask;
 use crate::run::result::Trouble;
@@ -103,16 +104,17 @@ pub(super) fn act(
         .block_on(session.engine.run(&request, session.interrupt.token()));
     let mask = Mask::of(command, session.env);
     if !Rule::SecretsAreMasked.holds() {
-        return verdict_of(executed.map_err(no_runtime)?.map_err(trouble)?);
+        let executed = executed.map_err(no_runtime)?.map_err(trouble)?;
+        return verdict_of(session, command, executed);
     }
     let mut executed = executed
         .map_err(no_runtime)?
         .map_err(|error| match trouble(error) {
             Trouble::Error(message, output) => Trouble::Error(mask.text(&message), output),
-            Trouble::Changed => Trouble::Changed,
+            other => other,
         })?;
     mask.output(&mut executed.output);
-    verdict_of(executed)
+    verdict_of(session, command, executed)
 }
 
 /// Where an action ran, if the user wants to look at it.
@@ -195,7 +197,32 @@ pub(super) fn reports_signal(output: &Output) -> bool {
         && WORDS.iter().any(|words| output.stderr.contains(words))
 }
 
-fn verdict_of(executed: Executed) -> Result<Executed, Trouble> {
+/// Refuses a failure for want of programs that the user has.
+fn found_all(
+    session: &Session<'_>,
+    command: &Command,
+    executed: Executed,
+) -> Result<Executed, Trouble> {
+    let Output {
+        exit_code,
+        stdout,
+        stderr,
+    } = &executed.output;
+    let programs = match session.options.discover {
+        true => lacking(command, session.env, *exit_code, stdout, stderr),
+        false => Vec::new(),
+    };
+    if programs.is_empty() {
+        return Ok(executed);
+    }
+    Err(Trouble::Lacking(programs))
+}
+
+fn verdict_of(
+    session: &Session<'_>,
+    command: &Command,
+    executed: Executed,
+) -> Result<Executed, Trouble> {
     let message = match &executed.ended {
         Ended::Timeout(_) if !Rule::Timeouts.holds() => return Ok(executed),
         Ended::Signal(_) if !Rule::Signals.holds() => return Ok(executed),
@@ -203,7 +230,7 @@ fn verdict_of(executed: Executed) -> Result<Executed, Trouble> {
         Ended::Exit(code @ 128..=191) if Rule::SignalCodes.holds() => {
             format!("exit code {code}: a signal ended it, or what it ran")
         }
-        Ended::Exit(_) => return Ok(executed),
+        Ended::Exit(_) => return found_all(session, command, executed),
         Ended::Cancelled => INTERRUPTED.to_owned(),
         other => format!("the command {}", describe(*other)),
     };

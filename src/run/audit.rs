@@ -60,6 +60,7 @@ pub(super) fn audit(session: &Session<'_>, pending: &Pending<'_>, hit: &CheckRec
     let again = Session {
         options: Options {
             caching: Caching::Off,
+            discover: false,
             ..session.options
         },
         ..*session
@@ -70,6 +71,7 @@ pub(super) fn audit(session: &Session<'_>, pending: &Pending<'_>, hit: &CheckRec
     let now = match now {
         Ok(now) => now,
         Err(Trouble::Changed) => return Finished::Changed,
+        Err(Trouble::Lacking(programs)) => return Finished::Lacking(programs),
         Err(Trouble::Error(message, _)) => {
             let text = format!("{} could not be audited: {message}", hit.id);
             session.emit(&Event::Warning(&text));

@@ -24,6 +24,8 @@ pub enum Finished {
     Done(Box<CheckRecord>, Option<Seen>),
     /// Its files changed meanwhile: a new snapshot is due.
     Changed,
+    /// It failed for want of these programs, which the user has: it is to be planned with them.
+    Lacking(Vec<String>),
 }
 
 /// Runs one check that missed. Waits while another process runs the same key, and then replays its result.
@@ -73,6 +75,7 @@ pub fn execute(session: &Session<'_>, pending: &Pending<'_>) -> Finished {
             Finished::Done(Box::new(record), seen)
         }
         Err(Trouble::Changed) => Finished::Changed,
+        Err(Trouble::Lacking(programs)) => Finished::Lacking(programs),
         Err(Trouble::Error(message, output)) => {
             record.verdict = Verdict::Error;
             record.message = Some(message);

@@ -12,6 +12,7 @@ use crate::path::RelPath;
 use crate::plan::{CacheMode, Check, Work};
 use crate::record::{Cache, CheckRecord, NO_CACHE, Verdict};
 use crate::rule::Rule;
+use crate::run::lacking::lacking;
 use crate::run::outputs::{Made, deliver, stored};
 use crate::run::parts::Parts;
 use crate::run::result::{advice, conclude, replay};
@@ -188,7 +189,10 @@ pub(super) fn find(
                 let reason = "a file that it made is gone or damaged";
                 why = Some(Miss::about(MissKind::Damaged, reason));
             }
-            Lookup::Hit(entry) => return Ok(entry),
+            Lookup::Hit(entry) => match appeared(session, check, &entry) {
+                Some(program) => why = Some(Miss::about(MissKind::ToolChanged, program)),
+                None => return Ok(entry),
+            },
             Lookup::Damaged(reason) => {
                 let file = session.store.result_file(&key);
                 why = Some(Miss::unusable(reason, Some(file)));
@@ -200,6 +204,14 @@ pub(super) fn find(
         }
     }
     Err(why)
+}
+
+/// A program for want of which the stored run failed, and which the user has now.
+fn appeared(session: &Session<'_>, check: &Check, entry: &Entry) -> Option<String> {
+    let command = check.work.command()?;
+    let (code, env) = (entry.exit_code, session.env);
+    let programs = lacking(command, env, code, &entry.stdout, &entry.stderr);
+    programs.into_iter().next()
 }
 
 /// Whether an audit found that this key does not tell all.

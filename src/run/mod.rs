@@ -6,7 +6,7 @@
 //! - [`execute`], [`part_runs`]: one miss, from lock to saved result. - [`pool`]: misses side by side.
 //! - [`outputs`]: what checks make. - [`mask`]: secrets in what they say.
 //! - [`audit`]: whether stored results still hold.
-//! - [`hint`]: what to add to the configuration after a failure. - [`cancel`]: signals.
+//! - [`lacking`]: programs that a failed run did not find. - [`hint`]: what to add to the configuration after a failure. - [`cancel`]: signals.
 //! - `overkeyed`: for tests, what must not be in a key.
 //!
 //! A run emits [`Event`]s and returns what happened. Stays free of printing, of flags and of exit codes. A fully Fresh
@@ -17,6 +17,7 @@ pub mod audit;
 pub mod cancel;
 pub mod execute;
 pub mod hint;
+mod lacking;
 pub mod lookup;
 mod mask;
 pub mod narrow;
@@ -71,6 +72,8 @@ pub struct Options {
     pub narrowed: bool,
     /// Whether what checks make is brought to the project; a git hook leaves the work tree alone.
     pub outputs: bool,
+    /// Whether a check that fails for want of a program of the user's is given back to be planned with it.
+    pub discover: bool,
     /// Which hits are run all the same, and compared.
     pub audit: Option<audit::Sample>,
 }
@@ -116,6 +119,9 @@ pub struct Outcome {
     pub records: Vec<CheckRecord>,
     /// Ids of checks whose files changed while they were read: they need a new snapshot.
     pub changed: Vec<String>,
+    /// Ids of checks that failed for want of programs the user has, with the names of these: they are to be planned
+    /// with them. Nothing is stored of such a run.
+    pub lacking: Vec<(String, Vec<String>)>,
 }
 
 /// Runs `checks` (or replays them). Every check ends up in the outcome.
@@ -171,6 +177,7 @@ fn run_pending(
                 outcome.records.push(*record);
             }
             execute::Finished::Changed => outcome.changed.push(id),
+            execute::Finished::Lacking(programs) => outcome.lacking.push((id, programs)),
         }
     }
 }

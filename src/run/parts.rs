@@ -11,6 +11,7 @@ use crate::key::{CheckKey, part_key};
 use crate::path::RelPath;
 use crate::plan::{CacheMode, Check};
 use crate::rule::Rule;
+use crate::run::lacking::lacking;
 use crate::run::lookup::{distrusted, too_old};
 use crate::run::result::{Done, full_disk};
 use crate::run::{Caching, Session, now_ms};
@@ -48,12 +49,19 @@ impl<'a, 's> Parts<'a, 's> {
             Pack::default()
         };
         let passes_only = check.cache == CacheMode::Passes;
+        let lacks = |part: &PartResult| {
+            let (code, said) = (part.exit_code, &part.said);
+            check.work.command().is_some_and(|command| {
+                !lacking(command, session.env, code, &said.stdout, &said.stderr).is_empty()
+            })
+        };
         let known = |key| {
             session
                 .store
                 .part(&pack, key)
                 .filter(|part| part.exit_code == 0 || !passes_only)
                 .filter(|part| !too_old(check, part.made_ms))
+                .filter(|part| !lacks(part))
         };
         let results = keys.iter().map(known).collect();
         Self {

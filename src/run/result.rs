@@ -26,6 +26,8 @@ use crate::store::last::Seen;
 pub(super) enum Trouble {
     /// A file changed while it was read.
     Changed,
+    /// It failed for want of these programs, which the user has.
+    Lacking(Vec<String>),
     /// It could not run: the message, and what the tool said before.
     Error(String, Output),
 }
@@ -281,7 +283,7 @@ pub(super) fn advice(session: &Session<'_>, check: &Check, record: &CheckRecord)
         return None;
     }
     let output = format!("{}\n{}", record.stdout, record.stderr);
-    hint(check, command, session.snapshot, session.env, &output)
+    hint(check, command, session.snapshot, &output)
 }
 
 /// What to tell of a failure whose room is to be looked at.

@@ -216,9 +216,11 @@ impl Store {
             {
                 continue;
             }
-            let facts = format!("facts-{}", id.to_string_lossy());
+            let of_id = |kind| format!("{kind}-{}", id.to_string_lossy());
+            let memo = self.base.join("memo");
             let last = self.base.join("last").join(id);
-            gone.extend([rooms, last, self.base.join("memo").join(facts)]);
+            gone.extend([rooms, last]);
+            gone.extend([memo.join(of_id("facts")), memo.join(of_id("programs"))]);
             gone.push(record);
         }
         gone.retain(|path| path.symlink_metadata().is_ok());

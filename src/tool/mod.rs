@@ -5,6 +5,7 @@
 //! Stays free of running checks and of knowing any ecosystem.
 
 mod below;
+pub mod discovered;
 pub mod rustup;
 pub mod shims;
 
@@ -85,13 +86,7 @@ impl Tools {
             .and_then(|bytes| decode(SEAL.open(&bytes)?));
         let (files, below) = known.unwrap_or_default();
         Self {
-            folders: env
-                .var_os(env::PATH)
-                .map(|path| std::env::split_paths(path).collect::<Vec<_>>())
-                .unwrap_or_default()
-                .into_iter()
-                .filter(|folder| folder.is_absolute())
-                .collect(),
+            folders: folders(env),
             memo: Some(memo),
             began,
             state: Mutex::new(State {
@@ -140,11 +135,7 @@ impl Tools {
     }
 
     fn candidates<'a>(&'a self, name: &'a str) -> impl Iterator<Item = PathBuf> + 'a {
-        let is_name = !name.is_empty() && !name.contains(['/', '\0']);
-        let folders = self.folders.iter().filter(move |_| is_name);
-        folders
-            .map(move |folder| folder.join(name))
-            .filter(|path| Stat::of(path).is_ok_and(|stat| is_program(&stat)))
+        candidates(&self.folders, name)
     }
 
     /// The digest of a file of the host (links are followed), memoised by stat.
@@ -207,6 +198,27 @@ impl Tools {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether there is an executable of that name on the PATH of `env`, whatever it is.
+#[must_use]
+pub fn is_on_path(env: &Env, name: &str) -> bool {
+    candidates(&folders(env), name).next().is_some()
+}
+
+/// The absolute folders of PATH, in order.
+fn folders(env: &Env) -> Vec<PathBuf> {
+    let path = env.var_os(env::PATH).map(std::env::split_paths);
+    let folders = path.into_iter().flatten();
+    folders.filter(|folder| folder.is_absolute()).collect()
+}
+
+fn candidates<'a>(folders: &'a [PathBuf], name: &'a str) -> impl Iterator<Item = PathBuf> + 'a {
+    let is_name = !name.is_empty() && !name.contains(['/', '\0']);
+    let folders = folders.iter().filter(move |_| is_name);
+    folders
+        .map(move |folder| folder.join(name))
+        .filter(|path| Stat::of(path).is_ok_and(|stat| is_program(&stat)))
 }
 
 fn is_program(stat: &Stat) -> bool {

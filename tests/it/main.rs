@@ -6,6 +6,7 @@ mod cache;
 mod concurrency;
 mod confined;
 mod crash;
+mod discovered_programs;
 mod edits_during_run;
 mod explain;
 mod fresh;

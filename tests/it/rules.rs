@@ -269,6 +269,10 @@ pub const RULES: &[(&str, &str)] = &[
         "own_checks::a_program_that_is_a_script_is_run_but_not_stored",
     ),
     (
+        "discovered-programs",
+        "discovered_programs::a_stored_failure_is_not_served_once_the_program_is_there",
+    ),
+    (
         "absent-tools",
         "tools::a_program_that_building_may_call_counts_also_when_it_is_not_there",
     ),

@@ -48,6 +48,7 @@ pub fn explain(context: &Context<'_>, args: &ExplainArgs) -> Result<Exit, Failur
         keep_room: false,
         narrowed: false,
         outputs: false,
+        discover: false,
         audit: None,
     };
     let sink = Mutex::new(Silent);

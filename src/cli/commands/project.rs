@@ -11,6 +11,7 @@ use crate::cli::exit::Failure;
 use crate::config::{self, Config, ConfigError, EngineKind, Loaded};
 use crate::discover;
 use crate::ecosystem::Scope;
+use crate::ecosystem::custom::add_discovered;
 use crate::engine::local::confine::Host;
 use crate::engine::local::{Dirs, LocalEngine};
 use crate::env::{self, DAGCACHE_TEAM_KEY};
@@ -23,6 +24,7 @@ use crate::run::{self, Options, Session};
 use crate::snapshot::Snapshot;
 use crate::store::Store;
 use crate::tool::Tools;
+use crate::tool::discovered::Discovered;
 
 /// A shorter key for secrets could be found by trying.
 const SHORTEST_KEY: usize = 16;
@@ -40,6 +42,8 @@ pub struct Project<'a> {
     context: &'a Context<'a>,
     facts: Facts,
     tools: Tools,
+    /// Programs that checks turned out to need.
+    pub discovered: Discovered,
 }
 
 /// One look at the project.
@@ -78,12 +82,13 @@ impl<'a> Project<'a> {
         });
         Ok(Self {
             root,
-            id,
             store,
             engine,
             context,
             facts,
             tools,
+            discovered: Discovered::load(&memo.join(format!("programs-{id}"))),
+            id,
         })
     }
 
@@ -115,6 +120,12 @@ impl<'a> Project<'a> {
         };
         let mut plan =
             discover::plan(&scope, config).map_err(|error| Failure::usage(error.message))?;
+        for check in &mut plan.checks {
+            let programs = self.discovered.of(&check.id);
+            if !programs.is_empty() {
+                add_discovered(check, programs, &scope);
+            }
+        }
         self.seal(&mut plan)?;
         Ok(plan)
     }
@@ -155,6 +166,7 @@ impl<'a> Project<'a> {
         if self.store.writable() {
             let _ = self.facts.save();
             let _ = self.tools.save();
+            let _ = self.discovered.save();
         }
     }
 

@@ -25,6 +25,9 @@ use crate::store::prune::DEFAULT_MAX_SIZE;
 /// How often a snapshot is taken again because files changed under the run.
 const TRIES: usize = 3;
 
+/// How often in one run checks are run again with programs that they did not find.
+const DISCOVERIES: usize = 3;
+
 /// `lint`.
 pub fn lint(context: &Context<'_>, args: &LintArgs) -> Result<Exit, Failure> {
     if args.fix {
@@ -111,13 +114,14 @@ pub fn execute(
             .only
             .push(kustomize::build_id(&overlay(&view, name)?));
     }
-    let options = options(args, &selection);
+    let mut options = options(args, &selection);
     let interrupt = Interrupt::new();
     let reporter = reporter(context, repeat, options.dry_run);
     let mut records: Vec<CheckRecord> = Vec::new();
     let mut remaining: Option<Vec<String>> = None;
     let mut overhead_ms = 0;
-    for attempt in 1..=TRIES {
+    let (mut changes, mut discoveries) = (0, 0);
+    for attempt in 1.. {
         let selected = select(&view.plan, &view.snapshot, &selection)
             .map_err(|error| Failure::usage(error.to_string()))?;
         let wanted = |check: &&Check| remaining.as_ref().is_none_or(|ids| ids.contains(&check.id));
@@ -135,14 +139,22 @@ pub fn execute(
         }
         let outcome = project.run(&view, &checks, options, &reporter, &interrupt);
         records.extend(outcome.records);
-        if outcome.changed.is_empty() {
+        let mut again = outcome.changed;
+        changes += usize::from(!again.is_empty());
+        if changes >= TRIES {
+            records.extend(again.drain(..).map(|id| never_still(&id, &reporter)));
+        }
+        discoveries += usize::from(!outcome.lacking.is_empty());
+        options.discover = discoveries < DISCOVERIES;
+        for (id, programs) in outcome.lacking {
+            emit(&reporter, &Event::Warning(&discovered(&id, &programs)));
+            project.discovered.add(&id, &programs);
+            again.push(id);
+        }
+        if again.is_empty() {
             break;
         }
-        if attempt == TRIES {
-            records.extend(outcome.changed.iter().map(|id| never_still(id, &reporter)));
-            break;
-        }
-        remaining = Some(outcome.changed);
+        remaining = Some(again);
         view = project.look()?;
     }
     records.sort_by(|a, b| a.id.cmp(&b.id));
@@ -203,6 +215,7 @@ fn options(args: &RunArgs, selection: &Selection) -> Options {
         keep_room: args.keep_room,
         narrowed: !selection.paths.is_empty(),
         outputs: true,
+        discover: true,
         audit: args.audit.map(sample),
     }
 }
@@ -284,6 +297,24 @@ fn start(
             )),
         );
     }
+}
+
+/// What to say of programs that a check is run again with.
+fn discovered(id: &str, programs: &[String]) -> String {
+    let list = |quote: &str| {
+        let all = programs.iter().map(|name| format!("{quote}{name}{quote}"));
+        all.collect::<Vec<_>>().join(", ")
+    };
+    let (names, tools) = (list("`"), list("\""));
+    let were = if programs.len() == 1 { "was" } else { "were" };
+    let table = if id.contains(':') {
+        format!("[checks.\"{id}\"]")
+    } else {
+        format!("[checks.{id}]")
+    };
+    format!(
+        "{id}: {names} {were} missing on its PATH; running it again with that, now and from now on (`tools = [{tools}]` in {table} says so)"
+    )
 }
 
 fn never_still(id: &str, reporter: &Mutex<Reporter<'_>>) -> CheckRecord {

@@ -3,6 +3,7 @@
 //! Runs after all ecosystems, because overrides need the planned checks.
 //! Stays free of reading the configuration.
 
+mod discovered;
 mod files;
 mod gcc;
 mod location;
@@ -18,6 +19,7 @@ use crate::config::{BUILT_IN, CheckConfig, Config, is_built_in_form, nearest};
 use crate::ecosystem::{PlanError, Scope};
 use crate::plan::Plan;
 
+pub use discovered::add_discovered;
 pub use gcc::Gcc;
 pub use overrides::apply_override;
 pub use regex::LinePattern;

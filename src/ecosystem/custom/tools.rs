@@ -50,12 +50,29 @@ impl Found {
         user: &str,
         place: &Place,
     ) -> Result<(), String> {
-        let program = node::installed(scope, &self.dir, name)
-            .or_else(|| find(name))
-            .ok_or_else(|| missing(name, user, place))?;
+        if self.take_named(scope, find, name) {
+            return Ok(());
+        }
+        Err(missing(name, user, place))
+    }
+
+    /// Finds the program called `name`, or notes that it is not there.
+    pub(super) fn add_if_there(&mut self, scope: &Scope<'_>, find: Find<'_>, name: &str) {
+        if !self.take_named(scope, find, name) {
+            let name = name.to_owned();
+            self.by_name
+                .entry(name.clone())
+                .or_insert(Tool::Absent { name });
+        }
+    }
+
+    fn take_named(&mut self, scope: &Scope<'_>, find: Find<'_>, name: &str) -> bool {
+        let Some(program) = node::installed(scope, &self.dir, name).or_else(|| find(name)) else {
+            return false;
+        };
         let behind = self.identify(scope, find, |identify| identify.behind(&program));
         self.take(name, behind);
-        Ok(())
+        true
     }
 
     /// Takes a program of the project's folder that git ignores (`.venv/bin/x`, `node_modules/.bin/x`), if what it is
@@ -147,8 +164,8 @@ impl Found {
                 hasher.update(identity.as_bytes());
                 *known = hasher.finish();
             }
-            Some(_) => {}
-            None => {
+            Some(Tool::Host { .. } | Tool::Layer { .. }) => {}
+            Some(Tool::Absent { .. }) | None => {
                 let tool = Tool::Host {
                     name: name.to_owned(),
                     path,

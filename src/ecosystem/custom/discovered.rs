@@ -1,0 +1,38 @@
+//! Programs that a check turned out to need join its tools, as if they had been declared.
+
+use super::tools::Found;
+use crate::ecosystem::Scope;
+use crate::plan::{Check, Tool, Work};
+
+/// Adds the programs `names` to the tools of a check. One that is gone stays in the key as absent; what a check has
+/// under a name already stays.
+pub fn add_discovered(check: &mut Check, names: Vec<String>, scope: &Scope<'_>) {
+    let Work::Command(command) = &mut check.work else {
+        return;
+    };
+    let find = |name: &str| scope.tools.find(name);
+    let mut found = Found::in_folder(command.dir.clone());
+    let absent = |tool: &Tool| matches!(tool, Tool::Absent { .. });
+    for name in &names {
+        let mut known = command.tools.iter();
+        if !known.any(|tool| tool.name() == name && !absent(tool)) {
+            found.add_if_there(scope, &find, name);
+        }
+    }
+    if check.not_cached.is_none() {
+        check.not_cached.clone_from(&found.not_cached);
+    }
+    for tool in found.into_tools() {
+        match command
+            .tools
+            .iter_mut()
+            .find(|known| known.name() == tool.name())
+        {
+            Some(known) if absent(known) => *known = tool,
+            Some(_) => {}
+            None => command.tools.push(tool),
+        }
+    }
+    command.tools.sort_by(|a, b| a.name().cmp(b.name()));
+    command.discovered = names;
+}
