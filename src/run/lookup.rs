@@ -4,6 +4,7 @@ use std::cell::LazyCell;
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+use crate::config::Globs;
 use crate::digest::Digest;
 use crate::key::diff::differences;
 use crate::key::tree::{self, Tree, Trees};
@@ -185,7 +186,7 @@ pub(super) fn find(
                 why = Some(Miss::of(MissKind::Expired));
             }
             Lookup::Hit(entry) if check.cache == CacheMode::Passes && !entry.passed => {}
-            Lookup::Hit(entry) if !whole(session, &entry) => {
+            Lookup::Hit(entry) if !whole(session, check, &entry) => {
                 let reason = "a file that it made is gone or damaged";
                 why = Some(Miss::about(MissKind::Damaged, reason));
             }
@@ -231,8 +232,16 @@ pub(super) fn too_old(check: &Check, made_ms: u64) -> bool {
     old && Rule::MaxAge.holds()
 }
 
-fn whole(session: &Session<'_>, entry: &Entry) -> bool {
-    !Rule::OutputsAreWhole.holds() || stored(session.store, &entry.outputs).is_some()
+fn whole(session: &Session<'_>, check: &Check, entry: &Entry) -> bool {
+    if !Rule::OutputsAreWhole.holds() {
+        return true;
+    }
+    let all_declared = entry.outputs.is_empty()
+        || check.work.command().is_some_and(|command| {
+            let globs = Globs::new(&command.outputs);
+            globs.is_ok_and(|globs| entry.outputs.iter().all(|made| globs.matches(&made.path)))
+        });
+    all_declared && stored(session.store, &entry.outputs).is_some()
 }
 
 fn dry(check: &Check, key: Digest, miss: Option<Miss>) -> CheckRecord {

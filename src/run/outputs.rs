@@ -152,14 +152,16 @@ fn read(full: &Path, path: RelPath, mask: &Mask) -> Result<Made, String> {
     Ok(Made { path, kind, bytes })
 }
 
-/// What a stored result made; `None` if not all of it is whole.
+/// What a stored result made; `None` if not all of it is whole, or may be an output.
 pub(super) fn stored(store: &Store, outputs: &[Output]) -> Option<Vec<Made>> {
     let made = outputs.iter().map(|output| {
-        Some(Made {
+        let made = Made {
             path: output.path.clone(),
             kind: output.kind,
             bytes: store.blob(&output.digest)?,
-        })
+        };
+        let out = made.kind == Kind::Symlink && leaves(&made.path, &made.bytes);
+        (!out).then_some(made)
     });
     made.collect()
 }

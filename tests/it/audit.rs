@@ -1,7 +1,5 @@
 //! `--audit`: stored results are made again and compared, and one that is wrong is not served again.
 
-use dagcache::digest::Digest;
-
 use crate::support::{Json, Sandbox};
 
 fn sandbox(keys: &str, script: &str) -> Sandbox {
@@ -17,25 +15,6 @@ fn audited(sandbox: &Sandbox) -> Json {
 
 fn own(sandbox: &Sandbox) -> Json {
     sandbox.json(&["lint", "--only", "own"])
-}
-
-/// Replaces text in the one stored result, as if the check had said that then.
-#[track_caller]
-fn forge(sandbox: &Sandbox, from: &str, to: &str) {
-    let entries = sandbox.cached("v1/ac", "");
-    let [path] = entries.as_slice() else {
-        panic!("{entries:?}");
-    };
-    let text = std::fs::read_to_string(path).expect("entry");
-    let (header, body) = text.split_once('\n').expect("a header");
-    assert!(body.contains(from), "{body}");
-    let body = body.replace(from, to);
-    let kind = header.rsplit_once(' ').expect("a digest").0;
-    std::fs::write(
-        path,
-        format!("{kind} {}\n{body}", Digest::of(body.as_bytes())),
-    )
-    .expect("entry");
 }
 
 #[test]
@@ -59,8 +38,7 @@ fn results_that_hold_stay_hits() {
 fn a_wrong_verdict_is_told_and_not_served_again() {
     let sandbox = sandbox("", "echo now; exit 1");
     own(&sandbox).expect(1);
-    forge(
-        &sandbox,
+    sandbox.forge(
         "\"passed\":false,\"exit_code\":1,\"stdout\":\"now",
         "\"passed\":true,\"exit_code\":0,\"stdout\":\"then",
     );
@@ -114,8 +92,7 @@ fn parts_are_audited_and_forgotten_with_their_whole() {
     let keys = "files = [\"src/*\"]\nper-file = true";
     let sandbox = sandbox(keys, "exit 1");
     own(&sandbox).expect(1);
-    forge(
-        &sandbox,
+    sandbox.forge(
         "\"passed\":false,\"exit_code\":1",
         "\"passed\":true,\"exit_code\":0",
     );

@@ -90,7 +90,13 @@ const ROWS: &[(&str, &[&str])] = &[
         "venv package",
         &["python::a_program_on_path_is_used_if_it_is_exactly_what_is_locked"],
     ),
-    ("behind a shim", &["- with the tests of tools"]),
+    (
+        "behind a shim",
+        &[
+            "tools::behind_a_shim_stands_the_program_it_would_run",
+            "tools::a_proxy_of_rustup_is_the_toolchain_it_chooses",
+        ],
+    ),
     (
         "config of the tool",
         &[
@@ -105,7 +111,7 @@ const ROWS: &[(&str, &[&str])] = &[
     ("toolchain file", &["rust::a_toolchain_file"]),
     (
         "engine kind",
-        &["- there is one engine; its class is in the key"],
+        &["explain::engines_and_platforms_share_no_key"],
     ),
     (
         "closure of the lockfile",
@@ -144,7 +150,10 @@ const ROWS: &[(&str, &[&str])] = &[
     ),
     (
         "a header or env var a build script reads",
-        &["- with the tests of Rust checks"],
+        &[
+            "rust_stale::a_warm_room_says_what_a_clean_build_says",
+            "rust_stale::what_products_were_made_from_still_counts",
+        ],
     ),
     (
         "first-party module added (ruff)",
@@ -156,7 +165,7 @@ const ROWS: &[(&str, &[&str])] = &[
     ),
     (
         "KEY_VERSION",
-        &["- a constant: golden keys are pinned beside it"],
+        &["explain::results_of_another_version_of_keys"],
     ),
     // must hit
     (
@@ -261,7 +270,14 @@ const ROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("engine lost", &["- the local engine is this process"]),
-    ("disk full", &["- with the tests of the store"]),
+    (
+        "disk full",
+        &[
+            "crash::a_disk_that_is_full_gives_no_verdict",
+            "crash::a_check_on_a_disk_that_is_full_gives_no_verdict",
+            "crash::a_failure_that_speaks_of_a_full_disk_is_not_stored",
+        ],
+    ),
     (
         "dependents of a failed member",
         &["- members are not yet parts of their own"],
@@ -297,11 +313,21 @@ const ROWS: &[(&str, &[&str])] = &[
     ),
     (
         "output altered in the work tree (restored on a hit)",
-        &["- with the tests of outputs"],
+        &[
+            "outputs::what_is_gone_or_altered_is_restored_on_a_hit",
+            "outputs::what_is_replaced_is_kept_and_the_line_brings_it_back",
+        ],
     ),
     (
         "artifact with `..`, absolute path, symlink parent",
-        &["- with the tests of outputs"],
+        &[
+            "outputs::a_stored_result_cannot_name_what_no_output_may_be",
+            "outputs::a_stored_result_writes_through_no_link_and_makes_none_that_leads_out",
+            "outputs::what_cannot_be_an_output_is_refused_and_not_stored",
+            "outputs::a_folder_that_is_a_link_is_not_followed",
+            "outputs::a_folder_of_the_room_that_is_a_link_is_not_read_through",
+            "outputs::what_makes_no_sense_is_a_configuration_error",
+        ],
     ),
     (
         "store of a newer version",

@@ -311,6 +311,77 @@ fn a_damaged_or_missing_copy_in_the_store_makes_it_run_again() {
     }
 }
 
+/// Whoever can write to the store can write a checksum, too: what an entry names is looked at all the same.
+#[test]
+fn a_stored_result_cannot_name_what_no_output_may_be() {
+    let outside = ["outside", "project/inside", "absolute"];
+    for (number, to) in ["../outside", "inside", "ABSOLUTE", ".git/hooks/x"]
+        .into_iter()
+        .enumerate()
+    {
+        let sandbox = reporting();
+        own(&sandbox).expect(0);
+        let absolute = sandbox.outer().join("absolute");
+        let to = to.replace("ABSOLUTE", &absolute.to_string_lossy());
+        sandbox.forge("\"build/report.txt\"", &format!("\"{to}\""));
+        let json = own(&sandbox).expect(0);
+        assert_eq!(
+            json.check("own")["miss"]["kind"],
+            "damaged",
+            "{number}: {to}"
+        );
+        for path in outside {
+            assert!(!sandbox.outer().join(path).exists(), "{path}");
+        }
+        assert!(!sandbox.path(".git/hooks/x").exists());
+        own(&sandbox).expect(0).expect_fresh();
+    }
+}
+
+#[test]
+fn a_stored_result_writes_through_no_link_and_makes_none_that_leads_out() {
+    let script = "echo made > build/report.txt; ln -s report.txt build/link";
+    let keys = "[\"build/**\"]\ninputs = [\"src/**\"]\ntools = [\"ln\"]";
+    let sandbox = sandbox(keys, script);
+    own(&sandbox).expect(0);
+    std::fs::remove_dir_all(sandbox.path("build")).expect("remove");
+    let outside = sandbox.outer().join("outside");
+    std::fs::create_dir(&outside).expect("folder");
+    // A path through a folder that is a link in the project.
+    std::fs::create_dir(sandbox.path("build")).expect("folder");
+    symlink(&outside, sandbox.path("build/deep")).expect("link");
+    sandbox.forge("\"build/report.txt\"", "\"build/deep/report.txt\"");
+    let run = sandbox.run(&["lint", "--only", "own"]).expect(0);
+    not_written(&run, "build/deep is a link");
+    assert_eq!(std::fs::read_dir(&outside).expect("folder").count(), 0);
+
+    // A link whose text is that of another blob, which leads out.
+    let text = b"made\n";
+    let target = outside.to_string_lossy().into_owned();
+    let blob = |bytes: &[u8]| dagcache::digest::Digest::of(bytes).to_string();
+    let (from, to) = (blob(b"report.txt"), blob(target.as_bytes()));
+    let made = sandbox.cached("v1/cas", &blob(text)[2..]);
+    let folder = made[0].parent().and_then(std::path::Path::parent);
+    let folder = folder.expect("a folder").join(&to[..2]);
+    std::fs::create_dir_all(&folder).expect("folder");
+    std::fs::write(folder.join(made_name(&made[0], &blob(text), &to)), target).expect("blob");
+    sandbox.forge(&from, &to);
+    sandbox.remove("build/link");
+    let json = own(&sandbox).expect(0);
+    assert_eq!(json.check("own")["miss"]["kind"], "damaged");
+    let link = std::fs::read_link(sandbox.path("build/link")).expect("link");
+    assert_eq!(link.to_str(), Some("report.txt"));
+}
+
+/// The name of a blob's file, as that of another blob is made.
+fn made_name(other: &std::path::Path, other_digest: &str, digest: &str) -> String {
+    let name = other.file_name().expect("a name").to_string_lossy();
+    if name == other_digest {
+        return digest.to_owned();
+    }
+    digest[digest.len() - name.len()..].to_owned()
+}
+
 #[test]
 fn a_dry_run_writes_nothing_and_no_cache_still_brings_what_was_made() {
     let sandbox = reporting();
