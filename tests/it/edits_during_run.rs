@@ -134,3 +134,46 @@ fn a_file_that_never_holds_still_is_an_error() {
     assert!(message.contains("3 tries"), "{message}");
     assert_eq!(sandbox.cached("v1/ac", "").len(), 0);
 }
+
+/// A toolchain whose `cargo` is asked while the project is planned, and meanwhile somebody mends the manifest.
+#[test]
+fn a_manifest_that_is_mended_while_it_is_planned_with_is_read_again() {
+    let sandbox = Sandbox::with(&[
+        ("Cargo.toml", "[workspace] # broken\n"),
+        ("Cargo.lock", "version = 4\n"),
+    ]);
+    let home = sandbox.outer().join("rustup");
+    let bin = sandbox.tool_in("rustup/toolchains/one/bin", "rustc", "one");
+    std::fs::create_dir_all(home.join("toolchains/one/lib/rustlib")).expect("folder");
+    std::fs::write(home.join("settings.toml"), "default_toolchain = \"one\"\n").expect("settings");
+    let manifest = sandbox.path("Cargo.toml");
+    let metadata = r#"{"packages":[],"workspace_members":[],"workspace_default_members":[],"resolve":null,"workspace_root":"/","target_directory":"/target","version":1,"metadata":null}"#;
+    let cargo = format!(
+        "#!/bin/sh\nread line < {0}\n[ \"$line\" = '[workspace]' ] && echo '{metadata}' && exit\n\
+         echo '[workspace]' > {0}\necho broken >&2\nexit 101\n",
+        manifest.display()
+    );
+    sandbox.program("cargo-one", &cargo);
+    std::fs::rename(sandbox.outer().join("bin/cargo-one"), bin.join("cargo")).expect("cargo");
+    sandbox.tool("rustup", "proxy");
+    for name in ["cargo", "rustc"] {
+        let link = sandbox.outer().join("bin").join(name);
+        std::os::unix::fs::symlink("rustup", link).expect("link");
+    }
+    let run = || {
+        let args = ["lint", "--dry-run", "--message-format", "json"];
+        let mut command = sandbox.command(&args);
+        command.env("RUSTUP_HOME", &home);
+        Json::of(Run::of(command))
+    };
+    let json = run().expect(0);
+    assert_eq!(json.finished()["verdict"], "passed");
+    assert_eq!(sandbox.read("Cargo.toml"), "[workspace]\n");
+
+    // Where it is not mended, it is an error all the same.
+    sandbox.write("Cargo.toml", "[workspace] # broken\n");
+    let cargo = "#!/bin/sh\necho broken >&2\nexit 101\n";
+    std::fs::write(bin.join("cargo"), cargo).expect("cargo");
+    let refused = run().run.expect(2);
+    assert!(refused.stderr.contains("broken"), "{}", refused.stderr);
+}

@@ -29,6 +29,9 @@ use crate::tool::discovered::Discovered;
 /// A shorter key for secrets could be found by trying.
 const SHORTEST_KEY: usize = 16;
 
+/// How often a plan is tried while files change under it.
+const TRIES: usize = 3;
+
 /// What stays the same while snapshots are taken again.
 pub struct Project<'a> {
     /// Its root.
@@ -92,20 +95,49 @@ impl<'a> Project<'a> {
         })
     }
 
-    /// Takes a snapshot, reads the configuration, plans.
+    /// Takes a snapshot, reads the configuration, plans. A file that is edited meanwhile may make that fail: then it
+    /// is tried again.
     ///
     /// # Errors
     /// If a file cannot be read, or something the user wrote is wrong.
     pub fn look(&self) -> Result<View, Failure> {
-        let snapshot = Snapshot::take(&self.root, &self.store.folder("memo"), &self.context.env)
-            .with_context(|| format!("cannot read the project {}", self.root.display()))?;
-        let loaded = config::load(&snapshot).map_err(|error| config_failure(&error))?;
-        let plan = self.plan(&snapshot, &loaded.config)?;
-        Ok(View {
-            snapshot,
-            loaded,
-            plan,
-        })
+        let mut snapshot = self.snapshot()?;
+        for _ in 1..TRIES {
+            match self.view(snapshot) {
+                Ok(view) => return Ok(view),
+                Err(refused) => {
+                    let (failed, failure) = *refused;
+                    snapshot = self.snapshot()?;
+                    if snapshot.entries() == failed.entries() {
+                        return Err(failure);
+                    }
+                }
+            }
+        }
+        self.view(snapshot).map_err(|refused| refused.1)
+    }
+
+    fn snapshot(&self) -> Result<Snapshot, Failure> {
+        let memo = self.store.folder("memo");
+        let snapshot = Snapshot::take(&self.root, &memo, &self.context.env);
+        Ok(snapshot.with_context(|| format!("cannot read the project {}", self.root.display()))?)
+    }
+
+    /// What the files of a snapshot make of the project. With a failure the snapshot comes back.
+    fn view(&self, snapshot: Snapshot) -> Result<View, Box<(Snapshot, Failure)>> {
+        let planned = || {
+            let loaded = config::load(&snapshot).map_err(|error| config_failure(&error))?;
+            let plan = self.plan(&snapshot, &loaded.config)?;
+            Ok((loaded, plan))
+        };
+        match planned() {
+            Ok((loaded, plan)) => Ok(View {
+                snapshot,
+                loaded,
+                plan,
+            }),
+            Err(failure) => Err(Box::new((snapshot, failure))),
+        }
     }
 
     fn plan(&self, snapshot: &Snapshot, config: &Config) -> Result<Plan, Failure> {
