@@ -22,6 +22,15 @@ impl Digest {
         Self(sha2::Sha256::digest(bytes).into())
     }
 
+    /// Digest of several digests, in this order.
+    pub fn combined<'a>(digests: impl IntoIterator<Item = &'a Self>) -> Self {
+        let mut hasher = Hasher::new();
+        for digest in digests {
+            hasher.update(digest.as_bytes());
+        }
+        hasher.finish()
+    }
+
     /// Wraps a digest that was computed or stored elsewhere.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {

@@ -15,7 +15,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::digest::{Digest, Hasher};
+use crate::digest::Digest;
 use crate::ecosystem::Scope;
 use crate::path::RelPath;
 use crate::rule::Rule;
@@ -173,7 +173,7 @@ impl Identify<'_> {
             Err(why) => Behind::hidden(program, format!("`{name}` of Node: {why}")),
         };
         if let Some(behind) = self.interpreter(&interpreter, depth) {
-            found.identity = joined(&found.identity, &behind.identity);
+            found.identity = Digest::combined([&found.identity, &behind.identity]);
             if found.hidden.is_none() {
                 found.hidden.clone_from(&behind.hidden);
             }
@@ -226,13 +226,6 @@ fn of_toolchain(name: &str, toolchain: &crate::tool::rustup::Toolchain) -> Resul
             .collect(),
         ..behind(path)
     })
-}
-
-fn joined(one: &Digest, other: &Digest) -> Digest {
-    let mut hasher = Hasher::new();
-    hasher.update(one.as_bytes());
-    hasher.update(other.as_bytes());
-    hasher.finish()
 }
 
 fn head(path: &Path) -> std::io::Result<Option<String>> {

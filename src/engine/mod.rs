@@ -236,20 +236,9 @@ pub fn describe(ended: Ended) -> String {
 /// A command line that a shell would take apart again.
 #[must_use]
 pub fn quoted<'a>(argv: impl Iterator<Item = &'a str>) -> String {
-    let plain = |arg: &str| {
-        !arg.is_empty()
-            && arg
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c))
-    };
-    let quote = |arg: &str| {
-        if plain(arg) {
-            arg.to_owned()
-        } else {
-            format!("'{}'", arg.replace('\'', r"'\''"))
-        }
-    };
-    argv.map(quote).collect::<Vec<_>>().join(" ")
+    argv.map(crate::process::quoted)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// The arguments a command gets for its parts: their paths relative to its working directory.

@@ -2,6 +2,7 @@
 //!
 //! - [`capture`]: a short helper, run to its end.
 //! - [`run`]: work that may be long: an own process group, a time limit, cancellation, bounded output.
+//! - [`quoted`]: a word of a command line to copy.
 //! - [`attend`]: a program at the user's terminal.
 //! - [`launcher`]: what stands between this program and a command that is confined.
 //!
@@ -47,6 +48,16 @@ pub fn capture(
         command.spawn()?
     };
     child.wait_with_output()
+}
+
+/// One word as a shell takes it: in quotes, if it needs them.
+#[must_use]
+pub fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// Between fork and exec a child holds everything that is open here, and a program that anybody has open for writing

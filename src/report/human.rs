@@ -4,6 +4,7 @@
 
 use crate::event::{Event, Sink};
 use crate::finding::{Finding, Severity};
+use crate::process::quoted;
 use crate::record::{Cache, CheckRecord, INTERRUPTED, NO_CACHE, RunRecord, Verdict};
 use crate::report::shell::{Shell, Tone, Verbosity};
 use crate::report::text;
@@ -288,16 +289,6 @@ fn parts(record: &CheckRecord) -> String {
     match record.parts {
         Some(parts) => format!(" ({} of {} files)", parts.ran, parts.hit + parts.ran),
         None => String::new(),
-    }
-}
-
-/// An id as a shell takes it.
-fn quoted(id: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:/@".contains(c);
-    if id.chars().all(plain) {
-        id.to_owned()
-    } else {
-        format!("'{}'", id.replace('\'', r"'\''"))
     }
 }
 

@@ -16,6 +16,7 @@ use crate::finding::{Finding, Severity};
 use crate::fs::below::{Content, Found, look, put};
 use crate::path::RelPath;
 use crate::plan::{Check, Command};
+use crate::process::quoted;
 use crate::record::{CheckRecord, Verdict};
 use crate::rule::Rule;
 use crate::run::Session;
@@ -280,9 +281,4 @@ fn how_to_update(session: &Session<'_>, differing: &[&Made]) -> String {
     });
     let commands: Vec<String> = commands.collect();
     format!("to take what the check made: {}", commands.join(" && "))
-}
-
-/// As one word of a shell, whatever a file may be called.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
 }

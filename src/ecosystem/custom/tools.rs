@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::config::Place;
-use crate::digest::{Digest, Hasher};
+use crate::digest::Digest;
 use crate::ecosystem::Scope;
 use crate::ecosystem::node;
 use crate::ecosystem::program::{Behind, Find, Identify, base_name, shebang};
@@ -159,10 +159,7 @@ impl Found {
             Some(Tool::Host {
                 identity: known, ..
             }) if *known != identity => {
-                let mut hasher = Hasher::new();
-                hasher.update(known.as_bytes());
-                hasher.update(identity.as_bytes());
-                *known = hasher.finish();
+                *known = Digest::combined([&*known, &identity]);
             }
             Some(Tool::Host { .. } | Tool::Layer { .. }) => {}
             Some(Tool::Absent { .. }) | None => {

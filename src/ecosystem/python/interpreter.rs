@@ -16,7 +16,6 @@ use crate::process;
 use crate::tool::shims::{Asker, Leads, follow};
 
 use super::marker::MarkerEnv;
-use super::project::combined;
 use super::version;
 
 /// Version managers whose shims are resolved by asking: what decides, besides the shim, where it leads.
@@ -146,7 +145,11 @@ fn answer(scope: &Scope<'_>, program: &Path) -> Option<Interpreter> {
     if let Leads::To(path) = leads(scope, program, scope.snapshot.root()) {
         return remembered(scope, &path, own_key(scope, &path)?);
     }
-    let shim = remembered(scope, program, combined([&own, &manager_key(scope)]))?;
+    let shim = remembered(
+        scope,
+        program,
+        Digest::combined([&own, &manager_key(scope)]),
+    )?;
     if shim.executable == program || shim.executable.canonicalize().is_ok_and(|p| is_shim(&p)) {
         return Some(shim);
     }
@@ -184,7 +187,7 @@ fn remembered(scope: &Scope<'_>, program: &Path, key: Digest) -> Option<Interpre
         .as_deref()
         .map(|library| scope.tools.digest(library))
     {
-        Some(Ok(library)) => ask(combined([&key, &library])),
+        Some(Ok(library)) => ask(Digest::combined([&key, &library])),
         _ => Some(first),
     }
 }

@@ -406,16 +406,6 @@ fn add(extras: &mut ExtrasByName, name: String, wanted: BTreeSet<String>) {
     }
 }
 
-/// Digest of several digests.
-#[must_use]
-pub fn combined<'a>(digests: impl IntoIterator<Item = &'a Digest>) -> Digest {
-    let mut hasher = Hasher::new();
-    for digest in digests {
-        hasher.update(digest.as_bytes());
-    }
-    hasher.finish()
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::tests::Project;

@@ -17,7 +17,7 @@ use crate::rule::Rule;
 use crate::snapshot::{FileId, Kind, Snapshot};
 
 use super::lock::TomlError;
-use super::project::{PYPROJECT, combined};
+use super::project::PYPROJECT;
 use super::version;
 
 /// The names ruff's configuration goes by.
@@ -355,7 +355,7 @@ fn imported(scope: &Scope<'_>, files: &BTreeSet<FileId>) -> BTreeSet<String> {
         .collect();
     let found = scope
         .facts
-        .derive("python-imports/1", combined(&digests), || {
+        .derive("python-imports/1", Digest::combined(&digests), || {
             let mut names = BTreeSet::new();
             for &id in &sources {
                 let bytes = scope.snapshot.read(id)?;

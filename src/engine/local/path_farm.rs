@@ -43,9 +43,9 @@ fn place(link: &Path, target: &Path) -> io::Result<()> {
             .is_some_and(|root| root.join("pyvenv.cfg").is_file());
     match target.to_str() {
         Some(text) if in_venv => {
-            let quoted = text.replace('\'', r"'\''");
+            let quoted = crate::process::quoted(text);
             let _apart = crate::process::writing_a_program();
-            std::fs::write(link, format!("#!/bin/sh\nexec '{quoted}' \"$@\"\n"))?;
+            std::fs::write(link, format!("#!/bin/sh\nexec {quoted} \"$@\"\n"))?;
             std::fs::set_permissions(link, Permissions::from_mode(0o755))
         }
         _ => symlink(target, link),
