@@ -155,7 +155,7 @@ fn kill_9_at_any_moment() {
         right(&sandbox, number, &context).expect_fresh();
     }
     assert!(
-        kills < 5 || interrupted > 0,
+        kills < 20 || interrupted > 0,
         "every run had ended before it was killed"
     );
     let told = format!("{kills} kills: {interrupted} hit a run, {orphans} only the parent");
