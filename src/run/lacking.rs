@@ -65,8 +65,10 @@ fn missing_in(line: &str) -> Option<&str> {
         return Some(name);
     }
     // Node.
-    if let Some((_, after)) = line.split_once("spawn ") {
-        return after.split_once(" ENOENT").map(|(name, _)| name);
+    if let Some((_, after)) = line.split_once("spawn ")
+        && let Some((name, _)) = after.split_once(" ENOENT")
+    {
+        return Some(name);
     }
     // Python.
     if let Some((before, name)) = line.split_once("No such file or directory: ") {
@@ -132,6 +134,10 @@ mod tests {
                 "jq",
             ),
             ("error: linker `clang-18` not found", "clang-18"),
+            (
+                "cannot spawn jq: No such file or directory (os error 2)",
+                "jq",
+            ),
             ("Error: spawn jq ENOENT", "jq"),
             (
                 "FileNotFoundError: [Errno 2] No such file or directory: 'protoc'",

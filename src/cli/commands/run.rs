@@ -306,14 +306,17 @@ fn discovered(id: &str, programs: &[String]) -> String {
         all.collect::<Vec<_>>().join(", ")
     };
     let (names, tools) = (list("`"), list("\""));
-    let were = if programs.len() == 1 { "was" } else { "were" };
+    let (were, them) = match programs {
+        [_] => ("was", "it"),
+        _ => ("were", "them"),
+    };
     let table = if id.contains(':') {
         format!("[checks.\"{id}\"]")
     } else {
         format!("[checks.{id}]")
     };
     format!(
-        "{id}: {names} {were} missing on its PATH; running it again with that, now and from now on (`tools = [{tools}]` in {table} says so)"
+        "{id}: {names} {were} missing on its PATH; run again with {them}, now and from now on; `tools = [{tools}]` in {table} says so"
     )
 }
 
