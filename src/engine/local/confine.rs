@@ -189,6 +189,8 @@ impl Confiner {
             system.any(|folder| Path::new(folder).starts_with(path))
         };
         all.retain(|path| path.is_dir() && !holds_system(path));
+        // If the host has, or gets, such a folder, the room is not put into it.
+        all.push(PathBuf::from(ROOM));
         all.sort();
         all.dedup();
         let mut outer: Vec<PathBuf> = Vec::new();
