@@ -70,6 +70,16 @@ fn an_output_that_holds_it_is_neither_stored_nor_written() {
 }
 
 #[test]
+fn an_output_that_is_named_by_it_is_neither_stored_nor_written() {
+    let sandbox = sandbox("outputs = [\"out/*\"]", "echo x > \"out/$TOKEN\"");
+    let json = own(&sandbox, &[("TOKEN", VALUE)]).expect(0);
+    let reason = json.check("own")["not_stored"].as_str().expect("a reason");
+    assert!(reason.contains("out/*** holds the value"), "{reason}");
+    assert!(!sandbox.path("out").exists());
+    nowhere_in_the_store(&sandbox, VALUE);
+}
+
+#[test]
 fn another_value_is_another_key_and_unset_differs_from_empty() {
     let sandbox = sandbox("", "echo \"${#TOKEN}\"");
     let dirty = |variables: &[(&str, &str)]| own(&sandbox, variables).expect(0).ran();
