@@ -92,7 +92,8 @@ pub(super) fn audit(session: &Session<'_>, pending: &Pending<'_>, hit: &CheckRec
     if Rule::LiesAreQuarantined.holds() {
         let store = session.store;
         let kept = store.quarantine(&key, first);
-        let distrusted = [Some(key), entry.common];
+        // The whole key as well: the next run may read more, and its result be under another one.
+        let distrusted = [Some(key), Some(pending.key.whole), entry.common];
         let distrusted = distrusted
             .iter()
             .flatten()

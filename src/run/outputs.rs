@@ -125,6 +125,12 @@ fn is_input(check: &Check, snapshot: &Snapshot, path: &RelPath) -> bool {
 fn read(full: &Path, path: RelPath, mask: &Mask) -> Result<Made, String> {
     use std::os::unix::ffi::OsStringExt as _;
     use std::os::unix::fs::PermissionsExt as _;
+    if mask.shows_in(path.as_bytes()) {
+        let name = mask.text(&path);
+        return Err(format!(
+            "the name of its output {name} holds the value of a secret"
+        ));
+    }
     let unreadable = |error| format!("its output {path} cannot be read: {error}");
     let meta = full.symlink_metadata().map_err(unreadable)?;
     let (kind, bytes) = if meta.is_symlink() {
@@ -204,6 +210,13 @@ fn deliver_one(session: &Session<'_>, file: &Made) -> Delivered {
     let path = &file.path;
     let root = session.snapshot.root();
     let refused = |why: &str| Delivered::Told(format!("the output {path} is not written: {why}"));
+    // No check makes one there: git would run what it finds.
+    if path
+        .segments()
+        .any(|name| name.eq_ignore_ascii_case(".git"))
+    {
+        return refused("it is in the folder of git");
+    }
     let found = match look(root, path) {
         Ok(found) if file.is(&found) => return Delivered::Done,
         Ok(found) => found,

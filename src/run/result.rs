@@ -88,7 +88,7 @@ pub(super) fn conclude(
     let narrow = narrow.and_then(|read| narrow::key_of_run(session, check, key, read));
     let used = narrow.as_ref().unwrap_or(key);
     record.key = Some(used.whole);
-    let refused = refusal(session, check, used, passed)
+    let refused = refusal(session, check, [key, used], passed)
         .or_else(|| done.not_stored.clone())
         .or_else(|| full_disk(&done.stdout, &done.stderr).filter(|_| !passed));
     let seen = match session.options.caching {
@@ -126,15 +126,20 @@ pub(super) fn full_disk(stdout: &str, stderr: &str) -> Option<String> {
         .then(|| "its output speaks of a full disk".to_owned())
 }
 
-/// Why a verdict is not stored; `None` if it is.
-fn refusal(session: &Session<'_>, check: &Check, key: &CheckKey, passed: bool) -> Option<String> {
+/// Why a verdict is not stored under the last of its keys; `None` if it is.
+fn refusal(
+    session: &Session<'_>,
+    check: &Check,
+    keys: [&CheckKey; 2],
+    passed: bool,
+) -> Option<String> {
     if session.options.caching != Caching::On {
         return Some(NO_CACHE.to_owned());
     }
     if let Some(reason) = &check.not_cached {
         return Some(reason.clone());
     }
-    if distrusted(session, &key.whole) {
+    if keys.iter().any(|key| distrusted(session, &key.whole)) {
         return Some(DISTRUSTED.to_owned());
     }
     match check.cache {

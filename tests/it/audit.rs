@@ -124,3 +124,35 @@ fn only_hits_of_a_real_run_are_audited() {
         .run(&["lint", "--audit", "5", "--cached-only"])
         .expect(2);
 }
+
+#[test]
+fn a_rust_check_that_was_wrong_is_not_served_again_whatever_it_reads_next() {
+    // What is left in the target folder makes the second run read more than the first.
+    let build = "fn main() {
+        let mark = std::path::Path::new(&std::env::var(\"CARGO_MANIFEST_DIR\").unwrap()).join(\"target/mark\");
+        if mark.exists() { std::fs::read(\"more\").unwrap(); }
+        std::fs::write(mark, \"\").unwrap();
+    }";
+    let sandbox = Sandbox::with(&[
+        (".gitignore", "target\n"),
+        (
+            "Cargo.toml",
+            "[package]\nname = \"a\"\nversion = \"0.1.0\"\nedition = \"2021\"\n",
+        ),
+        (
+            "Cargo.lock",
+            "version = 4\n\n[[package]]\nname = \"a\"\nversion = \"0.1.0\"\n",
+        ),
+        ("src/lib.rs", ""),
+        ("build.rs", build),
+        ("more", "more\n"),
+    ]);
+    let lint = |extra: &[&str]| sandbox.json(&[&["lint", "--only", "rust:clippy"], extra].concat());
+    lint(&[]).expect(0);
+    sandbox.forge("\"exit_code\":0", "\"exit_code\":7");
+    lint(&["--audit", "100"]).expect(1);
+    for _ in 0..2 {
+        let json = lint(&[]).expect(0);
+        assert_eq!(json.ran().len(), 1, "{:?}", json.ran());
+    }
+}
