@@ -229,6 +229,8 @@ rules! {
     ProductReads = "product-reads",
     /// Products of the workspace's own packages are removed where cargo would trust them without reason.
     MemberUnits = "member-units",
+    /// A failure that products of the user's own may have brought about is no verdict.
+    SeedsAreDoubted = "seeds-doubted",
 }
 
 impl Rule {

@@ -292,6 +292,10 @@ pub const RULES: &[(&str, &str)] = &[
         "member-units",
         "rust_stale::a_warm_room_says_what_a_clean_build_says",
     ),
+    (
+        "seeds-doubted",
+        "rust_reads::damaged_products_of_the_users_make_no_verdict",
+    ),
 ];
 
 /// (rules, a test that passes without them all the same): the other half of what a line above says of two rules.

@@ -1,6 +1,6 @@
 //! A check of a Rust workspace is rerun only for what it read, and never Fresh after that changed.
 
-use crate::support::{Json, Sandbox};
+use crate::support::{Json, Run, Sandbox};
 
 const LINT: [&str; 3] = ["lint", "--only", "rust:clippy"];
 
@@ -82,4 +82,49 @@ fn only_what_was_read_or_named_counts() {
         ["rust:clippy input-changed README.md"],
         "whether a file is empty shows without reading it"
     );
+}
+
+#[test]
+fn damaged_products_of_the_users_make_no_verdict() {
+    let sandbox = Sandbox::git_repository();
+    let other = sandbox.outer().join("other");
+    std::fs::create_dir_all(other.join("src")).expect("folders");
+    let package = |name: &str, more: &str| {
+        format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2021\"\n{more}")
+    };
+    std::fs::write(other.join("Cargo.toml"), package("other", "")).expect("write");
+    std::fs::write(other.join("src/lib.rs"), "pub fn one() {}\n").expect("write");
+    for arguments in [
+        &["init", "--quiet"][..],
+        &["add", "."],
+        &["commit", "--quiet", "-m", "x"],
+    ] {
+        let other = other.to_str().expect("UTF-8");
+        sandbox.git(&[&["-C", other], arguments].concat());
+    }
+    let depends = format!(
+        "[dependencies]\nother = {{ git = \"file://{}\" }}\n",
+        other.display()
+    );
+    sandbox.write("Cargo.toml", package("a", &depends));
+    sandbox.write("src/lib.rs", "pub use other::one;\n");
+    sandbox.write(".gitignore", "target\n");
+    let with_home = |mut command: std::process::Command| {
+        command.env("CARGO_HOME", sandbox.outer().join("cargo-home"));
+        Run::of(command)
+    };
+    let mut cargo = std::process::Command::new("cargo");
+    cargo
+        .args(["clippy", "--quiet", "--all-targets"])
+        .current_dir(sandbox.project());
+    with_home(cargo).expect(0);
+    let deps = std::fs::read_dir(sandbox.path("target/debug/deps")).expect("products");
+    let products = deps.map(|file| file.expect("a file").path());
+    let mut metadata = products.filter(|path| path.to_string_lossy().contains("/libother-"));
+    let metadata = metadata.next().expect("metadata of the other package");
+    std::fs::write(metadata, "damaged").expect("write");
+
+    let mut command = sandbox.command(&LINT);
+    command.args(["--message-format", "json"]);
+    Json::of(with_home(command)).expect(0);
 }

@@ -110,7 +110,11 @@ impl LocalEngine {
         if let Some(executed) = self.refused(request) {
             return Ok(executed);
         }
-        let first = self.attempt(request, cancel).await;
+        let mut first = self.attempt(request, cancel, true).await;
+        if may_be_the_seeds(&first) {
+            drop(first);
+            first = self.attempt(request, cancel, false).await;
+        }
         if !lacks_packages(request, &first) {
             return first;
         }
@@ -125,7 +129,7 @@ impl LocalEngine {
         if let Some(executed) = self.refused(request) {
             return Ok(executed);
         }
-        let second = self.attempt(request, cancel).await;
+        let second = self.attempt(request, cancel, true).await;
         match &second {
             Ok(executed) if lacks_packages(request, &second) => {
                 Err(EngineError::Unavailable(format!(
@@ -170,7 +174,7 @@ impl LocalEngine {
         name: &str,
         say: &(dyn Fn(&Path, &Path) + Sync),
     ) -> Result<Ended, EngineError> {
-        let furnished = blocking(|| self.furnish(request))?;
+        let furnished = blocking(|| self.furnish(request, true))?;
         let env = environment(&furnished.seen, request.command, request.env);
         let dir = &request.command.dir;
         let (host, seen) = (
@@ -199,12 +203,14 @@ impl LocalEngine {
         })
     }
 
+    /// Runs it in a room. Without `seeds`, what others made for the products in it is not used.
     async fn attempt(
         &self,
         request: &Request<'_>,
         cancel: &CancellationToken,
+        seeds: bool,
     ) -> Result<Executed, EngineError> {
-        let furnished = blocking(|| self.furnish(request))?;
+        let furnished = blocking(|| self.furnish(request, seeds))?;
         let room = &furnished.held.room;
         let relative = Relative::new(&[room.layout(), furnished.seen.clone()]);
         let env = environment(&furnished.seen, request.command, request.env);
@@ -241,13 +247,16 @@ impl LocalEngine {
     }
 
     /// A room with the inputs, the tools and the working directory of a request.
-    fn furnish(&self, request: &Request<'_>) -> Result<Furnished, EngineError> {
+    fn furnish(&self, request: &Request<'_>, seeds: bool) -> Result<Furnished, EngineError> {
         let command = request.command;
         let rooms = self.rooms.get().map_err(|source| EngineError::Io {
             path: self.rooms.wanted().to_owned(),
             source,
         })?;
         let mut room = Room::take(rooms, request.id)?;
+        if !seeds {
+            room.empty()?;
+        }
         room.reset(&Contents {
             snapshot: request.snapshot,
             files: &[request.shared, request.parts],
@@ -258,7 +267,9 @@ impl LocalEngine {
             product_key: self.product_key(request.product_key),
             watch: command.reads.is_some(),
         })?;
-        seed(&room, command);
+        if seeds {
+            seed(&room, command);
+        }
         let layer = |name: &str| self.layers.find(key_of(request, name)?);
         self.require_layers(request)?;
         let bin = room.bin();
@@ -365,6 +376,27 @@ fn seed(room: &Room, command: &Command) {
     let _ = plant()
         .and_then(|()| remove(&beside))
         .or_else(|_| remove(&beside));
+}
+
+/// Whether a check failed in a way that damaged products of somebody else's can bring about: then it is no verdict on
+/// the project. What a linter finds is one.
+fn may_be_the_seeds(outcome: &Result<Executed, EngineError>) -> bool {
+    /// An error of the compiler itself, in its JSON; and cargo's about build scripts and other programs it made.
+    const WORDS: [&str; 6] = [
+        r#""code":{"code":"E0"#,
+        r#""code":"E0"#,
+        "failed to run custom build command",
+        "could not execute process",
+        "invalid ELF header",
+        "file too short",
+    ];
+    let Ok(executed) = outcome else { return false };
+    let output = &executed.output;
+    let said = |words: &&str| output.stdout.contains(*words) || output.stderr.contains(*words);
+    executed.seeded
+        && output.exit_code != 0
+        && WORDS.iter().any(|words| said(&words))
+        && Rule::SeedsAreDoubted.holds()
 }
 
 fn is_seeded(room: &Room, command: &Command) -> bool {
