@@ -6,8 +6,8 @@
 //! works there. Cargo in the room then decides by its fingerprints what it takes.
 //!
 //! What cannot be told from such a folder: whether somebody altered a file in it, and which variables that checks do
-//! not see a build script saw. Results that build on it are marked as such, and an
-//! error of the compiler in such a room counts only if it comes again without.
+//! not see a build script saw. Results that build on it are marked as such, and an error of the compiler in such
+//! a room counts only if it comes again without.
 
 use std::collections::BTreeSet;
 use std::fs::{File, FileTimes, TryLockError};

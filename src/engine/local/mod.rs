@@ -392,10 +392,10 @@ fn may_be_the_seeds(outcome: &Result<Executed, EngineError>) -> bool {
     ];
     let Ok(executed) = outcome else { return false };
     let output = &executed.output;
-    let said = |words: &&str| output.stdout.contains(*words) || output.stderr.contains(*words);
+    let said = |words: &str| output.stdout.contains(words) || output.stderr.contains(words);
     executed.seeded
         && output.exit_code != 0
-        && WORDS.iter().any(|words| said(&words))
+        && WORDS.into_iter().any(said)
         && Rule::SeedsAreDoubted.holds()
 }
 
