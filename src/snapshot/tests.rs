@@ -682,7 +682,15 @@ impl Project {
                 Ok(())
             }
             Change::Untrack(f) => {
-                self.run(&["rm", "-q", "-r", "--cached", "--ignore-unmatch", &file(*f)]);
+                self.run(&[
+                    "rm",
+                    "-f",
+                    "-q",
+                    "-r",
+                    "--cached",
+                    "--ignore-unmatch",
+                    &file(*f),
+                ]);
                 Ok(())
             }
             Change::Take => {

@@ -23,7 +23,8 @@ pub struct Answer {
     stdout: Value,
     stderr: Value,
     findings: Value,
-    has_message: bool,
+    /// Why there is no verdict. What is said to a failure hangs on files that the check does not see, too.
+    has_reason: bool,
 }
 
 impl Answer {
@@ -35,7 +36,7 @@ impl Answer {
             stdout: line["stdout"].clone(),
             stderr: line["stderr"].clone(),
             findings: line["findings"].clone(),
-            has_message: !line["message"].is_null(),
+            has_reason: line["verdict"] == "error" && !line["message"].is_null(),
         }
     }
 }

@@ -84,10 +84,7 @@ impl View {
                 text.push_str(&format!("variable {name}={value}\n"));
             }
         }
-        if config.uses_helper(at) {
-            let helper = fs::read(world.helper_file()).expect("helper");
-            text.push_str(&format!("helper {}\n", Digest::of(&helper)));
-        }
+        text.push_str(&helper(world));
         self.end(text)
     }
 
@@ -98,7 +95,7 @@ impl View {
             return BTreeSet::new();
         }
         let shared = |path: &str| config.sees(at, path) && !config.checks(at, path);
-        let shared = self.text(shared) + &config.about(at);
+        let shared = self.text(shared) + &config.about(at) + &helper(world);
         let parts = self
             .files
             .iter()
@@ -129,7 +126,7 @@ impl View {
             text.push_str(&format!("ignored {path} {digest}\n"));
         }
         text.push_str(&format!("{:?}{}", world.variables, self.kustomize));
-        text.push_str(&Digest::of(&fs::read(world.helper_file()).expect("helper")).to_string());
+        text.push_str(&helper(world));
         self.end(text)
     }
 
@@ -230,4 +227,10 @@ fn universe(world: &World) -> BTreeSet<Option<String>> {
     names
         .map(|name| String::from_utf8(name.to_vec()).ok())
         .collect()
+}
+
+/// The one program that changes.
+fn helper(world: &World) -> String {
+    let helper = fs::read(world.helper_file()).expect("helper");
+    format!("helper {}\n", Digest::of(&helper))
 }
