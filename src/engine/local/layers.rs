@@ -18,8 +18,9 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use tokio_util::sync::CancellationToken;
 
 use crate::digest::{Digest, Hasher};
+use crate::engine::local::action::log_tail;
+use crate::engine::local::blocking;
 use crate::engine::local::folder::Folder;
-use crate::engine::local::{blocking, log_tail};
 use crate::engine::{EngineError, Prepare, Prepared, describe, quoted};
 use crate::path::RelPath;
 use crate::plan::check::OutsideFile;

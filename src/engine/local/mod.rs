@@ -4,7 +4,8 @@
 //! - [`mod@environment`]: the variables. - [`path_farm`]: the programs. - [`layers`]: what is built once.
 //! - [`relative`]: the captured output. - [`folder`]: what happens if the store cannot be written.
 //! - [`mod@inspect`]: whether what is kept is whole.
-//! - [`confine`]: what a check is kept from, as far as this system can.
+//! - [`confine`]: what a check is kept from, as far as this system can. - [`furnish`]: what is in a room besides files.
+//! - [`action`]: a check in its room. - [`doubt`]: failures that are no verdict.
 //!
 //! Layers are built as the user, with the network and unconfined.
 
@@ -16,27 +17,29 @@ use tokio_util::sync::CancellationToken;
 use crate::digest::Digest;
 use crate::engine::{
     Capabilities, Ended, Engine, EngineError, Executed, Pending, Place, Prepare, Prepared, Request,
-    describe, part_arguments, quoted,
 };
-use crate::path::RelPath;
-use crate::plan::check::Changes;
-use crate::plan::{Build, Command, Layer, Output, Tool};
-use crate::process::{self, Confined, Launch, Limits, Ran};
-use crate::room::{Contents, Layout, Room, RoomError, remove};
+use crate::plan::{Output, Tool};
+use crate::process::{self, Confined, Launch, Limits};
+use crate::room::{Contents, Room, RoomError};
 use crate::rule::Rule;
-use crate::snapshot::FileId;
 
+mod action;
 pub mod confine;
+mod doubt;
 mod environment;
 mod folder;
+mod furnish;
 pub mod inspect;
 mod layers;
 mod path_farm;
 mod relative;
 
-use confine::{Confiner, Drawn, Host, ROOM};
+use action::Action;
+use confine::{Confiner, Host, ROOM};
+use doubt::{lacks_packages, may_be_the_seeds};
 use environment::environment;
 use folder::Folder;
+use furnish::{Furnished, Held, folders, is_seeded, lockfiles, reads, seed};
 use layers::Layers;
 use relative::Relative;
 
@@ -50,13 +53,6 @@ pub struct Dirs {
     /// Lock files.
     pub locks: PathBuf,
 }
-
-/// What cargo says when it would need the network, which checks do not have.
-const WITHOUT_NETWORK: [&str; 3] = [
-    "attempting to make an HTTP request, but",
-    "you're using offline mode",
-    "you are in the offline mode",
-];
 
 /// The host engine for one project.
 #[derive(Debug)]
@@ -352,240 +348,6 @@ fn key_of(request: &Request<'_>, layer: &str) -> Option<Digest> {
     found.map(|(_, key)| *key)
 }
 
-/// In a folder of products: they began with those of somebody else.
-const SEEDED: &str = ".dagcache-seeded";
-
-/// Begins the products of a room that has none. A failure costs the time of making them.
-fn seed(room: &Room, command: &Command) {
-    let (Some(seed), Some(products)) = (&command.seed, command.products.first()) else {
-        return;
-    };
-    if *room.changes() != Changes::NoProducts {
-        return;
-    }
-    // Beside the tree, so that products are there whole or not at all.
-    let beside = room.dir().join("seed");
-    let plant = || -> std::io::Result<()> {
-        remove(&beside)?;
-        if seed.plant(&beside)? {
-            std::fs::write(beside.join(SEEDED), "")?;
-            std::fs::rename(&beside, products.under(&room.tree()))?;
-        }
-        Ok(())
-    };
-    let _ = plant()
-        .and_then(|()| remove(&beside))
-        .or_else(|_| remove(&beside));
-}
-
-/// Whether a check failed in a way that damaged products of somebody else's can bring about: then it is no verdict on
-/// the project. What a linter finds is one.
-fn may_be_the_seeds(outcome: &Result<Executed, EngineError>) -> bool {
-    /// An error of the compiler itself, in its JSON; and cargo's about build scripts and other programs it made.
-    const WORDS: [&str; 6] = [
-        r#""code":{"code":"E0"#,
-        r#""code":"E0"#,
-        "failed to run custom build command",
-        "could not execute process",
-        "invalid ELF header",
-        "file too short",
-    ];
-    let Ok(executed) = outcome else { return false };
-    let output = &executed.output;
-    let said = |words: &str| output.stdout.contains(words) || output.stderr.contains(words);
-    executed.seeded
-        && output.exit_code != 0
-        && WORDS.into_iter().any(said)
-        && Rule::SeedsAreDoubted.holds()
-}
-
-fn is_seeded(room: &Room, command: &Command) -> bool {
-    let mut products = command.products.iter();
-    products.any(|folder| folder.under(&room.tree()).join(SEEDED).exists())
-}
-
-/// What a run read, if it can be told: then it read at least what every run of the check reads.
-fn reads(room: &Room, request: &Request<'_>) -> Option<Vec<FileId>> {
-    let proof = request.command.reads.as_ref()?;
-    let paths = room
-        .reads()
-        .filter(|paths| paths.contains(proof.as_str()))?;
-    let found = paths.iter().filter_map(|path| request.snapshot.find(path));
-    let mut ids: Vec<FileId> = found.collect();
-    ids.sort_unstable();
-    Some(ids)
-}
-
-fn lockfiles(request: &Request<'_>) -> Vec<(RelPath, Vec<u8>)> {
-    let layers = request.layers.iter();
-    let found = layers.filter_map(|(layer, _)| layers::resolved_lockfile(layer));
-    found.collect()
-}
-
-/// Whether a Cargo check may have failed because of what the host's cargo holds: a layer's packages lie in CARGO_HOME,
-/// where the user and cargo itself remove them. That is no verdict.
-fn lacks_packages(request: &Request<'_>, outcome: &Result<Executed, EngineError>) -> bool {
-    let fetched = |layer: &Layer| matches!(layer.build, Build::CargoFetch { .. });
-    if !request.layers.iter().any(|(layer, _)| fetched(layer)) {
-        return false;
-    }
-    match outcome {
-        Ok(executed) => {
-            executed.output.exit_code != 0
-                && WITHOUT_NETWORK
-                    .iter()
-                    .any(|words| executed.output.stderr.contains(words))
-        }
-        Err(error) => matches!(error, EngineError::Before { .. }),
-    }
-}
-
-/// A room with what a check left in it.
-struct Held {
-    room: Room,
-    /// Whether the check knew a secret: then nothing of what it left may stay on disk.
-    secret: bool,
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        if self.secret {
-            // What cannot be deleted now is deleted before the next run.
-            let _ = self.room.empty();
-        }
-    }
-}
-
-/// The folders that are there for a check although no file is in them: where it runs, and those it is told to write to.
-fn folders(request: &Request<'_>) -> Vec<RelPath> {
-    let is_file = |path: &RelPath| {
-        let id = request.snapshot.find(path);
-        id.is_some_and(|id| request.shared.binary_search(&id).is_ok())
-    };
-    let outputs = request.command.output_folders().into_iter();
-    let outputs = outputs.filter(|dir| !is_file(dir) && !dir.ancestors().any(|dir| is_file(&dir)));
-    [request.command.dir.clone()]
-        .into_iter()
-        .chain(outputs)
-        .collect()
-}
-
-/// A room that is ready for a check.
-struct Furnished {
-    held: Held,
-    /// Where the check sees it.
-    seen: Layout,
-    /// What the check is kept from, if anything.
-    drawn: Option<Drawn>,
-}
-
-/// A check in its room.
-struct Action<'a> {
-    furnished: &'a Furnished,
-    launcher: Option<&'a Path>,
-    relative: &'a Relative,
-    /// Its working directory on the host.
-    dir: PathBuf,
-    /// The same as the check sees it.
-    seen_dir: PathBuf,
-    env: &'a [(std::ffi::OsString, std::ffi::OsString)],
-    request: &'a Request<'a>,
-    cancel: &'a CancellationToken,
-}
-
-impl Action<'_> {
-    /// The time limit is for all commands together.
-    async fn run(&self, limits: Limits) -> Result<Ran, EngineError> {
-        let mut left = self.request.timeout;
-        for argv in &self.needed_before() {
-            let limits = Limits {
-                timeout: left,
-                ..limits
-            };
-            let ran = self.before(argv, &limits).await?;
-            left = left.map(|left| left.saturating_sub(ran));
-        }
-        let limits = Limits {
-            timeout: left,
-            ..limits
-        };
-        let command = self.request.command;
-        let mut argv = command.argv.clone();
-        if command.append_files {
-            let (parts, snapshot) = (self.request.parts, self.request.snapshot);
-            argv.extend(part_arguments(&command.dir, parts, snapshot));
-        }
-        let mut ran = self.start(&argv, &limits, true).await?;
-        if let (Ended::Timeout(_), Some(limit)) = (ran.ended, self.request.timeout) {
-            ran.ended = Ended::Timeout(limit);
-        }
-        if ran.truncated {
-            ran.stderr
-                .extend_from_slice(b"\n[dagcache: some of the output is missing]\n");
-        }
-        Ok(ran)
-    }
-
-    fn needed_before(&self) -> Vec<Vec<String>> {
-        let command = self.request.command;
-        match &command.refresh {
-            Some(refresh) => refresh.before(&command.before, self.furnished.held.room.changes()),
-            None => command.before.clone(),
-        }
-    }
-
-    async fn before(&self, argv: &[String], limits: &Limits) -> Result<Duration, EngineError> {
-        let ran = self.start(argv, limits, false).await?;
-        match ran.ended {
-            Ended::Exit(0) => Ok(ran.duration),
-            Ended::Cancelled => Err(EngineError::Cancelled),
-            ended => Err(EngineError::Before {
-                command: quoted(argv.iter().map(String::as_str)),
-                message: describe(ended),
-                output: self.relative.text(log_tail(&ran).as_bytes()),
-            }),
-        }
-    }
-
-    async fn start(
-        &self,
-        argv: &[String],
-        limits: &Limits,
-        live: bool,
-    ) -> Result<Ran, EngineError> {
-        let (program, args) = argv.split_first().ok_or_else(|| {
-            EngineError::Unavailable(format!("check `{}` has no command", self.request.id))
-        })?;
-        let spawn = |message| EngineError::Spawn {
-            program: program.clone(),
-            message,
-        };
-        let Furnished { held, seen, drawn } = self.furnished;
-        let room = &held.room;
-        let found = path_farm::resolve(&room.bin(), &self.dir, program).map_err(spawn)?;
-        let found = match found.strip_prefix(room.bin()) {
-            Ok(name) => seen.bin().join(name),
-            Err(_) => found,
-        };
-        let confined = self.launcher.zip(drawn.as_ref());
-        let launch = Launch {
-            program: &found,
-            args,
-            dir: &self.seen_dir,
-            env: self.env,
-            hold: Some(room.lock()),
-            confined: confined.map(|(launcher, drawn)| Confined {
-                launcher,
-                bounds: &drawn.bounds,
-            }),
-        };
-        let live = self.request.live.filter(|_| live);
-        process::run(&launch, limits, self.cancel, live)
-            .await
-            .map_err(|error| spawn(error.to_string()))
-    }
-}
-
 impl From<RoomError> for EngineError {
     fn from(error: RoomError) -> Self {
         match error {
@@ -606,20 +368,6 @@ const fn exit_code(ended: Ended) -> i32 {
         Ended::Timeout(_) => 124,
         Ended::Cancelled => 130,
     }
-}
-
-/// The end of what a command said, for a message: its errors, or what it printed if it reported none.
-fn log_tail(ran: &Ran) -> String {
-    const LINES: usize = 40;
-    let stderr = String::from_utf8_lossy(&ran.stderr);
-    let text = if stderr.trim().is_empty() {
-        String::from_utf8_lossy(&ran.stdout)
-    } else {
-        stderr
-    };
-    let lines: Vec<&str> = text.trim_end().lines().collect();
-    let skipped = lines.len().saturating_sub(LINES);
-    lines.get(skipped..).unwrap_or_default().join("\n")
 }
 
 /// Work that blocks, where the runtime can be told.

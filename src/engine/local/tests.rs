@@ -1,7 +1,9 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::engine::quoted;
 use crate::env::Env;
+use crate::path::RelPath;
 use crate::plan::Command;
 use crate::plan::output::NoFindings;
 use crate::snapshot::Snapshot;

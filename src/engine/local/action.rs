@@ -1,0 +1,136 @@
+//! A check in its room: its commands one after the other, within its bounds and one time limit.
+//!
+//! Stays free of making the room ready and of what an exit code means.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::{Ended, EngineError, Request, describe, part_arguments, quoted};
+use crate::process::{self, Confined, Launch, Limits, Ran};
+
+use super::furnish::Furnished;
+use super::path_farm;
+use super::relative::Relative;
+
+/// A check in its room.
+pub(super) struct Action<'a> {
+    pub furnished: &'a Furnished,
+    pub launcher: Option<&'a Path>,
+    pub relative: &'a Relative,
+    /// Its working directory on the host.
+    pub dir: PathBuf,
+    /// The same as the check sees it.
+    pub seen_dir: PathBuf,
+    pub env: &'a [(std::ffi::OsString, std::ffi::OsString)],
+    pub request: &'a Request<'a>,
+    pub cancel: &'a CancellationToken,
+}
+
+impl Action<'_> {
+    /// The time limit is for all commands together.
+    pub async fn run(&self, limits: Limits) -> Result<Ran, EngineError> {
+        let mut left = self.request.timeout;
+        for argv in &self.needed_before() {
+            let limits = Limits {
+                timeout: left,
+                ..limits
+            };
+            let ran = self.before(argv, &limits).await?;
+            left = left.map(|left| left.saturating_sub(ran));
+        }
+        let limits = Limits {
+            timeout: left,
+            ..limits
+        };
+        let command = self.request.command;
+        let mut argv = command.argv.clone();
+        if command.append_files {
+            let (parts, snapshot) = (self.request.parts, self.request.snapshot);
+            argv.extend(part_arguments(&command.dir, parts, snapshot));
+        }
+        let mut ran = self.start(&argv, &limits, true).await?;
+        if let (Ended::Timeout(_), Some(limit)) = (ran.ended, self.request.timeout) {
+            ran.ended = Ended::Timeout(limit);
+        }
+        if ran.truncated {
+            ran.stderr
+                .extend_from_slice(b"\n[dagcache: some of the output is missing]\n");
+        }
+        Ok(ran)
+    }
+
+    fn needed_before(&self) -> Vec<Vec<String>> {
+        let command = self.request.command;
+        match &command.refresh {
+            Some(refresh) => refresh.before(&command.before, self.furnished.held.room.changes()),
+            None => command.before.clone(),
+        }
+    }
+
+    async fn before(&self, argv: &[String], limits: &Limits) -> Result<Duration, EngineError> {
+        let ran = self.start(argv, limits, false).await?;
+        match ran.ended {
+            Ended::Exit(0) => Ok(ran.duration),
+            Ended::Cancelled => Err(EngineError::Cancelled),
+            ended => Err(EngineError::Before {
+                command: quoted(argv.iter().map(String::as_str)),
+                message: describe(ended),
+                output: self.relative.text(log_tail(&ran).as_bytes()),
+            }),
+        }
+    }
+
+    async fn start(
+        &self,
+        argv: &[String],
+        limits: &Limits,
+        live: bool,
+    ) -> Result<Ran, EngineError> {
+        let (program, args) = argv.split_first().ok_or_else(|| {
+            EngineError::Unavailable(format!("check `{}` has no command", self.request.id))
+        })?;
+        let spawn = |message| EngineError::Spawn {
+            program: program.clone(),
+            message,
+        };
+        let Furnished { held, seen, drawn } = self.furnished;
+        let room = &held.room;
+        let found = path_farm::resolve(&room.bin(), &self.dir, program).map_err(spawn)?;
+        let found = match found.strip_prefix(room.bin()) {
+            Ok(name) => seen.bin().join(name),
+            Err(_) => found,
+        };
+        let confined = self.launcher.zip(drawn.as_ref());
+        let launch = Launch {
+            program: &found,
+            args,
+            dir: &self.seen_dir,
+            env: self.env,
+            hold: Some(room.lock()),
+            confined: confined.map(|(launcher, drawn)| Confined {
+                launcher,
+                bounds: &drawn.bounds,
+            }),
+        };
+        let live = self.request.live.filter(|_| live);
+        process::run(&launch, limits, self.cancel, live)
+            .await
+            .map_err(|error| spawn(error.to_string()))
+    }
+}
+
+/// The end of what a command said, for a message: its errors, or what it printed if it reported none.
+pub(super) fn log_tail(ran: &Ran) -> String {
+    const LINES: usize = 40;
+    let stderr = String::from_utf8_lossy(&ran.stderr);
+    let text = if stderr.trim().is_empty() {
+        String::from_utf8_lossy(&ran.stdout)
+    } else {
+        stderr
+    };
+    let lines: Vec<&str> = text.trim_end().lines().collect();
+    let skipped = lines.len().saturating_sub(LINES);
+    lines.get(skipped..).unwrap_or_default().join("\n")
+}

@@ -1,0 +1,101 @@
+//! What is put into a room besides its files, what stays of it after a run, and what that tells.
+//!
+//! Stays free of starting anything.
+
+use crate::engine::Request;
+use crate::path::RelPath;
+use crate::plan::Command;
+use crate::plan::check::Changes;
+use crate::room::{Layout, Room, remove};
+use crate::snapshot::FileId;
+
+use super::confine::Drawn;
+use super::layers;
+
+/// A room with what a check left in it.
+pub(super) struct Held {
+    pub room: Room,
+    /// Whether the check knew a secret: then nothing of what it left may stay on disk.
+    pub secret: bool,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if self.secret {
+            // What cannot be deleted now is deleted before the next run.
+            let _ = self.room.empty();
+        }
+    }
+}
+
+/// The folders that are there for a check although no file is in them: where it runs, and those it is told to write to.
+pub(super) fn folders(request: &Request<'_>) -> Vec<RelPath> {
+    let is_file = |path: &RelPath| {
+        let id = request.snapshot.find(path);
+        id.is_some_and(|id| request.shared.binary_search(&id).is_ok())
+    };
+    let outputs = request.command.output_folders().into_iter();
+    let outputs = outputs.filter(|dir| !is_file(dir) && !dir.ancestors().any(|dir| is_file(&dir)));
+    [request.command.dir.clone()]
+        .into_iter()
+        .chain(outputs)
+        .collect()
+}
+
+/// A room that is ready for a check.
+pub(super) struct Furnished {
+    pub held: Held,
+    /// Where the check sees it.
+    pub seen: Layout,
+    /// What the check is kept from, if anything.
+    pub drawn: Option<Drawn>,
+}
+
+/// In a folder of products: they began with those of somebody else.
+pub(super) const SEEDED: &str = ".dagcache-seeded";
+
+/// Begins the products of a room that has none. A failure costs the time of making them.
+pub(super) fn seed(room: &Room, command: &Command) {
+    let (Some(seed), Some(products)) = (&command.seed, command.products.first()) else {
+        return;
+    };
+    if *room.changes() != Changes::NoProducts {
+        return;
+    }
+    // Beside the tree, so that products are there whole or not at all.
+    let beside = room.dir().join("seed");
+    let plant = || -> std::io::Result<()> {
+        remove(&beside)?;
+        if seed.plant(&beside)? {
+            std::fs::write(beside.join(SEEDED), "")?;
+            std::fs::rename(&beside, products.under(&room.tree()))?;
+        }
+        Ok(())
+    };
+    let _ = plant()
+        .and_then(|()| remove(&beside))
+        .or_else(|_| remove(&beside));
+}
+
+pub(super) fn is_seeded(room: &Room, command: &Command) -> bool {
+    let mut products = command.products.iter();
+    products.any(|folder| folder.under(&room.tree()).join(SEEDED).exists())
+}
+
+/// What a run read, if it can be told: then it read at least what every run of the check reads.
+pub(super) fn reads(room: &Room, request: &Request<'_>) -> Option<Vec<FileId>> {
+    let proof = request.command.reads.as_ref()?;
+    let paths = room
+        .reads()
+        .filter(|paths| paths.contains(proof.as_str()))?;
+    let found = paths.iter().filter_map(|path| request.snapshot.find(path));
+    let mut ids: Vec<FileId> = found.collect();
+    ids.sort_unstable();
+    Some(ids)
+}
+
+pub(super) fn lockfiles(request: &Request<'_>) -> Vec<(RelPath, Vec<u8>)> {
+    let layers = request.layers.iter();
+    let found = layers.filter_map(|(layer, _)| layers::resolved_lockfile(layer));
+    found.collect()
+}
