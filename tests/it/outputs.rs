@@ -431,13 +431,3 @@ fn what_makes_no_sense_is_a_configuration_error() {
         assert!(run.stderr.contains(why), "{outputs}: {}", run.stderr);
     }
 }
-
-#[test]
-fn a_stored_output_is_never_put_into_the_folder_of_git() {
-    let sandbox = sandbox("[\"build/*\"]", "echo x > build/made");
-    own(&sandbox).expect(0);
-    sandbox.forge("build/made", ".git/hooks/pre-commit");
-    let run = sandbox.run(&["lint", "--only", "own"]).expect(0);
-    assert!(run.stderr.contains("the folder of git"), "{}", run.stderr);
-    assert!(!sandbox.path(".git/hooks/pre-commit").exists());
-}

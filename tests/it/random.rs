@@ -174,6 +174,10 @@ impl Campaign {
             let Some(line) = said.checks().into_iter().find(|line| line["id"] == own.id) else {
                 continue;
             };
+            // What is not stored, because of something odd that it sees, is not seen.
+            if !line["not_stored"].is_null() || line["miss"]["kind"] == "not-cached" {
+                continue;
+            }
             let is_new = self.seen.insert((at, view.of_own(&self.world, at)));
             let parts = view.parts(&self.world, at).into_iter();
             let new_parts = parts.filter(|part| self.seen.insert((at, *part))).count();
