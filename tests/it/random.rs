@@ -83,7 +83,7 @@ impl Campaign {
     fn run(mut self, steps: usize) {
         self.compare();
         while self.done.len() < steps {
-            for _ in 0..=self.chance.below(6) {
+            for _ in 0..=self.chance.below(12) {
                 let step = self.world.step();
                 self.done.push(step);
             }
