@@ -112,6 +112,23 @@ pub struct Ran {
     pub peak_memory: Option<u64>,
 }
 
+impl Ran {
+    /// The end of what it said, for a message: its errors, or what it printed if it reported none.
+    #[must_use]
+    pub fn tail(&self) -> String {
+        const LINES: usize = 40;
+        let stderr = String::from_utf8_lossy(&self.stderr);
+        let text = if stderr.trim().is_empty() {
+            String::from_utf8_lossy(&self.stdout)
+        } else {
+            stderr
+        };
+        let lines: Vec<&str> = text.trim_end().lines().collect();
+        let skipped = lines.len().saturating_sub(LINES);
+        lines.get(skipped..).unwrap_or_default().join("\n")
+    }
+}
+
 /// Runs a program to its end, or ends it when its time is over or `cancel` fires. When this returns, no process of
 /// the child's group is alive. If the returned future is dropped, the group is killed at once.
 ///

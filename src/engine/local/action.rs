@@ -77,7 +77,7 @@ impl Action<'_> {
             ended => Err(EngineError::Before {
                 command: quoted(argv.iter().map(String::as_str)),
                 message: describe(ended),
-                output: self.relative.text(log_tail(&ran).as_bytes()),
+                output: self.relative.text(ran.tail().as_bytes()),
             }),
         }
     }
@@ -119,18 +119,4 @@ impl Action<'_> {
             .await
             .map_err(|error| spawn(error.to_string()))
     }
-}
-
-/// The end of what a command said, for a message: its errors, or what it printed if it reported none.
-pub(super) fn log_tail(ran: &Ran) -> String {
-    const LINES: usize = 40;
-    let stderr = String::from_utf8_lossy(&ran.stderr);
-    let text = if stderr.trim().is_empty() {
-        String::from_utf8_lossy(&ran.stdout)
-    } else {
-        stderr
-    };
-    let lines: Vec<&str> = text.trim_end().lines().collect();
-    let skipped = lines.len().saturating_sub(LINES);
-    lines.get(skipped..).unwrap_or_default().join("\n")
 }

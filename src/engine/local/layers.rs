@@ -18,7 +18,6 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use tokio_util::sync::CancellationToken;
 
 use crate::digest::{Digest, Hasher};
-use crate::engine::local::action::log_tail;
 use crate::engine::local::blocking;
 use crate::engine::local::folder::Folder;
 use crate::engine::{EngineError, Prepare, Prepared, describe, quoted};
@@ -426,7 +425,7 @@ impl Builder<'_> {
         })?;
         match ran.ended {
             Ended::Cancelled => Err(EngineError::Cancelled),
-            ended => Ok((ended, log_tail(&ran))),
+            ended => Ok((ended, ran.tail())),
         }
     }
 }
