@@ -17,12 +17,10 @@ use crate::run::lacking::lacking;
 use crate::run::outputs::{Made, deliver, stored};
 use crate::run::parts::Parts;
 use crate::run::result::{advice, conclude, replay};
-use crate::run::{Caching, Session, narrow, now_ms, overkeyed};
+use crate::run::trust::{DISTRUSTED, distrusted, expired};
+use crate::run::{Caching, Session, narrow, overkeyed};
 use crate::store::entry::{Entry, Lookup};
 use crate::store::last::{Last, Seen};
-
-/// Why a key that an audit found wrong has no result.
-pub(super) const DISTRUSTED: &str = "an audit found that its key does not tell all";
 
 /// A check that has to be run.
 #[derive(Debug)]
@@ -213,23 +211,6 @@ fn appeared(session: &Session<'_>, check: &Check, entry: &Entry) -> Option<Strin
     let (code, env) = (entry.exit_code, session.env);
     let programs = lacking(command, env, code, &entry.stdout, &entry.stderr);
     programs.into_iter().next()
-}
-
-/// Whether an audit found that this key does not tell all.
-pub(super) fn distrusted(session: &Session<'_>, key: &Digest) -> bool {
-    session.store.distrusts(key) && Rule::LiesAreDistrusted.holds()
-}
-
-fn expired(check: &Check, entry: &Entry) -> bool {
-    let made_ms = entry.since_ms.unwrap_or(entry.created_ms);
-    too_old(check, made_ms)
-}
-
-/// Whether something made then is older than the check's results may be.
-pub(super) fn too_old(check: &Check, made_ms: u64) -> bool {
-    let age_ms = u128::from(now_ms().saturating_sub(made_ms));
-    let old = check.max_age.is_some_and(|age| age_ms > age.as_millis());
-    old && Rule::MaxAge.holds()
 }
 
 fn whole(session: &Session<'_>, check: &Check, entry: &Entry) -> bool {

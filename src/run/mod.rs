@@ -5,7 +5,7 @@
 //! - [`narrow`]: keys of checks whose runs tell what they read.
 //! - [`execute`], [`part_runs`]: one miss, from lock to saved result. - [`pool`]: misses side by side.
 //! - [`outputs`]: what checks make. - [`mask`]: secrets in what they say.
-//! - [`audit`]: whether stored results still hold.
+//! - [`audit`]: whether stored results still hold. - [`trust`]: whether one may be used.
 //! - [`lacking`]: programs that a failed run did not find. - [`hint`]: what to add to the configuration after a failure. - [`cancel`]: signals.
 //! - `overkeyed`: for tests, what must not be in a key.
 //!
@@ -27,6 +27,7 @@ pub mod part_runs;
 pub mod parts;
 pub mod pool;
 pub mod result;
+mod trust;
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};

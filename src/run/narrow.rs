@@ -9,7 +9,6 @@ use crate::key::tree::{self, NO_CONTENT, Objects, Trees};
 use crate::key::{CheckKey, Fingerprint, Miss};
 use crate::plan::{Check, Work};
 use crate::run::Session;
-use crate::run::result::Done;
 use crate::snapshot::{FileId, Snapshot};
 
 /// The keys a result of the check may be under, the likeliest first.
@@ -47,10 +46,10 @@ pub(super) fn remember(
     session: &Session<'_>,
     check: &Check,
     key: &CheckKey,
-    done: &Done,
+    read: Option<&[FileId]>,
 ) -> std::io::Result<()> {
     let mut trees = Trees::new(session.snapshot);
-    let (Some(weak), Some(read)) = (weak(&mut trees, check, key), &done.reads) else {
+    let (Some(weak), Some(read)) = (weak(&mut trees, check, key), read) else {
         return Ok(());
     };
     let store = session.store;

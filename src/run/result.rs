@@ -14,8 +14,8 @@ use crate::plan::{CacheMode, Check, Work};
 use crate::record::{Cache, CheckRecord, NO_CACHE, PartCount, Verdict};
 use crate::rule::Rule;
 use crate::run::hint::hint;
-use crate::run::lookup::{DISTRUSTED, distrusted};
 use crate::run::outputs::Made;
+use crate::run::trust::{DISTRUSTED, distrusted};
 use crate::run::{Caching, Session, narrow, now_ms};
 use crate::snapshot::FileId;
 use crate::store::entry::Entry;
@@ -92,7 +92,7 @@ pub(super) fn conclude(
         .or_else(|| done.not_stored.clone())
         .or_else(|| full_disk(&done.stdout, &done.stderr).filter(|_| !passed));
     let seen = match session.options.caching {
-        Caching::On => narrow::remember(session, check, key, &done)
+        Caching::On => narrow::remember(session, check, key, done.reads.as_deref())
             .ok()
             .and_then(|()| save(session, check, used, &done, made, refused.is_none())),
         Caching::Off | Caching::Only => None,
