@@ -31,11 +31,13 @@ use crate::rule::Rule;
 use crate::snapshot::{FileId, Kind, Snapshot};
 
 mod after;
+mod layout;
 mod manifest;
 mod reads;
 mod reset;
 
 pub use crate::fs::remove::remove;
+pub use layout::Layout;
 use manifest::{Manifest, Nanos, Stat, Written, nanos};
 use reset::{Target, Wanted};
 
@@ -117,67 +119,6 @@ pub struct Contents<'a> {
     pub product_key: Digest,
     /// Whether [`Room::reads`] shall tell what a run read.
     pub watch: bool,
-}
-
-/// Where the folders of a room are, as seen from somewhere.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Layout {
-    dir: PathBuf,
-    depth: u32,
-}
-
-impl Layout {
-    /// The same room, seen elsewhere.
-    #[must_use]
-    pub fn moved(&self, dir: impl Into<PathBuf>) -> Self {
-        Self {
-            dir: dir.into(),
-            depth: self.depth,
-        }
-    }
-
-    /// What stands for the folders above the project root, and holds the tree.
-    #[must_use]
-    pub fn up(&self) -> PathBuf {
-        self.dir.join("up")
-    }
-
-    /// The copy of the project root.
-    #[must_use]
-    pub fn tree(&self) -> PathBuf {
-        self.above(1).join("tree")
-    }
-
-    /// The folder `up` folders above the tree, from 1 to [`Layout::depth`].
-    #[must_use]
-    pub fn above(&self, up: u32) -> PathBuf {
-        let levels = (up..=self.depth).rev().map(|level| format!("up{level}"));
-        self.up().join(levels.collect::<PathBuf>())
-    }
-
-    /// How many folders above the tree stand for folders above the project root.
-    #[must_use]
-    pub fn depth(&self) -> u32 {
-        self.depth
-    }
-
-    /// HOME of the check.
-    #[must_use]
-    pub fn home(&self) -> PathBuf {
-        self.dir.join("home")
-    }
-
-    /// TMPDIR of the check.
-    #[must_use]
-    pub fn tmp(&self) -> PathBuf {
-        self.dir.join("tmp")
-    }
-
-    /// PATH of the check.
-    #[must_use]
-    pub fn bin(&self) -> PathBuf {
-        self.dir.join("bin")
-    }
 }
 
 /// A room, locked for as long as this or any process started in it lives.
