@@ -13,6 +13,15 @@ use crate::digest::Digest;
 use crate::snapshot::Kind;
 
 const MAGIC: &str = "dagcache-room 2 ";
+/// What the magic of every version begins with.
+const ANY_MAGIC: &str = "dagcache-room ";
+
+/// Whether bytes begin as the manifest of another version does: such a room starts from empty.
+pub fn is_of_another_version(bytes: &[u8]) -> bool {
+    let number = bytes.strip_prefix(ANY_MAGIC.as_bytes());
+    let numbered = number.is_some_and(|rest| rest.first().is_some_and(u8::is_ascii_digit));
+    numbered && !bytes.starts_with(MAGIC.as_bytes())
+}
 
 /// Nanoseconds since the epoch.
 pub type Nanos = i64;
@@ -160,6 +169,15 @@ mod tests {
             files: files.into(),
             reads: Some(["read".to_owned()].into()),
         }
+    }
+
+    #[test]
+    fn another_version_is_no_damage() {
+        assert!(is_of_another_version(b"dagcache-room 1 abc\n{}"));
+        assert!(is_of_another_version(b"dagcache-room 10 abc\n{}"));
+        assert!(!is_of_another_version(MAGIC.as_bytes()));
+        assert!(!is_of_another_version(b"dagcache-roam 1 "));
+        assert!(!is_of_another_version(b"dagcache-room "));
     }
 
     #[test]

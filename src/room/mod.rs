@@ -47,10 +47,11 @@ const MAX_ROOMS: u32 = 100;
 /// The file in a room that says what it holds.
 pub const MANIFEST: &str = "manifest";
 
-/// Whether the manifest of a room holds; `None` if there is none.
+/// Whether the manifest of a room holds; `None` if there is none, or it is of another version.
 #[must_use]
 pub fn has_sound_manifest(dir: &Path) -> Option<bool> {
     match std::fs::read(dir.join(MANIFEST)) {
+        Ok(bytes) if manifest::is_of_another_version(&bytes) => None,
         Ok(bytes) => Some(Manifest::decode(&bytes).is_some()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(_) => Some(false),
