@@ -87,17 +87,22 @@ impl Environment {
                 .any(|name| closure.get(name).is_none()))
     }
 
-    /// The installed distributions that require `tool`, remembered by what is installed.
-    fn dependents(&self, scope: &Scope<'_>, tool: &str) -> Vec<String> {
+    /// What facts about an installed tool are remembered under: its name, where it is looked for, and what is installed.
+    fn about(&self, tool: &str) -> Digest {
         let mut hasher = Hasher::new();
         hasher.update(tool.as_bytes());
         for folder in &self.folders {
             hasher.update(folder.as_os_str().as_encoded_bytes());
         }
         hasher.update(self.list().as_bytes());
+        hasher.finish()
+    }
+
+    /// The installed distributions that require `tool`, remembered by what is installed.
+    fn dependents(&self, scope: &Scope<'_>, tool: &str) -> Vec<String> {
         let found = scope
             .facts
-            .derive("python-dependents/1", hasher.finish(), || {
+            .derive("python-dependents/1", self.about(tool), || {
                 let infos = self.folders.iter().flat_map(|folder| entries(folder));
                 Ok::<_, std::convert::Infallible>(
                     infos
@@ -191,15 +196,9 @@ impl Environment {
     /// it says what belongs to it.
     fn files_of(&self, scope: &Scope<'_>, tool: &str) -> Option<Vec<String>> {
         self.installed.get(tool)?;
-        let mut hasher = Hasher::new();
-        hasher.update(tool.as_bytes());
-        for folder in &self.folders {
-            hasher.update(folder.as_os_str().as_encoded_bytes());
-        }
-        hasher.update(self.list().as_bytes());
         let found = scope
             .facts
-            .derive("python-files-of/1", hasher.finish(), || {
+            .derive("python-files-of/1", self.about(tool), || {
                 let infos = self.folders.iter().flat_map(|folder| entries(folder));
                 let mut by_name = BTreeMap::new();
                 for info in infos {
