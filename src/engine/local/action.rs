@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Ended, EngineError, Request, describe, part_arguments, quoted};
-use crate::process::{self, Confined, Launch, Limits, Ran};
+use crate::process::{self, Launch, Limits, Ran};
 
 use super::furnish::Furnished;
 use super::path_farm;
@@ -95,24 +95,20 @@ impl Action<'_> {
             program: program.clone(),
             message,
         };
-        let Furnished { held, seen, drawn } = self.furnished;
+        let Furnished { held, seen, .. } = self.furnished;
         let room = &held.room;
         let found = path_farm::resolve(&room.bin(), &self.dir, program).map_err(spawn)?;
         let found = match found.strip_prefix(room.bin()) {
             Ok(name) => seen.bin().join(name),
             Err(_) => found,
         };
-        let confined = self.launcher.zip(drawn.as_ref());
         let launch = Launch {
             program: &found,
             args,
             dir: &self.seen_dir,
             env: self.env,
             hold: Some(room.lock()),
-            confined: confined.map(|(launcher, drawn)| Confined {
-                launcher,
-                bounds: &drawn.bounds,
-            }),
+            confined: self.furnished.confined(self.launcher),
         };
         let live = self.request.live.filter(|_| live);
         process::run(&launch, limits, self.cancel, live)

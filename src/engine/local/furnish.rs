@@ -2,10 +2,13 @@
 //!
 //! Stays free of starting anything.
 
+use std::path::Path;
+
 use crate::engine::Request;
 use crate::path::RelPath;
 use crate::plan::Command;
 use crate::plan::check::Changes;
+use crate::process::Confined;
 use crate::room::{Layout, Room, remove};
 use crate::snapshot::FileId;
 
@@ -49,6 +52,17 @@ pub(super) struct Furnished {
     pub seen: Layout,
     /// What the check is kept from, if anything.
     pub drawn: Option<Drawn>,
+}
+
+impl Furnished {
+    /// What a command started in it by this launcher is kept from.
+    pub fn confined<'a>(&'a self, launcher: Option<&'a Path>) -> Option<Confined<'a>> {
+        let (launcher, drawn) = launcher.zip(self.drawn.as_ref())?;
+        Some(Confined {
+            launcher,
+            bounds: &drawn.bounds,
+        })
+    }
 }
 
 /// In a folder of products: they began with those of somebody else.

@@ -19,7 +19,7 @@ use crate::engine::{
     Capabilities, Ended, Engine, EngineError, Executed, Pending, Place, Prepare, Prepared, Request,
 };
 use crate::plan::{Output, Tool};
-use crate::process::{self, Confined, Launch, Limits};
+use crate::process::{self, Launch, Limits};
 use crate::room::{Contents, Room, RoomError};
 use crate::rule::Rule;
 
@@ -179,17 +179,13 @@ impl LocalEngine {
         );
         say(&host, &seen);
         let launcher = self.confiner.as_ref().map(Confiner::launcher);
-        let confined = launcher.zip(furnished.drawn.as_ref());
         let launch = Launch {
             program: &furnished.seen.bin().join(name),
             args: &[],
             dir: &seen,
             env: &env,
             hold: Some(furnished.held.room.lock()),
-            confined: confined.map(|(launcher, drawn)| Confined {
-                launcher,
-                bounds: &drawn.bounds,
-            }),
+            confined: furnished.confined(launcher),
         };
         let ended = process::attend(&launch).await;
         furnished.held.room.end(false);
