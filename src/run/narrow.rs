@@ -48,8 +48,9 @@ pub(super) fn remember(
     key: &CheckKey,
     read: Option<&[FileId]>,
 ) -> std::io::Result<()> {
+    let Some(read) = read else { return Ok(()) };
     let mut trees = Trees::new(session.snapshot);
-    let (Some(weak), Some(read)) = (weak(&mut trees, check, key), read) else {
+    let Some(weak) = weak(&mut trees, check, key) else {
         return Ok(());
     };
     let store = session.store;
