@@ -28,6 +28,17 @@ fn own(sandbox: &Sandbox) -> Json {
     sandbox.json(&["lint", "--only", "own"])
 }
 
+/// Does as a person who copies the command that is printed after these words.
+fn type_what_follows(sandbox: &Sandbox, run: &Run, words: &str) {
+    let (_, command) = run.stderr.split_once(words).expect("the words");
+    let command = command.lines().next().expect("a command");
+    let shell = std::process::Command::new("sh")
+        .args(["-c", command])
+        .current_dir(sandbox.project())
+        .status();
+    assert!(shell.expect("sh").success(), "{command}");
+}
+
 #[test]
 fn what_a_check_makes_comes_to_the_project() {
     let sandbox = reporting();
@@ -89,16 +100,7 @@ fn what_is_replaced_is_kept_and_the_line_brings_it_back() {
     sandbox.write("build/report.txt", "written by hand\n");
     let run = sandbox.run(&["lint", "--only", "own"]).expect(0);
     assert_eq!(sandbox.read("build/report.txt"), "one\n");
-    let (_, command) = run
-        .stderr
-        .split_once("to have the former back: ")
-        .expect("a line");
-    let command = command.lines().next().expect("a command");
-    let shell = std::process::Command::new("sh")
-        .args(["-c", command])
-        .current_dir(sandbox.project())
-        .status();
-    assert!(shell.expect("sh").success(), "{command}");
+    type_what_follows(&sandbox, &run, "to have the former back: ");
     assert_eq!(sandbox.read("build/report.txt"), "written by hand\n");
     // Not even a clearing loses it.
     sandbox.run(&["cache", "clear"]).expect(0);
@@ -171,16 +173,7 @@ fn a_committed_output_is_compared_and_left_alone() {
         assert_eq!(sandbox.read("gen.txt"), "old\n");
     }
     let run = sandbox.run(&["lint", "--only", "own"]).expect(1);
-    let (_, command) = run
-        .stderr
-        .split_once("to take what the check made: ")
-        .expect("help");
-    let command = command.lines().next().expect("a command");
-    let shell = std::process::Command::new("sh")
-        .args(["-c", command])
-        .current_dir(sandbox.project())
-        .status();
-    assert!(shell.expect("sh").success(), "{command}");
+    type_what_follows(&sandbox, &run, "to take what the check made: ");
     let json = own(&sandbox).expect(0);
     json.expect_fresh();
     assert_eq!(json.check("own")["verdict"], "passed");
