@@ -18,8 +18,8 @@ use crate::digest::Digest;
 use crate::env::Env;
 use crate::facts::Facts;
 use crate::path::RelPath;
-use crate::plan::Plan;
 use crate::plan::check::OutsideFile;
+use crate::plan::{Images, Plan};
 use crate::rule::Rule;
 use crate::snapshot::{FileId, Snapshot};
 use crate::tool::Tools;
@@ -39,6 +39,8 @@ pub struct Scope<'a> {
     pub env: &'a Env,
     /// `[checks."security:secrets"] baseline`.
     pub secrets_baseline: Option<&'a RelPath>,
+    /// Where checks are to run: in containers that begin with these images; `None` = on this host.
+    pub images: Option<&'a dyn Images>,
 }
 
 /// Planning failed on something the user can mend: names the file, the place and the way out. Exit code 2.

@@ -1,6 +1,6 @@
 //! Engines: what builds layers and runs checks. The trait and its vocabulary.
 //!
-//! - [`local`]: on this host, in rooms.
+//! - [`local`]: on this host, in rooms. - [`dagger`]: in containers of a Dagger engine.
 //!
 //! An engine is handed content and returns what happened. It knows neither the store's entries, nor what a key means
 //! (it only compares them), nor verdicts: whether something is stored is the caller's decision.
@@ -22,6 +22,8 @@ use crate::plan::{Command, Layer, Output};
 pub use crate::process::{Ended, Live, Stream};
 use crate::snapshot::{FileId, Snapshot};
 
+#[cfg(all(feature = "dagger", unix))]
+pub mod dagger;
 pub mod local;
 
 /// What an engine returns at once and does when awaited. Dropping it ends what it started.
@@ -46,6 +48,16 @@ pub trait Engine: Send + Sync {
         cancel: &'a CancellationToken,
     ) -> Pending<'a, Result<Vec<Prepared>, EngineError>>;
 
+    /// What checks are about to be given: every file they may see, said before the first of them runs. An engine that
+    /// brings files elsewhere brings them once.
+    fn expect<'a>(
+        &'a self,
+        _expected: &'a Expected<'a>,
+        _cancel: &'a CancellationToken,
+    ) -> Pending<'a, Result<(), EngineError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// Runs one check, or some of its parts. Its layers have been prepared.
     fn run<'a>(
         &'a self,
@@ -61,6 +73,16 @@ pub struct Capabilities {
     pub confined: bool,
     /// Without permission, there is no network.
     pub offline: bool,
+}
+
+/// What checks are about to be given.
+pub struct Expected<'a> {
+    /// Where content comes from.
+    pub snapshot: &'a Snapshot,
+    /// Files they see, sorted and without repeats.
+    pub files: &'a [FileId],
+    /// Files from outside the snapshot, sorted and without repeats.
+    pub outside: &'a [OutsideFile],
 }
 
 /// Layers to build where they are missing.
@@ -106,6 +128,9 @@ pub struct Request<'a> {
     pub product_key: Digest,
     /// Wall time after which it is ended.
     pub timeout: Option<Duration>,
+    /// Whether it must really run, also where the engine remembers a run like it: a stored result is not trusted, is
+    /// too old or unwanted.
+    pub again: bool,
     /// Sees its output as it comes.
     pub live: Option<Live<'a>>,
 }
@@ -130,6 +155,8 @@ pub struct Executed {
     pub reads: Option<Vec<FileId>>,
     /// Whether it was given products that came from [`Command::seed`].
     pub seeded: bool,
+    /// Whether the engine remembered it: nothing ran now.
+    pub replayed: bool,
     /// Where it ran, untouched until this is dropped.
     pub place: Option<Place>,
 }
@@ -207,6 +234,9 @@ pub enum EngineError {
     /// No room or layer can be had; holds the whole message.
     #[error("{0}")]
     Unavailable(String),
+    /// The engine is away, or was lost meanwhile; holds the whole message. Says nothing about the check.
+    #[error("{0}")]
+    Lost(String),
     /// The run was cancelled before the command ran.
     #[error("cancelled")]
     Cancelled,

@@ -263,6 +263,7 @@ fn push_command(print: &mut Fingerprint, command: &Command, env: &Env) {
             Tool::Host { identity, .. } => Some(identity.to_string()),
             // The layer's key is in already; the path tells which of its programs.
             Tool::Layer { layer, path, .. } => Some(format!("{layer} {path}")),
+            Tool::Image { .. } => Some("of the image".to_owned()),
             Tool::Absent { .. } => None,
         };
         print.push(PartKind::Tool, tool.name(), value);

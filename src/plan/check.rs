@@ -323,6 +323,12 @@ pub enum Tool {
         /// For people.
         version: Option<String>,
     },
+    /// A program of the container the check runs in. The layers' keys are its identity; if it is not there, the check
+    /// is an error.
+    Image {
+        /// The name it has on the check's PATH.
+        name: String,
+    },
     /// A program the check would use if it were there: absent differs from present in the key.
     Absent {
         /// The name.
@@ -335,7 +341,10 @@ impl Tool {
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
-            Self::Host { name, .. } | Self::Layer { name, .. } | Self::Absent { name } => name,
+            Self::Host { name, .. }
+            | Self::Layer { name, .. }
+            | Self::Image { name }
+            | Self::Absent { name } => name,
         }
     }
 }

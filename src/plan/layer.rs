@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::path::RelPath;
+
 /// One step that yields an environment for checks.
 #[derive(Debug, Clone)]
 pub struct Layer {
@@ -57,7 +59,7 @@ pub enum Build {
     /// `cargo fetch` in `dir` (relative to the project root), with the manifests and the lockfile there.
     CargoFetch {
         /// Folder of the workspace, relative to the project root.
-        dir: crate::path::RelPath,
+        dir: RelPath,
         /// The cargo program.
         cargo: PathBuf,
         /// Files (manifests, lockfile, cargo configuration, target roots) the command needs to see.
@@ -70,4 +72,39 @@ pub enum Build {
         /// Environment besides the user's own (`RUSTUP_TOOLCHAIN`).
         set_env: Vec<(String, String)>,
     },
+    /// In a container: an image, by digest.
+    Image {
+        /// `docker.io/library/python@sha256:…`.
+        reference: String,
+    },
+    /// In a container: an image from an OCI archive of this machine.
+    Archive {
+        /// The file.
+        path: PathBuf,
+        /// Digest of its content.
+        digest: crate::digest::Digest,
+    },
+    /// In a container: a script on the one layer below it.
+    Script(Box<Script>),
+}
+
+/// What makes a layer in a container: files that are put in, then a script. It runs with the network, HOME of the
+/// image, and nothing of the user's but what `user_env` names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Script {
+    /// For `sh -eu`. Its working directory is the copy of the project root, which holds `files` only.
+    pub text: String,
+    /// Files by their path in the copy of the project root. What of them stays is up to the script.
+    pub files: Vec<(RelPath, Vec<u8>)>,
+    /// Files of the snapshot that are put in beside them (a vendored dependency, say).
+    pub sources: Vec<crate::snapshot::FileId>,
+    /// Programs taken from other images: reference by digest, path there, absolute path here.
+    pub programs: Vec<(String, String, String)>,
+    /// Variables set to fixed values, for the script only.
+    pub set_env: Vec<(String, String)>,
+    /// Variables for the script and for everything that stands on this layer; `PATH` is put in front of the image's.
+    pub lasting_env: Vec<(String, String)>,
+    /// Names of the user's variables that say where packages come from (`PIP_INDEX_URL`). Given as secrets: their values
+    /// are in no key, and shown nowhere.
+    pub user_env: Vec<String>,
 }

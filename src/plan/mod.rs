@@ -1,17 +1,20 @@
 //! The plan: which checks a project has, and the layers they stand on. A DAG of steps without effects.
 //!
 //! - [`check`]: a step that yields a verdict. - [`layer`]: a step that yields an environment.
+//! - [`image`]: what containers begin with.
 //!
 //! Owns the vocabulary in which ecosystems and the configuration describe work, so that keys, engines, runs and
 //! reports need to know no ecosystem. Stays free of IO, digests of inputs, clocks and verdicts.
 
 pub mod check;
+pub mod image;
 pub mod layer;
 pub mod output;
 pub mod select;
 
 pub use check::{Builtin, CacheMode, Check, Command, InputView, Inputs, Secret, Tool, Work};
-pub use layer::{Build, Layer, LayerKind};
+pub use image::{Image, Images};
+pub use layer::{Build, Layer, LayerKind, Script};
 pub use output::{Output, Parse, Parsed, Share};
 
 /// All steps of a project, before selection.

@@ -97,6 +97,7 @@ pub(super) fn act(
         layers: &layers,
         product_key: pending.key.products,
         timeout: pending.check.timeout,
+        again: false,
         live: None,
     };
     let executed = session

@@ -240,7 +240,7 @@ fn tool_versions(work: &Work) -> Vec<String> {
     };
     let version = |tool: &Tool| match tool {
         Tool::Host { version, .. } | Tool::Layer { version, .. } => version.clone(),
-        Tool::Absent { .. } => None,
+        Tool::Image { .. } | Tool::Absent { .. } => None,
     };
     command.tools.iter().filter_map(version).collect()
 }

@@ -149,6 +149,7 @@ impl<'a> Project<'a> {
             tools: &self.tools,
             env: &self.context.env,
             secrets_baseline: config.secrets_baseline(),
+            images: None,
         };
         let mut plan =
             discover::plan(&scope, config).map_err(|error| Failure::usage(error.message))?;

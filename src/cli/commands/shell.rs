@@ -70,6 +70,7 @@ pub fn shell(context: &Context<'_>, args: &ShellArgs) -> Result<Exit, Failure> {
         layers: &layers,
         product_key: key.products,
         timeout: None,
+        again: false,
         live: None,
     };
     let prepare = Prepare {

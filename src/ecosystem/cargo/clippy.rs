@@ -343,6 +343,7 @@ mod tests {
             tools: &tools,
             env: &env,
             secrets_baseline: None,
+            images: None,
         };
         let clippy = Clippy {
             dir: &RelPath::new("w").unwrap(),

@@ -176,6 +176,7 @@ mod tests {
             tools: &tools,
             env: &env,
             secrets_baseline: None,
+            images: None,
         };
         let roots: Vec<RelPath> = roots.iter().map(|r| RelPath::new(r).unwrap()).collect();
         let first = closure(&scope, &roots);

@@ -177,6 +177,7 @@ mod tests {
             tools: &tools,
             env: &env,
             secrets_baseline: None,
+            images: None,
         };
         roots(&scope)
             .map(|all| all.iter().map(ToString::to_string).collect())

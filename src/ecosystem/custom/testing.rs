@@ -58,6 +58,7 @@ impl World {
             tools: &self.tools,
             env: &self.env,
             secrets_baseline: None,
+            images: None,
         }
     }
 

@@ -161,7 +161,7 @@ impl Found {
             }) if *known != identity => {
                 *known = Digest::combined([&*known, &identity]);
             }
-            Some(Tool::Host { .. } | Tool::Layer { .. }) => {}
+            Some(Tool::Host { .. } | Tool::Layer { .. } | Tool::Image { .. }) => {}
             Some(Tool::Absent { .. }) | None => {
                 let tool = Tool::Host {
                     name: name.to_owned(),

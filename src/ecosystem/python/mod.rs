@@ -216,6 +216,7 @@ pub(in crate::ecosystem) mod tests {
                 tools: &self.tools,
                 env: &self.view,
                 secrets_baseline: None,
+                images: None,
             }
         }
 

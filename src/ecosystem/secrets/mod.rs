@@ -367,6 +367,7 @@ mod tests {
             tools: &Tools::default(),
             env: &Env::default(),
             secrets_baseline: Some(&baseline),
+            images: None,
         };
         let mut planned = Plan::default();
         plan(&scope, &mut planned).expect("the baseline is there");

@@ -68,6 +68,7 @@ mod tests {
             tools: &Tools::default(),
             env: &Env::default(),
             secrets_baseline: None,
+            images: None,
         };
         let mut planned = Plan::default();
         plan(&scope, &mut planned).expect("nothing can fail");

@@ -141,7 +141,7 @@ impl Confiner {
                         needs.installation(&folder);
                     }
                 }
-                Tool::Absent { .. } => {}
+                Tool::Image { .. } | Tool::Absent { .. } => {}
             }
         }
         for path in command.grants.values() {

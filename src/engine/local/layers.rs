@@ -256,6 +256,12 @@ impl Builder<'_> {
     async fn build(&self) -> Result<Option<String>, EngineError> {
         match &self.layer.build {
             Build::Present => Ok(None),
+            Build::Image { .. } | Build::Archive { .. } | Build::Script(_) => {
+                Err(EngineError::Unavailable(format!(
+                    "layer `{}` is one of a container",
+                    self.layer.name
+                )))
+            }
             Build::PythonEnv {
                 python,
                 requirements,

@@ -155,6 +155,7 @@ impl LocalEngine {
             confined: true, // Nothing ran.
             reads: None,
             seeded: false,
+            replayed: false,
             place: None,
         })
     }
@@ -234,6 +235,7 @@ impl LocalEngine {
             confined: furnished.drawn.as_ref().is_some_and(|drawn| drawn.confined),
             reads,
             seeded: is_seeded(room, request.command),
+            replayed: false,
             place: Some(Place::new(room.tree(), furnished.held)),
         })
     }

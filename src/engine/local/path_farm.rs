@@ -20,7 +20,7 @@ pub fn fill(bin: &Path, tools: &[Tool], layer: impl Fn(&str) -> Option<PathBuf>)
             } => layer(name)
                 .ok_or_else(|| io::Error::other(format!("no layer `{name}`")))?
                 .join(path),
-            Tool::Absent { .. } => continue,
+            Tool::Image { .. } | Tool::Absent { .. } => continue,
         };
         let name = tool.name();
         if name.is_empty() || name.contains('/') || name.starts_with("..") {

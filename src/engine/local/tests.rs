@@ -81,6 +81,7 @@ impl Bench {
             layers: &[],
             product_key: Digest::of(b""),
             timeout: self.timeout,
+            again: false,
             live: None,
         };
         self.engine.run(&request, &self.cancel).await

@@ -14,6 +14,7 @@ fn with_graph<T>(files: &[(&str, &str)], act: impl FnOnce(&Graph<'_>, &Snapshot)
         tools: &Tools::default(),
         env: &Env::default(),
         secrets_baseline: None,
+        images: None,
     };
     act(&Graph::new(&scope), &snapshot)
 }
