@@ -4,6 +4,7 @@
 //! - [`run`]: work that may be long: an own process group, a time limit, cancellation, bounded output.
 //! - [`quoted`]: a word of a command line to copy.
 //! - [`attend`]: a program at the user's terminal.
+//! - [`Companion`]: a child that stays and serves.
 //! - [`launcher`]: what stands between this program and a command that is confined.
 //!
 //! Stays free of tool names and of what an exit code means.
@@ -15,9 +16,11 @@ use std::sync::{PoisonError, RwLock};
 
 use crate::env::Env;
 
+mod companion;
 pub mod launcher;
 mod supervise;
 
+pub use companion::Companion;
 pub use supervise::{Confined, Ended, Launch, Limits, Live, Ran, Stream, attend, run};
 
 /// Runs a short helper (`cargo metadata`, `python -c …`) to its end and captures what it says.

@@ -277,7 +277,7 @@ impl Drop for Group {
 }
 
 /// Completes when the process has ended, and leaves it to be reaped.
-async fn exit_of(id: Pid) -> io::Result<()> {
+pub(super) async fn exit_of(id: Pid) -> io::Result<()> {
     let wait = move || {
         loop {
             let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
