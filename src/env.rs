@@ -12,6 +12,10 @@ pub const DAGCACHE_DIR: &str = "DAGCACHE_DIR";
 pub const DAGCACHE_SKIP: &str = "DAGCACHE_SKIP";
 /// What the team's secrets are sealed with in keys, so that results of checks that use them can be shared.
 pub const DAGCACHE_TEAM_KEY: &str = "DAGCACHE_TEAM_KEY";
+/// How long to wait for a Dagger session to open: `30s`.
+pub const DAGCACHE_DAGGER_TIMEOUT: &str = "DAGCACHE_DAGGER_TIMEOUT";
+/// The address of the Dagger engine, as Dagger itself reads it.
+pub const DAGGER_RUNNER_HOST: &str = "_EXPERIMENTAL_DAGGER_RUNNER_HOST";
 /// Folders above which git does not look for a repository.
 pub const GIT_CEILING_DIRECTORIES: &str = "GIT_CEILING_DIRECTORIES";
 /// The user's git configuration, instead of the usual files.

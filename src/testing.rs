@@ -1,7 +1,15 @@
 //! Damage for property tests: bytes that are nearly right, which come further into a parser than arbitrary ones.
+//! And the word for a test that cannot be run here.
 
 use proptest::prelude::*;
 use proptest::sample::Index;
+
+/// Says visibly, past the test runner's capture, that a test is skipped and why.
+pub(crate) fn skip(why: &str) {
+    use std::io::Write as _;
+    let test = std::thread::current().name().unwrap_or("test").to_owned();
+    let _ = writeln!(std::io::stderr(), "skipped: {test}: {why}");
+}
 
 /// One piece of damage.
 #[derive(Debug, Clone)]

@@ -203,7 +203,13 @@ impl Tools {
 /// Whether there is an executable of that name on the PATH of `env`, whatever it is.
 #[must_use]
 pub fn is_on_path(env: &Env, name: &str) -> bool {
-    candidates(&folders(env), name).next().is_some()
+    first_on_path(env, name).is_some()
+}
+
+/// The first executable of that name on the PATH of `env`, whatever it is.
+#[must_use]
+pub fn first_on_path(env: &Env, name: &str) -> Option<PathBuf> {
+    candidates(&folders(env), name).next()
 }
 
 /// The absolute folders of PATH, in order.

@@ -7,3 +7,8 @@
 //!
 //! The SDK is used nowhere else. What the engine remembers is a help, never an authority: a verdict counts because the
 //! content it came from was hashed here, and whether something ran is told by a nonce, not by time.
+
+mod client;
+pub mod failure;
+pub mod program;
+pub mod session;

@@ -1,0 +1,232 @@
+//! The `dagger` command of the host, and which versions of it and of engines this program works with.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::EngineError;
+use crate::env::Env;
+use crate::process::{Ended, Launch, Limits};
+use crate::tool::shims::{Asker, Leads, follow};
+
+/// How long `dagger version` may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A `dagger` command that this program works with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    path: PathBuf,
+    version: Option<Version>,
+}
+
+impl Program {
+    /// The first `dagger` on the user's PATH. Its version is asked for once and then remembered by its content.
+    ///
+    /// # Errors
+    /// [`EngineError::Lost`] if there is none, or if it is of a version this program does not work with.
+    pub async fn find(asker: &Asker<'_>, cancel: &CancellationToken) -> Result<Self, EngineError> {
+        let found = asker.tools.find("dagger").ok_or_else(|| {
+            EngineError::Lost(
+                "`dagger` is not on PATH: https://docs.dagger.io/install tells how to install it"
+                    .to_owned(),
+            )
+        })?;
+        let (path, digest) = match follow(asker, &found) {
+            Leads::Nowhere => (found.path, Some(found.digest)),
+            Leads::To(path) => {
+                let digest = asker.tools.digest(&path).ok();
+                (path, digest)
+            }
+            Leads::Unknown(_) => (found.path, None),
+        };
+        // A script may run this today and that tomorrow.
+        let digest = digest.filter(|_| !is_script(&path));
+        let remember = |digest, answer: Option<String>| {
+            let derive = || answer.ok_or(());
+            asker
+                .facts
+                .derive::<String, ()>("dagger-version/1", digest, derive)
+        };
+        let known = digest.and_then(|digest| remember(digest, None).ok());
+        let text = match known {
+            Some(text) => text,
+            None => {
+                let text = ask(&path, asker.env, cancel).await?;
+                if let Some(digest) = digest {
+                    let _ = remember(digest, Some(text.clone()));
+                }
+                text
+            }
+        };
+        Self::of(path, &text)
+    }
+
+    /// The program at `path`, which says this of its version.
+    ///
+    /// # Errors
+    /// [`EngineError::Lost`] if this program does not work with it.
+    pub fn of(path: PathBuf, said: &str) -> Result<Self, EngineError> {
+        let version = Version::of_program(said)
+            .map_err(|said| refused(&format!("{}", path.display()), &said))?;
+        if let Some(version) = version.as_ref().filter(|version| !version.is_supported()) {
+            return Err(refused(&format!("{}", path.display()), &version.text));
+        }
+        Ok(Self { path, version })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its version; `None` if it reports none, as an unofficial build does.
+    #[must_use]
+    pub fn version(&self) -> Option<&str> {
+        self.version.as_ref().map(|version| version.text.as_str())
+    }
+}
+
+fn is_script(path: &Path) -> bool {
+    let mut head = [0; 2];
+    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut head));
+    read.is_err() || head == *b"#!"
+}
+
+/// What `dagger version` says.
+async fn ask(path: &Path, env: &Env, cancel: &CancellationToken) -> Result<String, EngineError> {
+    let mut all: Vec<_> = env.all().map(|(n, v)| (n.clone(), v.clone())).collect();
+    for (name, value) in QUIET {
+        all.push((name.into(), value.into()));
+    }
+    let launch = Launch {
+        program: path,
+        args: &["version".to_owned()],
+        dir: Path::new("/"),
+        env: &all,
+        hold: None,
+        confined: None,
+    };
+    let limits = Limits {
+        timeout: Some(PATIENCE),
+        grace: Duration::from_millis(500),
+        output: 64 << 10,
+    };
+    let failed = |why: String| EngineError::Lost(format!("`{} version` {why}", path.display()));
+    let ran = crate::process::run(&launch, &limits, cancel, None)
+        .await
+        .map_err(|error| failed(format!("cannot be run: {error}")))?;
+    match ran.ended {
+        Ended::Exit(0) => Ok(String::from_utf8_lossy(&ran.stdout).trim().to_owned()),
+        Ended::Cancelled => Err(EngineError::Cancelled),
+        ended => {
+            let said = ran.tail();
+            Err(failed(format!(
+                "{}\n{said}",
+                crate::engine::describe(ended)
+            )))
+        }
+    }
+}
+
+/// What keeps `dagger` from asking the network about itself.
+pub(super) const QUIET: [(&str, &str); 3] = [
+    ("DAGGER_NO_UPDATE_CHECK", "1"),
+    ("DO_NOT_TRACK", "1"),
+    ("NOTHANKS", "1"),
+];
+
+/// Refuses an engine of a version this program does not work with.
+///
+/// # Errors
+/// [`EngineError::Lost`], if it is one.
+pub(super) fn check_engine(said: &str) -> Result<(), EngineError> {
+    match Version::parse(said) {
+        Ok(None) => Ok(()),
+        Ok(Some(version)) if version.is_supported() => Ok(()),
+        _ => Err(refused("the Dagger engine", said)),
+    }
+}
+
+fn refused(what: &str, version: &str) -> EngineError {
+    EngineError::Lost(format!(
+        "{what} is of version {version}, which is not supported: install Dagger 0.21 (0.19 to 0.21 work)"
+    ))
+}
+
+/// `v0.21.8`, or what a development build says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Version {
+    text: String,
+    major: u64,
+    minor: u64,
+}
+
+impl Version {
+    /// From `dagger v0.21.8 (image://registry.dagger.io/engine:v0.21.8) linux/amd64`.
+    fn of_program(said: &str) -> Result<Option<Self>, String> {
+        let after = said.lines().find_map(|line| line.strip_prefix("dagger "));
+        let after = after.ok_or_else(|| said.to_owned())?;
+        let word = after.split([' ', '(']).next().unwrap_or_default();
+        Self::parse(word)
+    }
+
+    /// `None` if there is none.
+    fn parse(text: &str) -> Result<Option<Self>, String> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let plain = text.strip_prefix('v').unwrap_or(text);
+        let mut numbers = plain.split('.').map(|part| part.parse::<u64>().ok());
+        match (numbers.next().flatten(), numbers.next().flatten()) {
+            (Some(major), Some(minor)) => Ok(Some(Self {
+                text: text.to_owned(),
+                major,
+                minor,
+            })),
+            _ => Err(text.to_owned()),
+        }
+    }
+
+    fn is_supported(&self) -> bool {
+        self.major == 0 && (19..=21).contains(&self.minor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(version: &str) -> Result<Option<String>, String> {
+        let text = format!("dagger {version} (image://registry.dagger.io/engine:x) linux/amd64");
+        let program = Program::of("/bin/dagger".into(), &text);
+        program
+            .map(|program| program.version().map(str::to_owned))
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn versions_from_0_19_to_0_21_are_taken() {
+        for version in ["v0.19.0", "v0.20.8", "v0.21.11", "v0.21.9-260101-dev-abc"] {
+            assert_eq!(said(version), Ok(Some(version.to_owned())));
+            check_engine(version).unwrap();
+        }
+        assert_eq!(said(""), Ok(None));
+        check_engine("").unwrap();
+    }
+
+    #[test]
+    fn others_are_refused_with_a_way_out() {
+        for version in ["v0.18.19", "v0.22.0", "v1.0.0-beta.23", "v0.x", "devel"] {
+            let error = said(version).unwrap_err();
+            assert!(
+                error.contains(version) && error.contains("install Dagger 0.21"),
+                "{error}"
+            );
+            check_engine(version).unwrap_err();
+        }
+    }
+}

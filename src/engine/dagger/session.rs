@@ -1,0 +1,453 @@
+//! One connection to an engine: a child `dagger session` of our own, and what runs over it.
+//!
+//! The child is in a group of its own and goes with this value. It gets the user's whole environment, because secrets
+//! are read there by name. A session that does not open in time, or whose child ends, is lost: nothing waits for it.
+
+use std::ffi::{OsStr, OsString};
+use std::future::Future;
+use std::panic::PanicHookInfo;
+use std::path::Path;
+use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::time::Duration;
+
+use dagger_sdk::{Query, Selection};
+use serde::Deserialize;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::net::UnixStream;
+use tokio::process::{ChildStderr, ChildStdout};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::client::Http;
+use super::failure::{Failure, without_trace};
+use super::program::{Program, QUIET, check_engine};
+use crate::engine::EngineError;
+use crate::env::{self, Env};
+use crate::process::Companion;
+
+/// What is to be connected.
+#[derive(Debug, Clone)]
+pub struct Connect {
+    /// The `dagger` command.
+    pub program: Program,
+    /// The configured address of the engine; the user's environment wins. Without any, Dagger has a default of its own.
+    pub address: Option<String>,
+    /// The user's environment.
+    pub env: Env,
+    /// How long opening may take; by default what the address needs.
+    pub timeout: Option<Duration>,
+}
+
+impl Connect {
+    /// The address in use, if one is given.
+    #[must_use]
+    pub fn address(&self) -> Option<&str> {
+        let of_user = self.env.var(env::DAGGER_RUNNER_HOST);
+        of_user
+            .filter(|address| !address.is_empty())
+            .or(self.address.as_deref())
+    }
+
+    fn patience(&self) -> Duration {
+        const NEAR: Duration = Duration::from_secs(30);
+        const FAR: Duration = Duration::from_secs(60);
+        /// An image of an engine may have to be pulled.
+        const PULL: Duration = Duration::from_secs(300);
+        let of_user = self.env.var(env::DAGCACHE_DAGGER_TIMEOUT);
+        let of_user = of_user.and_then(|text| humantime::parse_duration(text).ok());
+        let scheme = self.address().and_then(|address| address.split_once("://"));
+        of_user.or(self.timeout).unwrap_or(match scheme {
+            Some(("unix", _)) => NEAR,
+            Some(("tcp" | "tls" | "ssh" | "kube-pod", _)) => FAR,
+            _ => PULL,
+        })
+    }
+
+    /// The child's variables.
+    fn environment(&self) -> Vec<(OsString, OsString)> {
+        let is_set = |name: &str| self.env.var_os(name).is_some_and(|value| !value.is_empty());
+        let mut all: Vec<_> = self
+            .env
+            .all()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        let mut set = |name: &str, value: &OsStr| all.push((name.into(), value.into()));
+        for (name, value) in QUIET {
+            set(name, value.as_ref());
+        }
+        set("DAGGER_PROGRESS", "plain".as_ref());
+        if let Some(address) = self.address() {
+            set(env::DAGGER_RUNNER_HOST, address.as_ref());
+        }
+        // The child talks to itself over the loopback, which no proxy leads to.
+        let names = ["NO_PROXY", "no_proxy"];
+        let first = names.into_iter().find(|name| is_set(name));
+        let excepted = first.and_then(|name| self.env.var(name));
+        let here =
+            excepted.map_or_else(String::new, |list| format!("{list},")) + "127.0.0.1,localhost";
+        for name in names {
+            set(name, here.as_ref());
+        }
+        all
+    }
+}
+
+/// An open session. Dropping it ends its child at once; [`Session::close`] lets it end well.
+#[derive(Debug)]
+pub struct Session {
+    child: Mutex<Option<Companion>>,
+    client: Arc<Http>,
+    version: String,
+    /// Cancelled when the child has gone.
+    gone: CancellationToken,
+    cancel: CancellationToken,
+    said: Said,
+}
+
+impl Session {
+    /// Starts the child and connects it. Everything that is run over the session ends when `cancel` fires.
+    ///
+    /// # Errors
+    /// [`EngineError::Lost`] if the engine cannot be reached in time or is of a version this program does not work with,
+    /// [`EngineError::Cancelled`].
+    pub async fn open(connect: &Connect, cancel: &CancellationToken) -> Result<Self, EngineError> {
+        let said = Said::default();
+        let patience = connect.patience();
+        let where_ = connect.address().unwrap_or("its default address");
+        let lost = |why: &str| {
+            EngineError::Lost(format!(
+                "no Dagger engine at {where_}: {why}{}",
+                said.telling()
+            ))
+        };
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => Err(EngineError::Cancelled),
+            opened = Self::connect(connect, cancel, said.clone()) => opened.map_err(|no| match no {
+                No::Why(why) => lost(&why),
+                No::Error(error) => error,
+            }),
+            () = tokio::time::sleep(patience) => {
+                Err(lost(&format!("it did not answer within {}", humantime::format_duration(patience))))
+            }
+        }
+    }
+
+    async fn connect(
+        connect: &Connect,
+        cancel: &CancellationToken,
+        said: Said,
+    ) -> Result<Self, No> {
+        if let Some(path) = connect.address().and_then(|at| at.strip_prefix("unix://")) {
+            // The child would try for minutes.
+            UnixStream::connect(path).await.map_err(why)?;
+        }
+        let program = connect.program.path();
+        let labels = ["session", "--label", "dagger.io/sdk.name:rust"];
+        // In a folder without a project: the child looks for Dagger modules where it stands.
+        let started = Companion::start(program, &labels, Path::new("/"), &connect.environment());
+        let (child, out, err) = started
+            .map_err(|error| No::Why(format!("cannot start `{}`: {error}", program.display())))?;
+        let listening = tokio::spawn(said.clone().listen(err));
+        let mut out = BufReader::new(out);
+        let Some(Port {
+            port,
+            session_token,
+        }) = port(&mut out).await.map_err(why)?
+        else {
+            // What it said last may still be on its way. Who inherited its output does not hold us up.
+            let _ = tokio::time::timeout(Duration::from_secs(1), listening).await;
+            return Err(No::Why("`dagger session` ended".to_owned()));
+        };
+        let gone = CancellationToken::new();
+        tokio::spawn(until_end(out, gone.clone()));
+        let client = Http::new(port, &session_token).map_err(No::Why)?;
+        let mut session = Self {
+            child: Mutex::new(Some(child)),
+            client: Arc::new(client),
+            version: String::new(),
+            gone,
+            cancel: cancel.clone(),
+            said,
+        };
+        let query = session.query();
+        let version = session.run("version", || version(query.clone()));
+        session.version = version.await.map_err(|failure| match failure {
+            Failure::Cancelled => No::Error(EngineError::Cancelled),
+            other => No::Why(other.to_string()),
+        })?;
+        check_engine(&session.version).map_err(No::Error)?;
+        Ok(session)
+    }
+
+    /// The root of what can be asked over this session.
+    #[must_use]
+    pub fn query(&self) -> Query {
+        Query {
+            proc: None,
+            selection: Selection::default(),
+            graphql_client: self.client.clone(),
+        }
+    }
+
+    /// The engine's version; empty if it reports none, as an unofficial build does.
+    #[must_use]
+    pub fn engine_version(&self) -> &str {
+        &self.version
+    }
+
+    /// Runs a pipeline: a panic in it is contained, and dropping the returned future ends what it runs in the engine.
+    /// It is begun anew, a few times, while the engine has too many open files. `label` is for messages.
+    ///
+    /// # Errors
+    /// What kept it from its result. [`Failure::Lost`] only if the session really does not answer any more.
+    pub async fn run<T, F, P>(&self, label: &str, pipeline: F) -> Result<T, Failure>
+    where
+        T: Send + 'static,
+        F: Fn() -> P,
+        P: Future<Output = Result<T, Failure>> + Send + 'static,
+    {
+        const PAUSES: [Duration; 3] = [
+            Duration::from_millis(100),
+            Duration::from_millis(400),
+            Duration::from_millis(1600),
+        ];
+        let mut pauses = PAUSES.into_iter();
+        loop {
+            let failure = match self.once(label, pipeline()).await {
+                Err(failure) => failure,
+                done => return done,
+            };
+            match failure {
+                Failure::TooMany(_) => match pauses.next() {
+                    Some(pause) => tokio::select! {
+                        () = self.cancel.cancelled() => return Err(Failure::Cancelled),
+                        () = tokio::time::sleep(pause) => {}
+                    },
+                    None => return Err(failure),
+                },
+                Failure::Lost(message) if self.answers().await => {
+                    return Err(Failure::Infra(message));
+                }
+                Failure::Lost(message) => {
+                    return Err(Failure::Lost(format!("{message}{}", self.said.telling())));
+                }
+                other => return Err(other),
+            }
+        }
+    }
+
+    async fn once<T: Send + 'static>(
+        &self,
+        label: &str,
+        pipeline: impl Future<Output = Result<T, Failure>> + Send + 'static,
+    ) -> Result<T, Failure> {
+        contain_panics();
+        let mut task = AbortOnDrop(tokio::spawn(CONTAINED.scope((), pipeline)));
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(Failure::Cancelled),
+            ended = &mut task.0 => ended.unwrap_or_else(|error| Err(not_joined(label, error))),
+            () = self.gone.cancelled() => Err(Failure::Lost("`dagger session` ended".to_owned())),
+        }
+    }
+
+    /// Whether the engine is still there: some errors look like its end and are not.
+    async fn answers(&self) -> bool {
+        const PATIENCE: Duration = Duration::from_secs(5);
+        if self.gone.is_cancelled() {
+            return false;
+        }
+        let asked = self.once("version", version(self.query()));
+        let answer = tokio::time::timeout(PATIENCE, asked).await;
+        answer.is_ok_and(|answer| answer.is_ok())
+    }
+
+    /// Ends the child, and waits for its end. What it ran ends with it.
+    pub async fn close(&self) {
+        const PATIENCE: Duration = Duration::from_secs(10);
+        const GRACE: Duration = Duration::from_secs(2);
+        let child = self
+            .child
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(child) = child {
+            // A child that cannot be waited for has gone as far as can be told.
+            let _ = child.end(PATIENCE, GRACE).await;
+        }
+    }
+}
+
+/// Why there is no session.
+enum No {
+    /// To be told with the address and with what the child said.
+    Why(String),
+    /// A whole error.
+    Error(EngineError),
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it is what map_err hands over"
+)]
+fn why(error: std::io::Error) -> No {
+    No::Why(error.to_string())
+}
+
+async fn version(query: Query) -> Result<String, Failure> {
+    Ok(query.version().await?)
+}
+
+/// Where the child listens.
+#[derive(Deserialize)]
+struct Port {
+    port: u16,
+    session_token: String,
+}
+
+/// Reads what the child prints until it says where it listens; `None` if it ends before.
+async fn port(out: &mut BufReader<ChildStdout>) -> std::io::Result<Option<Port>> {
+    const LINE: u64 = 64 << 10;
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        if out.take(LINE).read_until(b'\n', &mut line).await? == 0 {
+            return Ok(None);
+        }
+        if let Ok(port) = serde_json::from_slice(&line) {
+            return Ok(Some(port));
+        }
+    }
+}
+
+/// Reads the rest of what the child prints; its end is the child's.
+async fn until_end(mut out: BufReader<ChildStdout>, gone: CancellationToken) {
+    let mut chunk = [0; 1024];
+    while out.read(&mut chunk).await.is_ok_and(|length| length > 0) {}
+    gone.cancel();
+}
+
+/// The end of what the child said on its standard error.
+#[derive(Debug, Clone, Default)]
+struct Said(Arc<Mutex<Vec<u8>>>);
+
+impl Said {
+    async fn listen(self, mut err: ChildStderr) {
+        const KEPT: usize = 64 << 10;
+        let mut chunk = vec![0; 8 << 10];
+        while let Ok(length @ 1..) = err.read(&mut chunk).await {
+            let mut bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            bytes.extend_from_slice(chunk.get(..length).unwrap_or_default());
+            let over = bytes.len().saturating_sub(KEPT);
+            bytes.drain(..over);
+        }
+    }
+
+    /// The lines that tell what went wrong, each after a line break.
+    fn telling(&self) -> String {
+        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        telling(&String::from_utf8_lossy(&bytes))
+    }
+}
+
+/// The lines that tell what went wrong: `dagger` prints progress around them.
+fn telling(said: &str) -> String {
+    const LINES: usize = 6;
+    const WORDS: [&str; 10] = [
+        "cannot",
+        "denied",
+        "error",
+        "fail",
+        "incompatible",
+        "no such",
+        "refused",
+        "timed out",
+        "timeout",
+        "unauthorized",
+    ];
+    let plain = anstream::adapter::strip_str(said).to_string();
+    let mut found: Vec<&str> = Vec::new();
+    for line in plain.lines() {
+        let line = without_trace(without_progress(line));
+        let whole = line.strip_prefix("Error: ");
+        let line = whole.unwrap_or(line);
+        let lower = line.to_lowercase();
+        let tells = whole.is_some() || WORDS.iter().any(|word| lower.contains(word));
+        // The state of a step says no more than its name.
+        if tells && !line.ends_with(']') && !found.iter().any(|known| known.contains(line)) {
+            found.retain(|known| !line.contains(known));
+            found.push(line);
+        }
+    }
+    if found.is_empty() {
+        let lines = plain.lines().map(without_progress);
+        found = lines
+            .filter(|line| !line.is_empty() && !line.contains("dagger.cloud"))
+            .collect();
+    }
+    let last = found.get(found.len().saturating_sub(LINES)..);
+    let last = last.unwrap_or_default();
+    last.iter().map(|line| format!("\n{line}")).collect()
+}
+
+/// A line without the number of its step (`2   : ┆ `), its time (`[0.2s] | `) and its mark.
+fn without_progress(line: &str) -> &str {
+    let mut rest = line.trim();
+    if let Some((number, after)) = rest.split_once(':')
+        && !number.is_empty()
+        && number.trim().chars().all(|c| c.is_ascii_digit())
+    {
+        rest = after.trim_start_matches([' ', '┆']);
+    }
+    if let Some((time, after)) = rest.split_once("s] | ")
+        && time.starts_with('[')
+    {
+        rest = after;
+    }
+    rest.trim_start_matches(['!', '✘', '|']).trim()
+}
+
+/// Ends a task with the future that waits for it.
+struct AbortOnDrop<T>(JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn not_joined(label: &str, error: tokio::task::JoinError) -> Failure {
+    let Ok(payload) = error.try_into_panic() else {
+        return Failure::Cancelled;
+    };
+    let text = payload
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| payload.downcast_ref::<String>().cloned());
+    Failure::Panic(format!(
+        "{label}: {}",
+        text.as_deref().unwrap_or("panicked")
+    ))
+}
+
+tokio::task_local! {
+    /// Set while a pipeline is polled.
+    static CONTAINED: ();
+}
+
+/// Panics of pipelines are reported as failures: the user's terminal does not see them. All others go where they went.
+fn contain_panics() {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info: &PanicHookInfo<'_>| {
+            if CONTAINED.try_with(|()| ()).is_err() {
+                before(info);
+            }
+        }));
+    });
+}
+
+#[cfg(test)]
+mod tests;
