@@ -17,10 +17,11 @@ use crate::snapshot::{Entry, FileId, Kind};
 /// # Errors
 /// If something the user wrote (a manifest, a lockfile, a check) cannot be planned with.
 pub fn plan(scope: &Scope<'_>, config: &Config) -> Result<Plan, PlanError> {
-    let mut plan = Plan {
-        layers: vec![base()],
-        ..Plan::default()
-    };
+    let mut plan = Plan::default();
+    // Containers begin with images, which are added where they are needed.
+    if scope.images.is_none() {
+        plan.layers.push(base());
+    }
     for planner in ecosystem::CATALOGUE {
         planner(scope, &mut plan)?;
     }

@@ -3,6 +3,7 @@
 //! To add one: copy the smallest file, add one line to the catalogue.
 
 pub mod cargo;
+pub mod container;
 pub mod custom;
 pub mod kustomize;
 pub mod markdown;

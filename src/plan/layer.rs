@@ -31,6 +31,15 @@ pub enum LayerKind {
     Deps,
 }
 
+/// Where a layer of that name puts its programs in a container: `/opt/dagcache/ruff` for `tools:ruff@sub`. Of one name,
+/// a check stands on one layer, so the folder it is for tells nothing more.
+#[must_use]
+pub fn container_folder(layer: &str) -> String {
+    let name = layer.split_once(':').map_or(layer, |(_, name)| name);
+    let name = name.split('@').next().unwrap_or(name);
+    format!("/opt/dagcache/{name}")
+}
+
 impl LayerKind {
     /// The word in flags, output and records.
     #[must_use]

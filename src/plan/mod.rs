@@ -14,7 +14,7 @@ pub mod select;
 
 pub use check::{Builtin, CacheMode, Check, Command, InputView, Inputs, Secret, Tool, Work};
 pub use image::{Image, Images};
-pub use layer::{Build, Layer, LayerKind, Script};
+pub use layer::{Build, Layer, LayerKind, Script, container_folder};
 pub use output::{Output, Parse, Parsed, Share};
 
 /// All steps of a project, before selection.

@@ -1,0 +1,244 @@
+//! What the containers of checks begin with: an image, and the system packages that the configuration wants in it.
+//!
+//! | layer | built by | its key, besides what is below |
+//! |---|---|---|
+//! | `base:image` | the image, by digest | digest, platform |
+//! | `base:packages` | `apt-get install`, `apk add` | the packages, as they were asked for |
+//! | `base` | looking whether what is installed is what was planned with | the versions that they resolved to |
+//!
+//! Without packages `base` is the image itself. With the configured image it is `base`; a default image gives
+//! `base:python`, `base:rust`, `base:debian` (and `base:python:image`, …), whatever else the project needs: what a
+//! second language needs must not rename the layers of the first, their names are in the keys.
+//!
+//! An engine that lost its cache installs what there is by then. The layer that looks fails in that case, so no result
+//! is ever stored under versions it was not made with.
+//!
+//! Stays free of what the languages need.
+
+use crate::digest::Digest;
+use crate::ecosystem::{Scope, id_at};
+use crate::path::RelPath;
+use crate::plan::image::is_archive;
+use crate::plan::{Build, Image, Images, Layer, LayerKind, Plan, Script};
+
+/// The image for whatever needs nothing special.
+pub const DEBIAN: &str = "docker.io/library/debian:bookworm-slim";
+
+/// The user's variables that lead to the network.
+pub const PROXIES: [&str; 6] = [
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+];
+
+/// Lists what is installed, one `name version` a line.
+const INSTALLED: &str = r"
+installed() {
+    if command -v dpkg-query >/dev/null; then dpkg-query -W -f '${Package} ${Version}\n'
+    else apk info -v 2>/dev/null | sed 's/-\([0-9][^-]*-r[0-9]*\)$/ \1/'
+    fi | LC_ALL=C sort
+}
+";
+
+/// The file that holds what was planned with.
+const PLANNED: &str = "installed";
+
+/// A default image, and what it is for.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// `python`, `rust`, `debian`: part of the layer's name.
+    pub role: &'a str,
+    /// The image.
+    pub image: &'a str,
+    /// The folder of the project it is for, where folders may need different ones.
+    pub dir: &'a RelPath,
+}
+
+impl Wanted<'_> {
+    /// [`DEBIAN`].
+    #[must_use]
+    pub fn debian(root: &RelPath) -> Wanted<'_> {
+        Wanted {
+            role: "debian",
+            image: DEBIAN,
+            dir: root,
+        }
+    }
+}
+
+/// What a container begins with.
+#[derive(Debug, Clone)]
+pub struct Base {
+    /// The image.
+    pub image: Image,
+    /// Names of its layers, lowest first; never empty.
+    pub layers: Vec<String>,
+}
+
+impl Base {
+    /// The layer that others stand on.
+    #[must_use]
+    pub fn top(&self) -> &str {
+        self.layers.last().map_or("base", String::as_str)
+    }
+
+    /// The layers of a check that stands on this and then on `layer`.
+    #[must_use]
+    pub fn with(&self, layer: &str) -> Vec<String> {
+        let mut layers = self.layers.clone();
+        layers.push(layer.to_owned());
+        layers
+    }
+}
+
+/// Whether containers begin with something that the user chose, so that it may hold what only he knows of.
+#[must_use]
+pub fn is_chosen(images: &dyn Images) -> bool {
+    images.configured().is_some() || !images.packages().is_empty()
+}
+
+/// The configured image, else the default one, with the system packages. Its layers are added to the plan.
+///
+/// # Errors
+/// If the image cannot be had: the whole message, with the way out.
+pub fn base(
+    scope: &Scope<'_>,
+    images: &dyn Images,
+    plan: &mut Plan,
+    wanted: Wanted<'_>,
+) -> Result<Base, String> {
+    let name = images.configured().unwrap_or(wanted.image);
+    let image = images.image(name)?;
+    let build = build(scope, &image)?;
+    let plain = match images.configured() {
+        Some(_) => "base".to_owned(),
+        None => format!("base:{}", wanted.role),
+    };
+    let first = |top: &str| match images.packages() {
+        [] => top.to_owned(),
+        _ => format!("{top}:image"),
+    };
+    let taken = plan
+        .layer(&first(&plain))
+        .is_some_and(|layer| layer.build != build);
+    let top = match taken {
+        true => id_at(&plain, wanted.dir),
+        false => plain,
+    };
+    let mut chain = vec![Layer {
+        name: first(&top),
+        kind: LayerKind::Base,
+        on: Vec::new(),
+        parts: vec![
+            ("image".to_owned(), image.digest.clone()),
+            ("platform".to_owned(), image.platform.clone()),
+        ],
+        build,
+    }];
+    if !images.packages().is_empty() {
+        chain.push(packages(&top, &chain, images.packages()));
+        let installed = images.ask(&chain, &format!("{INSTALLED}installed"))?;
+        let installed = installed.trim_end().to_owned();
+        chain.push(as_planned(&top, &chain, images.packages(), installed));
+    }
+    let layers = chain.iter().map(|layer| layer.name.clone()).collect();
+    for layer in chain {
+        if plan.layer(&layer.name).is_none() {
+            plan.layers.push(layer);
+        }
+    }
+    Ok(Base { image, layers })
+}
+
+fn build(scope: &Scope<'_>, image: &Image) -> Result<Build, String> {
+    if !is_archive(&image.name) {
+        return Ok(Build::Image {
+            reference: image.reference(),
+        });
+    }
+    let path = scope.snapshot.root().join(&image.name);
+    let hex = image.digest.trim_start_matches("sha256:");
+    let digest: Digest = hex
+        .parse()
+        .map_err(|_| format!("`{}` has no digest", image.name))?;
+    Ok(Build::Archive { path, digest })
+}
+
+fn on(chain: &[Layer]) -> Vec<String> {
+    let last = chain.last().map(|layer| layer.name.clone());
+    last.into_iter().collect()
+}
+
+/// The layer that installs packages.
+fn packages(top: &str, chain: &[Layer], packages: &[String]) -> Layer {
+    let names = packages.join(" ");
+    let text = format!(
+        "if command -v apt-get >/dev/null; then
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -q
+    apt-get install -q -y --no-install-recommends {names}
+    rm -rf /var/lib/apt/lists/*
+elif command -v apk >/dev/null; then
+    apk add --no-cache {names}
+else
+    echo '`[layers.base] packages` takes an image with apt-get or apk' >&2
+    exit 1
+fi
+"
+    );
+    Layer {
+        name: format!("{top}:packages"),
+        kind: LayerKind::Base,
+        on: on(chain),
+        parts: packages
+            .iter()
+            .map(|name| ("package".to_owned(), name.clone()))
+            .collect(),
+        build: Build::Script(Box::new(Script {
+            text,
+            user_env: PROXIES.map(str::to_owned).to_vec(),
+            ..Script::default()
+        })),
+    }
+}
+
+/// The layer that looks whether what is installed is what was planned with.
+fn as_planned(top: &str, chain: &[Layer], packages: &[String], installed: String) -> Layer {
+    let text = format!(
+        "{INSTALLED}if [ \"$(installed)\" != \"$(cat {PLANNED})\" ]; then
+    echo 'the system packages were installed anew, in other versions than this run was planned with;' >&2
+    echo '`cargo dagcache lock --update` looks at them again' >&2
+    exit 1
+fi
+"
+    );
+    let version = |package: &String| {
+        let name = package.split(['=', ':']).next().unwrap_or(package);
+        let version = installed
+            .lines()
+            .filter_map(|line| line.split_once(' '))
+            .find(|(found, _)| *found == name)
+            .map_or("installed", |(_, version)| version);
+        (format!("package {name}"), version.to_owned())
+    };
+    let mut parts: Vec<(String, String)> = packages.iter().map(version).collect();
+    let all = Digest::of(installed.as_bytes());
+    parts.push(("installed packages".to_owned(), all.to_string()));
+    Layer {
+        name: top.to_owned(),
+        kind: LayerKind::Base,
+        on: on(chain),
+        parts,
+        build: Build::Script(Box::new(Script {
+            text,
+            files: RelPath::new(PLANNED)
+                .map(|path| (path, installed.into_bytes()))
+                .into_iter()
+                .collect(),
+            ..Script::default()
+        })),
+    }
+}
