@@ -1,5 +1,5 @@
-//! Damage for property tests: bytes that are nearly right, which come further into a parser than arbitrary ones.
-//! And the word for a test that cannot be run here.
+//! What unit tests share: damage for property tests (bytes that are nearly right, which come further into a parser than
+//! arbitrary ones), images that no registry has, and the word for a test that cannot be run here.
 
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -84,5 +84,77 @@ impl Damage {
                 bytes.splice(at..at, more.iter().copied());
             }
         }
+    }
+}
+
+/// Images as a lock with digests for all of them would have it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct FakeImages {
+    pub(crate) configured: Option<String>,
+    pub(crate) packages: Vec<String>,
+    pub(crate) tools: std::collections::BTreeMap<String, String>,
+    /// Goes into all digests.
+    pub(crate) salt: String,
+    /// The version of the Python in all of them.
+    pub(crate) python: Option<String>,
+    /// What is installed.
+    pub(crate) installed: String,
+}
+
+impl FakeImages {
+    pub(crate) fn with_python(version: &str) -> Self {
+        Self {
+            python: Some(version.to_owned()),
+            ..Self::default()
+        }
+    }
+
+    fn digest(&self, name: &str) -> String {
+        let digest = crate::digest::Digest::of(format!("{name} {}", self.salt).as_bytes());
+        format!("sha256:{digest}")
+    }
+
+    fn python(&self) -> Option<String> {
+        let version = self.python.as_deref()?;
+        let minor = version.rsplit_once('.').map_or(version, |(minor, _)| minor);
+        Some(format!(
+            r#"{{"executable":"/usr/local/bin/python3","implementation":"CPython","version":"{version}","platform":"linux-x86_64 glibc 2.36","path":[],"library":null,"markers":{{"python_version":"{minor}","python_full_version":"{version}","sys_platform":"linux","platform_system":"Linux","platform_python_implementation":"CPython","os_name":"posix"}}}}"#
+        ))
+    }
+}
+
+impl crate::plan::Images for FakeImages {
+    fn image(&self, name: &str) -> Result<crate::plan::Image, String> {
+        if name.contains("absent") {
+            return Err(format!("no image {name}"));
+        }
+        Ok(crate::plan::Image {
+            name: name.to_owned(),
+            digest: self.digest(name),
+            platform: "linux/amd64".to_owned(),
+            python: self.python(),
+            rust: None,
+        })
+    }
+
+    fn reference(&self, name: &str) -> Result<String, String> {
+        self.image(name).map(|image| image.reference())
+    }
+
+    fn ask(&self, layers: &[crate::plan::Layer], _: &str) -> Result<String, String> {
+        assert!(!layers.is_empty());
+        Ok(self.installed.clone())
+    }
+
+    fn configured(&self) -> Option<&str> {
+        self.configured.as_deref()
+    }
+
+    fn packages(&self) -> &[String] {
+        &self.packages
+    }
+
+    fn tool(&self, name: &str) -> Option<&str> {
+        self.tools.get(name).map(String::as_str)
     }
 }

@@ -242,3 +242,6 @@ fi
         })),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -104,8 +104,9 @@ fn inputs(scope: &Scope<'_>, site: &Site, files: Vec<FileId>, closure: Option<&C
 
 /// A configuration in the user's home that mdformat would find above a room there, though not above the project.
 fn stray(scope: &Scope<'_>, inputs: &Inputs) -> Option<String> {
-    let at_root = scope.snapshot.find(CONFIG).is_some();
-    if at_root || !inputs.outside.is_empty() {
+    // A container has no home of the user's above it.
+    let shut_out = scope.snapshot.find(CONFIG).is_some() || scope.images.is_some();
+    if shut_out || !inputs.outside.is_empty() {
         return None;
     }
     let path = scope.home()?.join(CONFIG);

@@ -4,12 +4,15 @@ use super::tools::Found;
 use crate::ecosystem::Scope;
 use crate::plan::{Check, Tool, Work};
 
-/// Adds the programs `names` to the tools of a check. One that is gone stays in the key as absent; what a check has
+/// Adds the programs `names` to the tools of a check on this host (what a container lacks, its image lacks). One that is gone stays in the key as absent; what a check has
 /// under a name already stays.
 pub fn add_discovered(check: &mut Check, names: Vec<String>, scope: &Scope<'_>) {
     let Work::Command(command) = &mut check.work else {
         return;
     };
+    if scope.images.is_some() {
+        return;
+    }
     let find = |name: &str| scope.tools.find(name);
     let mut found = Found::in_folder(command.dir.clone());
     let absent = |tool: &Tool| matches!(tool, Tool::Absent { .. });

@@ -16,8 +16,10 @@ mod testing;
 mod tools;
 
 use crate::config::{BUILT_IN, CheckConfig, Config, is_built_in_form, nearest};
+use crate::ecosystem::container::{Wanted, base};
 use crate::ecosystem::{PlanError, Scope};
-use crate::plan::Plan;
+use crate::path::RelPath;
+use crate::plan::{Check, Images, Plan, Work};
 
 pub use discovered::add_discovered;
 pub use gcc::Gcc;
@@ -39,9 +41,27 @@ pub fn plan(scope: &Scope<'_>, config: &Config, plan: &mut Plan) -> Result<(), P
     }
     for (id, table) in config.checks.iter().filter(|(id, _)| !is_built_in_form(id)) {
         let check = own::check(scope, &find, id, table, &mut plan.warnings)?;
+        let check = check.map(|check| match scope.images {
+            Some(images) => on_base(scope, images, plan, check),
+            None => check,
+        });
         plan.checks.extend(check);
     }
     Ok(())
+}
+
+/// A check in a container needs nothing but what the image holds.
+fn on_base(scope: &Scope<'_>, images: &dyn Images, plan: &mut Plan, check: Check) -> Check {
+    match base(scope, images, plan, Wanted::debian(&RelPath::root())) {
+        Ok(base) => Check {
+            layers: base.layers,
+            ..check
+        },
+        Err(why) => Check {
+            work: Work::Missing(why),
+            ..check
+        },
+    }
 }
 
 /// The warning for an override of nothing. A built-in check that this project does not need is no mistake: the same

@@ -9,7 +9,7 @@ use super::files::{self, Selected};
 use super::gcc::Gcc;
 use super::regex::LinePattern;
 use super::sarif::Sarif;
-use super::tools::Found;
+use super::tools::{Found, in_environment};
 use crate::config::{CheckConfig, Findings, Globs};
 use crate::ecosystem::program::Find;
 use crate::ecosystem::{PlanError, Scope};
@@ -141,7 +141,12 @@ fn program(
     if let Some(script) = scope.snapshot.find(&path) {
         seen.ids = files::union(std::mem::take(&mut seen.ids), &[script]);
         found.add_interpreter(scope, find, script, place)?;
-    } else if found.add_ignored(scope, find, &path) {
+    } else if scope.images.is_some() && is_installed(scope, &path) {
+        return Err(format!(
+            "`{path}`, the `command` of check `{id}`, is installed here and ignored by git: containers do not have it \
+             ({place}); choose an image that has it in `[layers.base] image`, and name it without a path"
+        ));
+    } else if scope.images.is_none() && found.add_ignored(scope, find, &path) {
         if let Some(program) = argv.first_mut() {
             path.file_name().clone_into(program);
         }
@@ -157,6 +162,12 @@ fn program(
         ));
     }
     Ok(argv)
+}
+
+/// Whether a path is that of a program among installed packages.
+fn is_installed(scope: &Scope<'_>, path: &RelPath) -> bool {
+    let file = path.under(scope.snapshot.root());
+    file.parent().is_some_and(in_environment)
 }
 
 fn ignored_program(scope: &Scope<'_>, path: &RelPath) -> Option<OutsideFile> {

@@ -67,6 +67,10 @@ impl Found {
     }
 
     fn take_named(&mut self, scope: &Scope<'_>, find: Find<'_>, name: &str) -> bool {
+        if scope.images.is_some() {
+            self.insert_image(name);
+            return true;
+        }
         let Some(program) = node::installed(scope, &self.dir, name).or_else(|| find(name)) else {
             return false;
         };
@@ -84,12 +88,6 @@ impl Found {
         path: &RelPath,
     ) -> bool {
         let file = path.under(scope.snapshot.root());
-        let in_environment = |folder: &Path| {
-            folder.ends_with("node_modules/.bin")
-                || folder
-                    .parent()
-                    .is_some_and(|prefix| prefix.join("pyvenv.cfg").is_file())
-        };
         let Some(program) = file
             .parent()
             .filter(|folder| in_environment(folder))
@@ -120,6 +118,12 @@ impl Found {
         let Some(interpreter) = interpreter(scope, script, entry) else {
             return Ok(());
         };
+        if scope.images.is_some() {
+            if !interpreter.starts_with('/') || is_usual(&interpreter) {
+                self.insert_image(base_name(&interpreter));
+            }
+            return Ok(());
+        }
         let user = format!("the first line of {}", entry.path);
         let behind = self
             .identify(scope, find, |identify| {
@@ -153,6 +157,13 @@ impl Found {
         }
     }
 
+    /// A program of the image is told by its name alone.
+    fn insert_image(&mut self, name: &str) {
+        let name = name.to_owned();
+        let tool = Tool::Image { name: name.clone() };
+        self.by_name.insert(name, tool);
+    }
+
     /// The first of a name is the one on PATH; another of the same name only adds to its identity.
     fn insert(&mut self, name: &str, path: PathBuf, identity: Digest) {
         match self.by_name.get_mut(name) {
@@ -173,6 +184,30 @@ impl Found {
             }
         }
     }
+}
+
+/// Whether a folder is the one for the programs of installed packages, which are no use without these.
+pub(super) fn in_environment(folder: &Path) -> bool {
+    folder.ends_with("node_modules/.bin")
+        || folder
+            .parent()
+            .is_some_and(|prefix| prefix.join("pyvenv.cfg").is_file())
+}
+
+/// Whether a program is in a folder that every PATH names. One in another is started by its path, if it is there.
+fn is_usual(program: &str) -> bool {
+    let folder = program.rsplit_once('/').map(|(folder, _)| folder);
+    folder.is_some_and(|folder| {
+        [
+            "/bin",
+            "/usr/bin",
+            "/usr/local/bin",
+            "/sbin",
+            "/usr/sbin",
+            "/usr/local/sbin",
+        ]
+        .contains(&folder)
+    })
 }
 
 fn missing(name: &str, user: &str, place: &Place) -> String {

@@ -5,7 +5,7 @@
 //! - [`closure`]: what a build reads.
 //! - [`refs`]: whether all fits together, built in.
 //! - `remote`: what is fetched, and whether it can change.
-//! - `output`: kustomize's errors → findings.
+//! - `output`: kustomize's errors → findings. - `program`: where kustomize and git come from.
 //! - `node`: YAML with places.
 //!
 //! `kustomize:build:DIR` runs `kustomize build DIR` from the project root, with kustomize's own default restrictions;
@@ -18,22 +18,22 @@ pub mod graph;
 mod node;
 mod output;
 pub mod parse;
+mod program;
 pub mod refs;
 mod remote;
 
 use std::collections::BTreeSet;
-use std::io::Read;
 use std::sync::Arc;
 
 use crate::ecosystem::{PlanError, Scope};
 use crate::path::RelPath;
 use crate::plan::{CacheMode, Check, Command, Inputs, Plan, Tool, Work};
-use crate::tool::Program;
 
 use closure::{Closure, Fetched};
 use graph::Graph;
 use output::BuildErrors;
 use parse::Kind;
+use program::Programs;
 use refs::Refs;
 
 /// The tag of builds that no other kustomization refers to.
@@ -112,8 +112,7 @@ pub fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
         .flat_map(|dir| graph.children(dir))
         .map(|(dir, _)| dir)
         .collect();
-    let program = scope.tools.find("kustomize");
-    let git = scope.tools.find("git");
+    let programs = Programs::find(scope, plan);
     let mut all = Refs::default();
     let mut inputs = (BTreeSet::new(), BTreeSet::new());
     for (dir, kind) in folders.iter().filter(|(_, kind)| **kind != Kind::Foreign) {
@@ -124,7 +123,7 @@ pub fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
         all.missing.extend(closure.missing.iter().cloned());
         all.resources.insert(dir.clone(), graph.resource_files(dir));
         if *kind == Kind::Kustomization {
-            let mut check = build(dir, closure, program.as_ref(), git.as_ref());
+            let mut check = build(dir, closure, &programs);
             if !referred.contains(dir) {
                 check.tags.push(OVERLAY.to_owned());
             }
@@ -161,25 +160,20 @@ fn check(id: String, work: Work, inputs: Inputs) -> Check {
     }
 }
 
-fn build(
-    dir: &RelPath,
-    closure: Closure,
-    program: Option<&Program>,
-    git: Option<&Program>,
-) -> Check {
+fn build(dir: &RelPath, closure: Closure, programs: &Programs) -> Check {
     let inputs = Inputs {
         shared: closure.files.iter().copied().collect(),
         outside: closure.outside.iter().cloned().collect(),
         ..Inputs::default()
     };
-    let not_cached = not_cached(&closure, program);
+    let not_cached = not_cached(&closure, programs);
     let fetches = !closure.remotes.is_empty();
-    let work = match program {
-        None => Work::Missing(missing(dir, &closure)),
-        Some(program) => Work::Command(Box::new(command(dir, closure, program, git))),
+    let work = match tools(dir, &closure, programs) {
+        Err(why) => Work::Missing(why),
+        Ok(tools) => Work::Command(Box::new(command(dir, closure, tools))),
     };
     Check {
-        layers: vec!["base".to_owned()],
+        layers: programs.layers.clone(),
         cache: if fetches {
             CacheMode::Passes
         } else {
@@ -190,17 +184,21 @@ fn build(
     }
 }
 
-fn command(dir: &RelPath, closure: Closure, program: &Program, git: Option<&Program>) -> Command {
-    let mut tools = Vec::new();
-    if closure.remotes.iter().any(|remote| remote.repository) {
-        tools.push(git.map_or_else(
-            || Tool::Absent {
-                name: "git".to_owned(),
-            },
-            host,
-        ));
+/// The programs of a build; a message if one is missing.
+fn tools(dir: &RelPath, closure: &Closure, programs: &Programs) -> Result<Vec<Tool>, String> {
+    let file = closure.kustomizations.get(dir).unwrap_or(dir);
+    let kustomize = programs.kustomize.clone().map_err(|why| {
+        let declared = "kustomize is declared by";
+        format!("{declared} {file} but {why}")
+    })?;
+    if !closure.remotes.iter().any(|remote| remote.repository) {
+        return Ok(vec![kustomize]);
     }
-    tools.push(host(program));
+    let git = programs.git.clone();
+    Ok(vec![git.map_err(|why| format!("{file} {why}"))?, kustomize])
+}
+
+fn command(dir: &RelPath, closure: Closure, tools: Vec<Tool>) -> Command {
     Command {
         network: !closure.remotes.is_empty(),
         quiet_stdout: true,
@@ -218,30 +216,13 @@ fn command(dir: &RelPath, closure: Closure, program: &Program, git: Option<&Prog
     }
 }
 
-fn host(program: &Program) -> Tool {
-    Tool::Host {
-        name: program.name.clone(),
-        path: program.real.clone(),
-        identity: program.digest,
-        version: None,
-    }
-}
-
-fn missing(dir: &RelPath, closure: &Closure) -> String {
-    let file = closure.kustomizations.get(dir).unwrap_or(dir);
-    format!(
-        "kustomize is declared by {file} but is not on PATH; install it (`go install \
-         sigs.k8s.io/kustomize/kustomize/v5@latest`) or use `--engine dagger`"
-    )
-}
-
 /// Why the result is not stored, if so: inputs that are not fixed, or a program that cannot be told.
-fn not_cached(closure: &Closure, program: Option<&Program>) -> Option<String> {
+fn not_cached(closure: &Closure, programs: &Programs) -> Option<String> {
     let unpinned = closure.remotes.iter().find(|remote| !remote.pinned);
     unpinned
         .map(changeable)
         .or_else(|| closure.unknown.clone())
-        .or_else(|| program.and_then(indirect))
+        .or_else(|| programs.indirect.clone())
 }
 
 fn changeable(remote: &Fetched) -> String {
@@ -250,23 +231,6 @@ fn changeable(remote: &Fetched) -> String {
         "remote `{}` ({path}:{}) is not pinned to a commit, so it can change: it is fetched on every run",
         remote.target, at.line
     )
-}
-
-/// A launcher of a version manager, or a script: which kustomize it will run is not known from its content.
-fn indirect(program: &Program) -> Option<String> {
-    const MANAGERS: [&str; 5] = ["mise", "snap", "aqua-proxy", "volta-shim", "hermit"];
-    let name = program.real.file_name()?.to_str()?;
-    let mut head = [0; 2];
-    let is_script = std::fs::File::open(&program.real)
-        .and_then(|mut file| file.read_exact(&mut head))
-        .is_ok()
-        && head == *b"#!";
-    (is_script || MANAGERS.contains(&name)).then(|| {
-        format!(
-            "`{}` only starts the real kustomize, which one is not known; put that on PATH",
-            program.path.display()
-        )
-    })
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
+use super::program::indirect;
 use super::*;
 use crate::env::Env;
 use crate::facts::Facts;
 use crate::finding::Finding;
 use crate::plan::InputView;
 use crate::snapshot::Snapshot;
-use crate::tool::Tools;
+use crate::tool::{Program, Tools};
 
 fn with_scope<T>(
     files: &[(&str, &str)],
@@ -152,22 +153,25 @@ fn a_missing_kustomize_names_the_file_and_the_ways_out() {
 
 #[test]
 fn the_build_runs_from_the_root_with_kustomize_alone_unless_it_clones() {
-    let program = |name: &str| Program {
-        name: name.to_owned(),
-        path: format!("/bin/{name}").into(),
-        real: format!("/nonexistent/{name}").into(),
-        digest: crate::digest::Digest::of(name.as_bytes()),
+    let program = |name: &str| {
+        Ok(Tool::Host {
+            name: name.to_owned(),
+            path: format!("/bin/{name}").into(),
+            identity: crate::digest::Digest::of(name.as_bytes()),
+            version: None,
+        })
+    };
+    let programs = Programs {
+        kustomize: program("kustomize"),
+        git: program("git"),
+        layers: vec!["base".to_owned()],
+        indirect: None,
     };
     let check = |text: &str| {
         with_scope(&[("o/kustomization.yaml", text)], &[], |scope| {
             let dir = RelPath::new("o").expect("a path");
             let closure = Graph::new(scope).closure(&dir);
-            build(
-                &dir,
-                closure,
-                Some(&program("kustomize")),
-                Some(&program("git")),
-            )
+            build(&dir, closure, &programs)
         })
     };
     let command = |check: &Check| match &check.work {

@@ -16,6 +16,7 @@ use crate::tool::Program;
 use crate::tool::shims::Leads;
 
 use super::closure::Closure;
+use super::container;
 use super::installed::{AMBIGUOUS, Environment, script};
 use super::interpreter::{Interpreter, ask, leads, suitable};
 use super::project::{LockFile, Site, locked_closure};
@@ -55,6 +56,9 @@ pub fn resolve(
     site: &Site,
     name: &str,
 ) -> Result<Resolved, PlanError> {
+    if let Some(images) = scope.images {
+        return container::resolve(scope, images, plan, site, name);
+    }
     let program = program(scope, &site.dir, name);
     match &site.lock {
         Some(lock) => locked(scope, plan, site, lock, name, program.as_ref()),
@@ -69,7 +73,7 @@ pub fn resolve(
     }
 }
 
-fn folder(site: &Site) -> String {
+pub(super) fn folder(site: &Site) -> String {
     if site.dir.is_root() {
         "this project".to_owned()
     } else {
@@ -132,12 +136,15 @@ fn locked(
     };
     match closure.requirements() {
         Ok(requirements) => {
-            let layer = layer(site, name, &closure, python, requirements);
-            let ready = in_layer(name, &layer.name, closure);
-            if plan.layer(&layer.name).is_none() {
-                plan.layers.push(layer);
-            }
-            Ok(Resolved::Ready(Box::new(ready)))
+            let base = ["base".to_owned()];
+            let layer = Layer {
+                build: Build::PythonEnv {
+                    python: python.executable.clone(),
+                    requirements,
+                },
+                ..layer(site, name, &closure, &python, &base)
+            };
+            Ok(in_layer(plan, name, layer, &base, closure))
         }
         Err(unfit) => missing(format!(
             "its locked version is not on PATH, and cannot be installed: no hashed wheel from an index is locked for {}",
@@ -146,19 +153,20 @@ fn locked(
     }
 }
 
-fn layer(
+/// The layer of a tool on the last of `base`, but for how it is built.
+pub(super) fn layer(
     site: &Site,
     name: &str,
     closure: &Closure,
-    python: Interpreter,
-    requirements: String,
+    python: &Interpreter,
+    base: &[String],
 ) -> Layer {
     let mut parts = vec![
         (
             "python".to_owned(),
             format!("{} {}", python.implementation, python.version),
         ),
-        ("platform".to_owned(), python.platform),
+        ("platform".to_owned(), python.platform.clone()),
     ];
     if Rule::LockClosure.holds() {
         parts.extend(closure.packages.iter().map(|package| {
@@ -169,34 +177,44 @@ fn layer(
     Layer {
         name: id_at(&format!("tools:{name}"), &site.dir),
         kind: LayerKind::Tools,
-        on: vec!["base".to_owned()],
+        on: base.last().cloned().into_iter().collect(),
         parts,
-        build: Build::PythonEnv {
-            python: python.executable,
-            requirements,
-        },
+        build: Build::Present,
     }
 }
 
-fn in_layer(name: &str, layer: &str, closure: Closure) -> Ready {
+/// The tool as a program of `layer`, which joins the plan, on the layers `base`.
+pub(super) fn in_layer(
+    plan: &mut Plan,
+    name: &str,
+    layer: Layer,
+    base: &[String],
+    closure: Closure,
+) -> Resolved {
     let version = closure.get(name).map(|package| package.version.clone());
-    let path = if cfg!(windows) {
+    let path = if cfg!(windows) && matches!(layer.build, Build::PythonEnv { .. }) {
         format!("Scripts/{name}.exe")
     } else {
         format!("bin/{name}")
     };
-    Ready {
+    let mut layers = base.to_vec();
+    layers.push(layer.name.clone());
+    let ready = Ready {
         tool: Tool::Layer {
             name: name.to_owned(),
-            layer: layer.to_owned(),
+            layer: layer.name.clone(),
             path,
             version: version.as_ref().map(|version| format!("{name} {version}")),
         },
-        layers: vec!["base".to_owned(), layer.to_owned()],
+        layers,
         version,
         closure: Some(closure),
         not_cached: None,
+    };
+    if plan.layer(&layer.name).is_none() {
+        plan.layers.push(layer);
     }
+    Resolved::Ready(Box::new(ready))
 }
 
 /// The program on PATH, if it is exactly what the lock says.
@@ -313,6 +331,7 @@ fn unlocked(scope: &Scope<'_>, name: &str, program: &Program) -> Ready {
     }
     ready
 }
+
 #[cfg(all(test, unix))]
 mod tests {
     use std::path::PathBuf;

@@ -47,7 +47,8 @@ const HOME_FILES: [&str; 3] = [
 /// Raised with every change of [`QUESTION`].
 const KIND: &str = "python-interpreter/1";
 
-const QUESTION: &str = r#"
+/// What a Python 3 is asked (`python3 -I -c …`). The answer is read by [`Interpreter::of_answer`].
+pub const QUESTION: &str = r#"
 import json, os, platform, sys, sysconfig
 var = sysconfig.get_config_var
 def full(v):
@@ -95,6 +96,32 @@ pub struct Interpreter {
     pub library: Option<PathBuf>,
     /// The values of the marker variables.
     pub markers: MarkerEnv,
+}
+
+/// What differs from one start of a machine to the next.
+const KERNEL: [&str; 2] = ["platform_release", "platform_version"];
+
+impl Interpreter {
+    /// The one that gave this answer, in another place than here: what is there, and the kernel, says nothing.
+    /// `None` if it is no answer.
+    #[must_use]
+    pub fn of_answer(answer: &str) -> Option<Self> {
+        let mut python: Self = serde_json::from_str(answer).ok()?;
+        for name in KERNEL {
+            python.markers.0.insert(name.to_owned(), String::new());
+        }
+        Some(Self {
+            path: Vec::new(),
+            library: None,
+            ..python
+        })
+    }
+}
+
+/// What of an answer tells an interpreter of an image from others, as one line; `None` if it is no answer.
+#[must_use]
+pub fn lasting(answer: &str) -> Option<String> {
+    serde_json::to_string(&Interpreter::of_answer(answer)?).ok()
 }
 
 /// The first Python on the user's PATH that `constraint` allows.
@@ -270,10 +297,7 @@ fn question(scope: &Scope<'_>, program: &Path) -> io::Result<Option<Interpreter>
 #[cfg(unix)]
 fn refresh_kernel(markers: &mut MarkerEnv) {
     let kernel = rustix::system::uname();
-    for (name, value) in [
-        ("platform_release", kernel.release()),
-        ("platform_version", kernel.version()),
-    ] {
+    for (name, value) in KERNEL.into_iter().zip([kernel.release(), kernel.version()]) {
         let value = value.to_string_lossy().into_owned();
         markers.0.insert(name.to_owned(), value);
     }

@@ -11,10 +11,11 @@
 //! honoured; `.git/info/exclude` and the user's global excludes are not there, so that every checkout gives one verdict.
 //!
 //! - [`project`]: which folders declare which tool. - [`lock`], [`uv`], [`requirements`], [`closure`], [`marker`], [`version`]: what is locked
-//!   for a tool (pure). - [`interpreter`], [`installed`], [`packages`], [`environment`]: where the tool comes from. - [`ruff_files`], [`ruff`]:
+//!   for a tool (pure). - [`interpreter`], [`installed`], [`packages`], [`environment`]: where the tool comes from; `container`: in containers. - [`ruff_files`], [`ruff`]:
 //!   what ruff reads and says.
 
 pub mod closure;
+mod container;
 pub mod environment;
 pub mod installed;
 pub mod interpreter;
