@@ -11,6 +11,7 @@ use crate::config::diagnose::nearest;
 use crate::config::model::{Base, CheckConfig, Config, Engine, EngineKind, Remote};
 use crate::config::read::Reader;
 use crate::config::schema;
+use crate::plan::image::{full_name, is_archive};
 use crate::snapshot::Snapshot;
 
 /// Tags of built-in checks.
@@ -23,7 +24,8 @@ pub(super) fn read(reader: &mut Reader<'_>, snapshot: &Snapshot, top: &DeTable<'
     Config {
         exclude: reader.globs(top, "exclude").unwrap_or_default(),
         engine: engine(reader, top),
-        base: base(reader, top),
+        base: base(reader, snapshot, top),
+        tools: tools(reader, top),
         commands: commands(reader, top, &checks),
         checks,
         max_size: max_size(reader, top),
@@ -35,7 +37,6 @@ fn engine(reader: &mut Reader<'_>, top: &DeTable<'_>) -> Engine {
     let Some(table) = reader.table(top, "engine", "engine", schema::ENGINE) else {
         return Engine::default();
     };
-    reader.without_effect(table, "address", "engine.address");
     Engine {
         kind: reader
             .parsed(table, "kind", engine_kind)
@@ -56,20 +57,73 @@ fn engine_kind(text: &str) -> Result<EngineKind, String> {
     }
 }
 
-fn base(reader: &mut Reader<'_>, top: &DeTable<'_>) -> Base {
+fn base(reader: &mut Reader<'_>, snapshot: &Snapshot, top: &DeTable<'_>) -> Base {
     let Some(layers) = reader.table(top, "layers", "layers", schema::LAYERS) else {
         return Base::default();
     };
     let Some(table) = reader.table(layers, "base", "layers.base", schema::BASE) else {
         return Base::default();
     };
-    reader.without_effect(table, "image", "layers.base.image");
-    reader.without_effect(table, "packages", "layers.base.packages");
+    let mut packages = reader.texts(table, "packages", package).unwrap_or_default();
+    packages.sort();
+    packages.dedup();
     Base {
-        image: reader.text(table, "image"),
-        packages: reader
-            .texts(table, "packages", |_| Ok(()))
-            .unwrap_or_default(),
+        image: reader.parsed(table, "image", |text| base_image(snapshot, text)),
+        packages,
+    }
+}
+
+/// An image by its full name, or an archive that is there.
+fn base_image(snapshot: &Snapshot, text: &str) -> Result<String, String> {
+    let name = full_name(text)?;
+    if is_archive(&name) && !snapshot.root().join(&name).is_file() {
+        return Err(
+            "there is no such file; an image of a registry is named without `.` or `/` before it"
+                .to_owned(),
+        );
+    }
+    Ok(name)
+}
+
+/// Names go to a package manager through a shell.
+fn package(name: &str) -> Result<(), String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "+-._:=~".contains(c);
+    let first = name.chars().next();
+    if first.is_some_and(|c| c.is_ascii_alphanumeric()) && name.chars().all(fits) {
+        Ok(())
+    } else {
+        Err(format!("`{name}` is not the name of a package"))
+    }
+}
+
+fn tools(reader: &mut Reader<'_>, top: &DeTable<'_>) -> BTreeMap<String, String> {
+    let mut tools = BTreeMap::new();
+    // What is wrong with `layers` itself is told by its other table.
+    let Some(layers) = top
+        .get("layers")
+        .and_then(|layers| layers.get_ref().as_table())
+    else {
+        return tools;
+    };
+    let Some(table) = reader.table(layers, "tools", "layers.tools", schema::TOOLS) else {
+        return tools;
+    };
+    for key in schema::TOOLS {
+        if let Some(from) = reader.parsed(table, key.name, tool_image) {
+            tools.insert(key.name.to_owned(), from);
+        }
+    }
+    tools
+}
+
+fn tool_image(text: &str) -> Result<String, String> {
+    if text == "base" {
+        return Ok(text.to_owned());
+    }
+    let name = full_name(text)?;
+    match is_archive(&name) {
+        true => Err("programs are taken from images of registries only".to_owned()),
+        false => Ok(name),
     }
 }
 

@@ -21,8 +21,10 @@ pub struct Config {
     pub exclude: Globs,
     /// Where checks run.
     pub engine: Engine,
-    /// `[layers.base]`. Has no effect yet.
+    /// `[layers.base]`.
     pub base: Base,
+    /// `[layers.tools]`: where programs come from in containers, by name.
+    pub tools: BTreeMap<String, String>,
     /// Checks of one's own and overrides of built-in ones, by id.
     pub checks: BTreeMap<String, CheckConfig>,
     /// Tags by command, where they differ from the default; see [`Config::tags_of`].
@@ -38,7 +40,7 @@ pub struct Config {
 pub struct Engine {
     /// Which one.
     pub kind: EngineKind,
-    /// Address of a Dagger runner. Has no effect yet.
+    /// Address of a Dagger runner.
     pub address: Option<String>,
 }
 
@@ -69,9 +71,9 @@ impl EngineKind {
 /// `[layers.base]`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Base {
-    /// Image of the Dagger engine's base layer.
+    /// The image that containers begin with: its full name, or the path of an OCI archive.
     pub image: Option<String>,
-    /// System packages in it.
+    /// System packages in it, sorted.
     pub packages: Vec<String>,
 }
 

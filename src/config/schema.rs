@@ -88,27 +88,42 @@ pub(super) const ENGINE: &[Key] = &[
     ),
 ];
 
-pub(super) const LAYERS: &[Key] = &[key(
-    "base",
-    Kind::Table(BASE),
-    None,
-    "Image and system packages of the Dagger engine.",
-)];
+pub(super) const LAYERS: &[Key] = &[
+    key(
+        "base",
+        Kind::Table(BASE),
+        None,
+        "What all containers begin with (Dagger engine).",
+    ),
+    key(
+        "tools",
+        Kind::Table(TOOLS),
+        None,
+        "Where programs of containers come from.",
+    ),
+];
 
 pub(super) const BASE: &[Key] = &[
     key(
         "image",
         Kind::Text,
         None,
-        "Image of the base layer. Its tag is pinned to a digest in dagcache.lock.",
+        "An image with everything the checks need, instead of one for each language: its name, which `cargo dagcache lock` pins to a digest in dagcache.lock, or the path of an OCI archive (`./base.oci.tar`).",
     ),
     key(
         "packages",
         Kind::Texts,
         Some("[]"),
-        "System packages to install in it.",
+        "System packages to install in it (apt-get, apk).",
     ),
 ];
+
+pub(super) const TOOLS: &[Key] = &[key(
+    "kustomize",
+    Kind::Text,
+    None,
+    "The image that kustomize is taken from, as `/app/kustomize` (`registry.k8s.io/kustomize/kustomize:v5.8.2` if absent); `base` = the one that is in the base image.",
+)];
 
 pub(super) const CHECK: &[Key] = &[
     key(

@@ -54,6 +54,8 @@ address = "unix:///run/engine.sock"
 [layers.base]
 image = "rust:1.95-slim"
 packages = ["pkg-config"]
+[layers.tools]
+kustomize = "acme/kustomize:5"
 [checks.headers]
 command = ["./ci/headers.sh", "--strict"]
 args = ["-v"]
@@ -101,7 +103,12 @@ fn every_key_reaches_the_model() {
     let config = good(FULL).config;
     assert_eq!(config.engine.kind, EngineKind::Local);
     assert_eq!(config.max_size, Some(10 << 30));
+    assert_eq!(
+        config.base.image.as_deref(),
+        Some("docker.io/library/rust:1.95-slim")
+    );
     assert_eq!(config.base.packages, ["pkg-config"]);
+    assert_eq!(config.tools["kustomize"], "docker.io/acme/kustomize:5");
     assert_eq!(config.remote.trusted_keys, ["ed25519:abc"]);
     assert_eq!(config.tags_of("pre-commit"), Some(vec!["own".to_owned()]));
     assert_eq!(
@@ -109,7 +116,7 @@ fn every_key_reaches_the_model() {
         Some("secrets.baseline")
     );
     let check = &config.checks["headers"];
-    assert_eq!(check.place.to_string(), "dagcache.toml:9:9");
+    assert_eq!(check.place.to_string(), "dagcache.toml:11:9");
     assert_eq!(check.command.as_ref().map(Vec::len), Some(2));
     assert_eq!(check.dir.as_deref(), Some("sub"));
     assert_eq!(check.per_file, Some(true));
@@ -133,11 +140,8 @@ fn keys_without_effect_are_warnings() {
     assert_eq!(
         good(FULL).warnings,
         [
-            "`engine.address` has no effect yet (dagcache.toml:5:1)",
-            "`layers.base.image` has no effect yet (dagcache.toml:7:1)",
-            "`layers.base.packages` has no effect yet (dagcache.toml:8:1)",
-            "`remote.registry` has no effect yet (dagcache.toml:36:1)",
-            "`remote.trusted-keys` has no effect yet (dagcache.toml:37:1)",
+            "`remote.registry` has no effect yet (dagcache.toml:38:1)",
+            "`remote.trusted-keys` has no effect yet (dagcache.toml:39:1)",
         ]
     );
 }
@@ -441,6 +445,31 @@ fn defaults_of_the_schema_are_those_of_the_model() {
         ..defaults
     };
     assert_eq!(rest, Config::default());
+}
+
+#[test]
+fn images_and_packages_are_looked_at() {
+    for (text, expect) in [
+        ("layers.base.image = 'a b'", "neither the name of an image"),
+        ("layers.base.image = './no.tar'", "there is no such file"),
+        (
+            "layers.base.packages = ['a; b']",
+            "not the name of a package",
+        ),
+        ("layers.base.packages = ['-y']", "not the name of a package"),
+        (
+            "layers.tools.kustomize = './x.tar'",
+            "images of registries only",
+        ),
+        ("layers.tools.kustomise = 'x'", "did you mean `kustomize`?"),
+    ] {
+        let error = bad(text);
+        assert!(error.contains(expect), "{text}: {error}");
+    }
+    let text = "layers.base.packages = ['git', 'a', 'git']";
+    assert_eq!(good(text).config.base.packages, ["a", "git"]);
+    let config = good("layers.tools.kustomize = 'base'").config;
+    assert_eq!(config.tools["kustomize"], "base");
 }
 
 /// A value of the wrong type for every key of the schema is refused: so every key is read.

@@ -34,7 +34,7 @@ fn plan_of(project: &Project, images: &FakeImages) -> Plan {
     discover::plan(&scope, &loaded.config).expect("a plan")
 }
 
-fn with_config<'a>(config: &'a str) -> Vec<(&'a str, &'a str)> {
+fn with_config(config: &str) -> Vec<(&str, &str)> {
     let mut files = PROJECT.to_vec();
     files.push(("dagcache.toml", config));
     files

@@ -9,7 +9,7 @@ use crate::path::RelPath;
 use crate::plan::{Build, Images, Layer, LayerKind, Plan, Script, Tool, container_folder};
 use crate::tool::Program;
 
-/// The image that holds kustomize unless the configuration says otherwise.
+/// The image that holds kustomize unless the configuration says otherwise, whose schema tells the same.
 const IMAGE: &str = "registry.k8s.io/kustomize/kustomize:v5.8.2";
 
 /// Where it is in there.
