@@ -5,7 +5,7 @@
 //! Answers are kept as text and only parsed when they are asked for.
 //! Stays free of knowing what the facts mean.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -34,6 +34,8 @@ pub struct Facts {
 #[derive(Debug, Default)]
 struct State {
     answers: BTreeMap<Digest, Answer>,
+    /// Kinds whose answers are out of date, and the keys of those that were derived since.
+    renewed: BTreeMap<String, BTreeSet<Digest>>,
     /// Whether there is something that the file does not have.
     changed: bool,
 }
@@ -55,7 +57,7 @@ impl Facts {
             path: Some(path.to_path_buf()),
             state: Mutex::new(State {
                 answers: answers.unwrap_or_default(),
-                changed: false,
+                ..State::default()
             }),
         }
     }
@@ -100,7 +102,7 @@ impl Facts {
         T: Serialize + DeserializeOwned,
     {
         let key = key(kind, input);
-        if let Some(value) = self.recall(key) {
+        if let Some(value) = self.recall(kind, key) {
             return Ok(value);
         }
         let value = derive()?;
@@ -108,13 +110,26 @@ impl Facts {
             let mut state = self.lock();
             state.answers.insert(key, Answer { text, used: true });
             state.changed = true;
+            if let Some(since) = state.renewed.get_mut(kind) {
+                since.insert(key);
+            }
         }
         Ok(value)
     }
 
-    fn recall<T: DeserializeOwned>(&self, key: Digest) -> Option<T> {
+    /// From now on, what was derived of that kind before counts no more: it is derived anew where it is asked for. What
+    /// is not asked for stays.
+    pub fn renew(&self, kind: &str) {
+        self.lock().renewed.insert(kind.to_owned(), BTreeSet::new());
+    }
+
+    fn recall<T: DeserializeOwned>(&self, kind: &str, key: Digest) -> Option<T> {
         let text = {
             let mut state = self.lock();
+            let outdated = |since: &BTreeSet<Digest>| !since.contains(&key);
+            if state.renewed.get(kind).is_some_and(outdated) {
+                return None;
+            }
             let answer = state.answers.get_mut(&key)?;
             answer.used = true;
             answer.text.clone()
@@ -172,6 +187,20 @@ mod tests {
         assert_eq!(ask(&facts, "a/1", "in", "second"), "first");
         assert_eq!(ask(&facts, "a/2", "in", "other kind"), "other kind");
         assert_eq!(ask(&facts, "a/1", "else", "other input"), "other input");
+    }
+
+    #[test]
+    fn a_renewed_kind_is_derived_once_more_and_others_are_not() {
+        let facts = Facts::default();
+        for kind in ["a/1", "b/1"] {
+            ask(&facts, kind, "in", "first");
+        }
+        facts.renew("a/1");
+        let failed = facts.derive("a/1", Digest::of(b"in"), || Err::<String, _>("no"));
+        assert_eq!(failed, Err("no"));
+        assert_eq!(ask(&facts, "a/1", "in", "second"), "second");
+        assert_eq!(ask(&facts, "a/1", "in", "third"), "second");
+        assert_eq!(ask(&facts, "b/1", "in", "second"), "first");
     }
 
     #[test]

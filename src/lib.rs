@@ -20,6 +20,7 @@
 //! | [`plan`] | the words for checks and layers, selection | effects, digests of inputs |
 //! | [`config`] | `dagcache.toml` and its siblings | planning |
 //! | [`ecosystem`] | one folder a language: recognition, checks, output → findings | other ecosystems |
+//! | [`lock`] | `dagcache.lock`, and what names of images mean | engines |
 //! | [`discover`] | snapshot + configuration → plan | selection |
 //! | [`key`] | action keys, and why they differ | IO |
 //! | [`record`], [`event`] | what happened | formatting |
@@ -55,6 +56,8 @@ pub mod plan;
 pub mod config;
 
 pub mod ecosystem;
+
+pub mod lock;
 
 pub mod discover;
 

@@ -15,6 +15,8 @@
 //!
 //! Stays free of what the languages need.
 
+use std::path::Path;
+
 use crate::digest::Digest;
 use crate::ecosystem::{Scope, id_at};
 use crate::path::RelPath;
@@ -112,7 +114,8 @@ pub fn base(
 ) -> Result<Base, String> {
     let name = images.configured().unwrap_or(wanted.image);
     let image = images.image(name)?;
-    let build = build(scope, &image)?;
+    let root = scope.snapshot.root();
+    let build = build(root, &image)?;
     let plain = match images.configured() {
         Some(_) => "base".to_owned(),
         None => format!("base:{}", wanted.role),
@@ -128,16 +131,7 @@ pub fn base(
         true => id_at(&plain, wanted.dir),
         false => plain,
     };
-    let mut chain = vec![Layer {
-        name: first(&top),
-        kind: LayerKind::Base,
-        on: Vec::new(),
-        parts: vec![
-            ("image".to_owned(), image.digest.clone()),
-            ("platform".to_owned(), image.platform.clone()),
-        ],
-        build,
-    }];
+    let mut chain = vec![image_layer(root, first(&top), &image)?];
     if !images.packages().is_empty() {
         chain.push(packages(&top, &chain, images.packages()));
         let installed = images.ask(&chain, &format!("{INSTALLED}installed"))?;
@@ -153,13 +147,30 @@ pub fn base(
     Ok(Base { image, layers })
 }
 
-fn build(scope: &Scope<'_>, image: &Image) -> Result<Build, String> {
+/// The layer that is an image, for a project at `root`.
+///
+/// # Errors
+/// If it is an archive without a digest.
+pub fn image_layer(root: &Path, name: String, image: &Image) -> Result<Layer, String> {
+    Ok(Layer {
+        name,
+        kind: LayerKind::Base,
+        on: Vec::new(),
+        parts: vec![
+            ("image".to_owned(), image.digest.clone()),
+            ("platform".to_owned(), image.platform.clone()),
+        ],
+        build: build(root, image)?,
+    })
+}
+
+fn build(root: &Path, image: &Image) -> Result<Build, String> {
     if !is_archive(&image.name) {
         return Ok(Build::Image {
             reference: image.reference(),
         });
     }
-    let path = scope.snapshot.root().join(&image.name);
+    let path = root.join(&image.name);
     let hex = image.digest.trim_start_matches("sha256:");
     let digest: Digest = hex
         .parse()

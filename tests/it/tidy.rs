@@ -18,6 +18,7 @@ const ORDER: &[&str] = &[
     "plan",
     "config",
     "ecosystem",
+    "lock",
     "discover",
     "key",
     "record",

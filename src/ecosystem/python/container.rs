@@ -166,7 +166,7 @@ fn minor(scope: &Scope<'_>, dir: &RelPath, lock: &LockFile) -> u32 {
     let mut minors = MINORS.filter(allowed);
     let found = match (lock.format, &lock.python) {
         (LockFormat::Requirements, _) | (_, None) => {
-            let newest = minors.clone().filter(|minor| *minor <= USUAL).next_back();
+            let newest = minors.clone().rfind(|minor| *minor <= USUAL);
             newest.or_else(|| minors.next())
         }
         _ => minors.next(),

@@ -1,0 +1,381 @@
+//! The text of `dagcache.lock`.
+//!
+//! ```toml
+//! version = 1
+//!
+//! [[image]]
+//! name = "docker.io/library/python:3.11-slim"
+//! digest = "sha256:…"
+//! platform = "linux/amd64"
+//! python = '{"executable":"/usr/local/bin/python3",…}'
+//! ```
+//!
+//! Entries are sorted by name and platform, so that the same images give the same text. Whatever is not understood is
+//! an error: a lock that is read in part would pin in part.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::path::Path;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::fs::{FsError, write_shared};
+use crate::plan::Image;
+use crate::plan::image::{full_name, is_archive};
+
+/// The file, at the root of the project.
+pub const NAME: &str = "dagcache.lock";
+
+const VERSION: i64 = 1;
+
+const HEADER: &str = "# The images that containers begin with. Written by `cargo dagcache lock`: not to be edited.\n";
+
+/// The images that are pinned.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lock {
+    images: Vec<Image>,
+}
+
+/// The text is no lock. Exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}\n  --> {NAME}:{line}:{column}\nhelp: {help}")]
+pub struct LockError {
+    /// What is wrong.
+    pub message: String,
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+    help: &'static str,
+}
+
+const WRITE_ANEW: &str = "delete the file, then `cargo dagcache lock` writes it anew";
+const NEWER: &str = "use the newer cargo-dagcache that wrote it";
+
+#[derive(Deserialize)]
+struct Head {
+    version: Spanned<i64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(rename = "version")]
+    _version: i64,
+    #[serde(default)]
+    image: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    name: Spanned<String>,
+    digest: Spanned<String>,
+    platform: Spanned<String>,
+    python: Option<String>,
+    rust: Option<String>,
+}
+
+impl Lock {
+    /// A lock of these images.
+    #[must_use]
+    pub fn new(mut images: Vec<Image>) -> Self {
+        images.sort_by(|a, b| key(a).cmp(&key(b)));
+        images.dedup_by(|a, b| key(a) == key(b));
+        Self { images }
+    }
+
+    /// Sorted by name and platform.
+    #[must_use]
+    pub fn images(&self) -> &[Image] {
+        &self.images
+    }
+
+    /// The image of that name for that platform.
+    #[must_use]
+    pub fn find(&self, name: &str, platform: &str) -> Option<&Image> {
+        let mut images = self.images.iter();
+        images.find(|image| key(image) == (name, platform))
+    }
+
+    /// Reads the text.
+    ///
+    /// # Errors
+    /// If it is no lock, or one of a newer version; names the place and a way out.
+    pub fn parse(text: &str) -> Result<Self, LockError> {
+        let refused = |error: &toml::de::Error| {
+            at(text, error.span(), error.message().to_owned(), WRITE_ANEW)
+        };
+        let head: Head = lenient(text).map_err(|error| refused(&error))?;
+        if *head.version.get_ref() != VERSION {
+            let message = format!(
+                "version {} of the lock is not understood",
+                head.version.get_ref()
+            );
+            return Err(at(text, Some(head.version.span()), message, NEWER));
+        }
+        let file: File = toml::from_str(text).map_err(|error| refused(&error))?;
+        let mut seen = BTreeSet::new();
+        let mut images = Vec::with_capacity(file.image.len());
+        for entry in file.image {
+            let span = entry.name.span();
+            let image = entry
+                .checked()
+                .map_err(|(span, message)| at(text, Some(span), message, WRITE_ANEW))?;
+            if !seen.insert((image.name.clone(), image.platform.clone())) {
+                let message = format!("`{}` is pinned twice", image.name);
+                return Err(at(text, Some(span), message, WRITE_ANEW));
+            }
+            images.push(image);
+        }
+        Ok(Self::new(images))
+    }
+
+    /// The text; equal locks have equal text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = format!("{HEADER}version = {VERSION}\n");
+        for image in &self.images {
+            text.push_str("\n[[image]]\n");
+            let fields = [
+                ("name", Some(&image.name)),
+                ("digest", Some(&image.digest)),
+                ("platform", Some(&image.platform)),
+                ("python", image.python.as_ref()),
+                ("rust", image.rust.as_ref()),
+            ];
+            for (name, value) in fields {
+                if let Some(value) = value {
+                    let value = toml::Value::String(value.clone());
+                    text.push_str(&format!("{name} = {value}\n"));
+                }
+            }
+        }
+        text
+    }
+
+    /// Writes it to the project at `root`, in one step.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn write(&self, root: &Path) -> Result<(), FsError> {
+        write_shared(&root.join(NAME), self.text().as_bytes())
+    }
+}
+
+fn key(image: &Image) -> (&str, &str) {
+    (&image.name, &image.platform)
+}
+
+/// The head of a lock of any version.
+fn lenient(text: &str) -> Result<Head, toml::de::Error> {
+    toml::from_str(text)
+}
+
+impl Entry {
+    fn checked(self) -> Result<Image, (Range<usize>, String)> {
+        let name = self.name.get_ref();
+        if is_archive(name) || full_name(name).as_ref() != Ok(name) {
+            let message = format!("`{name}` is not the full name of an image");
+            return Err((self.name.span(), message));
+        }
+        if !is_digest(self.digest.get_ref()) {
+            let message = format!("`{}` is not a digest", self.digest.get_ref());
+            return Err((self.digest.span(), message));
+        }
+        let platform = self.platform.get_ref();
+        if !is_platform(platform) {
+            let message = format!("`{platform}` is not a platform (`linux/amd64`)");
+            return Err((self.platform.span(), message));
+        }
+        Ok(Image {
+            name: self.name.into_inner(),
+            digest: self.digest.into_inner(),
+            platform: self.platform.into_inner(),
+            python: self.python,
+            rust: self.rust,
+        })
+    }
+}
+
+/// Whether a text is `sha256:` and 64 small hexadecimal digits.
+#[must_use]
+pub fn is_digest(text: &str) -> bool {
+    let hex = |c: char| matches!(c, '0'..='9' | 'a'..='f');
+    text.strip_prefix("sha256:")
+        .is_some_and(|digits| digits.len() == 64 && digits.chars().all(hex))
+}
+
+fn is_platform(text: &str) -> bool {
+    let word = |part: &str| {
+        let fits = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        !part.is_empty() && part.chars().all(fits)
+    };
+    let parts = text.split('/');
+    (2..=3).contains(&parts.clone().count()) && parts.into_iter().all(word)
+}
+
+fn at(text: &str, span: Option<Range<usize>>, message: String, help: &'static str) -> LockError {
+    let offset = span.map_or(0, |span| text.floor_char_boundary(span.start));
+    let before = text.get(..offset).unwrap_or_default();
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    LockError {
+        message: message.trim_end().to_owned(),
+        line: before.matches('\n').count() + 1,
+        column: before.get(line_start..).unwrap_or_default().chars().count() + 1,
+        help,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn image(name: &str, platform: &str) -> Image {
+        Image {
+            name: name.to_owned(),
+            digest: format!("sha256:{}", "0a".repeat(32)),
+            platform: platform.to_owned(),
+            python: None,
+            rust: None,
+        }
+    }
+
+    fn sample() -> Lock {
+        Lock::new(vec![
+            Image {
+                python: Some(r#"{"version":"3.11.9","it's":1}"#.to_owned()),
+                ..image("docker.io/library/python:3.11-slim", "linux/amd64")
+            },
+            Image {
+                rust: Some("rustc 1.95.0 (x 2026-04-01)".to_owned()),
+                ..image("docker.io/library/rust:1.95-slim", "linux/arm64/v8")
+            },
+            image("docker.io/library/debian:bookworm-slim", "linux/amd64"),
+        ])
+    }
+
+    #[test]
+    fn the_text_is_stable() {
+        let zeros = "0a".repeat(32);
+        assert_eq!(
+            sample().text(),
+            format!(
+                r#"# The images that containers begin with. Written by `cargo dagcache lock`: not to be edited.
+version = 1
+
+[[image]]
+name = "docker.io/library/debian:bookworm-slim"
+digest = "sha256:{zeros}"
+platform = "linux/amd64"
+
+[[image]]
+name = "docker.io/library/python:3.11-slim"
+digest = "sha256:{zeros}"
+platform = "linux/amd64"
+python = """{{"version":"3.11.9","it's":1}}"""
+
+[[image]]
+name = "docker.io/library/rust:1.95-slim"
+digest = "sha256:{zeros}"
+platform = "linux/arm64/v8"
+rust = "rustc 1.95.0 (x 2026-04-01)"
+"#
+            )
+        );
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for lock in [sample(), Lock::default()] {
+            assert_eq!(Lock::parse(&lock.text()).expect("a lock"), lock);
+        }
+        let commented = format!("# mine\n{}", sample().text());
+        assert_eq!(Lock::parse(&commented).expect("a lock"), sample());
+        let lock = sample();
+        let found = lock.find("docker.io/library/rust:1.95-slim", "linux/arm64/v8");
+        assert!(found.is_some());
+        assert_eq!(
+            lock.find("docker.io/library/rust:1.95-slim", "linux/amd64"),
+            None
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_place() {
+        let text = sample().text();
+        let damage = |from: &str, to: &str| {
+            let damaged = text.replacen(from, to, 1);
+            assert_ne!(damaged, text, "{from}");
+            let error = Lock::parse(&damaged).expect_err(to).to_string();
+            assert!(error.contains("help: "), "{error}");
+            error
+        };
+        for (from, to, expect) in [
+            (
+                "version = 1",
+                "version = 2",
+                "version 2 of the lock is not understood\n  --> dagcache.lock:2:11\nhelp: use the newer",
+            ),
+            ("version = 1", "", "missing field `version`"),
+            (
+                "digest = \"sha256:0a",
+                "digest = \"sha256:0g",
+                "is not a digest\n  --> dagcache.lock:6:10",
+            ),
+            (
+                "digest = \"sha256:0a",
+                "digest = \"sha256:0",
+                "is not a digest",
+            ),
+            (
+                "linux/amd64",
+                "linux",
+                "is not a platform (`linux/amd64`)\n  --> dagcache.lock:7:12",
+            ),
+            (
+                "docker.io/library/debian",
+                "debian",
+                "`debian:bookworm-slim` is not the full name of an image\n  --> dagcache.lock:5:8",
+            ),
+            (
+                "docker.io/library/debian:bookworm-slim",
+                "./x.tar",
+                "`./x.tar` is not the full name",
+            ),
+            ("platform", "platfrom", "unknown field `platfrom`"),
+            ("version = 1", "version = 1\nx = 1", "unknown field `x`"),
+            ("name", "[[", "dagcache.lock:5:"),
+        ] {
+            let error = damage(from, to);
+            assert!(error.contains(expect), "{to}: {error}");
+        }
+        let twice = format!("{text}{}", text.split_once("\n\n").expect("entries").1);
+        let error = Lock::parse(&twice).expect_err("twice").to_string();
+        assert!(error.contains("is pinned twice"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn damaged_locks_never_panic_and_what_is_accepted_is_stable(text in crate::testing::damaged_text(&sample().text())) {
+            if let Ok(lock) = Lock::parse(&text) {
+                prop_assert_eq!(Lock::parse(&lock.text()).expect("its own text"), lock);
+            }
+        }
+
+        #[test]
+        fn arbitrary_text_never_panics(text in "(version|image|=|1|\\[|\\]|\"|name|\\PC|\n){0,40}") {
+            let _ = Lock::parse(&text);
+        }
+
+        #[test]
+        fn any_answer_survives(python in any::<Option<String>>(), rust in any::<Option<String>>()) {
+            let image = Image { python, rust, ..image("localhost:5000/a:1", "linux/amd64") };
+            let lock = Lock::new(vec![image]);
+            prop_assert_eq!(Lock::parse(&lock.text()).expect("its own text"), lock);
+        }
+    }
+}

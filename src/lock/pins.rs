@@ -1,0 +1,516 @@
+//! Images for planning: pinned by the lock, else remembered, else asked for.
+//!
+//! What is asked for is remembered in the facts of the store, so that a Fresh run asks nobody, and is told to the user,
+//! as another machine may get something else under the same name.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::digest::{Digest, Hasher};
+use crate::ecosystem::container::image_layer;
+use crate::ecosystem::python::interpreter::{QUESTION, lasting};
+use crate::facts::Facts;
+use crate::plan::image::{full_name, is_archive};
+use crate::plan::{Image, Images, Layer};
+use crate::tool::Tools;
+
+use super::format::{Lock, NAME, is_digest};
+
+/// What is remembered here, as kinds of facts: what a name means, what is in an image, what is said in containers.
+const RESOLVED: &str = "image/1";
+const HOLDS: &str = "image-holds/1";
+const SAID: &str = "image-says/1";
+
+/// Who knows what images are. Answers are asked for once and remembered.
+pub trait Resolve {
+    /// What the answers depend on besides the question: the engine's address.
+    fn engine(&self) -> &str;
+
+    /// The digest (`sha256:…`) that the registry has for a name, and the platform (`linux/amd64`) that the engine runs
+    /// it on.
+    ///
+    /// # Errors
+    /// If there is no answer: why, in words for the user.
+    fn resolve(&self, name: &str) -> Result<(String, String), String>;
+
+    /// What a script (for `sh -eu`) prints on standard output in a container that stands on these layers, which are a
+    /// chain, lowest first. They are built as for checks.
+    ///
+    /// # Errors
+    /// As [`Resolve::resolve`].
+    fn ask(&self, layers: &[Layer], script: &str) -> Result<String, String>;
+}
+
+/// Nobody can be asked.
+#[derive(Debug, Clone)]
+pub struct NoEngine {
+    /// Why, in words for the user.
+    pub why: String,
+}
+
+impl Resolve for NoEngine {
+    fn engine(&self) -> &str {
+        ""
+    }
+
+    fn resolve(&self, _: &str) -> Result<(String, String), String> {
+        Err(self.why.clone())
+    }
+
+    fn ask(&self, _: &[Layer], _: &str) -> Result<String, String> {
+        Err(self.why.clone())
+    }
+}
+
+/// What the configuration says about images.
+#[derive(Debug, Clone, Default)]
+pub struct Wishes {
+    /// `[layers.base] image`.
+    pub image: Option<String>,
+    /// `[layers.base] packages`.
+    pub packages: Vec<String>,
+    /// `[layers.tools]`.
+    pub tools: BTreeMap<String, String>,
+}
+
+/// The platform of containers on an engine of this machine.
+#[must_use]
+pub fn host_platform() -> String {
+    let arch = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    format!("linux/{arch}")
+}
+
+/// Images for one plan.
+pub struct Pins<'a> {
+    /// The project's lock.
+    pub lock: &'a Lock,
+    /// What is remembered.
+    pub facts: &'a Facts,
+    /// Digests of files.
+    pub tools: &'a Tools,
+    /// The project's root.
+    pub root: &'a Path,
+    /// Who is asked.
+    pub resolver: &'a dyn Resolve,
+    /// What the configuration says.
+    pub wishes: Wishes,
+    /// What containers run on.
+    pub platform: String,
+    state: Mutex<State>,
+}
+
+/// What this plan came to need.
+#[derive(Debug, Default)]
+struct State {
+    /// Answers and refusals: of many checks, one asks.
+    known: BTreeMap<String, Result<Image, String>>,
+    /// Images that containers begin with: what is in them was looked at.
+    bases: BTreeSet<String>,
+    unpinned: BTreeSet<String>,
+}
+
+impl<'a> Pins<'a> {
+    /// Images as the lock at hand pins them.
+    #[must_use]
+    pub fn new(
+        lock: &'a Lock,
+        facts: &'a Facts,
+        tools: &'a Tools,
+        root: &'a Path,
+        resolver: &'a dyn Resolve,
+        wishes: Wishes,
+    ) -> Self {
+        Self {
+            lock,
+            facts,
+            tools,
+            root,
+            resolver,
+            wishes,
+            platform: host_platform(),
+            state: Mutex::default(),
+        }
+    }
+
+    /// Forgets what names mean and what containers said, so that this run asks again.
+    pub fn ask_again(facts: &Facts) {
+        for kind in [RESOLVED, HOLDS, SAID] {
+            facts.renew(kind);
+        }
+    }
+
+    /// Forgets what containers said (which versions packages resolved to), so that this run asks again: for after a
+    /// layer was built anew.
+    pub fn listen_again(facts: &Facts) {
+        facts.renew(SAID);
+    }
+
+    /// The images of registries that were needed so far.
+    ///
+    /// # Errors
+    /// The messages for those that could not be had.
+    pub fn used(&self) -> Result<Vec<Image>, Vec<String>> {
+        let state = self.lock();
+        let of_registries = state.known.iter().filter(|(name, _)| !is_archive(name));
+        let (good, bad): (Vec<_>, Vec<_>) = of_registries
+            .map(|(_, answer)| answer.clone())
+            .partition(Result::is_ok);
+        let bad: Vec<String> = bad.into_iter().filter_map(Result::err).collect();
+        if bad.is_empty() {
+            Ok(good.into_iter().flatten().collect())
+        } else {
+            Err(bad)
+        }
+    }
+
+    /// One line for each image that was used and that nothing pins.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let state = self.lock();
+        let line = |name: &String| {
+            format!(
+                "image `{name}` is not pinned: `cargo dagcache lock` writes its digest to {NAME}"
+            )
+        };
+        state.unpinned.iter().map(line).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The image of that name, with what is in it if it is a `base`.
+    fn known(&self, name: &str, base: bool) -> Result<Image, String> {
+        let name = full_name(name)?;
+        {
+            let state = self.lock();
+            let looked_at = !base || state.bases.contains(&name);
+            match state.known.get(&name) {
+                Some(Ok(image)) if looked_at => return Ok(image.clone()),
+                Some(Err(why)) => return Err(why.clone()),
+                _ => {}
+            }
+        }
+        let answer = self.find(&name, base);
+        let mut state = self.lock();
+        if base {
+            state.bases.insert(name.clone());
+        }
+        state.known.insert(name, answer.clone());
+        answer
+    }
+
+    fn find(&self, name: &str, base: bool) -> Result<Image, String> {
+        if let Some(pinned) = self.lock.find(name, &self.platform) {
+            return Ok(pinned.clone());
+        }
+        let (digest, platform) = if is_archive(name) {
+            let digest = self.tools.digest(&self.root.join(name));
+            let digest =
+                digest.map_err(|error| format!("cannot read the image `{name}`: {error}"))?;
+            (format!("sha256:{digest}"), self.platform.clone())
+        } else if let Some(digest) = own_digest(name) {
+            (digest.to_owned(), self.platform.clone())
+        } else {
+            let resolved = self.resolved(name)?;
+            self.lock().unpinned.insert(name.to_owned());
+            resolved
+        };
+        let image = Image {
+            name: name.to_owned(),
+            digest,
+            platform,
+            python: None,
+            rust: None,
+        };
+        if !base {
+            return Ok(image);
+        }
+        let (python, rust) = self.holds(&image)?;
+        Ok(Image {
+            python,
+            rust,
+            ..image
+        })
+    }
+
+    fn resolved(&self, name: &str) -> Result<(String, String), String> {
+        let input = input(&[name, &self.platform]);
+        self.facts.derive(RESOLVED, input, || {
+            let (digest, platform) = self.resolver.resolve(name).map_err(|why| {
+                format!(
+                    "which image `{name}` is cannot be told: it is not in {NAME}, and {why}\n\
+                     help: `cargo dagcache lock`, run where the engine and the registry can be reached, pins it; \
+                     `--engine local` needs no image"
+                )
+            })?;
+            if is_digest(&digest) {
+                Ok((digest, platform))
+            } else {
+                Err(format!("`{digest}`, said to be that of the image `{name}`, is no digest"))
+            }
+        })
+    }
+
+    /// The Python and the Rust in an image.
+    fn holds(&self, image: &Image) -> Result<(Option<String>, Option<String>), String> {
+        let input = input(&[&image.digest, &image.platform]);
+        self.facts.derive(HOLDS, input, || {
+            let layer = image_layer(self.root, "base".to_owned(), image)?;
+            let script = format!(
+                "if command -v python3 >/dev/null; then python3 -I -c {} || true; fi\n\
+                 if command -v rustc >/dev/null; then rustc -V || true; fi",
+                crate::process::quoted(QUESTION)
+            );
+            let said = self.resolver.ask(&[layer], &script).map_err(|why| {
+                let name = &image.name;
+                format!(
+                    "what is in the image `{name}` cannot be told: {NAME} does not say, and {why}\n\
+                     help: `cargo dagcache lock`, run where the engine and the registry can be reached, writes it down"
+                )
+            })?;
+            let mut lines = said.lines();
+            let rust = said.lines().find(|line| line.starts_with("rustc "));
+            Ok((lines.find_map(lasting), rust.map(str::to_owned)))
+        })
+    }
+}
+
+impl Images for Pins<'_> {
+    fn image(&self, name: &str) -> Result<Image, String> {
+        self.known(name, true)
+    }
+
+    fn reference(&self, name: &str) -> Result<String, String> {
+        self.known(name, false).map(|image| image.reference())
+    }
+
+    fn ask(&self, layers: &[Layer], script: &str) -> Result<String, String> {
+        let mut parts = vec![self.resolver.engine(), script];
+        for layer in layers {
+            parts.push(&layer.name);
+            for (name, value) in &layer.parts {
+                parts.extend([name.as_str(), value.as_str()]);
+            }
+        }
+        self.facts.derive(SAID, input(&parts), || {
+            self.resolver.ask(layers, script).map_err(|why| {
+                let last = layers.last().map_or("base", |layer| layer.name.as_str());
+                format!("what the layer `{last}` holds cannot be told: {why}")
+            })
+        })
+    }
+
+    fn configured(&self) -> Option<&str> {
+        self.wishes.image.as_deref()
+    }
+
+    fn packages(&self) -> &[String] {
+        &self.wishes.packages
+    }
+
+    fn tool(&self, name: &str) -> Option<&str> {
+        self.wishes.tools.get(name).map(String::as_str)
+    }
+}
+
+/// The digest that a name holds itself.
+fn own_digest(name: &str) -> Option<&str> {
+    let digest = name.split_once('@')?.1;
+    is_digest(digest).then_some(digest)
+}
+
+fn input(parts: &[&str]) -> Digest {
+    let mut hasher = Hasher::new();
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part.as_bytes());
+    }
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    /// Answers and writes down what it is asked.
+    #[derive(Default)]
+    struct Registry {
+        salt: RefCell<String>,
+        asked: RefCell<Vec<String>>,
+    }
+
+    impl Resolve for Registry {
+        fn engine(&self) -> &str {
+            "unix:///x"
+        }
+
+        fn resolve(&self, name: &str) -> Result<(String, String), String> {
+            self.asked.borrow_mut().push(name.to_owned());
+            let digest = Digest::of(format!("{name}{}", self.salt.borrow()).as_bytes());
+            Ok((format!("sha256:{digest}"), host_platform()))
+        }
+
+        fn ask(&self, layers: &[Layer], _: &str) -> Result<String, String> {
+            let names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
+            self.asked
+                .borrow_mut()
+                .push(format!("ask {}", names.join(" ")));
+            Ok("noise\nrustc 1.95.0 (x)\n".to_owned())
+        }
+    }
+
+    impl Registry {
+        fn asked(&self) -> Vec<String> {
+            self.asked.take()
+        }
+    }
+
+    struct World {
+        folder: tempfile::TempDir,
+        facts: Facts,
+        tools: Tools,
+        registry: Registry,
+    }
+
+    impl World {
+        fn new() -> Self {
+            Self {
+                folder: tempfile::tempdir().expect("a folder"),
+                facts: Facts::default(),
+                tools: Tools::default(),
+                registry: Registry::default(),
+            }
+        }
+
+        fn pins<'a>(&'a self, lock: &'a Lock) -> Pins<'a> {
+            Pins::new(
+                lock,
+                &self.facts,
+                &self.tools,
+                self.folder.path(),
+                &self.registry,
+                Wishes::default(),
+            )
+        }
+    }
+
+    const RUST: &str = "docker.io/library/rust:1";
+
+    #[test]
+    fn a_pinned_image_is_asked_about_nowhere() {
+        let world = World::new();
+        let image = Image {
+            name: RUST.to_owned(),
+            digest: format!("sha256:{}", Digest::of(b"x")),
+            platform: host_platform(),
+            python: None,
+            rust: Some("rustc 1".to_owned()),
+        };
+        let lock = Lock::new(vec![image.clone()]);
+        let pins = world.pins(&lock);
+        assert_eq!(pins.image("rust:1"), Ok(image.clone()));
+        assert_eq!(pins.reference(RUST), Ok(image.reference()));
+        assert!(world.registry.asked().is_empty());
+        assert!(pins.warnings().is_empty());
+        let other = Pins {
+            platform: "linux/other".to_owned(),
+            ..world.pins(&lock)
+        };
+        assert_ne!(other.image(RUST), Ok(image));
+    }
+
+    #[test]
+    fn what_is_not_pinned_is_asked_once_remembered_and_said() {
+        let world = World::new();
+        let lock = Lock::default();
+        let first = world.pins(&lock);
+        let image = first.image(RUST).expect("an image");
+        assert_eq!(image.rust.as_deref(), Some("rustc 1.95.0 (x)"));
+        assert_eq!(image.python, None);
+        assert_eq!(world.registry.asked(), [RUST, "ask base"]);
+        for pins in [&first, &world.pins(&lock)] {
+            assert_eq!(pins.image(RUST), Ok(image.clone()));
+            assert_eq!(
+                pins.warnings(),
+                [format!(
+                    "image `{RUST}` is not pinned: `cargo dagcache lock` writes its digest to dagcache.lock"
+                )]
+            );
+        }
+        assert!(world.registry.asked().is_empty());
+    }
+
+    #[test]
+    fn a_program_image_is_not_looked_into_until_containers_begin_with_it() {
+        let world = World::new();
+        let lock = Lock::default();
+        let pins = world.pins(&lock);
+        pins.reference(RUST).expect("a reference");
+        assert_eq!(world.registry.asked(), [RUST]);
+        assert!(pins.image(RUST).expect("an image").rust.is_some());
+        assert_eq!(world.registry.asked(), ["ask base"]);
+        assert_eq!(pins.used().map(|used| used.len()), Ok(1));
+    }
+
+    #[test]
+    fn asked_again_a_name_may_mean_something_else() {
+        let world = World::new();
+        let lock = Lock::default();
+        let before = world.pins(&lock).image(RUST).expect("an image");
+        world.registry.salt.replace("2".to_owned());
+        assert_eq!(world.pins(&lock).image(RUST), Ok(before.clone()));
+        Pins::ask_again(&world.facts);
+        let after = world.pins(&lock).image(RUST).expect("an image");
+        assert_ne!(after.digest, before.digest);
+    }
+
+    #[test]
+    fn an_archive_and_a_name_with_a_digest_are_pinned_by_themselves() {
+        let world = World::new();
+        std::fs::write(world.folder.path().join("base.tar"), "x").expect("written");
+        let lock = Lock::default();
+        let pins = world.pins(&lock);
+        let archive = pins.image("./base.tar").expect("an image");
+        assert_eq!(archive.digest, format!("sha256:{}", Digest::of(b"x")));
+        let digest = format!("sha256:{}", Digest::of(b"y"));
+        let named = pins.image(&format!("rust@{digest}")).expect("an image");
+        assert_eq!(named.digest, digest);
+        assert_eq!(world.registry.asked(), ["ask base", "ask base"]);
+        assert!(pins.warnings().is_empty());
+        let used = pins.used().expect("images");
+        assert_eq!(used, [named]);
+        assert!(pins.image("./no.tar").is_err());
+    }
+
+    #[test]
+    fn without_an_engine_the_image_the_lock_and_the_ways_out_are_named() {
+        let world = World::new();
+        let lock = Lock::default();
+        let nobody = NoEngine {
+            why: "no Dagger engine is configured".to_owned(),
+        };
+        let pins = Pins {
+            resolver: &nobody,
+            ..world.pins(&lock)
+        };
+        let why = pins.image(RUST).expect_err("nobody knows");
+        for part in [
+            RUST,
+            "dagcache.lock",
+            "no Dagger engine is configured",
+            "`cargo dagcache lock`",
+            "--engine local",
+        ] {
+            assert!(why.contains(part), "{why}");
+        }
+        assert_eq!(pins.used(), Err(vec![why]));
+    }
+}
