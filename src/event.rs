@@ -12,8 +12,10 @@ pub enum Event<'a> {
     RunStarted {
         /// The command.
         command: &'a str,
-        /// The engine.
+        /// The engine's class.
         engine: &'a str,
+        /// Which engine it is and why it was taken, for people.
+        taken: &'a str,
         /// Number of checks.
         checks: usize,
     },

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use crate::config::EngineKind;
 use crate::report::Color;
 
 /// Runs a repository's checks without ever repeating work that was done before.
@@ -72,6 +73,14 @@ pub struct Global {
     /// Say Fresh checks and the output of passing tools too
     #[arg(short, long, action = ArgAction::Count, global = true, help_heading = "Options everywhere")]
     pub verbose: u8,
+    /// What runs checks and builds layers [default: `[engine] kind`, else auto]
+    #[arg(
+        long,
+        value_name = "ENGINE",
+        global = true,
+        help_heading = "Options everywhere"
+    )]
+    pub engine: Option<EngineArg>,
     /// How to report
     #[arg(
         long,
@@ -229,9 +238,6 @@ pub struct RunArgs {
     /// Only checks with this tag (repeatable)
     #[arg(long, value_name = "TAG", help_heading = "Selection")]
     pub tag: Vec<String>,
-    /// What runs the checks
-    #[arg(long, value_name = "ENGINE", help_heading = "Running")]
-    pub engine: Option<EngineArg>,
     /// Run nothing, tell what would run and why
     #[arg(long, help_heading = "Running")]
     pub dry_run: bool,
@@ -295,12 +301,22 @@ impl LaterOptions {
 /// `--engine`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum EngineArg {
-    /// Dagger where there is one, else this machine.
+    /// Dagger where one is configured or at hand, else this machine
     Auto,
-    /// Containers (not supported yet).
+    /// Containers of a Dagger engine
     Dagger,
-    /// This machine.
+    /// This machine
     Local,
+}
+
+impl From<EngineArg> for EngineKind {
+    fn from(typed: EngineArg) -> Self {
+        match typed {
+            EngineArg::Auto => Self::Auto,
+            EngineArg::Dagger => Self::Dagger,
+            EngineArg::Local => Self::Local,
+        }
+    }
 }
 
 /// `cache`.

@@ -1,6 +1,8 @@
 //! The command line: argv → [`args`] (what was typed) → [`context`] (what it means here) → [`commands`] → [`exit`].
+//! [`choice`]: which engine a run takes.
 
 pub mod args;
+pub mod choice;
 pub mod commands;
 pub mod context;
 pub mod exit;

@@ -15,6 +15,8 @@ pub struct Human<'a> {
     shell: &'a Shell,
     /// What the user typed before the check's id to repeat a failure: `cargo dagcache dev-check`.
     invocation: String,
+    /// The engine, until it is said: when something runs in containers, or at once if the user wants details.
+    engine: Option<String>,
     total: usize,
     done: usize,
     running: Vec<String>,
@@ -34,6 +36,7 @@ impl<'a> Human<'a> {
         Self {
             shell,
             invocation,
+            engine: None,
             total: 0,
             done: 0,
             running,
@@ -42,6 +45,14 @@ impl<'a> Human<'a> {
             finished: 0,
             interrupted: false,
             dry_run,
+        }
+    }
+
+    /// Says which engine it is, once.
+    fn say_engine(&mut self) {
+        let engine = self.engine.take();
+        if let Some(engine) = engine.filter(|_| self.shell.verbosity() > Verbosity::Quiet) {
+            self.shell.status(Tone::Note, "Engine", &engine);
         }
     }
 
@@ -295,9 +306,22 @@ fn parts(record: &CheckRecord) -> String {
 impl Sink for Human<'_> {
     fn event(&mut self, event: &Event<'_>) {
         match event {
-            Event::RunStarted { checks, .. } => self.total = *checks,
+            Event::RunStarted {
+                checks,
+                engine,
+                taken,
+                ..
+            } => {
+                self.total = *checks;
+                let verbose = self.shell.verbosity() == Verbosity::Verbose;
+                self.engine = (*engine != "local" || verbose).then(|| (*taken).to_owned());
+                if verbose {
+                    self.say_engine();
+                }
+            }
             Event::Warning(text) => self.shell.warning(text),
             Event::CheckStarted { id, miss } => {
+                self.say_engine();
                 if self.shell.verbosity() > Verbosity::Quiet {
                     let uncached = miss.is_some_and(|miss| miss.path.as_deref() == Some(NO_CACHE));
                     let (verb, reason) = match miss {

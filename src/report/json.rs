@@ -30,6 +30,7 @@ impl Sink for Json<'_> {
                 command,
                 engine,
                 checks,
+                ..
             } => json!({
                 "reason": "run-started",
                 "format": FORMAT,

@@ -247,7 +247,6 @@ fn what_comes_later_says_so() {
         &["lint", "--watch"],
         &["ci", "--cache-from=registry"],
         &["ci", "--partition", "1/2"],
-        &["ci", "--engine", "dagger"],
         &["ci", "--message-format", "github"],
         &["pre-commit"],
         &["lock", "--update"],

@@ -20,7 +20,6 @@ use crate::plan::select::{Selection, select};
 use crate::plan::{Check, Work};
 use crate::report::change::change;
 use crate::report::text::{count, duration};
-use crate::run::cancel::Interrupt;
 use crate::run::lookup::{State, changes, key_of, look_up};
 use crate::run::{Caching, Options, Session};
 use crate::store::Store;
@@ -52,8 +51,7 @@ pub fn explain(context: &Context<'_>, args: &ExplainArgs) -> Result<Exit, Failur
         audit: None,
     };
     let sink = Mutex::new(Silent);
-    let interrupt = Interrupt::new();
-    let session = project.session(&view, options, &sink, &interrupt);
+    let session = project.session(&view, options, &sink);
     let last = project.store.last(&project.id);
     let mut trees = Trees::new(&view.snapshot);
     let mut text = String::new();

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Context as _;
 
 use crate::cli::args::GenerateArgs;
-use crate::cli::commands::project::{Project, choose_engine};
+use crate::cli::commands::project::Project;
 use crate::cli::commands::run::execute;
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
@@ -60,7 +60,7 @@ fn targets(
 ) -> Result<BTreeMap<String, RelPath>, Failure> {
     let project = Project::open(context)?;
     let view = project.look()?;
-    choose_engine(args.run.engine, &view.loaded.config)?;
+    project.remember();
     let overlays = if args.overlay.is_empty() {
         kustomize::overlays(&view.plan)
     } else {

@@ -1,17 +1,18 @@
 //! A project as commands need it: store, snapshot, configuration, plan, engine.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 
-use crate::cli::args::EngineArg;
+use crate::cli::choice::{Choice, Host as Hosts, Wish, choose};
 use crate::cli::context::{Context, project_id};
 use crate::cli::exit::Failure;
-use crate::config::{self, Config, ConfigError, EngineKind, Loaded};
+use crate::config::{self, Config, ConfigError, Loaded};
 use crate::discover;
 use crate::ecosystem::Scope;
 use crate::ecosystem::custom::add_discovered;
+use crate::engine::Engine;
 use crate::engine::local::confine::Host;
 use crate::engine::local::{Dirs, LocalEngine};
 use crate::env::{self, DAGCACHE_TEAM_KEY};
@@ -23,8 +24,8 @@ use crate::run::cancel::Interrupt;
 use crate::run::{self, Options, Session};
 use crate::snapshot::Snapshot;
 use crate::store::Store;
-use crate::tool::Tools;
 use crate::tool::discovered::Discovered;
+use crate::tool::{Tools, is_on_path};
 
 /// A shorter key for secrets could be found by trying.
 const SHORTEST_KEY: usize = 16;
@@ -40,8 +41,10 @@ pub struct Project<'a> {
     pub id: String,
     /// What is remembered.
     pub store: Store,
-    /// What runs checks.
-    pub engine: LocalEngine,
+    /// What runs checks on this machine.
+    pub local: LocalEngine,
+    /// Whether the user stopped the run; holds the asynchronous runtime, which starts when it is first needed.
+    pub interrupt: Interrupt,
     context: &'a Context<'a>,
     facts: Facts,
     tools: Tools,
@@ -55,6 +58,8 @@ pub struct View {
     pub snapshot: Snapshot,
     /// Its configuration.
     pub loaded: Loaded,
+    /// The engine it is planned for.
+    pub choice: Choice,
     /// Its checks.
     pub plan: Plan,
 }
@@ -77,7 +82,7 @@ impl<'a> Project<'a> {
         let memo = store.folder("memo");
         let facts = Facts::load(&memo.join(format!("facts-{id}")));
         let tools = Tools::new(&context.env, &memo);
-        let engine = LocalEngine::new(dirs(&store), &id).confining(Host {
+        let local = LocalEngine::new(dirs(&store), &id).confining(Host {
             launcher: launcher()?,
             project: root.clone(),
             store: store.base().to_path_buf(),
@@ -86,7 +91,8 @@ impl<'a> Project<'a> {
         Ok(Self {
             root,
             store,
-            engine,
+            local,
+            interrupt: Interrupt::new(),
             context,
             facts,
             tools,
@@ -127,17 +133,25 @@ impl<'a> Project<'a> {
     fn view(&self, snapshot: Snapshot) -> Result<View, Box<(Snapshot, Failure)>> {
         let planned = || {
             let loaded = config::load(&snapshot).map_err(|error| config_failure(&error))?;
+            let choice = chosen(self.context, &loaded.config)?;
             let plan = self.plan(&snapshot, &loaded.config)?;
-            Ok((loaded, plan))
+            Ok((loaded, choice, plan))
         };
         match planned() {
-            Ok((loaded, plan)) => Ok(View {
+            Ok((loaded, choice, plan)) => Ok(View {
                 snapshot,
                 loaded,
+                choice,
                 plan,
             }),
             Err(failure) => Err(Box::new((snapshot, failure))),
         }
+    }
+
+    /// The engine that was taken.
+    #[must_use]
+    pub fn engine(&self, _choice: &Choice) -> &dyn Engine {
+        &self.local
     }
 
     fn plan(&self, snapshot: &Snapshot, config: &Config) -> Result<Plan, Failure> {
@@ -211,9 +225,8 @@ impl<'a> Project<'a> {
         checks: &[&Check],
         options: Options,
         sink: &'s Mutex<dyn Sink + 's>,
-        interrupt: &'s Interrupt,
     ) -> run::Outcome {
-        run::run(&self.session(view, options, sink, interrupt), checks)
+        run::run(&self.session(view, options, sink), checks)
     }
 
     /// What a run works with.
@@ -223,19 +236,18 @@ impl<'a> Project<'a> {
         view: &'s View,
         options: Options,
         sink: &'s Mutex<dyn Sink + 's>,
-        interrupt: &'s Interrupt,
     ) -> Session<'s> {
         Session {
             plan: &view.plan,
             snapshot: &view.snapshot,
             env: &self.context.env,
-            engine: &self.engine,
+            engine: self.engine(&view.choice),
             store: &self.store,
             project: &self.id,
             started: self.context.started.1,
             options,
             sink,
-            interrupt,
+            interrupt: &self.interrupt,
         }
     }
 }
@@ -263,19 +275,26 @@ pub(super) fn config_failure(error: &ConfigError) -> Failure {
     Failure::usage(text.strip_prefix("error: ").unwrap_or(&text))
 }
 
-/// Refuses an engine that is not there yet.
+/// The engine for that configuration.
 ///
 /// # Errors
-/// If `dagger` is asked for, on the command line or in the configuration.
-pub fn choose_engine(asked: Option<EngineArg>, config: &Config) -> Result<(), Failure> {
-    let kind = match asked {
-        Some(EngineArg::Auto) => EngineKind::Auto,
-        Some(EngineArg::Dagger) => EngineKind::Dagger,
-        Some(EngineArg::Local) => EngineKind::Local,
-        None => config.engine.kind,
+/// If it is one that cannot be had.
+pub(super) fn chosen(context: &Context<'_>, config: &Config) -> Result<Choice, Failure> {
+    let runner_host = context.env.var(env::DAGGER_RUNNER_HOST);
+    let wish = Wish {
+        typed: context.global.engine.map(Into::into),
+        configured: config.engine.kind,
+        runner_host,
+        address: config.engine.address.as_deref(),
     };
-    match kind {
-        EngineKind::Dagger => Err(Failure::not_yet("engine `dagger`")),
-        EngineKind::Auto | EngineKind::Local => Ok(()),
+    let host = Hosts {
+        exists: &Path::exists,
+        has_program: &|| is_on_path(&context.env, "dagger"),
+    };
+    let choice = choose(&wish, &host).map_err(|message| Failure::CouldNotRun(anyhow!(message)))?;
+    match (&choice.dagger, choice.fixed) {
+        (None, _) => Ok(choice),
+        (Some(_), true) => Err(Failure::not_yet("engine `dagger`")),
+        (Some(_), false) => Ok(Choice::local(false, "Dagger is not supported yet")),
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use crate::cli::args::{LintArgs, MessageFormat, RunArgs, ValidateArgs};
-use crate::cli::commands::project::{Project, View, choose_engine};
+use crate::cli::commands::project::{Project, View};
 use crate::cli::commands::upkeep::over_bound;
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
@@ -18,7 +18,6 @@ use crate::report::Verbosity;
 use crate::report::human::Human;
 use crate::report::json::Json;
 use crate::run::audit::Sample;
-use crate::run::cancel::Interrupt;
 use crate::run::{Caching, Options, summarize};
 use crate::store::prune::DEFAULT_MAX_SIZE;
 
@@ -107,15 +106,14 @@ pub fn execute(
     }
     let project = Project::open(context)?;
     let mut view = project.look()?;
-    choose_engine(args.engine, &view.loaded.config)?;
     complete(&mut selection, context, command, args, &view);
     for name in overlays {
         selection
             .only
             .push(kustomize::build_id(&overlay(&view, name)?));
     }
+    let engine = view.choice.class();
     let mut options = options(args, &selection);
-    let interrupt = Interrupt::new();
     let reporter = reporter(context, repeat, options.dry_run);
     let mut records: Vec<CheckRecord> = Vec::new();
     let mut remaining: Option<Vec<String>> = None;
@@ -137,7 +135,7 @@ pub fn execute(
             overhead_ms =
                 u64::try_from(context.started.0.elapsed().as_millis()).unwrap_or(u64::MAX);
         }
-        let outcome = project.run(&view, &checks, options, &reporter, &interrupt);
+        let outcome = project.run(&view, &checks, options, &reporter);
         records.extend(outcome.records);
         let mut again = outcome.changed;
         changes += usize::from(!again.is_empty());
@@ -162,14 +160,15 @@ pub fn execute(
     let summary = summarize(
         command,
         &project.id,
-        "local",
+        engine,
         &records,
         context.started,
         overhead_ms,
     );
     emit(&reporter, &Event::RunFinished(&summary));
     conclude(context, &project, &view, &summary, options.dry_run);
-    let exit = interrupt
+    let exit = project
+        .interrupt
         .signal()
         .map_or_else(|| Exit::of(summary.verdict), Exit::Interrupted);
     Ok((exit, Ran { records }))
@@ -275,7 +274,8 @@ fn start(
         reporter,
         &Event::RunStarted {
             command,
-            engine: "local",
+            engine: view.choice.class(),
+            taken: &view.choice.to_string(),
             checks,
         },
     );
@@ -331,7 +331,7 @@ fn never_still(id: &str, reporter: &Mutex<Reporter<'_>>) -> CheckRecord {
 
 /// Says what this system cannot keep checks from: once per store, and whenever details are wanted.
 fn say_lacks(context: &Context<'_>, project: &Project<'_>, reporter: &Mutex<Reporter<'_>>) {
-    let lacks = project.engine.lacks();
+    let lacks = project.local.lacks();
     let said = project.store.folder("memo").join("said-unconfined");
     let verbose = context.shell.verbosity() == Verbosity::Verbose;
     if lacks.is_empty() || (said.exists() && !verbose) {

@@ -11,7 +11,7 @@ use crate::cli::commands::project::Project;
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::digest::Digest;
-use crate::engine::{Prepare, Request, quoted};
+use crate::engine::{Engine as _, Prepare, Request, quoted};
 use crate::env::{self, SHELL};
 use crate::key::check_key;
 use crate::key::fingerprint::layer_key;
@@ -19,7 +19,6 @@ use crate::key::tree::Trees;
 use crate::plan::select::{Selection, select};
 use crate::plan::{Command, Layer, Tool, Work};
 use crate::report::shell::Tone;
-use crate::run::cancel::Interrupt;
 
 /// Opens a shell in a room of its own for one check.
 pub fn shell(context: &Context<'_>, args: &ShellArgs) -> Result<Exit, Failure> {
@@ -56,8 +55,8 @@ pub fn shell(context: &Context<'_>, args: &ShellArgs) -> Result<Exit, Failure> {
         check,
         &mut Trees::new(&view.snapshot),
         &context.env,
-        crate::engine::Engine::class(&project.engine),
-        crate::engine::Engine::platform(&project.engine),
+        project.local.class(),
+        project.local.platform(),
     );
     let request = Request {
         id: &format!("{} shell", check.id),
@@ -81,7 +80,7 @@ pub fn shell(context: &Context<'_>, args: &ShellArgs) -> Result<Exit, Failure> {
     };
     let files = if command.append_files { " FILE…" } else { "" };
     let line = format!("{}{files}", quoted(command.argv.iter().map(String::as_str)));
-    let interrupt = Interrupt::new();
+    let interrupt = &project.interrupt;
     let say = |host: &std::path::Path, seen: &std::path::Path| {
         context.shell.status(
             Tone::Good,
@@ -91,11 +90,8 @@ pub fn shell(context: &Context<'_>, args: &ShellArgs) -> Result<Exit, Failure> {
         context.shell.status(Tone::Good, "Runs", &line);
     };
     let open = async {
-        crate::engine::Engine::prepare(&project.engine, &prepare, interrupt.token()).await?;
-        project
-            .engine
-            .open(&request, &name_of(&program), &say)
-            .await
+        project.local.prepare(&prepare, interrupt.token()).await?;
+        project.local.open(&request, &name_of(&program), &say).await
     };
     let ended = interrupt.block_on(open).map_err(anyhow::Error::from)?;
     ended.map_err(anyhow::Error::from)?;

@@ -1,0 +1,235 @@
+//! Which engine a run takes: decided from what was typed, the environment, the configuration and a stat or two.
+//!
+//! Stays free of connecting: that comes with the first miss, and what happens if it fails is the caller's decision.
+
+use std::path::Path;
+
+use crate::config::EngineKind;
+use crate::env::DAGGER_RUNNER_HOST;
+
+/// Where a Dagger engine listens if it was told nothing else.
+pub const DEFAULT_SOCKET: &str = "/run/dagger/engine.sock";
+
+/// What is known before anything is connected to.
+#[derive(Debug, Clone, Copy)]
+pub struct Wish<'a> {
+    /// Of the command line.
+    pub typed: Option<EngineKind>,
+    /// Of the configuration.
+    pub configured: EngineKind,
+    /// The address in the environment; it wins over that of the configuration. Empty counts as unset.
+    pub runner_host: Option<&'a str>,
+    /// The address in the configuration.
+    pub address: Option<&'a str>,
+}
+
+/// What the choice asks of the host.
+pub struct Host<'a> {
+    /// Whether something is at that path.
+    pub exists: &'a dyn Fn(&Path) -> bool,
+    /// Whether `dagger` is on PATH.
+    pub has_program: &'a dyn Fn() -> bool,
+}
+
+/// The engine that was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    /// Of Dagger, its address; `None` is the local engine.
+    pub dagger: Option<String>,
+    /// Whether the user named the engine: then there is no other to fall back to.
+    pub fixed: bool,
+    /// Why, in words that follow the engine's name.
+    pub why: String,
+}
+
+impl Choice {
+    /// The engine's class, as in keys and records.
+    #[must_use]
+    pub fn class(&self) -> &'static str {
+        if self.dagger.is_some() {
+            "dagger"
+        } else {
+            "local"
+        }
+    }
+
+    /// The local engine.
+    #[must_use]
+    pub fn local(fixed: bool, why: impl Into<String>) -> Self {
+        Self {
+            dagger: None,
+            fixed,
+            why: why.into(),
+        }
+    }
+}
+
+impl std::fmt::Display for Choice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.dagger {
+            Some(address) => write!(f, "dagger at {address} ({})", self.why),
+            None => write!(f, "local ({})", self.why),
+        }
+    }
+}
+
+/// Chooses.
+///
+/// # Errors
+/// If Dagger is asked for and nothing says where; holds the whole message.
+pub fn choose(wish: &Wish<'_>, host: &Host<'_>) -> Result<Choice, String> {
+    let kind = wish.typed.unwrap_or(wish.configured);
+    let asked = match wish.typed {
+        Some(kind) => format!("--engine {}", kind.as_str()),
+        None => format!("kind = \"{}\" in [engine]", kind.as_str()),
+    };
+    let runner_host = wish.runner_host.filter(|address| !address.is_empty());
+    let named = runner_host
+        .map(|address| (address, format!("${DAGGER_RUNNER_HOST}")))
+        .or(wish
+            .address
+            .map(|address| (address, "address in [engine]".to_owned())));
+    let default = || format!("unix://{DEFAULT_SOCKET}");
+    let default_is_there = || (host.exists)(Path::new(DEFAULT_SOCKET));
+    let dagger = |address: String, fixed, why| Choice {
+        dagger: Some(address),
+        fixed,
+        why,
+    };
+    match (kind, named) {
+        (EngineKind::Local, _) => Ok(Choice::local(true, asked)),
+        (EngineKind::Dagger, Some((address, _))) => Ok(dagger(address.to_owned(), true, asked)),
+        (EngineKind::Dagger, None) if default_is_there() => Ok(dagger(default(), true, asked)),
+        (EngineKind::Dagger, None) => Err(format!(
+            "{asked}, but nothing says where the Dagger engine is, and {DEFAULT_SOCKET} is not there: set `address` in [engine] or \
+             ${DAGGER_RUNNER_HOST} (unix://…, tcp://…; image://… has Dagger start one), or use --engine local"
+        )),
+        (EngineKind::Auto, Some((address, from))) => {
+            let socket = address.strip_prefix("unix://").map(Path::new);
+            Ok(match socket {
+                Some(socket) if !(host.exists)(socket) => Choice::local(
+                    false,
+                    format!("{} of {from} is not there", socket.display()),
+                ),
+                _ if !(host.has_program)() => {
+                    Choice::local(false, format!("{from} is set, but `dagger` is not on PATH"))
+                }
+                _ => dagger(address.to_owned(), false, from),
+            })
+        }
+        (EngineKind::Auto, None) if !default_is_there() => Ok(Choice::local(
+            false,
+            "no Dagger engine is configured or at hand",
+        )),
+        (EngineKind::Auto, None) if !(host.has_program)() => Ok(Choice::local(
+            false,
+            format!("{DEFAULT_SOCKET} is there, but `dagger` is not on PATH"),
+        )),
+        (EngineKind::Auto, None) => Ok(dagger(default(), false, "it is at hand".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use EngineKind::{Auto, Dagger, Local};
+
+    const SET: Option<&str> = Some("tcp://a:1");
+    const HERE: Option<&str> = Some("unix:///here");
+    const AWAY: Option<&str> = Some("unix:///away");
+    const DEFAULT: &str = "unix:///run/dagger/engine.sock";
+
+    /// `there` are the sockets, `program` is whether `dagger` is on PATH.
+    fn taken(
+        (typed, configured): (Option<EngineKind>, EngineKind),
+        (runner_host, address): (Option<&str>, Option<&str>),
+        there: &[&str],
+        program: bool,
+    ) -> Result<Choice, String> {
+        let wish = Wish {
+            typed,
+            configured,
+            runner_host,
+            address,
+        };
+        let host = Host {
+            exists: &|path| there.iter().any(|known| Path::new(known) == path),
+            has_program: &|| program,
+        };
+        choose(&wish, &host)
+    }
+
+    #[test]
+    fn the_table() {
+        let all = ["/here", DEFAULT_SOCKET];
+        let auto = (None, Auto);
+        let dagger = (None, Dagger);
+        for (kinds, addresses, there, program, expect) in [
+            // Of its own accord only what is configured or at hand, and only with the program.
+            (auto, (None, None), &[][..], true, None),
+            (auto, (None, None), &all[..], true, Some(DEFAULT)),
+            (auto, (None, None), &all, false, None),
+            (auto, (None, SET), &[], true, SET),
+            (auto, (None, SET), &[], false, None),
+            (auto, (None, HERE), &all, true, HERE),
+            (auto, (None, AWAY), &all, true, None),
+            (
+                auto,
+                (None, Some("image://x")),
+                &[],
+                true,
+                Some("image://x"),
+            ),
+            // The environment wins, also if nothing is there; empty is unset.
+            (auto, (SET, HERE), &all, true, SET),
+            (auto, (AWAY, SET), &all, true, None),
+            (auto, (Some(""), HERE), &all, true, HERE),
+            // Who asks for it gets it, or an error when it is needed.
+            (dagger, (None, SET), &[], false, SET),
+            (dagger, (None, AWAY), &[], false, AWAY),
+            (dagger, (SET, AWAY), &[], false, SET),
+            (dagger, (None, None), &all, false, Some(DEFAULT)),
+            ((None, Local), (SET, SET), &all, true, None),
+            // What is typed wins over what is configured.
+            ((Some(Local), Dagger), (SET, SET), &all, true, None),
+            ((Some(Dagger), Local), (None, SET), &[], false, SET),
+            ((Some(Auto), Dagger), (None, SET), &[], false, None),
+        ] {
+            let choice = taken(kinds, addresses, there, program).expect("a choice");
+            assert_eq!(
+                choice.dagger.as_deref(),
+                expect,
+                "{kinds:?} {addresses:?} {there:?} {program}"
+            );
+            let kind = kinds.0.unwrap_or(kinds.1);
+            assert_eq!(choice.fixed, kind != Auto, "{kinds:?}");
+        }
+    }
+
+    #[test]
+    fn dagger_without_an_address_says_what_to_set() {
+        let error = taken((Some(Dagger), Auto), (None, None), &["/here"], true).unwrap_err();
+        for said in [
+            "--engine dagger",
+            "`address` in [engine]",
+            "$_EXPERIMENTAL_DAGGER_RUNNER_HOST",
+            "--engine local",
+        ] {
+            assert!(error.contains(said), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_choice_says_where_and_why() {
+        let choice = taken((None, Auto), (SET, None), &[], true).expect("a choice");
+        assert_eq!(
+            choice.to_string(),
+            "dagger at tcp://a:1 ($_EXPERIMENTAL_DAGGER_RUNNER_HOST)"
+        );
+        let choice = taken((None, Auto), (AWAY, None), &[], true).expect("a choice");
+        assert!(
+            choice.to_string().starts_with("local (/away of $"),
+            "{choice}"
+        );
+    }
+}
