@@ -156,16 +156,6 @@ mod recorder {
             })
         }
 
-        /// One that answers as a session would with this HTTP status and body.
-        pub(in crate::engine::dagger) fn of_bodies(
-            body: impl Fn(&str) -> (u16, String) + Send + Sync + 'static,
-        ) -> Arc<Self> {
-            Self::new(move |query| {
-                let (status, body) = body(query);
-                read(status, body.as_bytes())
-            })
-        }
-
         /// The root of queries that come here.
         pub(in crate::engine::dagger) fn query(self: &Arc<Self>) -> dagger_sdk::Query {
             dagger_sdk::Query {
