@@ -6,6 +6,8 @@ mod cache;
 mod concurrency;
 mod confined;
 mod crash;
+#[cfg(all(feature = "dagger", unix))]
+mod dagger;
 mod discovered_programs;
 mod edits_during_run;
 mod explain;
