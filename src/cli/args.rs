@@ -133,9 +133,8 @@ pub enum Commands {
     /// Check what is staged (not supported yet)
     #[command(hide = true)]
     PreCommit(Later),
-    /// Pin images and lockfiles (not supported yet)
-    #[command(hide = true)]
-    Lock(Later),
+    /// Pin the images that containers begin with, in dagcache.lock
+    Lock(LockArgs),
     /// Write a first configuration (not supported yet)
     #[command(hide = true)]
     Init(Later),
@@ -367,6 +366,14 @@ pub struct ShellArgs {
     /// The check
     #[arg(value_name = "CHECK")]
     pub check: String,
+}
+
+/// `lock`.
+#[derive(Debug, Args)]
+pub struct LockArgs {
+    /// Ask anew what images, system packages and lockfiles resolve to, instead of only what is missing
+    #[arg(long)]
+    pub update: bool,
 }
 
 /// `config`.

@@ -23,6 +23,7 @@ use toml::Spanned;
 use crate::fs::{FsError, write_shared};
 use crate::plan::Image;
 use crate::plan::image::{full_name, is_archive};
+use crate::snapshot::Snapshot;
 
 /// The file, at the root of the project.
 pub const NAME: &str = "dagcache.lock";
@@ -84,6 +85,20 @@ impl Lock {
         images.sort_by(|a, b| key(a).cmp(&key(b)));
         images.dedup_by(|a, b| key(a) == key(b));
         Self { images }
+    }
+
+    /// The lock of a project; an empty one if it has none.
+    ///
+    /// # Errors
+    /// As [`Lock::parse`], or if the file cannot be read: the whole message.
+    pub fn of(snapshot: &Snapshot) -> Result<Self, String> {
+        let Some(id) = snapshot.find(NAME) else {
+            return Ok(Self::default());
+        };
+        let bytes = snapshot
+            .read(id)
+            .map_err(|error| format!("cannot read {NAME}: {error}"))?;
+        Self::parse(&String::from_utf8_lossy(&bytes)).map_err(|error| error.to_string())
     }
 
     /// Sorted by name and platform.

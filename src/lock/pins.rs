@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::config::Config;
 use crate::digest::{Digest, Hasher};
 use crate::ecosystem::container::image_layer;
 use crate::ecosystem::python::interpreter::{QUESTION, lasting};
@@ -72,6 +73,18 @@ pub struct Wishes {
     pub packages: Vec<String>,
     /// `[layers.tools]`.
     pub tools: BTreeMap<String, String>,
+}
+
+impl Wishes {
+    /// Those of a configuration.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        Self {
+            image: config.base.image.clone(),
+            packages: config.base.packages.clone(),
+            tools: config.tools.clone(),
+        }
+    }
 }
 
 /// The platform of containers on an engine of this machine.

@@ -249,7 +249,6 @@ fn what_comes_later_says_so() {
         &["ci", "--partition", "1/2"],
         &["ci", "--message-format", "github"],
         &["pre-commit"],
-        &["lock", "--update"],
         &["init"],
         &["doctor"],
         &["completions", "bash"],

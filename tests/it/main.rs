@@ -16,6 +16,7 @@ mod hits;
 mod join;
 mod json;
 mod kustomize;
+mod lock;
 mod matrix;
 mod misses;
 mod not_stored;

@@ -4,6 +4,7 @@ mod cache;
 mod config;
 mod explain;
 mod generate;
+mod lock;
 mod project;
 mod run;
 mod shell;
@@ -58,7 +59,7 @@ pub fn dispatch(
         Commands::Shell(args) => shell::shell(&context, &args),
         Commands::Config(command) => config::config(&context, command),
         Commands::PreCommit(_) => Err(Failure::not_yet("pre-commit")),
-        Commands::Lock(_) => Err(Failure::not_yet("lock")),
+        Commands::Lock(args) => lock::lock(&context, &args),
         Commands::Init(_) => Err(Failure::not_yet("init")),
         Commands::Doctor(_) => Err(Failure::not_yet("doctor")),
         Commands::Completions(_) => Err(Failure::not_yet("completions")),

@@ -11,6 +11,7 @@ use crate::cli::exit::Failure;
 use crate::config::{self, Config, ConfigError, Loaded};
 use crate::discover;
 use crate::ecosystem::Scope;
+use crate::ecosystem::cargo::RESOLVED_LOCKFILE;
 use crate::ecosystem::custom::add_discovered;
 use crate::engine::Engine;
 use crate::engine::local::confine::Host;
@@ -19,7 +20,8 @@ use crate::env::{self, DAGCACHE_TEAM_KEY};
 use crate::event::Sink;
 use crate::facts::Facts;
 use crate::key::secret::{self, SealKey};
-use crate::plan::{Check, Plan};
+use crate::lock::{Lock, NoEngine, Pins, Resolve, Wishes};
+use crate::plan::{Check, Image, Plan};
 use crate::run::cancel::Interrupt;
 use crate::run::{self, Options, Session};
 use crate::snapshot::Snapshot;
@@ -62,6 +64,18 @@ pub struct View {
     pub choice: Choice,
     /// Its checks.
     pub plan: Plan,
+}
+
+/// What containers take of images.
+pub struct Needed {
+    /// What they run on.
+    pub platform: String,
+    /// The images, by what they are now.
+    pub used: Vec<Image>,
+    /// The plan.
+    pub plan: Plan,
+    /// The lock as it is.
+    pub locked: Lock,
 }
 
 impl<'a> Project<'a> {
@@ -175,6 +189,59 @@ impl<'a> Project<'a> {
         }
         self.seal(&mut plan)?;
         Ok(plan)
+    }
+
+    /// Plans for containers and tells what that takes of images; nothing runs on them. With `again`, the registries are
+    /// asked for all of them, and for every lockfile that is resolved for the project.
+    ///
+    /// # Errors
+    /// As [`Project::look`]; or if an image cannot be had.
+    pub fn images(&self, again: bool) -> Result<Needed, Failure> {
+        let snapshot = self.snapshot()?;
+        let loaded = config::load(&snapshot).map_err(|error| config_failure(&error))?;
+        let config = &loaded.config;
+        let locked = Lock::of(&snapshot).map_err(Failure::usage)?;
+        let unpinned = Lock::default();
+        if again {
+            Pins::ask_again(&self.facts);
+            self.facts.renew(RESOLVED_LOCKFILE);
+        }
+        let resolver = self.resolver(config);
+        let pins = Pins::new(
+            if again { &unpinned } else { &locked },
+            &self.facts,
+            &self.tools,
+            &self.root,
+            resolver.as_ref(),
+            Wishes::of(config),
+        );
+        let excluded = config.excluded(&snapshot);
+        let scope = Scope {
+            snapshot: &snapshot,
+            excluded: &excluded,
+            facts: &self.facts,
+            tools: &self.tools,
+            env: &self.context.env,
+            secrets_baseline: config.secrets_baseline(),
+            images: Some(&pins),
+        };
+        let plan = discover::plan(&scope, config).map_err(|error| Failure::usage(error.message))?;
+        let used = pins
+            .used()
+            .map_err(|all| Failure::CouldNotRun(anyhow::anyhow!(all.join("\n"))))?;
+        Ok(Needed {
+            platform: pins.platform.clone(),
+            used,
+            plan,
+            locked,
+        })
+    }
+
+    /// Who is asked what images are.
+    fn resolver(&self, _: &Config) -> Box<dyn Resolve + '_> {
+        Box::new(NoEngine {
+            why: "there is no Dagger engine to ask".to_owned(),
+        })
     }
 
     /// Keys the secrets of a plan: by the team's key, or the store's own.

@@ -35,6 +35,7 @@ use crate::tool::rustup::{Host, Toolchain, is_proxy, resolve};
 
 use clippy::Clippy;
 use deps::Lockfile;
+pub use workspace::RESOLVED_LOCKFILE;
 use workspace::{Workspace, Workspaces};
 
 /// Adds the checks and layers of every Cargo workspace. The planner of this ecosystem.

@@ -22,6 +22,9 @@ use crate::tool::rustup::Toolchain;
 use super::config;
 use super::manifests::{MANIFEST, manifests};
 
+/// The kind of facts that are lockfiles of workspaces without one; renewed, they are resolved anew.
+pub const RESOLVED_LOCKFILE: &str = "cargo-resolved-lockfile/1";
+
 /// A workspace (or a single package).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Workspace {
@@ -113,7 +116,7 @@ impl<'a> Workspaces<'a> {
         hasher.update(home.as_ref().map_or(b"none".as_slice(), |d| d.as_bytes()));
         hasher.update(dir.as_bytes());
         let facts = self.scope.facts;
-        facts.derive("cargo-resolved-lockfile/1", hasher.finish(), || {
+        facts.derive(RESOLVED_LOCKFILE, hasher.finish(), || {
             let skeleton = self.skeleton().map_err(|error| error.to_string())?;
             let cargo = toolchain.program("cargo").ok_or("there is no `cargo`")?;
             skeleton.resolve(self.scope, cargo, dir, toolchain)

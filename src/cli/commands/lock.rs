@@ -1,0 +1,147 @@
+//! `lock [--update]`: the images that containers begin with, pinned in `dagcache.lock`.
+//!
+//! Without `--update` only what is missing is asked for. Images that nothing needs any more leave the lock; entries of a
+//! needed image for other platforms stay, whoever works there wrote them.
+
+use std::collections::BTreeSet;
+
+use crate::cli::args::LockArgs;
+use crate::cli::commands::project::{Needed, Project};
+use crate::cli::context::Context;
+use crate::cli::exit::{Exit, Failure};
+use crate::lock::{Lock, NAME};
+use crate::plan::{Image, Work};
+use crate::report::shell::Tone;
+
+/// Digits of a digest that tell two of one image apart.
+const SHORT: usize = 12;
+
+/// Writes the lock, and says what changed.
+///
+/// # Errors
+/// If an image cannot be had, or the lock is none, or cannot be written.
+pub fn lock(context: &Context<'_>, args: &LockArgs) -> Result<Exit, Failure> {
+    let project = Project::open(context)?;
+    let needed = project.images(args.update)?;
+    project.remember();
+    // What stands in the way of planning hides what else would be needed.
+    let mut said = BTreeSet::new();
+    for check in &needed.plan.checks {
+        if let Work::Missing(why) = &check.work
+            && said.insert(why)
+        {
+            context.shell.warning(why);
+        }
+    }
+    let lock = next(&needed);
+    for (verb, what) in changes(&needed.locked, &lock) {
+        context.shell.status(Tone::Good, verb, &what);
+    }
+    let count = match lock.images().len() {
+        1 => "1 image".to_owned(),
+        count => format!("{count} images"),
+    };
+    if lock == needed.locked {
+        let message = match lock.images() {
+            [] => "no check needs an image".to_owned(),
+            _ => format!("{NAME} ({count})"),
+        };
+        context.shell.status(Tone::Good, "Fresh", &message);
+    } else {
+        lock.write(&project.root).map_err(anyhow::Error::from)?;
+        let message = format!("{count} in {NAME}");
+        context.shell.status(Tone::Good, "Locked", &message);
+    }
+    Ok(Exit::Passed)
+}
+
+/// The images in use, and what the lock says of them for other platforms.
+fn next(needed: &Needed) -> Lock {
+    let names: BTreeSet<&str> = needed.used.iter().map(|image| &*image.name).collect();
+    let elsewhere =
+        needed.locked.images().iter().filter(|image| {
+            image.platform != needed.platform && names.contains(image.name.as_str())
+        });
+    // Of two for one name and platform, the first counts.
+    Lock::new(needed.used.iter().chain(elsewhere).cloned().collect())
+}
+
+/// What became of images, as verb and object.
+fn changes(before: &Lock, after: &Lock) -> Vec<(&'static str, String)> {
+    let short = |image: &Image| {
+        let hex = image.digest.trim_start_matches("sha256:");
+        hex.get(..SHORT).unwrap_or(hex).to_owned()
+    };
+    let mut changes = Vec::new();
+    for image in after.images() {
+        let name = &image.name;
+        match before.find(name, &image.platform) {
+            None => changes.push(("Adding", format!("{name} at {}", short(image)))),
+            Some(old) if old.digest != image.digest => {
+                let (old, new) = (short(old), short(image));
+                changes.push(("Updating", format!("{name} from {old} to {new}")));
+            }
+            Some(old) if old != image => {
+                let what = format!("{name}: what is known to be in it");
+                changes.push(("Updating", what));
+            }
+            Some(_) => {}
+        }
+    }
+    for image in before.images() {
+        if after.find(&image.name, &image.platform).is_none() {
+            let what = format!("{} ({})", image.name, image.platform);
+            changes.push(("Removing", what));
+        }
+    }
+    changes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Plan;
+
+    fn image(name: &str, digest: &str, platform: &str) -> Image {
+        Image {
+            name: name.to_owned(),
+            digest: format!("sha256:{}", digest.repeat(64)),
+            platform: platform.to_owned(),
+            python: None,
+            rust: None,
+        }
+    }
+
+    #[test]
+    fn images_come_change_and_go_and_other_platforms_stay() {
+        let needed = Needed {
+            platform: "linux/amd64".to_owned(),
+            used: vec![
+                image("new", "1", "linux/amd64"),
+                image("old", "2", "linux/amd64"),
+                image("same", "3", "linux/amd64"),
+            ],
+            plan: Plan::default(),
+            locked: Lock::new(vec![
+                image("gone", "4", "linux/amd64"),
+                image("gone", "4", "linux/arm64"),
+                image("old", "5", "linux/amd64"),
+                image("same", "3", "linux/amd64"),
+                image("same", "6", "linux/arm64"),
+            ]),
+        };
+        let lock = next(&needed);
+        let lines = changes(&needed.locked, &lock).into_iter();
+        let lines: Vec<String> = lines.map(|(verb, what)| format!("{verb} {what}")).collect();
+        assert_eq!(
+            lines,
+            [
+                "Adding new at 111111111111",
+                "Updating old from 555555555555 to 222222222222",
+                "Removing gone (linux/amd64)",
+                "Removing gone (linux/arm64)",
+            ]
+        );
+        assert!(lock.find("same", "linux/arm64").is_some());
+    }
+}
