@@ -231,6 +231,24 @@ rules! {
     MemberUnits = "member-units",
     /// A failure that products of the user's own may have brought about is no verdict.
     SeedsAreDoubted = "seeds-doubted",
+
+    // What a Dagger engine is trusted with.
+    /// A command in a container does not see what the engine puts into every environment.
+    EngineEnvHidden = "engine-env-hidden",
+    /// The engine remembers no run that a signal may have ended.
+    SignalsAreForgotten = "signals-are-forgotten",
+    /// Nor one of a program that is not there.
+    MissingIsForgotten = "missing-is-forgotten",
+    /// Files that a container's command makes have the modes they have everywhere.
+    ContainerUmask = "container-umask",
+    /// Whether something ran is told by a nonce.
+    NonceTells = "nonce-tells",
+    /// Captured output comes as bytes, not as the engine's idea of text.
+    OutputAsBytes = "output-as-bytes",
+    /// What is uploaded is a copy of what was hashed.
+    StagedUpload = "staged-upload",
+    /// A run that must be another one is one for the engine, too.
+    RunAgain = "run-again",
 }
 
 impl Rule {

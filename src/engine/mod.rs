@@ -1,6 +1,8 @@
 //! Engines: what builds layers and runs checks. The trait and its vocabulary.
 //!
 //! - [`local`]: on this host, in rooms. - [`dagger`]: in containers of a Dagger engine.
+//! - [`mod@environment`]: the variables of a check. - [`relative`]: its captured output. - [`folder`]: what happens if the
+//!   store cannot be written.
 //!
 //! An engine is handed content and returns what happened. It knows neither the store's entries, nor what a key means
 //! (it only compares them), nor verdicts: whether something is stored is the caller's decision.
@@ -24,7 +26,10 @@ use crate::snapshot::{FileId, Snapshot};
 
 #[cfg(all(feature = "dagger", unix))]
 pub mod dagger;
+pub mod environment;
+pub mod folder;
 pub mod local;
+pub mod relative;
 
 /// What an engine returns at once and does when awaited. Dropping it ends what it started.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -250,6 +255,21 @@ fn tail(output: &str) -> String {
     }
 }
 
+/// The folders that are there for a check although no file is in them: where it runs, and those it is told to write to.
+#[must_use]
+pub fn folders(request: &Request<'_>) -> Vec<RelPath> {
+    let is_file = |path: &RelPath| {
+        let id = request.snapshot.find(path);
+        id.is_some_and(|id| request.shared.binary_search(&id).is_ok())
+    };
+    let outputs = request.command.output_folders().into_iter();
+    let outputs = outputs.filter(|dir| !is_file(dir) && !dir.ancestors().any(|dir| is_file(&dir)));
+    [request.command.dir.clone()]
+        .into_iter()
+        .chain(outputs)
+        .collect()
+}
+
 /// How an ended command reads in a message, after its name.
 #[must_use]
 pub fn describe(ended: Ended) -> String {
@@ -278,4 +298,13 @@ pub fn part_arguments(dir: &RelPath, parts: &[FileId], snapshot: &Snapshot) -> V
         .iter()
         .map(|id| snapshot.entry(*id).path.argument_from(dir));
     arguments.collect()
+}
+
+/// Work that blocks, where the runtime can be told.
+fn blocking<T>(work: impl FnOnce() -> T) -> T {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
+    }
 }

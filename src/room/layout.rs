@@ -10,6 +10,15 @@ pub struct Layout {
 }
 
 impl Layout {
+    /// Places in `dir`, with `depth` folders above the tree (at least 1) for folders above the project root.
+    #[must_use]
+    pub fn new(dir: impl Into<PathBuf>, depth: u32) -> Self {
+        Self {
+            dir: dir.into(),
+            depth: depth.max(1),
+        }
+    }
+
     /// The same room, seen elsewhere.
     #[must_use]
     pub fn moved(&self, dir: impl Into<PathBuf>) -> Self {

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::engine::relative::Relative;
 use crate::engine::{Ended, EngineError, Request, describe, part_arguments, quoted};
 use crate::process::{self, Launch, Limits, Ran};
 
 use super::furnish::Furnished;
 use super::path_farm;
-use super::relative::Relative;
 
 /// A check in its room.
 pub(super) struct Action<'a> {

@@ -31,20 +31,6 @@ impl Drop for Held {
     }
 }
 
-/// The folders that are there for a check although no file is in them: where it runs, and those it is told to write to.
-pub(super) fn folders(request: &Request<'_>) -> Vec<RelPath> {
-    let is_file = |path: &RelPath| {
-        let id = request.snapshot.find(path);
-        id.is_some_and(|id| request.shared.binary_search(&id).is_ok())
-    };
-    let outputs = request.command.output_folders().into_iter();
-    let outputs = outputs.filter(|dir| !is_file(dir) && !dir.ancestors().any(|dir| is_file(&dir)));
-    [request.command.dir.clone()]
-        .into_iter()
-        .chain(outputs)
-        .collect()
-}
-
 /// A room that is ready for a check.
 pub(super) struct Furnished {
     pub held: Held,

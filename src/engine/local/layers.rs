@@ -18,8 +18,8 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use tokio_util::sync::CancellationToken;
 
 use crate::digest::{Digest, Hasher};
+use crate::engine::folder::Folder;
 use crate::engine::local::blocking;
-use crate::engine::local::folder::Folder;
 use crate::engine::{EngineError, Prepare, Prepared, describe, quoted};
 use crate::path::RelPath;
 use crate::plan::check::OutsideFile;

@@ -1,8 +1,7 @@
 //! The host engine: checks run as processes of this machine, each in a room, with a closed PATH and a clean
 //! environment.
 //!
-//! - [`mod@environment`]: the variables. - [`path_farm`]: the programs. - [`layers`]: what is built once.
-//! - [`relative`]: the captured output. - [`folder`]: what happens if the store cannot be written.
+//! - [`path_farm`]: the programs. - [`layers`]: what is built once.
 //! - [`mod@inspect`]: whether what is kept is whole.
 //! - [`confine`]: what a check is kept from, as far as this system can. - [`furnish`]: what is in a room besides files.
 //! - [`action`]: a check in its room. - [`doubt`]: failures that are no verdict.
@@ -15,8 +14,12 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::digest::Digest;
+use crate::engine::environment::environment;
+use crate::engine::folder::Folder;
+use crate::engine::relative::Relative;
 use crate::engine::{
     Capabilities, Ended, Engine, EngineError, Executed, Pending, Place, Prepare, Prepared, Request,
+    blocking,
 };
 use crate::plan::{Output, Tool};
 use crate::process::{self, Launch, Limits};
@@ -26,22 +29,16 @@ use crate::rule::Rule;
 mod action;
 pub mod confine;
 mod doubt;
-mod environment;
-mod folder;
 mod furnish;
 pub mod inspect;
 mod layers;
 mod path_farm;
-mod relative;
 
 use action::Action;
 use confine::{Confiner, Host, ROOM};
 use doubt::{lacks_packages, may_be_the_seeds};
-use environment::environment;
-use folder::Folder;
-use furnish::{Furnished, Held, folders, is_seeded, lockfiles, reads, seed};
+use furnish::{Furnished, Held, is_seeded, lockfiles, reads, seed};
 use layers::Layers;
-use relative::Relative;
 
 /// Where the engine keeps things: folders of the store.
 #[derive(Debug, Clone)]
@@ -256,7 +253,7 @@ impl LocalEngine {
             files: &[request.shared, request.parts],
             outside: request.outside,
             extra: &lockfiles(request),
-            folders: &folders(request),
+            folders: &crate::engine::folders(request),
             products: &command.products,
             product_key: self.product_key(request.product_key),
             watch: command.reads.is_some(),
@@ -365,15 +362,6 @@ const fn exit_code(ended: Ended) -> i32 {
         Ended::Signal(signal) => 128 + signal,
         Ended::Timeout(_) => 124,
         Ended::Cancelled => 130,
-    }
-}
-
-/// Work that blocks, where the runtime can be told.
-fn blocking<T>(work: impl FnOnce() -> T) -> T {
-    use tokio::runtime::{Handle, RuntimeFlavor};
-    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
-        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
-        _ => work(),
     }
 }
 

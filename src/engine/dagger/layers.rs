@@ -1,0 +1,274 @@
+//! Layers of a plan as containers, each on the one below it.
+//!
+//! A layer that is made by a script leaves a nonce in the container. If the one that is found there was sent just now,
+//! the layer was built; if not, the engine had it. Stays free of checks.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dagger_sdk::{
+    Container, ContainerWithEnvVariableOpts, ContainerWithFileOpts, Id, Query, QuerySecretOpts,
+};
+
+use super::failure::Failure;
+use super::wrapper::{AGAIN, NONCE, OF_THE_ENGINE};
+use super::{PLACE, nonce};
+use crate::digest::Digest;
+use crate::engine::EngineError;
+use crate::env::Env;
+use crate::path::RelPath;
+use crate::plan::{Build, Layer, Script};
+use crate::room::Layout;
+use crate::snapshot::Snapshot;
+
+/// Where layers say which run made them.
+const NONCES: &str = "/opt/dagcache/.nonces";
+
+/// The variable that holds a layer's key, and the number of times it was cleared, while its script runs.
+const LAYER: &str = "DAGCACHE_LAYER";
+
+/// A layer that is there.
+#[derive(Clone)]
+pub(super) struct Ready {
+    pub container: Container,
+    /// How long it took to build; `None` if the engine had it.
+    pub built: Option<Duration>,
+}
+
+impl fmt::Debug for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Ready").field(&self.built).finish()
+    }
+}
+
+/// What building a layer takes.
+#[derive(Debug, Clone)]
+pub(super) struct Recipe {
+    pub name: String,
+    pub key: Digest,
+    /// How often it was cleared.
+    pub generation: u64,
+    /// Whether it is made in any case.
+    pub force: bool,
+    pub build: Build,
+    /// Variables of the user's that are set.
+    pub given: Vec<String>,
+    /// Files as (path in the tree, content).
+    pub files: Vec<(RelPath, Vec<u8>)>,
+}
+
+impl Recipe {
+    pub fn new(
+        layer: &Layer,
+        key: Digest,
+        snapshot: &Snapshot,
+        env: &Env,
+        generations: &HashMap<String, u64>,
+        force: bool,
+    ) -> Result<Self, EngineError> {
+        let mut files = Vec::new();
+        let mut given = Vec::new();
+        if let Build::Script(script) = &layer.build {
+            files.clone_from(&script.files);
+            for id in &script.sources {
+                let path = snapshot.entry(*id).path.clone();
+                let source = path.under(snapshot.root());
+                files.push((path, crate::room::unchanged(&source, snapshot.read(*id))?));
+            }
+            let set = |name: &&String| env.var_os(name).is_some_and(|value| !value.is_empty());
+            given.extend(script.user_env.iter().filter(set).cloned());
+        }
+        Ok(Self {
+            name: layer.name.clone(),
+            key,
+            generation: generations.get(&layer.name).copied().unwrap_or(0),
+            force,
+            build: layer.build.clone(),
+            given,
+            files,
+        })
+    }
+}
+
+/// Makes sure that a layer is there. `scratch` is a folder of its own, for files that are no text.
+pub(super) async fn prepare(
+    query: Query,
+    below: Option<Container>,
+    recipe: Arc<Recipe>,
+    scratch: Arc<Path>,
+) -> Result<Ready, Failure> {
+    match &recipe.build {
+        Build::Image { reference } => {
+            let container = query.container().from(reference.as_str()).sync().await?;
+            Ok(Ready {
+                container,
+                built: None,
+            })
+        }
+        Build::Archive { path, .. } => {
+            let file = query.host().file(path.to_string_lossy());
+            let id = file.id().await?;
+            let container = query.container().import(id).sync().await?;
+            Ok(Ready {
+                container,
+                built: None,
+            })
+        }
+        Build::Script(script) => {
+            let below = below.unwrap_or_else(|| query.container());
+            by_script(query, below, &recipe, script, &scratch).await
+        }
+        Build::Present | Build::PythonEnv { .. } | Build::CargoFetch { .. } => Err(Failure::Infra(
+            format!("layer `{}` is one of this machine", recipe.name),
+        )),
+    }
+}
+
+async fn by_script(
+    query: Query,
+    below: Container,
+    recipe: &Recipe,
+    script: &Script,
+    scratch: &Path,
+) -> Result<Ready, Failure> {
+    let tree = Layout::new(PLACE, 1).tree();
+    let tree = tree.to_string_lossy();
+    let mut container = below;
+    for (reference, from, to) in &script.programs {
+        let program = query
+            .container()
+            .from(reference.as_str())
+            .file(from.as_str());
+        let opts = ContainerWithFileOpts {
+            expand: None,
+            owner: None,
+            permissions: Some(0o755),
+        };
+        container = container.with_file_opts(to.as_str(), program.id().await?, opts);
+    }
+    for (name, value) in &script.lasting_env {
+        container = lasting(&container, name, value);
+    }
+    let files = files(&query, &recipe.files, scratch).await?;
+    let began = nonce();
+    container = container
+        .with_mounted_directory(&*tree, files)
+        .with_workdir(&*tree)
+        .with_env_variable(LAYER, format!("{} {}", recipe.key, recipe.generation))
+        .with_volatile_variable(NONCE, began.as_str());
+    if recipe.force {
+        container = container.with_env_variable(AGAIN, began.as_str());
+    }
+    for (name, value) in &script.set_env {
+        container = container.with_env_variable(name.as_str(), value.as_str());
+    }
+    for name in &recipe.given {
+        let key = format!("dagcache:{name}");
+        let opts = QuerySecretOpts {
+            cache_key: Some(&key),
+        };
+        let secret = query
+            .secret_opts(format!("env://{name}"), opts)
+            .id()
+            .await?;
+        container = container.with_secret_variable(name.as_str(), secret);
+    }
+    container = container.with_exec(vec![
+        "sh".to_owned(),
+        "-euc".to_owned(),
+        around(&recipe.key),
+        "dagcache".to_owned(),
+        script.text.clone(),
+    ]);
+    for name in &recipe.given {
+        container = container.without_secret_variable(name.as_str());
+    }
+    for (name, _) in &script.set_env {
+        container = container.without_env_variable(name.as_str());
+    }
+    if recipe.force {
+        container = container.without_env_variable(AGAIN);
+    }
+    container = container
+        .without_volatile_variable(NONCE)
+        .without_env_variable(LAYER)
+        .without_mount(&*tree)
+        .with_workdir("/");
+    let start = Instant::now();
+    let said = container
+        .file(format!("{NONCES}/{}", recipe.key))
+        .contents()
+        .await?;
+    let built = (said == began).then(|| start.elapsed());
+    Ok(Ready {
+        container: container.sync().await?,
+        built,
+    })
+}
+
+/// A variable for all that stands on the layer. A PATH goes in front of the one that is there.
+fn lasting(container: &Container, name: &str, value: &str) -> Container {
+    if name != "PATH" {
+        return container.with_env_variable(name, value);
+    }
+    let opts = ContainerWithEnvVariableOpts { expand: Some(true) };
+    container.with_env_variable_opts(name, format!("{value}:${{PATH}}"), opts)
+}
+
+/// The script around a layer's script.
+fn around(key: &Digest) -> String {
+    format!(
+        "unset {OF_THE_ENGINE}
+umask 022
+nonce=${NONCE}
+unset {NONCE} {AGAIN} {LAYER}
+sh -euc \"$1\" </dev/null
+mkdir -p {NONCES}
+printf %s \"$nonce\" >{NONCES}/{key}
+"
+    )
+}
+
+/// A directory with these files. Text goes with the question; a folder of anything else is uploaded.
+pub(super) async fn files(
+    query: &Query,
+    files: &[(RelPath, Vec<u8>)],
+    scratch: &Path,
+) -> Result<Id, Failure> {
+    const MOST: usize = 1 << 20;
+    let size: usize = files.iter().map(|(_, content)| content.len()).sum();
+    let texts: Option<Vec<_>> = files
+        .iter()
+        .map(|(path, content)| Some((path, std::str::from_utf8(content).ok()?)))
+        .collect();
+    if let Some(texts) = texts.filter(|_| size < MOST) {
+        let mut directory = query.directory();
+        for (path, text) in texts {
+            directory = directory.with_new_file(path.as_str(), text);
+        }
+        return Ok(directory.id().await?);
+    }
+    let write = || -> std::io::Result<()> {
+        for (path, content) in files {
+            let path = path.under(scratch);
+            if let Some(parent) = path.parent() {
+                std::fs::create_dir_all(parent)?;
+            }
+            std::fs::write(path, content)?;
+        }
+        Ok(())
+    };
+    write()
+        .map_err(|error| Failure::Infra(format!("cannot write {}: {error}", scratch.display())))?;
+    let opts = dagger_sdk::HostDirectoryOpts {
+        exclude: None,
+        gitignore: None,
+        include: None,
+        no_cache: Some(true),
+    };
+    let directory = query.host().directory_opts(scratch.to_string_lossy(), opts);
+    Ok(directory.id().await?)
+}
