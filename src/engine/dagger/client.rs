@@ -70,19 +70,19 @@ fn read(status: u16, body: &[u8]) -> Result<Option<Value>, GraphQLError> {
     let http = |what: &str| {
         let body = String::from_utf8_lossy(body);
         let shown: String = body.trim().chars().take(SHOWN).collect();
-        GraphQLError::HttpError(format!("{what} (HTTP status {status}): {shown}"))
+        GraphQLError::HttpError(format!("{what} with HTTP status {status}: {shown}"))
     };
     let Ok(Value::Object(mut answer)) = serde_json::from_slice(body) else {
-        return Err(http("the answer is no JSON object"));
+        return Err(http("no answer in JSON, but one"));
     };
     match answer.remove("errors") {
         None | Some(Value::Null) => {}
         Some(Value::Array(errors)) if errors.is_empty() => {}
         Some(Value::Array(errors)) => return Err(domain(&errors)),
-        Some(_) => return Err(http("the answer has errors of no known form")),
+        Some(_) => return Err(http("an answer with errors of no known form,")),
     }
     if !(200..300).contains(&status) {
-        return Err(http("the request was refused"));
+        return Err(http("an answer without errors, but"));
     }
     Ok(answer.remove("data").filter(|data| !data.is_null()))
 }

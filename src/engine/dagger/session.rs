@@ -98,10 +98,9 @@ pub struct Session {
     child: Mutex<Option<Companion>>,
     client: Arc<Http>,
     version: String,
-    /// Cancelled when the child has gone.
+    /// Cancelled when the child has gone, or the engine behind it.
     gone: CancellationToken,
     cancel: CancellationToken,
-    said: Said,
 }
 
 impl Session {
@@ -168,7 +167,6 @@ impl Session {
             version: String::new(),
             gone,
             cancel: cancel.clone(),
-            said,
         };
         let query = session.query();
         let version = session.run("version", || version(query.clone()));
@@ -230,7 +228,8 @@ impl Session {
                     return Err(Failure::Infra(message));
                 }
                 Failure::Lost(message) => {
-                    return Err(Failure::Lost(format!("{message}{}", self.said.telling())));
+                    self.gone.cancel(); // What else is asked need not find out by itself.
+                    return Err(Failure::Lost(message));
                 }
                 other => return Err(other),
             }
@@ -248,7 +247,7 @@ impl Session {
             biased;
             () = self.cancel.cancelled() => Err(Failure::Cancelled),
             ended = &mut task.0 => ended.unwrap_or_else(|error| Err(not_joined(label, error))),
-            () = self.gone.cancelled() => Err(Failure::Lost("`dagger session` ended".to_owned())),
+            () = self.gone.cancelled() => Err(Failure::Lost("its session has ended".to_owned())),
         }
     }
 
@@ -265,8 +264,13 @@ impl Session {
 
     /// Ends the child, and waits for its end. What it ran ends with it.
     pub async fn close(&self) {
-        const PATIENCE: Duration = Duration::from_secs(10);
-        const GRACE: Duration = Duration::from_secs(2);
+        // A child whose engine has gone would go on trying to reach it.
+        let times = if self.gone.is_cancelled() {
+            [0, 200]
+        } else {
+            [10_000, 2000]
+        };
+        let [patience, grace] = times.map(Duration::from_millis);
         let child = self
             .child
             .lock()
@@ -274,7 +278,7 @@ impl Session {
             .take();
         if let Some(child) = child {
             // A child that cannot be waited for has gone as far as can be told.
-            let _ = child.end(PATIENCE, GRACE).await;
+            let _ = child.end(patience, grace).await;
         }
     }
 }
