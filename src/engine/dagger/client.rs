@@ -1,6 +1,6 @@
 //! What is sent to a session: GraphQL over HTTP on the loopback, without any proxy.
 //!
-//! - [`Http`]: the client of a session. - [`Recorder`]: one for tests, which answers what it is told to.
+//! - [`Http`]: the client of a session. - `Recorder`: one for tests, which answers what it is told to.
 //!
 //! Owns how an answer is read; what it means is said in [`failure`](super::failure).
 
