@@ -166,19 +166,24 @@ impl<'a> Pins<'a> {
     /// The images of registries that were needed so far.
     ///
     /// # Errors
-    /// The messages for those that could not be had.
-    pub fn used(&self) -> Result<Vec<Image>, Vec<String>> {
+    /// If some could not be had: why, for all of them, and the ways out.
+    pub fn used(&self) -> Result<Vec<Image>, String> {
         let state = self.lock();
         let of_registries = state.known.iter().filter(|(name, _)| !is_archive(name));
         let (good, bad): (Vec<_>, Vec<_>) = of_registries
             .map(|(_, answer)| answer.clone())
             .partition(Result::is_ok);
-        let bad: Vec<String> = bad.into_iter().filter_map(Result::err).collect();
         if bad.is_empty() {
-            Ok(good.into_iter().flatten().collect())
-        } else {
-            Err(bad)
+            return Ok(good.into_iter().flatten().collect());
         }
+        let messages: Vec<String> = bad.into_iter().filter_map(Result::err).collect();
+        // The way out is the same for most of them, and said once.
+        let lines = messages.iter().flat_map(|message| message.lines());
+        let (mut ways, mut whys): (Vec<_>, Vec<_>) =
+            lines.partition(|line| line.starts_with("help: "));
+        ways.dedup();
+        whys.append(&mut ways);
+        Err(whys.join("\n"))
     }
 
     /// One line for each image that was used and that nothing pins.
@@ -524,6 +529,13 @@ mod tests {
         ] {
             assert!(why.contains(part), "{why}");
         }
-        assert_eq!(pins.used(), Err(vec![why]));
+        assert_eq!(pins.used(), Err(why.clone()));
+        pins.image("docker.io/library/other:1").expect_err("nobody");
+        let all = pins.used().expect_err("nobody knows");
+        assert_eq!(all.lines().count(), 3, "{all}");
+        assert!(
+            all.ends_with(why.lines().last().expect("a way out")),
+            "{all}"
+        );
     }
 }

@@ -228,7 +228,7 @@ impl<'a> Project<'a> {
         let plan = discover::plan(&scope, config).map_err(|error| Failure::usage(error.message))?;
         let used = pins
             .used()
-            .map_err(|all| Failure::CouldNotRun(anyhow::anyhow!(all.join("\n"))))?;
+            .map_err(|why| Failure::CouldNotRun(anyhow::anyhow!(why)))?;
         Ok(Needed {
             platform: pins.platform.clone(),
             used,
