@@ -95,6 +95,8 @@ pub struct CheckRecord {
     pub quiet_stdout: bool,
     /// Layers that were built for it.
     pub built: Vec<String>,
+    /// Whether the engine remembered what is a miss here: nothing ran.
+    pub replayed: bool,
 }
 
 impl CheckRecord {
@@ -118,6 +120,7 @@ impl CheckRecord {
             not_stored: None,
             quiet_stdout: false,
             built: Vec::new(),
+            replayed: false,
         }
     }
 }

@@ -74,6 +74,7 @@ fn check(record: &CheckRecord) -> Value {
             "layers_built",
             (!record.built.is_empty()).then(|| json!(record.built)),
         ),
+        ("replayed", record.replayed.then(|| json!(true))),
     ];
     for (name, field) in optional {
         if let Some(field) = field {

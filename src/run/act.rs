@@ -1,21 +1,23 @@
 //! One action: a built-in on a view of its inputs, or a program through the engine.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::digest::Digest;
-use crate::engine::{Ended, EngineError, Executed, Prepare, Request, describe};
+use crate::engine::{Ended, EngineError, Executed, Expected, Prepare, Request, describe};
 use crate::finding::Finding;
+use crate::key::MissKind;
 use crate::key::fingerprint::layer_key;
 use crate::path::RelPath;
 use crate::plan::output::Output;
 use crate::plan::{Builtin, Command, InputView, Layer};
 use crate::record::INTERRUPTED;
 use crate::rule::Rule;
-use crate::run::Session;
 use crate::run::lacking::lacking;
 use crate::run::lookup::Pending;
 use crate::run::mask::Mask;
 use crate::run::result::Trouble;
+use crate::run::{Caching, Session};
 use crate::snapshot::{FileId, Snapshot};
 
 /// Runs a built-in on a view; its findings are sorted.
@@ -97,7 +99,7 @@ pub(super) fn act(
         layers: &layers,
         product_key: pending.key.products,
         timeout: pending.check.timeout,
-        again: false,
+        again: again(session, pending),
         live: None,
     };
     let executed = session
@@ -112,10 +114,56 @@ pub(super) fn act(
         .map_err(no_runtime)?
         .map_err(|error| match trouble(error) {
             Trouble::Error(message, output) => Trouble::Error(mask.text(&message), output),
+            Trouble::Lost(message) => Trouble::Lost(mask.text(&message)),
             other => other,
         })?;
     mask.output(&mut executed.output);
     verdict_of(session, command, executed)
+}
+
+/// Whether what an engine remembers of an earlier run does not count either: the store's result did not, or nothing is
+/// to be stored.
+fn again(session: &Session<'_>, pending: &Pending<'_>) -> bool {
+    session.options.caching == Caching::Off
+        || pending.audited.is_some()
+        || pending.check.max_age.is_some()
+        || matches!(pending.miss.kind, MissKind::Expired | MissKind::NotCached)
+}
+
+/// Tells the engine which files the programs among `pending` may see. What else is wrong than in the errors below is
+/// met again, and reported, by each check.
+///
+/// # Errors
+/// [`Trouble::Changed`] if the snapshot is out of date, [`Trouble::Lost`] if the engine is.
+pub(super) fn expect(session: &Session<'_>, pending: &[Pending<'_>]) -> Result<(), Trouble> {
+    let (mut files, mut outside) = (BTreeSet::new(), BTreeSet::new());
+    let mut any = false;
+    for check in pending.iter().map(|pending| pending.check) {
+        if check.work.command().is_none() {
+            continue;
+        }
+        any = true;
+        files.extend(&check.inputs.shared);
+        files.extend(check.inputs.parts.iter().flatten());
+        outside.extend(check.inputs.outside.iter().cloned());
+    }
+    if !any {
+        return Ok(());
+    }
+    let (files, outside): (Vec<_>, Vec<_>) =
+        (files.into_iter().collect(), outside.into_iter().collect());
+    let expected = Expected {
+        snapshot: session.snapshot,
+        files: &files,
+        outside: &outside,
+    };
+    let told = session
+        .interrupt
+        .block_on(session.engine.expect(&expected, session.interrupt.token()));
+    match told.map_err(no_runtime)?.map_err(trouble) {
+        Err(Trouble::Error(..)) | Ok(()) => Ok(()),
+        Err(other) => Err(other),
+    }
 }
 
 /// Where an action ran, if the user wants to look at it.
@@ -175,6 +223,7 @@ fn no_runtime(error: std::io::Error) -> Trouble {
 fn trouble(error: EngineError) -> Trouble {
     match error {
         EngineError::Changed(_) => Trouble::Changed,
+        EngineError::Lost(message) => Trouble::Lost(message),
         EngineError::Cancelled => Trouble::Error(INTERRUPTED.to_owned(), Output::default()),
         // With its causes: a full disk is told by the last of them.
         other => Trouble::Error(

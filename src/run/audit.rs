@@ -72,7 +72,7 @@ pub(super) fn audit(session: &Session<'_>, pending: &Pending<'_>, hit: &CheckRec
         Ok(now) => now,
         Err(Trouble::Changed) => return Finished::Changed,
         Err(Trouble::Lacking(programs)) => return Finished::Lacking(programs),
-        Err(Trouble::Error(message, _)) => {
+        Err(Trouble::Error(message, _) | Trouble::Lost(message)) => {
             let text = format!("{} could not be audited: {message}", hit.id);
             session.emit(&Event::Warning(&text));
             return Finished::Done(Box::new(record), None);

@@ -26,6 +26,8 @@ pub enum Finished {
     Changed,
     /// It failed for want of these programs, which the user has: it is to be planned with them.
     Lacking(Vec<String>),
+    /// The engine was lost, and says so: there is no verdict.
+    Lost(String),
 }
 
 /// Runs one check that missed. Waits while another process runs the same key, and then replays its result.
@@ -76,6 +78,7 @@ pub fn execute(session: &Session<'_>, pending: &Pending<'_>) -> Finished {
         }
         Err(Trouble::Changed) => Finished::Changed,
         Err(Trouble::Lacking(programs)) => Finished::Lacking(programs),
+        Err(Trouble::Lost(message)) => Finished::Lost(message),
         Err(Trouble::Error(message, output)) => {
             record.verdict = Verdict::Error;
             record.message = Some(message);
@@ -186,6 +189,7 @@ fn run_command(
         room,
         reads: executed.reads,
         seeded: executed.seeded,
+        replayed: executed.replayed,
         not_stored,
         outputs,
         ..Done::default()

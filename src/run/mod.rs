@@ -40,6 +40,7 @@ use crate::plan::{Check, Plan};
 use crate::record::{Cache, CheckLine, CheckRecord, RunRecord, Verdict};
 use crate::run::cancel::Interrupt;
 use crate::run::lookup::{Pending, State};
+use crate::run::result::Trouble;
 use crate::snapshot::Snapshot;
 use crate::store::Store;
 use crate::store::last::Last;
@@ -123,6 +124,16 @@ pub struct Outcome {
     /// Ids of checks that failed for want of programs the user has, with the names of these: they are to be planned
     /// with them. Nothing is stored of such a run.
     pub lacking: Vec<(String, Vec<String>)>,
+    /// If the engine was lost: its message, and the ids of checks that have no verdict because of it. Nothing is stored
+    /// of them.
+    pub lost: Option<(String, Vec<String>)>,
+}
+
+impl Outcome {
+    fn lose(&mut self, message: String, id: String) {
+        let (_, ids) = self.lost.get_or_insert_with(|| (message, Vec::new()));
+        ids.push(id);
+    }
 }
 
 /// Runs `checks` (or replays them). Every check ends up in the outcome.
@@ -169,6 +180,19 @@ fn run_pending(
 ) {
     // What took longest last time starts first, so that nothing long is left for the end.
     pending.sort_by_key(|miss| std::cmp::Reverse(miss.expected_ms));
+    if let Err(trouble) = act::expect(session, &pending) {
+        let (programs, others): (Vec<_>, Vec<_>) = pending
+            .into_iter()
+            .partition(|miss| miss.check.work.command().is_some());
+        for miss in programs {
+            let id = miss.check.id.clone();
+            match &trouble {
+                Trouble::Lost(message) => outcome.lose(message.clone(), id),
+                _ => outcome.changed.push(id),
+            }
+        }
+        pending = others;
+    }
     for (id, finished) in pool::run_all(session, pending) {
         match finished {
             execute::Finished::Done(record, seen) => {
@@ -179,6 +203,7 @@ fn run_pending(
             }
             execute::Finished::Changed => outcome.changed.push(id),
             execute::Finished::Lacking(programs) => outcome.lacking.push((id, programs)),
+            execute::Finished::Lost(message) => outcome.lose(message, id),
         }
     }
 }

@@ -125,6 +125,7 @@ fn run_batch(
         ));
     }
     parts.room = room(parts.session, &executed);
+    parts.replayed = Some(parts.replayed.unwrap_or(true) && executed.replayed);
     let unconfined = !executed.confined;
     let micros = u32::try_from(executed.duration.as_micros()).unwrap_or(u32::MAX);
     if let [at] = batch {

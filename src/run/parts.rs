@@ -32,6 +32,8 @@ pub(super) struct Parts<'a, 's> {
     ran: BTreeMap<Digest, PartResult>,
     /// Where the last of them ran, if that is to be looked at.
     pub room: Option<PathBuf>,
+    /// Whether the engine remembered all that was asked of it; `None` if nothing was.
+    pub replayed: Option<bool>,
 }
 
 impl<'a, 's> Parts<'a, 's> {
@@ -73,6 +75,7 @@ impl<'a, 's> Parts<'a, 's> {
             results,
             ran: BTreeMap::new(),
             room: None,
+            replayed: None,
         }
     }
 
@@ -107,6 +110,7 @@ impl<'a, 's> Parts<'a, 's> {
             results,
             ran,
             room,
+            replayed,
             ..
         } = self;
         if !ran.is_empty() && reusable(session, check, &key.common) {
@@ -116,6 +120,7 @@ impl<'a, 's> Parts<'a, 's> {
             parts_ran: count(ran.len()),
             parts_hit: count(keys.len() - ran.len()),
             room,
+            replayed: replayed.unwrap_or(false),
             ..Done::default()
         };
         let (mut total_us, mut saved_us) = (0_u64, 0_u64);

@@ -28,6 +28,8 @@ pub(super) enum Trouble {
     Changed,
     /// It failed for want of these programs, which the user has.
     Lacking(Vec<String>),
+    /// The engine was lost: the message.
+    Lost(String),
     /// It could not run: the message, and what the tool said before.
     Error(String, Output),
 }
@@ -52,6 +54,8 @@ pub(super) struct Done {
     pub reads: Option<Vec<FileId>>,
     /// Whether it builds on products of the user's own.
     pub seeded: bool,
+    /// Whether nothing ran: the engine remembered all of it.
+    pub replayed: bool,
     /// Why this result must not be stored.
     pub not_stored: Option<String>,
     /// What it made.
@@ -108,6 +112,7 @@ pub(super) fn conclude(
             ran: done.parts_ran,
         });
     }
+    record.replayed = done.replayed;
     record.saved_ms = i64::try_from(done.saved_ms).unwrap_or(i64::MAX);
     record.exit_code = Some(done.exit_code);
     record.stdout = done.stdout;
@@ -272,6 +277,7 @@ pub(super) fn replay(entry: Entry, check: &Check, cache: Cache) -> CheckRecord {
         not_stored: None,
         quiet_stdout: quiet_stdout(check),
         built: Vec::new(),
+        replayed: false,
     }
 }
 
