@@ -239,6 +239,8 @@ rules! {
     SignalsAreForgotten = "signals-are-forgotten",
     /// Nor one of a program that is not there.
     MissingIsForgotten = "missing-is-forgotten",
+    /// Nor one whose time was up.
+    TimeoutsAreForgotten = "timeouts-are-forgotten",
     /// Files that a container's command makes have the modes they have everywhere.
     ContainerUmask = "container-umask",
     /// Whether something ran is told by a nonce.

@@ -8,9 +8,8 @@ use std::time::Duration;
 use dagger_sdk::{Container, DirectoryFilterOpts, HostDirectoryOpts, Id, Query};
 
 use super::failure::Failure;
-use super::layers::files;
-use super::stage::{Stage, above};
-use super::wrapper::{AGAIN, NONCE, OUT, Wrapped, exit};
+use super::stage::{Upload, escaped};
+use super::wrapper::{AGAIN, LIMIT, NONCE, OUT, Wrapped, exit, seconds};
 use super::{PLACE, nonce};
 use crate::engine::environment::environment;
 use crate::engine::relative::Relative;
@@ -19,25 +18,21 @@ use crate::engine::{
 };
 use crate::env::PATH;
 use crate::path::RelPath;
+use crate::plan::check::Changes;
 use crate::plan::layer::container_folder;
 use crate::plan::{Build, Output, Tool};
 use crate::process::Limits;
 use crate::room::Layout;
 use crate::rule::Rule;
-use crate::snapshot::FileId;
 
-/// Everything one check needs, with nothing borrowed: a pipeline runs as a task of its own.
+/// Everything one check needs besides its files, with nothing borrowed: a pipeline runs as a task of its own.
 #[derive(Debug, Clone)]
 pub(super) struct Action {
     pub layout: Layout,
-    /// The staged copy of the project root, and which of it the check sees; all of it if empty.
-    pub stage: PathBuf,
-    pub include: Vec<String>,
-    /// Files from above the project root: on the host, and in the container.
-    pub above: Vec<(PathBuf, PathBuf)>,
-    /// Files that are not the project's.
-    pub extra: Vec<(RelPath, Vec<u8>)>,
     pub arguments: Vec<String>,
+    /// Commands that come before it.
+    before: Vec<Vec<String>>,
+    pub limit: Option<Duration>,
     /// Names of variables of the user's whose values are secret.
     pub secrets: Vec<String>,
     /// Whether the engine's memory does not count.
@@ -49,16 +44,17 @@ pub(super) struct Action {
 }
 
 impl Action {
-    pub fn new(request: &Request<'_>, stage: &Stage, scratch: &Path) -> Self {
+    pub fn new(request: &Request<'_>, scratch: &Path) -> Self {
         let command = request.command;
-        let depth = request.outside.iter().map(|file| file.up).max();
-        let layout = Layout::new(PLACE, depth.unwrap_or(1));
-        let sets: [&[FileId]; 2] = [request.shared, request.parts];
+        let layout = layout(request);
         let tree = layout.tree();
-        let at = |dir: &RelPath| dir.under(&tree).to_string_lossy().into_owned();
         let text = |path: PathBuf| path.to_string_lossy().into_owned();
+        let at = |dir: &RelPath| text(dir.under(&tree));
+        let passing = vec![text(layout.home()), text(layout.tmp())];
         let mut made: Vec<String> = folders(request).iter().map(at).collect();
-        made.extend([text(layout.home()), text(layout.tmp())]);
+        // Tools honour ignore files only in what looks like a repository.
+        made.push(text(tree.join(".git")));
+        made.extend(passing.iter().cloned());
         let mut argv = command.argv.clone();
         if command.append_files {
             argv.extend(part_arguments(
@@ -70,41 +66,38 @@ impl Action {
         let secret = |name: &str| command.secrets.iter().any(|secret| secret.name == name);
         let env = environment(&layout, command, request.env).into_iter();
         let env = env.filter(|(name, _)| name != PATH && !name.to_str().is_some_and(secret));
-        let env = env
-            .map(|(name, value)| format!("{}={}", name.to_string_lossy(), value.to_string_lossy()));
-        let names = command
-            .tools
-            .iter()
-            .filter(|tool| !matches!(tool, Tool::Absent { .. }));
+        let env = env.map(|(name, value)| {
+            let text = |word: std::ffi::OsString| word.to_string_lossy().into_owned();
+            (text(name), text(value))
+        });
+        let tools = command.tools.iter();
+        let needed = tools.filter(|tool| !matches!(tool, Tool::Absent { .. }));
+        let before = match &command.refresh {
+            Some(refresh) => refresh.before(&command.before, &Changes::Unknown),
+            None => command.before.clone(),
+        };
         let wrapped = Wrapped {
-            limit: request.timeout,
             dir: at(&command.dir),
             path: path(&command.tools),
             folders: made,
+            passing,
             env: env.collect(),
-            needs: names.map(|tool| tool.name().to_owned()).collect(),
-            before: command.before.clone(),
+            needs: needed.map(|tool| tool.name().to_owned()).collect(),
+            before: before.clone(),
             argv,
         };
         let set = |name: &&String| request.env.var_os(name).is_some();
-        let secrets = command
-            .secrets
-            .iter()
-            .map(|secret| &secret.name)
-            .filter(set);
-        let outputs = match &*command.outputs {
-            [] => Vec::new(),
-            _ => output_patterns(&command.outputs),
-        };
+        let secrets = command.secrets.iter().map(|secret| &secret.name);
         Self {
-            include: stage.patterns(request.snapshot, &sets, request.outside),
-            stage: stage.layout().tree(),
-            above: above(&stage.layout(), &layout, request.outside),
-            extra: Vec::new(),
             arguments: wrapped.arguments(),
-            secrets: secrets.cloned().collect(),
+            before,
+            limit: request.timeout,
+            secrets: secrets.filter(set).cloned().collect(),
             again: request.again && Rule::RunAgain.holds(),
-            outputs,
+            outputs: match &*command.outputs {
+                [] => Vec::new(),
+                globs => output_patterns(globs),
+            },
             scratch: scratch.to_owned(),
             layout,
         }
@@ -119,9 +112,14 @@ impl Action {
         self.scratch.join("made")
     }
 
-    /// Runs it on `on`. Returns the nonce it was sent with.
-    pub async fn run(self, query: Query, on: Container) -> Result<String, Failure> {
-        let mut container = self.with_files(&query, on).await?;
+    /// Runs it on `on`, with `files` at `place`. Returns the nonce it was sent with.
+    pub async fn run(
+        self,
+        query: Query,
+        on: Container,
+        (files, place): (Id, String),
+    ) -> Result<String, Failure> {
+        let mut container = on.with_mounted_directory(place, files);
         for name in &self.secrets {
             // Without a key of our own: the engine's is made from the value.
             let secret = query.secret(format!("env://{name}")).id().await?;
@@ -133,6 +131,7 @@ impl Action {
         }
         let ran = container
             .with_volatile_variable(NONCE, sent.as_str())
+            .with_volatile_variable(LIMIT, seconds(self.limit))
             .with_exec(self.arguments.clone());
         ran.directory(OUT)
             .export(self.out().to_string_lossy())
@@ -146,7 +145,7 @@ impl Action {
         if !self.outputs.is_empty() {
             let opts = DirectoryFilterOpts {
                 include: Some(self.outputs.iter().map(String::as_str).collect()),
-                exclude: None,
+                exclude: Some(vec![".git"]),
                 gitignore: None,
             };
             let tree = ran.directory(self.layout.tree().to_string_lossy());
@@ -155,43 +154,25 @@ impl Action {
         }
         Ok(sent)
     }
+}
 
-    async fn with_files(&self, query: &Query, on: Container) -> Result<Container, Failure> {
-        let opts = HostDirectoryOpts {
-            exclude: None,
-            gitignore: None,
-            include: match &*self.include {
-                [] => None,
-                patterns => Some(patterns.iter().map(String::as_str).collect()),
-            },
-            no_cache: Some(true),
-        };
-        let tree = query
-            .host()
-            .directory_opts(self.stage.to_string_lossy(), opts);
-        let mut tree = tree.with_new_directory(".git");
-        if !self.extra.is_empty() {
-            let extra = files(query, &self.extra, &self.scratch.join("extra")).await?;
-            tree = tree.with_directory(".", extra);
-        }
-        let (mut place, mut all) = (self.layout.tree(), tree);
-        if !self.above.is_empty() {
-            let up = self.layout.up();
-            let below = |path: &Path| {
-                let path = path.strip_prefix(&up).unwrap_or(path);
-                path.to_string_lossy().into_owned()
-            };
-            let tree = all.id().await?;
-            all = query.directory().with_directory(below(&place), tree);
-            for (here, there) in &self.above {
-                let file = query.host().file(here.to_string_lossy()).id().await?;
-                all = all.with_file(below(there), file);
-            }
-            place = up;
-        }
-        let id: Id = all.id().await?;
-        Ok(on.with_mounted_directory(place.to_string_lossy(), id))
-    }
+/// Where a check sees its files.
+pub(super) fn layout(request: &Request<'_>) -> Layout {
+    let depth = request.outside.iter().map(|file| file.up).max();
+    Layout::new(PLACE, depth.unwrap_or(1))
+}
+
+/// Sends files to the engine's side.
+pub(super) async fn send(query: Query, upload: Upload) -> Result<Id, Failure> {
+    let opts = HostDirectoryOpts {
+        exclude: Some(upload.exclude.iter().map(String::as_str).collect()),
+        gitignore: None,
+        include: Some(upload.include.iter().map(String::as_str).collect())
+            .filter(|all: &Vec<_>| !all.is_empty()),
+        no_cache: Some(true),
+    };
+    let from = upload.from.to_string_lossy();
+    Ok(query.host().directory_opts(from, opts).id().await?)
 }
 
 /// Folders of the programs of layers, each once.
@@ -219,8 +200,8 @@ fn output_patterns(globs: &[String]) -> Vec<String> {
     let folder = |glob: &String| {
         let plain = glob.find(['*', '?', '[', '{', '\\']).unwrap_or(glob.len());
         match glob.get(..plain)?.rsplit_once('/') {
-            Some((dir, _)) => Some(format!("{dir}/**")),
-            None if plain == glob.len() => Some(glob.clone()),
+            Some((dir, _)) => Some(escaped(dir)),
+            None if plain == glob.len() => Some(escaped(glob)),
             None => None,
         }
     };
@@ -259,6 +240,7 @@ pub(super) fn executed(
         stderr.extend_from_slice(b"\n[dagcache: some of the output is missing]\n");
     }
     let replayed = text("nonce")? != sent && Rule::NonceTells.holds();
+    let took: u64 = text("centiseconds")?.trim().parse().unwrap_or(0);
     let made = action.made();
     // What it made is looked for in there; nothing, if it made nothing.
     let place = (!action.outputs.is_empty()).then(|| Place::new(made, hold));
@@ -269,7 +251,7 @@ pub(super) fn executed(
             stderr: relative.text(&stderr),
         },
         ended: Ended::Exit(code),
-        duration: duration(&text("times").unwrap_or_default()),
+        duration: Duration::from_millis(took.saturating_mul(10)),
         peak_memory: None,
         truncated,
         confined: request.command.grants.is_empty(),
@@ -280,14 +262,13 @@ pub(super) fn executed(
     })
 }
 
-/// Of two readings of a clock, in seconds.
-fn duration(times: &str) -> Duration {
-    let mut times = times.split_whitespace().map(str::parse::<f64>);
-    match (times.next(), times.next()) {
-        (Some(Ok(began)), Some(Ok(ended))) => {
-            Duration::try_from_secs_f64(ended - began).unwrap_or_default()
-        }
-        _ => Duration::ZERO,
+/// For a check that went on long after its time was up.
+pub(super) fn too_long() -> Failure {
+    Failure::Exec {
+        cmd: Vec::new(),
+        exit_code: exit::TIMEOUT,
+        stdout: String::new(),
+        stderr: String::new(),
     }
 }
 
@@ -311,20 +292,22 @@ pub(super) fn failed(
         relative.text(stdout.as_bytes()),
         relative.text(stderr.as_bytes()),
     );
-    let command = request.command;
     match exit_code {
         exit::MISSING => Err(EngineError::Spawn {
             program: stderr.trim().to_owned(),
             message: missing(request, stderr.trim()),
         }),
         exit::BEFORE => {
-            let (code, said) = stdout.split_once('\n').unwrap_or((&stdout, ""));
-            let first = command.before.first();
-            let ended = code.trim().parse().unwrap_or(1);
+            let (said, last) = stderr.trim_end().rsplit_once('\n').unwrap_or(("", &stderr));
+            let mut numbers = last.split(' ').map(|number| number.trim().parse::<i32>());
+            let number = numbers.next().and_then(Result::ok).unwrap_or(0);
+            let ended = numbers.next().and_then(Result::ok).unwrap_or(1);
+            let failed = usize::try_from(number).ok();
+            let failed = failed.and_then(|number| action.before.get(number));
             Err(EngineError::Before {
-                command: quoted(first.into_iter().flatten().map(String::as_str)),
+                command: quoted(failed.into_iter().flatten().map(String::as_str)),
                 message: describe(Ended::Exit(ended)),
-                output: format!("{said}{stderr}"),
+                output: format!("{stdout}{said}").trim_end().to_owned(),
             })
         }
         exit::TIMEOUT | 128..=191 => {
@@ -346,6 +329,10 @@ pub(super) fn failed(
                 place: None,
             })
         }
+        exit::SETUP => Err(EngineError::Unavailable(format!(
+            "{} lacks what checks are run with (`mkdir`, `mkfifo`, `cat`), or it has no room left\n{stdout}{stderr}",
+            image(request)
+        ))),
         _ if stderr.contains("executable file not found") => {
             Err(EngineError::Unavailable(format!(
                 "{} has no `sh`, which checks are run through; `[layers.base] image` takes another",
@@ -389,15 +376,8 @@ mod tests {
             let globs: Vec<String> = globs.iter().map(ToString::to_string).collect();
             output_patterns(&globs)
         };
-        assert_eq!(of(&["build/report.txt", "!build/x"]), ["build/**"]);
-        assert_eq!(of(&["a/b/*.txt", "report"]), ["a/b/**", "report"]);
+        assert_eq!(of(&["build/report.txt", "!build/x"]), ["build"]);
+        assert_eq!(of(&["a/b/*.txt", "report"]), ["a/b", "report"]);
         assert_eq!(of(&["*.txt"]), ["**"]);
-    }
-
-    #[test]
-    fn times_are_seconds() {
-        assert_eq!(duration("10.25 11.50"), Duration::from_millis(1250));
-        assert_eq!(duration("2 1"), Duration::ZERO);
-        assert_eq!(duration(""), Duration::ZERO);
     }
 }

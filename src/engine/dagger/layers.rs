@@ -3,26 +3,27 @@
 //! A layer that is made by a script leaves a nonce in the container. If the one that is found there was sent just now,
 //! the layer was built; if not, the engine had it. Stays free of checks.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dagger_sdk::{
-    Container, ContainerWithEnvVariableOpts, ContainerWithFileOpts, Id, Query, QuerySecretOpts,
+    Container, ContainerWithEnvVariableOpts, ContainerWithFileOpts, HostDirectoryOpts, Id,
+    Platform, Query, QueryContainerOpts, QuerySecretOpts,
 };
 
 use super::failure::Failure;
 use super::wrapper::{AGAIN, NONCE, OF_THE_ENGINE};
-use super::{PLACE, nonce};
+use super::{PLACE, Settings, nonce};
 use crate::digest::Digest;
 use crate::engine::EngineError;
 use crate::env::Env;
 use crate::path::RelPath;
 use crate::plan::{Build, Layer, Script};
+use crate::process::quoted;
 use crate::room::Layout;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Kind, Snapshot};
 
 /// Where layers say which run made them.
 const NONCES: &str = "/opt/dagcache/.nonces";
@@ -44,6 +45,14 @@ impl fmt::Debug for Ready {
     }
 }
 
+/// Why there is no layer.
+#[derive(Debug, Clone)]
+pub(super) struct Broken {
+    pub message: String,
+    /// The end of what its script said.
+    pub output: String,
+}
+
 /// What building a layer takes.
 #[derive(Debug, Clone)]
 pub(super) struct Recipe {
@@ -56,8 +65,19 @@ pub(super) struct Recipe {
     pub build: Build,
     /// Variables of the user's that are set.
     pub given: Vec<String>,
-    /// Files as (path in the tree, content).
-    pub files: Vec<(RelPath, Vec<u8>)>,
+    /// Files of the tree.
+    pub files: Vec<File>,
+    /// `linux/amd64`.
+    pub platform: String,
+}
+
+/// A file that is put into a layer's tree.
+#[derive(Debug, Clone)]
+pub(super) struct File {
+    path: RelPath,
+    kind: Kind,
+    /// Its content, or the target text of a link.
+    content: Vec<u8>,
 }
 
 impl Recipe {
@@ -66,17 +86,25 @@ impl Recipe {
         key: Digest,
         snapshot: &Snapshot,
         env: &Env,
-        generations: &HashMap<String, u64>,
+        settings: &Settings,
         force: bool,
     ) -> Result<Self, EngineError> {
         let mut files = Vec::new();
         let mut given = Vec::new();
         if let Build::Script(script) = &layer.build {
-            files.clone_from(&script.files);
+            files.extend(script.files.iter().map(|(path, content)| File {
+                path: path.clone(),
+                kind: Kind::File,
+                content: content.clone(),
+            }));
             for id in &script.sources {
-                let path = snapshot.entry(*id).path.clone();
-                let source = path.under(snapshot.root());
-                files.push((path, crate::room::unchanged(&source, snapshot.read(*id))?));
+                let entry = snapshot.entry(*id);
+                let source = entry.path.under(snapshot.root());
+                files.push(File {
+                    path: entry.path.clone(),
+                    kind: entry.kind,
+                    content: crate::room::unchanged(&source, snapshot.read(*id))?,
+                });
             }
             let set = |name: &&String| env.var_os(name).is_some_and(|value| !value.is_empty());
             given.extend(script.user_env.iter().filter(set).cloned());
@@ -84,11 +112,12 @@ impl Recipe {
         Ok(Self {
             name: layer.name.clone(),
             key,
-            generation: generations.get(&layer.name).copied().unwrap_or(0),
+            generation: settings.generations.get(&layer.name).copied().unwrap_or(0),
             force,
             build: layer.build.clone(),
             given,
             files,
+            platform: settings.platform.clone(),
         })
     }
 }
@@ -102,7 +131,8 @@ pub(super) async fn prepare(
 ) -> Result<Ready, Failure> {
     match &recipe.build {
         Build::Image { reference } => {
-            let container = query.container().from(reference.as_str()).sync().await?;
+            let container = begin(&query, &recipe.platform).from(reference.as_str());
+            let container = container.with_user(ROOT).sync().await?;
             Ok(Ready {
                 container,
                 built: None,
@@ -111,20 +141,31 @@ pub(super) async fn prepare(
         Build::Archive { path, .. } => {
             let file = query.host().file(path.to_string_lossy());
             let id = file.id().await?;
-            let container = query.container().import(id).sync().await?;
+            let container = begin(&query, &recipe.platform).import(id);
+            let container = container.with_user(ROOT).sync().await?;
             Ok(Ready {
                 container,
                 built: None,
             })
         }
         Build::Script(script) => {
-            let below = below.unwrap_or_else(|| query.container());
+            let below = below.unwrap_or_else(|| begin(&query, &recipe.platform));
             by_script(query, below, &recipe, script, &scratch).await
         }
         Build::Present | Build::PythonEnv { .. } | Build::CargoFetch { .. } => Err(Failure::Infra(
             format!("layer `{}` is one of this machine", recipe.name),
         )),
     }
+}
+
+/// Whatever the image says: layers are put into the system's folders, and checks are to find what they put there.
+const ROOT: &str = "0:0";
+
+/// An empty container. Without a platform it would be the engine's own, whatever the keys say.
+fn begin(query: &Query, platform: &str) -> Container {
+    query.container_opts(QueryContainerOpts {
+        platform: Some(Platform(platform.to_owned())),
+    })
 }
 
 async fn by_script(
@@ -138,8 +179,7 @@ async fn by_script(
     let tree = tree.to_string_lossy();
     let mut container = below;
     for (reference, from, to) in &script.programs {
-        let program = query
-            .container()
+        let program = begin(&query, &recipe.platform)
             .from(reference.as_str())
             .file(from.as_str());
         let opts = ContainerWithFileOpts {
@@ -162,9 +202,6 @@ async fn by_script(
     if recipe.force {
         container = container.with_env_variable(AGAIN, began.as_str());
     }
-    for (name, value) in &script.set_env {
-        container = container.with_env_variable(name.as_str(), value.as_str());
-    }
     for name in &recipe.given {
         let key = format!("dagcache:{name}");
         let opts = QuerySecretOpts {
@@ -179,15 +216,12 @@ async fn by_script(
     container = container.with_exec(vec![
         "sh".to_owned(),
         "-euc".to_owned(),
-        around(&recipe.key),
+        around(&recipe.key, &script.set_env),
         "dagcache".to_owned(),
         script.text.clone(),
     ]);
     for name in &recipe.given {
         container = container.without_secret_variable(name.as_str());
-    }
-    for (name, _) in &script.set_env {
-        container = container.without_env_variable(name.as_str());
     }
     if recipe.force {
         container = container.without_env_variable(AGAIN);
@@ -218,57 +252,77 @@ fn lasting(container: &Container, name: &str, value: &str) -> Container {
     container.with_env_variable_opts(name, format!("{value}:${{PATH}}"), opts)
 }
 
-/// The script around a layer's script.
-fn around(key: &Digest) -> String {
+/// The script around a layer's script. Variables are set in it, so that those of the image are there again afterwards.
+fn around(key: &Digest, set_env: &[(String, String)]) -> String {
+    let set: Vec<String> = set_env
+        .iter()
+        .map(|(name, value)| format!("export {name}={}\n", quoted(value)))
+        .collect();
+    let set = set.concat();
     format!(
         "unset {OF_THE_ENGINE}
 umask 022
 nonce=${NONCE}
 unset {NONCE} {AGAIN} {LAYER}
-sh -euc \"$1\" </dev/null
+{set}sh -euc \"$1\" </dev/null
 mkdir -p {NONCES}
 printf %s \"$nonce\" >{NONCES}/{key}
 "
     )
 }
 
-/// A directory with these files. Text goes with the question; a folder of anything else is uploaded.
-pub(super) async fn files(
-    query: &Query,
-    files: &[(RelPath, Vec<u8>)],
-    scratch: &Path,
-) -> Result<Id, Failure> {
+/// A directory with these files. Text goes with the question; anything else is uploaded.
+async fn files(query: &Query, files: &[File], scratch: &Path) -> Result<Id, Failure> {
     const MOST: usize = 1 << 20;
-    let size: usize = files.iter().map(|(_, content)| content.len()).sum();
-    let texts: Option<Vec<_>> = files
-        .iter()
-        .map(|(path, content)| Some((path, std::str::from_utf8(content).ok()?)))
-        .collect();
+    let size: usize = files.iter().map(|file| file.content.len()).sum();
+    let text = |file: &File| match file.kind {
+        Kind::File => String::from_utf8(file.content.clone()).ok(),
+        _ => None,
+    };
+    let texts: Option<Vec<String>> = files.iter().map(text).collect();
     if let Some(texts) = texts.filter(|_| size < MOST) {
         let mut directory = query.directory();
-        for (path, text) in texts {
-            directory = directory.with_new_file(path.as_str(), text);
+        for (file, text) in files.iter().zip(texts) {
+            directory = directory.with_new_file(file.path.as_str(), text);
         }
         return Ok(directory.id().await?);
     }
-    let write = || -> std::io::Result<()> {
-        for (path, content) in files {
-            let path = path.under(scratch);
-            if let Some(parent) = path.parent() {
-                std::fs::create_dir_all(parent)?;
-            }
-            std::fs::write(path, content)?;
-        }
-        Ok(())
-    };
-    write()
-        .map_err(|error| Failure::Infra(format!("cannot write {}: {error}", scratch.display())))?;
-    let opts = dagger_sdk::HostDirectoryOpts {
+    let folder = scratch.join("tree");
+    write(&folder, files)
+        .map_err(|error| Failure::Infra(format!("cannot write {}: {error}", folder.display())))?;
+    let opts = HostDirectoryOpts {
         exclude: None,
         gitignore: None,
         include: None,
         no_cache: Some(true),
     };
-    let directory = query.host().directory_opts(scratch.to_string_lossy(), opts);
+    let directory = query.host().directory_opts(folder.to_string_lossy(), opts);
     Ok(directory.id().await?)
+}
+
+/// Writes files with the modes they have everywhere: others would be another directory.
+fn write(folder: &Path, files: &[File]) -> std::io::Result<()> {
+    use std::os::unix::ffi::OsStringExt as _;
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = std::fs::Permissions::from_mode;
+    std::fs::create_dir_all(folder)?;
+    for file in files {
+        let mut folders: Vec<RelPath> = file.path.ancestors().collect();
+        folders.sort();
+        for above in folders {
+            let above = above.under(folder);
+            std::fs::create_dir_all(&above)?;
+            std::fs::set_permissions(&above, mode(0o755))?;
+        }
+        let path = file.path.under(folder);
+        if file.kind == Kind::Symlink {
+            let target = std::ffi::OsString::from_vec(file.content.clone());
+            std::os::unix::fs::symlink(target, &path)?;
+            continue;
+        }
+        std::fs::write(&path, &file.content)?;
+        let executable = file.kind == Kind::Executable;
+        std::fs::set_permissions(&path, mode(if executable { 0o755 } else { 0o644 }))?;
+    }
+    Ok(())
 }

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use dagger_sdk::Container;
+use dagger_sdk::{Container, Id};
 use tokio::sync::{OnceCell, RwLock};
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +24,7 @@ use crate::engine::{
     Capabilities, Engine, EngineError, Executed, Expected, Pending, Prepare, Prepared, Request,
 };
 use crate::plan::Layer;
+use crate::plan::check::OutsideFile;
 use crate::snapshot::{FileId, Snapshot};
 
 mod check;
@@ -37,15 +38,16 @@ mod wrapper;
 
 use check::Action;
 use failure::Failure;
-use layers::{Ready, Recipe};
+use layers::{Broken, Ready, Recipe};
 use session::{Connect, Session};
 use stage::Stage;
 
 /// The folder of a container that is a room in there: `/dagcache/up/…/tree`, `/dagcache/home`.
 pub const PLACE: &str = "/dagcache";
 
-/// A check is ended from outside this long after its time is up, if nothing in its container did.
-const AFTER_TIMEOUT: Duration = Duration::from_secs(15);
+/// A check is ended from outside this long after its time is up, if nothing in its container did. Its image may have to
+/// be unpacked before it begins.
+const AFTER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What there is to know of an engine and a project.
 #[derive(Debug)]
@@ -67,8 +69,11 @@ pub struct DaggerEngine {
     rooms: Folder,
     session: OnceCell<Result<Session, String>>,
     stage: RwLock<Option<Stage>>,
-    layers: Mutex<HashMap<Digest, Arc<OnceCell<Ready>>>>,
+    layers: Mutex<HashMap<Digest, Known>>,
 }
+
+/// What is known of a layer in a session: what it is, or why there is none.
+type Known = Arc<OnceCell<Result<Ready, Broken>>>;
 
 impl DaggerEngine {
     /// Touches neither disk nor network.
@@ -174,24 +179,30 @@ impl DaggerEngine {
         let mut all = Vec::new();
         for (layer, key) in request.layers {
             let cell = self.cell(*key, request.force);
-            let first = Mutex::new(None);
-            let build = || async {
-                let ready = self
+            let mut built = None;
+            let build = async {
+                let made = self
                     .build(layer, *key, below.clone(), request, cancel)
                     .await?;
-                *first.lock().unwrap_or_else(PoisonError::into_inner) = ready.built;
-                Ok::<_, EngineError>(ready)
+                built = made.as_ref().ok().and_then(|ready| ready.built);
+                Ok::<_, EngineError>(made)
             };
-            let ready = cell.get_or_try_init(build).await?;
+            let ready = cell.get_or_try_init(|| build).await?;
+            let ready = ready.as_ref().map_err(|broken| EngineError::Layer {
+                layer: layer.name.clone(),
+                message: broken.message.clone(),
+                output: broken.output.clone(),
+            })?;
             below = Some(ready.container.clone());
             all.push(Prepared {
                 layer: layer.name.clone(),
-                built: first.into_inner().unwrap_or_else(PoisonError::into_inner),
+                built,
             });
         }
         Ok(all)
     }
 
+    /// Builds a layer. That its script failed is known for the rest of the run: other checks need not try it again.
     async fn build(
         &self,
         layer: &Layer,
@@ -199,40 +210,37 @@ impl DaggerEngine {
         below: Option<Container>,
         request: &Prepare<'_>,
         cancel: &CancellationToken,
-    ) -> Result<Ready, EngineError> {
-        let generations = &self.settings.generations;
-        let recipe = Recipe::new(
-            layer,
-            key,
-            request.snapshot,
-            request.env,
-            generations,
-            request.force,
-        )?;
+    ) -> Result<Result<Ready, Broken>, EngineError> {
+        let (snapshot, env) = (request.snapshot, request.env);
+        let recipe = Recipe::new(layer, key, snapshot, env, &self.settings, request.force)?;
         let recipe = Arc::new(recipe);
-        let scratch = self.scratch()?;
+        let scratch = scratch()?;
         let session = self.session(cancel).await?;
         let (query, path): (_, Arc<std::path::Path>) = (session.query(), scratch.path().into());
         let made = session.run(&layer.name, move || {
             layers::prepare(query.clone(), below.clone(), recipe.clone(), path.clone())
         });
-        made.await.map_err(|failure| match failure {
-            Failure::Exec {
+        match made.await {
+            Ok(ready) => Ok(Ok(ready)),
+            Err(Failure::Exec {
                 exit_code,
                 stdout,
                 stderr,
                 ..
-            } => EngineError::Layer {
-                layer: layer.name.clone(),
-                message: format!("its script ended with exit code {exit_code}"),
+            }) => Ok(Err(Broken {
+                message: if stderr.contains("executable file not found") {
+                    "there is no `sh` in it".to_owned()
+                } else {
+                    format!("its script ended with exit code {exit_code}")
+                },
                 output: [stdout, stderr].join("\n").trim().to_owned(),
-            },
-            other => other.into(),
-        })
+            })),
+            Err(other) => Err(other.into()),
+        }
     }
 
     /// What is known of a layer in this session. One that is made in any case is not known yet.
-    fn cell(&self, key: Digest, force: bool) -> Arc<OnceCell<Ready>> {
+    fn cell(&self, key: Digest, force: bool) -> Known {
         let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
         if force {
             layers.remove(&key);
@@ -244,45 +252,68 @@ impl DaggerEngine {
     fn ready(&self, chain: &[(&Layer, Digest)]) -> Result<Container, EngineError> {
         let layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
         let last = chain.last().and_then(|(_, key)| layers.get(key)?.get());
-        let last = last.map(|ready| ready.container.clone());
+        let last = last.and_then(|ready| Some(ready.as_ref().ok()?.container.clone()));
         last.ok_or_else(|| {
             let name = chain.last().map_or("base", |(layer, _)| &layer.name);
             EngineError::Unavailable(format!("layer `{name}` has not been built"))
         })
     }
 
-    fn scratch(&self) -> Result<tempfile::TempDir, EngineError> {
-        let path = std::env::temp_dir();
-        let made = tempfile::Builder::new().prefix("dagcache-").tempdir();
-        made.map_err(|source| EngineError::Io { path, source })
-    }
-
-    /// Puts files into the stage. `anew`: they are of another snapshot than what is there.
+    /// Puts files into the stage, where they are not there yet.
     async fn stage(
         &self,
         snapshot: &Snapshot,
         files: &[&[FileId]],
-        outside: &[crate::plan::check::OutsideFile],
-        anew: bool,
+        outside: &[OutsideFile],
     ) -> Result<(), EngineError> {
-        let mut stage = self.stage.write().await;
-        if stage.is_none() {
-            let rooms = self.rooms.get().map_err(|source| EngineError::Io {
-                path: self.rooms.wanted().to_owned(),
-                source,
-            })?;
-            *stage = Some(Stage::take(rooms)?);
-        }
-        let Some(stage) = stage.as_mut() else {
-            return Ok(());
+        let holds = |stage: &Option<Stage>| {
+            let stage = stage.as_ref();
+            stage.is_some_and(|stage| stage.holds(snapshot, files, outside))
         };
-        if anew {
-            stage.begin();
-        }
-        if !anew && stage.holds(files, outside) {
+        if holds(&*self.stage.read().await) {
             return Ok(());
         }
-        super::blocking(|| stage.add(snapshot, files, outside))
+        let mut stage = self.stage.write().await;
+        if holds(&stage) {
+            return Ok(());
+        }
+        super::blocking(|| {
+            let stage = match &mut *stage {
+                Some(stage) => stage,
+                none => {
+                    let rooms = self.rooms.get().map_err(|source| EngineError::Io {
+                        path: self.rooms.wanted().to_owned(),
+                        source,
+                    })?;
+                    none.insert(Stage::take(rooms)?)
+                }
+            };
+            stage.put(snapshot, files, outside)
+        })
+    }
+
+    /// The files of a check on the engine's side, and where its container has them.
+    async fn upload(
+        &self,
+        session: &Session,
+        request: &Request<'_>,
+    ) -> Result<(Id, String), EngineError> {
+        let sets: [&[FileId]; 2] = [request.shared, request.parts];
+        self.stage(request.snapshot, &sets, request.outside).await?;
+        let stage = self.stage.read().await;
+        let Some(stage) = stage.as_ref() else {
+            return Err(EngineError::Unavailable("nothing was staged".to_owned()));
+        };
+        let seen = check::layout(request);
+        let upload = stage.upload(request.snapshot, &sets, request.outside, &seen);
+        let place = upload.to.to_string_lossy().into_owned();
+        let cell = stage.sent(&upload);
+        let send = || {
+            let query = session.query();
+            session.run("upload", move || check::send(query.clone(), upload.clone()))
+        };
+        let id = cell.get_or_try_init(send).await?;
+        Ok((id.clone(), place))
     }
 
     async fn execute(
@@ -292,32 +323,22 @@ impl DaggerEngine {
     ) -> Result<Executed, EngineError> {
         let session = self.session(cancel).await?;
         let on = self.ready(request.layers)?;
-        let sets: [&[FileId]; 2] = [request.shared, request.parts];
-        self.stage(request.snapshot, &sets, request.outside, false)
-            .await?;
-        let stage = self.stage.read().await;
-        let Some(staged) = stage.as_ref() else {
-            return Err(EngineError::Unavailable("nothing was staged".to_owned()));
-        };
-        let scratch = self.scratch()?;
-        let action = Action::new(request, staged, scratch.path());
+        let files = self.upload(session, request).await?;
+        let scratch = scratch()?;
+        let action = Action::new(request, scratch.path());
         let query = session.query();
         let pipeline = {
             let action = action.clone();
-            move || action.clone().run(query.clone(), on.clone())
+            move || {
+                let (query, on) = (query.clone(), on.clone());
+                action.clone().run(query, on, files.clone())
+            }
         };
         let running = session.run(request.id, pipeline);
         let ended = match request.timeout {
             Some(limit) => {
                 let limited = tokio::time::timeout(limit + AFTER_TIMEOUT, running).await;
-                limited.unwrap_or_else(|_| {
-                    Err(Failure::Exec {
-                        cmd: Vec::new(),
-                        exit_code: wrapper::exit::TIMEOUT,
-                        stdout: String::new(),
-                        stderr: String::new(),
-                    })
-                })
+                limited.unwrap_or_else(|_| Err(check::too_long()))
             }
             None => running.await,
         };
@@ -326,6 +347,12 @@ impl DaggerEngine {
             Err(failure) => check::failed(request, &action, failure),
         }
     }
+}
+
+fn scratch() -> Result<tempfile::TempDir, EngineError> {
+    let path = std::env::temp_dir();
+    let made = tempfile::Builder::new().prefix("dagcache-").tempdir();
+    made.map_err(|source| EngineError::Io { path, source })
 }
 
 impl Engine for DaggerEngine {
@@ -356,11 +383,12 @@ impl Engine for DaggerEngine {
     fn expect<'a>(
         &'a self,
         expected: &'a Expected<'a>,
-        _: &'a CancellationToken,
+        cancel: &'a CancellationToken,
     ) -> Pending<'a, Result<(), EngineError>> {
-        let files = [expected.files];
         Box::pin(async move {
-            self.stage(expected.snapshot, &files, expected.outside, true)
+            // First: where there is no engine, nothing has to be copied.
+            self.session(cancel).await?;
+            self.stage(expected.snapshot, &[expected.files], expected.outside)
                 .await
         })
     }
@@ -383,3 +411,6 @@ fn nonce() -> String {
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     format!("{}-{}-{count}", since.as_nanos(), std::process::id())
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,17 +2,22 @@
 //!
 //! An engine compares what it has with size and time of the files, so it would miss an edit that keeps both. A room
 //! verifies content, gives all that changed a newer time, and has the same modes whatever the umask is.
+//! What a check sees is selected by patterns, so that what else is there changes nothing for it.
 //! Stays free of the engine itself.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use dagger_sdk::Id;
+use tokio::sync::OnceCell;
 
 use crate::digest::Digest;
 use crate::engine::EngineError;
-use crate::path::RelPath;
 use crate::plan::check::OutsideFile;
 use crate::room::{Contents, Layout, Room};
-use crate::snapshot::{FileId, Snapshot};
+use crate::rule::Rule;
+use crate::snapshot::{FileId, Kind, Snapshot};
 
 /// The name of the room.
 const ID: &str = "stage";
@@ -21,51 +26,71 @@ const ID: &str = "stage";
 #[derive(Debug)]
 pub(super) struct Stage {
     room: Room,
-    files: BTreeSet<FileId>,
-    outside: BTreeSet<OutsideFile>,
+    /// What is in it, by path below the room's folder for what is above the project root.
+    files: BTreeMap<String, (Kind, Digest)>,
+    /// Where the project root really is.
+    root: PathBuf,
+    sent: Mutex<HashMap<Upload, Arc<OnceCell<Id>>>>,
+}
+
+/// A folder of the stage as one check sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Upload {
+    /// The folder.
+    pub from: PathBuf,
+    /// Where the container has it.
+    pub to: PathBuf,
+    /// Patterns of what is in it; without any, all of it.
+    pub include: Vec<String>,
+    /// Patterns of what is not.
+    pub exclude: Vec<String>,
 }
 
 impl Stage {
-    /// Takes a room below `rooms`; nothing is in it yet.
-    pub fn take(rooms: &std::path::Path) -> Result<Self, EngineError> {
+    /// Takes a room below `rooms`; nothing is known to be in it.
+    pub fn take(rooms: &Path) -> Result<Self, EngineError> {
         Ok(Self {
             room: Room::take(rooms, ID)?,
-            files: BTreeSet::new(),
-            outside: BTreeSet::new(),
+            files: BTreeMap::new(),
+            root: PathBuf::new(),
+            sent: Mutex::default(),
         })
     }
 
-    /// Forgets what is in it: files of another snapshot come.
-    pub fn begin(&mut self) {
-        self.files.clear();
-        self.outside.clear();
+    /// Whether exactly these contents are in it, beside others.
+    pub fn holds(&self, snapshot: &Snapshot, files: &[&[FileId]], outside: &[OutsideFile]) -> bool {
+        let layout = self.room.layout();
+        let enough = outside.iter().all(|file| file.up <= layout.depth());
+        enough
+            && wanted(&layout, snapshot, files, outside)
+                .iter()
+                .all(|(path, file)| self.files.get(path) == Some(file))
     }
 
-    /// Whether all of these are in it.
-    pub fn holds(&self, files: &[&[FileId]], outside: &[OutsideFile]) -> bool {
-        let mut files = files.iter().copied().flatten();
-        files.all(|id| self.files.contains(id))
-            && outside.iter().all(|file| self.outside.contains(file))
-    }
-
-    /// Puts these into it; what is there stays.
-    pub fn add(
+    /// Puts these into it, and nothing else but what is there and is still in the snapshot as it is.
+    pub fn put(
         &mut self,
         snapshot: &Snapshot,
         files: &[&[FileId]],
         outside: &[OutsideFile],
     ) -> Result<(), EngineError> {
         // If this fails, nothing is known of what is there.
-        let mut all = std::mem::take(&mut self.files);
-        let mut above = std::mem::take(&mut self.outside);
-        all.extend(files.iter().copied().flatten());
-        above.extend(outside.iter().cloned());
-        let ids: Vec<FileId> = all.iter().copied().collect();
-        let places: Vec<OutsideFile> = above.iter().cloned().collect();
+        let there = std::mem::take(&mut self.files);
+        self.sent = Mutex::default();
+        let before = self.room.layout();
+        let tree = format!("{}/", below(&before, &before.tree()));
+        let mut all: BTreeSet<FileId> = files.iter().copied().flatten().copied().collect();
+        for (path, file) in &there {
+            let known = path
+                .strip_prefix(&tree)
+                .and_then(|path| snapshot.find(path));
+            all.extend(known.filter(|id| content(snapshot, *id) == *file));
+        }
+        let all: Vec<FileId> = all.into_iter().collect();
         self.room.reset(&Contents {
             snapshot,
-            files: &[&ids],
-            outside: &places,
+            files: &[&all],
+            outside,
             extra: &[],
             folders: &[],
             products: &[],
@@ -73,88 +98,200 @@ impl Stage {
             watch: false,
         })?;
         self.room.end(true);
-        (self.files, self.outside) = (all, above);
+        self.files = wanted(&self.room.layout(), snapshot, &[&all], outside);
+        snapshot.root().clone_into(&mut self.root);
         Ok(())
     }
 
-    /// Where it is on this host.
-    pub fn layout(&self) -> Layout {
-        self.room.layout()
-    }
-
-    /// Patterns that select exactly these of its files, relative to the copy of the project root.
-    pub fn patterns(
+    /// What of it a check sees that has its room at `seen`. If it sees something from above the project root, the
+    /// folder that holds this is sent, else the project root.
+    pub fn upload(
         &self,
         snapshot: &Snapshot,
         files: &[&[FileId]],
         outside: &[OutsideFile],
-    ) -> Vec<String> {
-        let inside = |all: &mut dyn Iterator<Item = &OutsideFile>| -> Vec<RelPath> {
-            all.filter(|file| file.up == 0)
-                .map(|file| file.path.clone())
-                .collect()
+        seen: &Layout,
+    ) -> Upload {
+        let layout = self.room.layout();
+        let folder = |layout: &Layout| match outside.iter().map(|file| file.up).max() {
+            None | Some(0) => layout.tree(),
+            Some(up) => layout.above(up),
         };
-        let path = |id: &FileId| snapshot.entry(*id).path.clone();
-        let mut staged: BTreeSet<RelPath> = self.files.iter().map(path).collect();
-        staged.extend(inside(&mut self.outside.iter()));
-        let mut wanted: BTreeSet<RelPath> = files.iter().copied().flatten().map(path).collect();
-        wanted.extend(inside(&mut outside.iter()));
-        patterns(&staged, &wanted)
-    }
-}
-
-/// Files from above the project root: where they are on the host, and in a container's layout.
-pub(super) fn above(
-    stage: &Layout,
-    seen: &Layout,
-    outside: &[OutsideFile],
-) -> Vec<(PathBuf, PathBuf)> {
-    let above = outside.iter().filter(|file| file.up > 0);
-    let places = above.map(|file| {
-        let at = |layout: &Layout| file.path.under(&layout.above(file.up));
-        (at(stage), at(seen))
-    });
-    places.collect()
-}
-
-/// A folder below which all is wanted is one pattern.
-fn patterns(staged: &BTreeSet<RelPath>, wanted: &BTreeSet<RelPath>) -> Vec<String> {
-    if staged == wanted {
-        return Vec::new();
-    }
-    let mut counts: BTreeMap<RelPath, (usize, usize)> = BTreeMap::new();
-    for path in staged {
-        for folder in path.ancestors() {
-            let count = counts.entry(folder).or_default();
-            count.0 += 1;
-            count.1 += usize::from(wanted.contains(path));
+        let from = folder(&layout);
+        let inside = format!("{}/", below(&layout, &from));
+        let staged = self.files.keys();
+        let staged = staged.filter_map(|path| path.strip_prefix(&inside));
+        let wanted = wanted(&layout, snapshot, files, outside);
+        let wanted = wanted.keys().filter_map(|path| path.strip_prefix(&inside));
+        let (include, mut exclude) = patterns(staged, wanted);
+        // It is made in the container.
+        let git = layout.tree().join(".git");
+        let git = git.strip_prefix(&from).unwrap_or(&git);
+        exclude.push(escaped(&git.to_string_lossy()));
+        let upload = Upload {
+            to: folder(seen),
+            from,
+            include,
+            exclude,
+        };
+        if Rule::StagedUpload.holds() || upload.from != layout.tree() {
+            return upload;
+        }
+        Upload {
+            from: self.root.clone(),
+            ..upload
         }
     }
-    let whole = |folder: &RelPath| {
-        let known = counts.get(folder);
-        !folder.is_root() && known.is_some_and(|(there, wanted)| there == wanted)
-    };
-    let mut found = BTreeSet::new();
-    for path in wanted {
-        let mut folders: Vec<RelPath> = path.ancestors().collect();
-        folders.sort();
-        match folders.into_iter().find(whole) {
-            Some(folder) => found.insert(format!("{}/**", escaped(&folder))),
-            None => found.insert(escaped(path)),
-        };
+
+    /// What is known of an upload in this session.
+    pub fn sent(&self, upload: &Upload) -> Arc<OnceCell<Id>> {
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        sent.entry(upload.clone()).or_default().clone()
     }
-    if found.is_empty() {
-        // Without any pattern everything would come.
-        found.insert(".dagcache-nothing".to_owned());
-    }
-    found.into_iter().collect()
 }
 
-/// A path as a pattern of itself.
-fn escaped(path: &RelPath) -> String {
+fn content(snapshot: &Snapshot, id: FileId) -> (Kind, Digest) {
+    let entry = snapshot.entry(id);
+    (entry.kind, entry.digest)
+}
+
+/// A path below the folder that holds everything.
+fn below(layout: &Layout, path: &Path) -> String {
+    let path = path.strip_prefix(layout.up()).unwrap_or(path);
+    path.to_string_lossy().into_owned()
+}
+
+/// Files by path below the room's folder.
+fn wanted(
+    layout: &Layout,
+    snapshot: &Snapshot,
+    files: &[&[FileId]],
+    outside: &[OutsideFile],
+) -> BTreeMap<String, (Kind, Digest)> {
+    let tree = below(layout, &layout.tree());
+    let above = outside.iter().map(|file| {
+        let folder = match file.up {
+            0 => tree.clone(),
+            up => below(layout, &layout.above(up)),
+        };
+        let path = format!("{folder}/{}", file.path);
+        (path, (Kind::File, file.digest))
+    });
+    let inside = files.iter().copied().flatten().map(|id| {
+        let path = format!("{tree}/{}", snapshot.entry(*id).path);
+        (path, content(snapshot, *id))
+    });
+    above.chain(inside).collect()
+}
+
+/// Patterns to include and to exclude that select exactly `wanted` of `staged`, and no folder that is empty without
+/// the others: few, because each file is held against each.
+fn patterns<'a>(
+    staged: impl Iterator<Item = &'a str>,
+    wanted: impl Iterator<Item = &'a str>,
+) -> (Vec<String>, Vec<String>) {
+    let mut root = Node::default();
+    let wanted: BTreeSet<&str> = wanted.collect();
+    for path in staged {
+        root.add(path, wanted.contains(path));
+    }
+    let (mut include, mut exclude) = (Vec::new(), Vec::new());
+    if root.wanted == 0 {
+        // Without any pattern everything would come.
+        include.push(".dagcache-nothing".to_owned());
+    } else if root.cost_without() < root.cost_with() {
+        root.without("", &mut exclude);
+    } else {
+        root.with("", &mut include, &mut exclude);
+    }
+    (include, exclude)
+}
+
+/// A folder or file: how many files there are below it, and how many of them are wanted.
+#[derive(Debug, Default)]
+struct Node<'a> {
+    children: BTreeMap<&'a str, Node<'a>>,
+    all: usize,
+    wanted: usize,
+}
+
+impl<'a> Node<'a> {
+    fn add(&mut self, path: &'a str, wanted: bool) {
+        self.all += 1;
+        self.wanted += usize::from(wanted);
+        if path.is_empty() {
+            return;
+        }
+        let (name, rest) = path.split_once('/').unwrap_or((path, ""));
+        self.children.entry(name).or_default().add(rest, wanted);
+    }
+
+    /// How many patterns it takes to name what is wanted.
+    fn cost_with(&self) -> usize {
+        if self.wanted == 0 {
+            return 0;
+        }
+        if self.wanted == self.all {
+            return 1;
+        }
+        let named = self.children.values().map(Self::cost_with).sum();
+        self.cost_without().saturating_add(1).min(named)
+    }
+
+    /// How many it takes to name what is not.
+    fn cost_without(&self) -> usize {
+        match self.wanted {
+            0 => 1,
+            all if all == self.all => 0,
+            _ => self.children.values().map(Self::cost_without).sum(),
+        }
+    }
+
+    fn with(&self, path: &str, include: &mut Vec<String>, exclude: &mut Vec<String>) {
+        if self.wanted == 0 {
+            return;
+        }
+        let whole = self.wanted == self.all;
+        // The root needs no pattern of its own.
+        if !path.is_empty() && (whole || self.cost_without() < self.cost_with()) {
+            include.push(escaped(path));
+            return self.without(path, exclude);
+        }
+        for (name, child) in &self.children {
+            child.with(&joined(path, name), include, exclude);
+        }
+    }
+
+    fn without(&self, path: &str, exclude: &mut Vec<String>) {
+        if self.wanted == 0 {
+            return exclude.push(escaped(path));
+        }
+        for (name, child) in &self.children {
+            child.without(&joined(path, name), exclude);
+        }
+    }
+}
+
+fn joined(folder: &str, name: &str) -> String {
+    match folder {
+        "" => name.to_owned(),
+        _ => format!("{folder}/{name}"),
+    }
+}
+
+/// A path as a pattern of itself. White space at its ends would be cut off.
+pub(super) fn escaped(path: &str) -> String {
+    let core = path.trim().len();
+    let start = path.len() - path.trim_start().len();
     let mut out = String::new();
-    for c in path.as_str().chars() {
-        if "*?[]{}\\!^".contains(c) {
+    for (at, c) in path.char_indices() {
+        if at < start || at >= start + core {
+            out.push('[');
+            out.push(c);
+            out.push(']');
+            continue;
+        }
+        if "*?[]{}\\!^#".contains(c) {
             out.push('\\');
         }
         out.push(c);
@@ -166,29 +303,86 @@ fn escaped(path: &RelPath) -> String {
 mod tests {
     use super::*;
 
-    fn set(paths: &[&str]) -> BTreeSet<RelPath> {
-        paths
-            .iter()
-            .map(|path| RelPath::new(path).unwrap())
-            .collect()
+    fn of(staged: &[&str], wanted: &[&str]) -> (Vec<String>, Vec<String>) {
+        patterns(staged.iter().copied(), wanted.iter().copied())
     }
 
     #[test]
     fn folders_that_are_wanted_whole_are_one_pattern() {
-        let staged = set(&["a/b/c", "a/b/d", "a/e", "f", "g/h"]);
-        let of = |wanted: &[&str]| patterns(&staged, &set(wanted));
-        assert_eq!(of(&["a/b/c", "a/b/d"]), ["a/b/**"]);
-        assert_eq!(of(&["a/b/c", "a/b/d", "a/e", "f"]), ["a/**", "f"]);
-        assert_eq!(of(&["a/b/c", "f"]), ["a/b/c", "f"]);
-        assert!(of(&["a/b/c", "a/b/d", "a/e", "f", "g/h"]).is_empty());
-        assert_eq!(of(&[]), [".dagcache-nothing"]);
+        let staged = ["a/b/c", "a/b/d", "a/e", "f", "g/h", "g/i", "g/j/k", "g/j/l"];
+        for (wanted, include, exclude) in [
+            (&["a/b/c", "a/b/d"][..], &["a/b"][..], &[][..]),
+            (&["a/b/c", "a/b/d", "a/e", "f"], &[], &["g"]),
+            (&["a/b/c", "f"], &["a/b/c", "f"], &[]),
+            (&["g/h", "g/j/k", "g/j/l"], &["g"], &["g/i"]),
+            (&staged, &[], &[]),
+            (&[], &[".dagcache-nothing"], &[]),
+        ] {
+            let found = of(&staged, wanted);
+            assert_eq!(
+                (&*found.0, &*found.1),
+                (&owned(include)[..], &owned(exclude)[..]),
+                "{wanted:?}"
+            );
+        }
+    }
+
+    fn owned(all: &[&str]) -> Vec<String> {
+        all.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn of_many_the_few_that_are_not_wanted_are_named() {
+        let many: Vec<String> = (0..100).map(|n| format!("d/f{n:02}")).collect();
+        let mut staged: Vec<&str> = many.iter().map(String::as_str).collect();
+        staged.extend(["e/x", "e/y", "e/z"]);
+        let wanted: Vec<&str> = staged
+            .iter()
+            .copied()
+            .filter(|path| *path != "d/f07" && !path.starts_with('e'))
+            .collect();
+        assert_eq!(of(&staged, &wanted), (owned(&["d"]), owned(&["d/f07"])));
+        let more = [wanted.as_slice(), &["e/x"]].concat();
+        assert_eq!(
+            of(&staged, &more),
+            (owned(&["d", "e/x"]), owned(&["d/f07"]))
+        );
     }
 
     #[test]
     fn names_stand_for_themselves() {
-        assert_eq!(
-            patterns(&set(&["a[1]*", "b"]), &set(&["a[1]*"])),
-            ["a\\[1\\]\\*"]
-        );
+        assert_eq!(escaped("a[1]*/!x?"), "a\\[1\\]\\*/\\!x\\?");
+        assert_eq!(escaped(" a b "), "[ ]a b[ ]");
+        assert_eq!(escaped("\\"), "\\\\");
+    }
+
+    /// What patterns mean, without metacharacters: a name stands for itself and all below.
+    fn selects(patterns: &[String], path: &str) -> bool {
+        patterns
+            .iter()
+            .any(|pattern| path == pattern || path.starts_with(&format!("{pattern}/")))
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn exactly_what_is_wanted_is_selected(
+            files in proptest::collection::btree_map("[ab](/[ab]){0,3}/f", proptest::bool::ANY, 1..30),
+        ) {
+            let staged: Vec<&str> = files.keys().map(String::as_str).collect();
+            let wanted: Vec<&str> = files.iter().filter(|(_, wanted)| **wanted).map(|(path, _)| path.as_str()).collect();
+            let (include, exclude) = of(&staged, &wanted);
+            for (path, wanted) in &files {
+                let selected = (include.is_empty() || selects(&include, path)) && !selects(&exclude, path);
+                proptest::prop_assert_eq!(selected, *wanted, "{} {:?} {:?}", path, include, exclude);
+            }
+            // No folder is left that holds nothing of what is wanted.
+            for pattern in &exclude {
+                let sibling = wanted.iter().any(|path| match pattern.rsplit_once('/') {
+                    Some((folder, _)) => path.starts_with(&format!("{folder}/")),
+                    None => true,
+                });
+                proptest::prop_assert!(sibling, "{}", pattern);
+            }
+        }
     }
 }

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use crate::process::quoted;
 use crate::rule::Rule;
 
 /// Where a command's files are in its container.
@@ -15,87 +16,91 @@ pub(super) const OUT: &str = "/dagcache/out";
 /// The variable that tells one run from another. Its value is in no key of the engine.
 pub(super) const NONCE: &str = "DAGCACHE_RUN";
 
+/// The variable that holds the time limit in seconds. Its value is in no key of the engine either.
+pub(super) const LIMIT: &str = "DAGCACHE_LIMIT";
+
 /// Changes where a run must not be answered from what the engine remembers.
 pub(super) const AGAIN: &str = "DAGCACHE_AGAIN";
 
 /// How the script itself ends, if not with what the command ended with.
 pub(super) mod exit {
-    /// The program is not there, or cannot be started.
+    /// The program is not there, or cannot be started. Its name is on standard error.
     pub const MISSING: i32 = 121;
-    /// A command before failed.
+    /// A command before failed. The last line of standard error is its number and its exit code.
     pub const BEFORE: i32 = 122;
+    /// The container lacks what the script needs.
+    pub const SETUP: i32 = 123;
     /// The time was up.
     pub const TIMEOUT: i32 = 124;
 }
 
 /// Variables the engine gives to every command: they lead to it, and differ from run to run.
 pub(super) const OF_THE_ENGINE: &str = "TRACEPARENT TRACESTATE BAGGAGE OTEL_EXPORTER_OTLP_ENDPOINT \
-OTEL_EXPORTER_OTLP_PROTOCOL OTEL_EXPORTER_OTLP_HEADERS OTEL_EXPORTER_OTLP_TRACES_ENDPOINT \
-OTEL_EXPORTER_OTLP_TRACES_PROTOCOL OTEL_EXPORTER_OTLP_TRACES_LIVE OTEL_EXPORTER_OTLP_LOGS_ENDPOINT \
-OTEL_EXPORTER_OTLP_LOGS_PROTOCOL OTEL_EXPORTER_OTLP_METRICS_ENDPOINT OTEL_EXPORTER_OTLP_METRICS_PROTOCOL \
+OTEL_EXPORTER_OTLP_PROTOCOL OTEL_EXPORTER_OTLP_HEADERS OTEL_EXPORTER_OTLP_INSECURE \
+OTEL_EXPORTER_OTLP_TRACES_ENDPOINT OTEL_EXPORTER_OTLP_TRACES_PROTOCOL OTEL_EXPORTER_OTLP_TRACES_LIVE \
+OTEL_EXPORTER_OTLP_LOGS_ENDPOINT OTEL_EXPORTER_OTLP_LOGS_PROTOCOL OTEL_EXPORTER_OTLP_METRICS_ENDPOINT \
+OTEL_EXPORTER_OTLP_METRICS_PROTOCOL OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE \
 OTEL_TRACES_EXPORTER OTEL_LOGS_EXPORTER OTEL_METRICS_EXPORTER";
 
-/// Arguments: see [`Wrapped::arguments`].
-const SCRIPT: &str = r#"
-umask 022
-out=/dagcache/out
-rm -rf "$out"; mkdir -p "$out" || exit 123
-printf %s "$DAGCACHE_RUN" >"$out/nonce" || exit 123
-unset DAGCACHE_RUN DAGCACHE_AGAIN
-limit=$1 dir=$2 path=$3; shift 3
-[ -z "$path" ] || PATH=$path:$PATH
-export PATH
-n=$1; shift; while [ "$n" -gt 0 ]; do mkdir -p "$1" || exit 123; shift; n=$((n-1)); done
-n=$1; shift; while [ "$n" -gt 0 ]; do export "$1"; shift; n=$((n-1)); done
-cd "$dir" || exit 123
+/// Output goes through pipes, as on the host: who opens `/dev/stderr` anew would cut a file. What a command leaves
+/// running keeps them open, and is not waited for much longer. `cat` writes what it reads at once, so ending it loses
+/// nothing; a file that grows too large ends it, and with it the pipe.
+///
+/// The command is started by a shell of its own, which says in one line if it cannot be.
+const FUNCTIONS: &str = r#"
+now() { IFS=' .' read -r s c at </proc/uptime; at=$((s * 100 + ${c#0})); }
 there() {
     case $1 in
     */*) [ -f "$1" ] && [ -x "$1" ] ;;
     *) command -v "$1" >/dev/null 2>&1 ;;
-    esac || { echo "$1" >&2; exit 121; }
+    esac || missing "$1"
 }
-n=$1; shift; while [ "$n" -gt 0 ]; do there "$1"; shift; n=$((n-1)); done
-now() { read -r at rest </proc/uptime; echo "$at"; }
 say() { cat "$out/stdout"; cat "$out/stderr" >&2; }
-run='"$@"; printf %s $? >/dagcache/out/code'
-limited() {
-    if [ "$limit" != 0 ] && command -v timeout >/dev/null 2>&1
-    then timeout -k 5 "$limit" sh -c "$run" sh "$@"
-    else sh -c "$run" sh "$@"
-    fi </dev/null >"$out/stdout" 2>"$out/stderr"
-    ended=$?
-    [ -f "$out/code" ] || { say; [ "$limit" != 0 ] && exit 124; exit "$ended"; }
-    read -r code <"$out/code" || [ -n "$code" ]
+run() {
+    now; left=0
+    if [ "$limit" -gt 0 ]; then left=$((limit - (at - start) / 100)); [ "$left" -gt 0 ] || left=1; fi
+    mkfifo "$out/1" "$out/2" || exit 123
+    (ulimit -f 131073; exec cat) <"$out/1" >"$out/stdout" & one=$!
+    (ulimit -f 131073; exec cat) <"$out/2" >"$out/stderr" & two=$!
+    began=$at
+    if [ "$left" -gt 0 ] && command -v timeout >/dev/null 2>&1
+    then timeout -k 5 "$left" sh -c 'exec "$@"' dagcache-exec "$@"
+    else sh -c 'exec "$@"' dagcache-exec "$@"
+    fi </dev/null >"$out/1" 2>"$out/2"
+    code=$?
+    now
+    (sleep 5; kill "$one" "$two") >/dev/null 2>&1 & end=$!
+    wait "$one"; wait "$two"; kill "$end" 2>/dev/null
+    rm -f "$out/1" "$out/2"
+    case $code in
+    126 | 127)
+        IFS= read -r said <"$out/stderr"
+        case $said in dagcache-exec:*) missing "$1" ;; esac ;;
+    124 | 137 | 143)
+        if [ "$left" -gt 0 ] && [ $((at - began)) -ge $((left * 100)) ]; then timed_out; fi ;;
+    esac
 }
-began=$(now)
-n=$1; shift
-while [ "$n" -gt 0 ]; do
-    m=$1; shift
-    eval 'limited '"$(i=1; while [ "$i" -le "$m" ]; do printf '"${%s}" ' "$i"; i=$((i+1)); done)"
-    [ "$code" = 0 ] || { echo "$code"; say; exit 122; }
-    rm -f "$out/code"
-    shift "$m"; n=$((n-1))
-done
-there "$1"
-limited "$@"
-[ "$code" -lt 128 ] || [ "$code" -gt 191 ] || { say; exit "$code"; }
-echo "$began $(now)" >"$out/times"
-exit 0
+before() {
+    number=$1; shift
+    there "$1"
+    run "$@"
+    [ "$code" = 0 ] || { say; printf '\n%s %s' "$number" "$code" >&2; exit 122; }
+}
 "#;
 
 /// A command as the script takes it.
 #[derive(Debug, Default)]
 pub(super) struct Wrapped {
-    /// Wall time for all commands together.
-    pub limit: Option<Duration>,
     /// Working directory.
     pub dir: String,
     /// Folders in front of the image's PATH.
     pub path: Vec<String>,
     /// Folders to make.
     pub folders: Vec<String>,
-    /// `NAME=value`.
-    pub env: Vec<String>,
+    /// Folders that nobody needs afterwards.
+    pub passing: Vec<String>,
+    /// Names and values.
+    pub env: Vec<(String, String)>,
     /// Programs that have to be there.
     pub needs: Vec<String>,
     /// Commands before.
@@ -105,59 +110,117 @@ pub(super) struct Wrapped {
 }
 
 impl Wrapped {
-    /// Arguments of the exec.
+    /// Arguments of the exec. Those of the command stand for themselves: they may be longer than one argument may be.
     pub fn arguments(&self) -> Vec<String> {
-        let limit = self.limit.map_or(0, |limit| limit.as_secs().max(1));
-        let mut all = vec!["sh".to_owned(), "-c".to_owned(), script()];
-        all.push("dagcache".to_owned());
-        all.extend([limit.to_string(), self.dir.clone(), self.path.join(":")]);
-        for list in [&self.folders, &self.env, &self.needs] {
-            all.push(list.len().to_string());
-            all.extend(list.iter().cloned());
-        }
-        all.push(self.before.len().to_string());
-        for argv in &self.before {
-            all.push(argv.len().to_string());
-            all.extend(argv.iter().cloned());
-        }
+        let mut all = ["sh", "-c", &self.script(), "dagcache"]
+            .map(str::to_owned)
+            .to_vec();
         all.extend(self.argv.iter().cloned());
         all
     }
+
+    fn script(&self) -> String {
+        let words = |words: &[String]| {
+            let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+            words.join(" ")
+        };
+        let mut lines: Vec<String> = Vec::new();
+        let mut line = |text: &str| lines.push(text.to_owned());
+        if Rule::EngineEnvHidden.holds() {
+            line(&format!("unset {OF_THE_ENGINE}"));
+        }
+        line(if Rule::ContainerUmask.holds() {
+            "umask 022"
+        } else {
+            "umask 077"
+        });
+        line(&format!("out={OUT} limit=${{{LIMIT}:-0}}"));
+        line("mkdir -p \"$out\" || exit 123");
+        line(&format!(
+            "printf %s \"${NONCE}\" >\"$out/nonce\" || exit 123"
+        ));
+        line(&format!("unset {NONCE} {LIMIT} {AGAIN}"));
+        let forget = |name: &str, code: i32, rule: Rule| {
+            let then = if rule.holds() {
+                format!("exit {code}")
+            } else {
+                format!(
+                    "[ -f \"$out/stdout\" ] || : >\"$out/stdout\"; [ -f \"$out/stderr\" ] || : >\"$out/stderr\"; printf %s {code} >\"$out/code\"; exit 0"
+                )
+            };
+            format!("{name}() {{ {then}; }}")
+        };
+        line(&forget(
+            "missing_ends",
+            exit::MISSING,
+            Rule::MissingIsForgotten,
+        ));
+        line("missing() { echo \"$1\" >&2; missing_ends; }");
+        line(&forget(
+            "timed_out_ends",
+            exit::TIMEOUT,
+            Rule::TimeoutsAreForgotten,
+        ));
+        line("timed_out() { say; timed_out_ends; }");
+        line(FUNCTIONS);
+        if !self.path.is_empty() {
+            line(&format!("PATH={}:$PATH", quoted(&self.path.join(":"))));
+        }
+        line("export PATH");
+        if !self.folders.is_empty() {
+            line(&format!("mkdir -p {} || exit 123", words(&self.folders)));
+        }
+        for (name, value) in &self.env {
+            line(&format!("export {name}={}", quoted(value)));
+        }
+        line(&format!(
+            "cd {} || exit 123; unset OLDPWD",
+            quoted(&self.dir)
+        ));
+        for name in &self.needs {
+            line(&format!("there {}", quoted(name)));
+        }
+        line("now; start=$at");
+        for (number, argv) in self.before.iter().enumerate() {
+            line(&format!("before {number} {}", words(argv)));
+        }
+        line("there \"$1\"");
+        line("run \"$@\"");
+        if Rule::SignalsAreForgotten.holds() {
+            line("[ \"$code\" -lt 128 ] || [ \"$code\" -gt 191 ] || { say; exit \"$code\"; }");
+        }
+        line("printf %s \"$code\" >\"$out/code\" || exit 123");
+        line("printf %s \"$((at - began))\" >\"$out/centiseconds\" || exit 123");
+        if !self.passing.is_empty() {
+            line(&format!("rm -rf {}", words(&self.passing)));
+        }
+        line("exit 0");
+        lines.join("\n")
+    }
 }
 
-fn script() -> String {
-    let mut script = String::new();
-    if Rule::EngineEnvHidden.holds() {
-        script.push_str("unset ");
-        script.push_str(OF_THE_ENGINE);
-    }
-    script.push_str(SCRIPT);
-    if !Rule::SignalsAreForgotten.holds() {
-        script = script.replace("[ \"$code\" -lt 128 ] ||", "true ||");
-    }
-    if !Rule::MissingIsForgotten.holds() {
-        script = script.replace("exit 121; }", "printf 127 >\"$out/code\"; : >\"$out/stdout\"; echo \"$1: not found\" >\"$out/stderr\"; exit 0; }");
-    }
-    if !Rule::ContainerUmask.holds() {
-        script = script.replace("umask 022", "umask 077");
-    }
-    script
+/// Seconds, as the script takes them; 0 is no limit.
+pub(super) fn seconds(limit: Option<Duration>) -> String {
+    let seconds = limit.map_or(0, |limit| limit.as_secs().max(1));
+    seconds.to_string()
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
+    use std::path::Path;
     use std::process::{Command, Output};
 
     use super::*;
 
     /// Runs the script on this machine, with its folders below `place`.
-    fn run(place: &std::path::Path, shell: &str, wrapped: &Wrapped) -> Output {
+    fn run(place: &Path, shell: &str, wrapped: &Wrapped, limit: u64) -> Output {
         let mut arguments = wrapped.arguments();
         let out = place.join("out");
-        arguments[2] = arguments[2].replace("/dagcache/out", &out.to_string_lossy());
+        arguments[2] = arguments[2].replace(OUT, &out.to_string_lossy());
         Command::new(shell)
             .args(&arguments[1..])
             .env(NONCE, "one")
+            .env(LIMIT, limit.to_string())
             .output()
             .expect("a shell")
     }
@@ -165,110 +228,140 @@ mod tests {
     fn wrapped(argv: &[&str]) -> Wrapped {
         Wrapped {
             dir: "/".to_owned(),
-            argv: argv.iter().map(ToString::to_string).collect(),
+            argv: words(argv),
             ..Wrapped::default()
         }
     }
 
-    fn file(place: &std::path::Path, name: &str) -> String {
+    fn words(all: &[&str]) -> Vec<String> {
+        all.iter().map(ToString::to_string).collect()
+    }
+
+    fn file(place: &Path, name: &str) -> String {
         std::fs::read_to_string(place.join("out").join(name)).unwrap_or_default()
     }
 
-    fn shells() -> impl Iterator<Item = &'static str> {
-        ["sh", "dash", "bash"].into_iter().filter(|shell| {
-            let tried = Command::new(shell).args(["-c", ":"]).status();
-            tried.is_ok_and(|status| status.success())
-        })
+    /// In every shell that is here.
+    fn everywhere(test: impl Fn(&dyn Fn(&Wrapped, u64) -> Output, &Path)) {
+        let mut tried = 0;
+        for shell in ["sh", "dash", "bash", "busybox-sh"] {
+            let there = Command::new(shell).args(["-c", ":"]).status();
+            if there.is_ok_and(|status| status.success()) {
+                let place = tempfile::tempdir().unwrap();
+                let place = place.path();
+                test(&|wrapped, limit| run(place, shell, wrapped, limit), place);
+                tried += 1;
+            }
+        }
+        assert!(tried > 0);
     }
 
     #[test]
     fn what_a_command_said_and_how_it_ended_is_kept() {
-        for shell in shells() {
-            let place = tempfile::tempdir().unwrap();
-            let argv = ["sh", "-c", "echo a; printf 'b\\n\\n' >&2; exit 3"];
-            let output = run(place.path(), shell, &wrapped(&argv));
+        everywhere(|run, place| {
+            let script = "echo a; printf 'b\\n\\n' >&2; echo c >/dev/stderr; exit 3";
+            let output = run(&wrapped(&["sh", "-c", script]), 0);
             assert_eq!(output.status.code(), Some(0), "{output:?}");
-            assert_eq!(file(place.path(), "code"), "3");
-            assert_eq!(file(place.path(), "stdout"), "a\n");
-            assert_eq!(file(place.path(), "stderr"), "b\n\n");
-            assert_eq!(file(place.path(), "nonce"), "one");
-            assert_eq!(file(place.path(), "times").split_whitespace().count(), 2);
-        }
+            assert_eq!(file(place, "code"), "3");
+            assert_eq!(file(place, "stdout"), "a\n");
+            assert_eq!(file(place, "stderr"), "b\n\nc\n");
+            assert_eq!(file(place, "nonce"), "one");
+            assert!(file(place, "centiseconds").parse::<u32>().is_ok());
+            assert_eq!(std::fs::read_dir(place.join("out")).unwrap().count(), 5);
+        });
     }
 
     #[test]
     fn arguments_variables_and_folders_arrive_as_they_are() {
-        for shell in shells() {
-            let place = tempfile::tempdir().unwrap();
-            let made = place.path().join("a b/c");
-            let mut all = wrapped(&[
-                "sh",
-                "-c",
-                "printf '%s|' \"$@\" \"$V\"",
-                "x",
-                "1 2",
-                "$HOME",
-                "*",
-                "",
-                "'\"\n",
-            ]);
-            all.env = vec!["V=a  b\n$c'".to_owned()];
+        everywhere(|run, place| {
+            let made = place.join("a b/c");
+            let script = "printf '%s|' \"$@\" \"$V\" \"${DAGCACHE_RUN-}${DAGCACHE_LIMIT-}\"";
+            let mut all = wrapped(&["sh", "-c", script, "x", "1 2", "$HOME", "*", "", "'\"\n"]);
+            all.env = vec![("V".to_owned(), "a  b\n$c'".to_owned())];
             all.folders = vec![made.to_string_lossy().into_owned()];
-            run(place.path(), shell, &all);
-            assert_eq!(
-                file(place.path(), "stdout"),
-                "1 2|$HOME|*||'\"\n|a  b\n$c'|"
-            );
+            run(&all, 0);
+            assert_eq!(file(place, "stdout"), "1 2|$HOME|*||'\"\n|a  b\n$c'||");
             assert!(made.is_dir());
-        }
+            all.passing = all.folders.clone();
+            run(&all, 0);
+            assert!(!made.exists());
+        });
+    }
+
+    #[test]
+    fn a_program_is_started_and_no_word_of_the_shell() {
+        everywhere(|run, place| {
+            run(&wrapped(&["echo", "-n", "\\t"]), 0);
+            assert_eq!(file(place, "stdout"), "\\t", "that of coreutils");
+            let code = |argv: &[&str]| run(&wrapped(argv), 0).status.code();
+            assert_eq!(code(&["run"]), Some(exit::MISSING));
+        });
     }
 
     #[test]
     fn what_must_not_be_remembered_ends_with_another_code() {
-        for shell in shells() {
-            let place = tempfile::tempdir().unwrap();
-            let code = |all: &Wrapped| run(place.path(), shell, all).status.code();
-            assert_eq!(code(&wrapped(&["nobody-has-this"])), Some(exit::MISSING));
-            assert_eq!(code(&wrapped(&["/etc/passwd"])), Some(exit::MISSING));
-            assert_eq!(code(&wrapped(&["sh", "-c", "exit 137"])), Some(137));
-            assert_eq!(code(&wrapped(&["sh", "-c", "kill -9 $$"])), Some(137));
-            assert_eq!(code(&wrapped(&["sh", "-c", "exit 192"])), Some(0));
-            let limited = Wrapped {
-                limit: Some(Duration::from_secs(1)),
-                ..wrapped(&["sh", "-c", "echo begun; sleep 60"])
+        everywhere(|run, place| {
+            let code = |all: &Wrapped, limit| run(all, limit).status.code();
+            let absent = run(&wrapped(&["nobody-has-this"]), 0);
+            assert_eq!(absent.status.code(), Some(exit::MISSING));
+            assert_eq!(absent.stderr, b"nobody-has-this\n");
+            assert_eq!(code(&wrapped(&["/etc/passwd"]), 0), Some(exit::MISSING));
+            let needy = Wrapped {
+                needs: words(&["sh", "nobody-has-this"]),
+                ..wrapped(&["true"])
             };
-            let output = run(place.path(), shell, &limited);
+            assert_eq!(code(&needy, 0), Some(exit::MISSING));
+            let script = place.join("script");
+            {
+                let _alone = crate::process::writing_a_program();
+                std::fs::write(&script, "#!/nobody/has/this\n").unwrap();
+                let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+                std::fs::set_permissions(&script, mode).unwrap();
+            }
+            let script = wrapped(&[&script.to_string_lossy()]);
+            assert_eq!(code(&script, 0), Some(exit::MISSING));
+            assert_eq!(code(&script, 60), Some(exit::MISSING));
+            assert_eq!(code(&wrapped(&["sh", "-c", "exit 137"]), 60), Some(137));
+            assert_eq!(code(&wrapped(&["sh", "-c", "kill -9 $$"]), 60), Some(137));
+            assert_eq!(code(&wrapped(&["sh", "-c", "exit 192"]), 60), Some(0));
+            assert_eq!(file(place, "code"), "192");
+            assert_eq!(
+                code(&wrapped(&["sh", "-c", "nobody-has-this"]), 60),
+                Some(0)
+            );
+            assert_eq!(file(place, "code"), "127");
+        });
+    }
+
+    #[test]
+    fn a_time_limit_is_told_from_an_exit_code_that_looks_like_it() {
+        everywhere(|run, place| {
+            let output = run(&wrapped(&["sh", "-c", "echo begun; sleep 60"]), 1);
             assert_eq!(output.status.code(), Some(exit::TIMEOUT));
             assert_eq!(output.stdout, b"begun\n");
-            let own = Wrapped {
-                limit: Some(Duration::from_secs(60)),
-                ..wrapped(&["sh", "-c", "exit 124"])
-            };
-            assert_eq!(code(&own), Some(0));
-            assert_eq!(file(place.path(), "code"), "124");
-        }
+            let own = run(&wrapped(&["sh", "-c", "exit 124"]), 60);
+            assert_eq!(own.status.code(), Some(0));
+            assert_eq!(file(place, "code"), "124");
+        });
     }
 
     #[test]
     fn commands_before_come_first_and_stop_the_rest_if_they_fail() {
-        for shell in shells() {
-            let place = tempfile::tempdir().unwrap();
-            let mark = place.path().join("mark").to_string_lossy().into_owned();
-            let words = |all: &[&str]| all.iter().map(ToString::to_string).collect::<Vec<_>>();
+        everywhere(|run, place| {
+            let mark = place.join("mark").to_string_lossy().into_owned();
             let mut all = wrapped(&["cat", &mark]);
             all.before = vec![
                 words(&["sh", "-c", "echo \"$1\" >\"$2\"", "x", "a b", &mark]),
                 words(&["true"]),
             ];
-            assert_eq!(run(place.path(), shell, &all).status.code(), Some(0));
-            assert_eq!(file(place.path(), "stdout"), "a b\n");
-            all.before.push(words(&["sh", "-c", "echo no >&2; exit 7"]));
-            let output = run(place.path(), shell, &all);
+            assert_eq!(run(&all, 0).status.code(), Some(0));
+            assert_eq!(file(place, "stdout"), "a b\n");
+            all.before
+                .push(words(&["sh", "-c", "echo out; echo no >&2; exit 7"]));
+            let output = run(&all, 0);
             assert_eq!(output.status.code(), Some(exit::BEFORE));
-            assert_eq!(
-                (&*output.stdout, &*output.stderr),
-                (&b"7\n"[..], &b"no\n"[..])
-            );
-        }
+            assert_eq!(output.stdout, b"out\n");
+            assert_eq!(output.stderr, b"no\n\n2 7");
+        });
     }
 }
