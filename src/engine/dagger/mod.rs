@@ -3,6 +3,7 @@
 //! - [`program`]: the `dagger` command and its version. - [`session`]: its child `dagger session`, one for a run.
 //! - `client`: what is sent to it. - [`failure`]: what its answers mean.
 //! - `layers`: plan layers as containers. - `stage`: the files as they are uploaded. - `check`: one check in its container.
+//! - `usage`: what the engine holds, and how it is.
 //! - `wrapper`: what runs in there before and after the check's command.
 //!
 //! The SDK is used nowhere else. What the engine remembers is a help, never an authority: a verdict counts because the
@@ -34,6 +35,7 @@ mod layers;
 pub mod program;
 pub mod session;
 mod stage;
+pub mod usage;
 mod wrapper;
 
 use check::Action;
@@ -411,6 +413,3 @@ fn nonce() -> String {
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     format!("{}-{}-{count}", since.as_nanos(), std::process::id())
 }
-
-#[cfg(test)]
-mod tests;
