@@ -138,9 +138,8 @@ pub enum Commands {
     /// Write a first configuration (not supported yet)
     #[command(hide = true)]
     Init(Later),
-    /// Look at engine, disk and network (not supported yet)
-    #[command(hide = true)]
-    Doctor(Later),
+    /// Look at engine, disk and network, and say what would hold checks up
+    Doctor,
     /// Print shell completions (not supported yet)
     #[command(hide = true)]
     Completions(Later),

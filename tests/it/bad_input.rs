@@ -250,7 +250,6 @@ fn what_comes_later_says_so() {
         &["ci", "--message-format", "github"],
         &["pre-commit"],
         &["init"],
-        &["doctor"],
         &["completions", "bash"],
         &["cache", "warm"],
     ] {

@@ -2,6 +2,7 @@
 
 mod cache;
 mod config;
+mod doctor;
 mod explain;
 mod generate;
 mod lock;
@@ -61,7 +62,7 @@ pub fn dispatch(
         Commands::PreCommit(_) => Err(Failure::not_yet("pre-commit")),
         Commands::Lock(args) => lock::lock(&context, &args),
         Commands::Init(_) => Err(Failure::not_yet("init")),
-        Commands::Doctor(_) => Err(Failure::not_yet("doctor")),
+        Commands::Doctor => doctor::doctor(&context),
         Commands::Completions(_) => Err(Failure::not_yet("completions")),
     }
 }

@@ -27,6 +27,7 @@ use crate::run::{self, Options, Session};
 use crate::snapshot::Snapshot;
 use crate::store::Store;
 use crate::tool::discovered::Discovered;
+use crate::tool::shims::Asker;
 use crate::tool::{Tools, is_on_path};
 
 /// A shorter key for secrets could be found by trying.
@@ -137,7 +138,11 @@ impl<'a> Project<'a> {
         self.view(snapshot).map_err(|refused| refused.1)
     }
 
-    fn snapshot(&self) -> Result<Snapshot, Failure> {
+    /// Takes a snapshot.
+    ///
+    /// # Errors
+    /// If a file cannot be read.
+    pub fn snapshot(&self) -> Result<Snapshot, Failure> {
         let memo = self.store.folder("memo");
         let snapshot = Snapshot::take(&self.root, &memo, &self.context.env);
         Ok(snapshot.with_context(|| format!("cannot read the project {}", self.root.display()))?)
@@ -147,7 +152,7 @@ impl<'a> Project<'a> {
     fn view(&self, snapshot: Snapshot) -> Result<View, Box<(Snapshot, Failure)>> {
         let planned = || {
             let loaded = config::load(&snapshot).map_err(|error| config_failure(&error))?;
-            let choice = chosen(self.context, &loaded.config)?;
+            let choice = ready(chosen(self.context, &loaded.config)?)?;
             let plan = self.plan(&snapshot, &loaded.config)?;
             Ok((loaded, choice, plan))
         };
@@ -159,6 +164,17 @@ impl<'a> Project<'a> {
                 plan,
             }),
             Err(failure) => Err(Box::new((snapshot, failure))),
+        }
+    }
+
+    /// What asks the host's programs about themselves.
+    #[must_use]
+    pub fn asker(&self) -> Asker<'_> {
+        Asker {
+            tools: &self.tools,
+            facts: &self.facts,
+            env: &self.context.env,
+            dir: &self.root,
         }
     }
 
@@ -358,7 +374,11 @@ pub(super) fn chosen(context: &Context<'_>, config: &Config) -> Result<Choice, F
         exists: &Path::exists,
         has_program: &|| is_on_path(&context.env, "dagger"),
     };
-    let choice = choose(&wish, &host).map_err(|message| Failure::CouldNotRun(anyhow!(message)))?;
+    choose(&wish, &host).map_err(|message| Failure::CouldNotRun(anyhow!(message)))
+}
+
+/// What this version does not have is not taken.
+fn ready(choice: Choice) -> Result<Choice, Failure> {
     match (&choice.dagger, choice.fixed) {
         (None, _) => Ok(choice),
         (Some(_), true) => Err(Failure::not_yet("engine `dagger`")),

@@ -92,6 +92,15 @@ impl LocalEngine {
         reasons.map(String::as_str).collect()
     }
 
+    /// As [`LocalEngine::lacks`], and finds out first.
+    #[must_use]
+    pub fn find_lacks(&self) -> Vec<&str> {
+        if let Some(confiner) = &self.confiner {
+            confiner.support();
+        }
+        self.lacks()
+    }
+
     async fn execute(
         &self,
         request: &Request<'_>,

@@ -1,0 +1,284 @@
+//! `doctor`: whether checks can run here, and what would hold them up; each line with a way out.
+//!
+//! - [`containers`]: the Dagger engine. Here: which engine it would be, this machine and the store.
+//!
+//! Looks, and changes nothing. The engine is asked, and has a trivial command run.
+
+#[cfg(all(feature = "dagger", unix))]
+mod containers;
+
+use std::path::Path;
+use std::process::Stdio;
+
+use bytesize::ByteSize;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::cli::args::MessageFormat;
+use crate::cli::choice::Choice;
+use crate::cli::commands::project::{Project, chosen, config_failure};
+use crate::cli::context::Context;
+use crate::cli::exit::{Exit, Failure};
+use crate::config;
+use crate::env::Env;
+use crate::report::shell::{Shell, Tone};
+
+/// Less than this is too little for rooms and results.
+const SCARCE: u64 = 1 << 30;
+
+/// How something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Level {
+    /// As it should be.
+    Ok,
+    /// It works, but.
+    Warn,
+    /// It does not work.
+    Fail,
+}
+
+/// One line.
+#[derive(Debug, Serialize)]
+struct Told {
+    level: Level,
+    /// What it is about: a word or two.
+    subject: &'static str,
+    message: String,
+    /// The way out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    help: Option<String>,
+}
+
+/// The lines, in order. People see each as it comes.
+struct Report<'a> {
+    shell: &'a Shell,
+    json: bool,
+    lines: Vec<Told>,
+}
+
+impl Report<'_> {
+    fn ok(&mut self, subject: &'static str, message: impl Into<String>) {
+        self.tell(Level::Ok, subject, message.into(), None);
+    }
+
+    fn warn(&mut self, subject: &'static str, message: impl Into<String>, help: impl Into<String>) {
+        self.tell(Level::Warn, subject, message.into(), Some(help.into()));
+    }
+
+    fn fail(&mut self, subject: &'static str, message: impl Into<String>, help: impl Into<String>) {
+        self.tell(Level::Fail, subject, message.into(), Some(help.into()));
+    }
+
+    fn tell(&mut self, level: Level, subject: &'static str, message: String, help: Option<String>) {
+        if !self.json {
+            let (tone, verb) = match level {
+                Level::Ok => (Tone::Good, "Ok"),
+                Level::Warn => (Tone::Note, "Warn"),
+                Level::Fail => (Tone::Bad, "Fail"),
+            };
+            let message = message.trim_end().replace('\n', "\n             ");
+            self.shell
+                .status(tone, verb, &format!("{subject}: {message}"));
+            if let Some(help) = &help {
+                self.shell.line(&format!("             help: {help}"));
+            }
+        }
+        self.lines.push(Told {
+            level,
+            subject,
+            message,
+            help,
+        });
+    }
+
+    fn worst(&self) -> Level {
+        let levels = self.lines.iter().map(|line| line.level);
+        levels.max().unwrap_or(Level::Ok)
+    }
+}
+
+/// Looks at the engine, the disk and the network. Exit code 3 if no check could run.
+pub fn doctor(context: &Context<'_>) -> Result<Exit, Failure> {
+    let project = Project::open(context)?;
+    let json = context.global.message_format == MessageFormat::Json;
+    let mut report = Report {
+        shell: context.shell,
+        json,
+        lines: Vec::new(),
+    };
+    let snapshot = project.snapshot()?;
+    let loaded = config::load(&snapshot).map_err(|error| config_failure(&error))?;
+    let choice = chosen(context, &loaded.config);
+    let usable = match &choice {
+        Ok(choice) => engine(&mut report, context, &project, &snapshot, choice),
+        Err(failure) => {
+            let help = "`--engine local` runs checks on this machine";
+            report.fail("engine", failure.to_string(), help);
+            false
+        }
+    };
+    confinement(&mut report, &project);
+    store(&mut report, &project);
+    git(&mut report, &context.env);
+    let warnings = report.lines.iter();
+    let warnings = warnings.filter(|line| line.level == Level::Warn).count();
+    if json {
+        let engine = choice.as_ref().map(Choice::class).ok();
+        let value = json!({
+            "reason": "doctor", "format": 1, "usable": usable, "engine": engine,
+            "worst": report.worst(), "lines": report.lines,
+        });
+        context.shell.data(&format!("{value}\n"));
+    } else if !usable {
+        context
+            .shell
+            .error("no check can run in containers, and only that is asked for");
+    } else {
+        let warnings = match warnings {
+            0 => String::new(),
+            number => format!(
+                ", {}",
+                crate::report::text::count(number, "warning", "warnings")
+            ),
+        };
+        let line = format!("checks can run{warnings}");
+        context.shell.status(Tone::Good, "Finished", &line);
+    }
+    project.interrupt.signal().map_or_else(
+        || {
+            Ok(if usable {
+                Exit::Passed
+            } else {
+                Exit::CouldNotRun
+            })
+        },
+        |signal| Ok(Exit::Interrupted(signal)),
+    )
+}
+
+/// The engine that would be taken, and whether anything can run on it, or instead of it.
+fn engine(
+    report: &mut Report<'_>,
+    context: &Context<'_>,
+    project: &Project<'_>,
+    snapshot: &crate::snapshot::Snapshot,
+    choice: &Choice,
+) -> bool {
+    report.ok("engine", choice.to_string());
+    if choice.dagger.is_none() {
+        return true;
+    }
+    proxies(report, &context.env);
+    #[cfg(all(feature = "dagger", unix))]
+    let reached = containers::look(report, context, project, snapshot, choice);
+    #[cfg(not(all(feature = "dagger", unix)))]
+    let reached = {
+        let _ = (project, snapshot);
+        false
+    };
+    if !reached && !choice.fixed {
+        report.ok("fallback", "checks run on this machine instead");
+    }
+    reached || !choice.fixed
+}
+
+/// Proxies of this shell reach neither the session nor containers.
+fn proxies(report: &mut Report<'_>, env: &Env) {
+    let names = ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"];
+    let set: Vec<&str> = names
+        .into_iter()
+        .filter(|name| env.var(name).is_some_and(|value| !value.is_empty()))
+        .collect();
+    if !set.is_empty() {
+        report.warn(
+            "proxy",
+            format!("{} of this shell: for layers that fetch packages; the engine pulls images without", set.join(", ")),
+            "where images need a proxy, set it for the engine's own process: then every command in a container sees it, and it is in no key",
+        );
+    }
+}
+
+/// What the local engine cannot keep checks from.
+fn confinement(report: &mut Report<'_>, project: &Project<'_>) {
+    let lacks = project.local.find_lacks();
+    if lacks.is_empty() {
+        report.ok(
+            "confinement",
+            "local checks see what they declare, and no network",
+        );
+        return;
+    }
+    report.warn(
+        "confinement",
+        format!(
+            "local checks are not fully confined here ({}); their results are good for this machine only",
+            lacks.join("; ")
+        ),
+        "Linux 6.2 or newer with user namespaces and Landlock confines them; so do containers (--engine dagger)",
+    );
+}
+
+/// The store and the disk it is on.
+fn store(report: &mut Report<'_>, project: &Project<'_>) {
+    let (store, base) = (&project.store, project.store.base().display());
+    if store.is_temporary() {
+        let help = "set DAGCACHE_DIR, or --cache-dir, to a folder that can be written";
+        report.warn(
+            "store",
+            "there is no cache folder: nothing is remembered",
+            help,
+        );
+        return;
+    }
+    if !store.writable() {
+        let help = "make it writable, or set DAGCACHE_DIR to another folder";
+        report.warn(
+            "store",
+            format!("{base} cannot be written: it is only read"),
+            help,
+        );
+        return;
+    }
+    match disk(store.base()) {
+        Some((_, free)) if free < SCARCE => report.warn(
+            "store",
+            format!("{base}: only {} are free on its disk", ByteSize(free)),
+            "`cargo dagcache cache prune --max-size SIZE` makes room",
+        ),
+        Some((_, free)) => report.ok("store", format!("{base}, {} free", ByteSize(free))),
+        None => report.ok("store", base.to_string()),
+    }
+}
+
+/// Bytes of the disk a folder is on: all, and those that are free for its user.
+fn disk(path: &Path) -> Option<(u64, u64)> {
+    let stat = rustix::fs::statvfs(path).ok()?;
+    Some((stat.f_blocks * stat.f_frsize, stat.f_bavail * stat.f_frsize))
+}
+
+/// git, which is needed for unusual indexes only.
+fn git(report: &mut Report<'_>, env: &Env) {
+    let mut command = std::process::Command::new("git");
+    let path = env.var_os(crate::env::PATH).cloned().unwrap_or_default();
+    command
+        .arg("--version")
+        .env("PATH", path)
+        .stdin(Stdio::null());
+    let said = command
+        .output()
+        .ok()
+        .filter(|output| output.status.success());
+    match said {
+        Some(output) => {
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            let version = text.trim().trim_start_matches("git version ").to_owned();
+            report.ok("git", version);
+        }
+        None => report.warn(
+            "git",
+            "there is none on PATH: split and sparse indexes cannot be read",
+            "install git",
+        ),
+    }
+}

@@ -1,0 +1,263 @@
+//! The Dagger engine: its program, whether it answers, its limits, and what a command in a container meets.
+
+use std::time::{Duration, Instant};
+
+use bytesize::ByteSize;
+
+use super::Report;
+use crate::cli::choice::Choice;
+use crate::cli::commands::project::Project;
+use crate::cli::context::Context;
+use crate::engine::EngineError;
+use crate::engine::dagger::program::Program;
+use crate::engine::dagger::session::{Connect, Session};
+use crate::engine::dagger::usage::{Probe, Usage, resolve};
+use crate::lock::Lock;
+use crate::plan::Image;
+use crate::report::text;
+use crate::snapshot::Snapshot;
+
+/// How long an engine that is only looked at may take to answer.
+pub(super) const PATIENCE: Duration = Duration::from_secs(15);
+
+/// A trivial command takes a tenth of this.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// An engine that was told nothing else deletes its cache while less than this part of its disk is free.
+const SCARCE_PERCENT: u64 = 20;
+
+/// Clocks may differ by this.
+const CLOCK_MS: u64 = 5_000;
+
+/// Looks at the engine; whether it can run checks.
+pub(super) fn look(
+    report: &mut Report<'_>,
+    context: &Context<'_>,
+    project: &Project<'_>,
+    snapshot: &Snapshot,
+    choice: &Choice,
+) -> bool {
+    let token = project.interrupt.token();
+    let asked = project.interrupt.block_on(async {
+        let program = match Program::find(&project.asker(), token).await {
+            Ok(program) => program,
+            Err(error) => {
+                let help = "https://docs.dagger.io/install, or `--engine local`";
+                report.fail("dagger", error.to_string(), help);
+                return false;
+            }
+        };
+        let version = program.version().unwrap_or("without a version");
+        report.ok("dagger", format!("{version}, {}", program.path().display()));
+        let connect = Connect {
+            program,
+            address: choice.dagger.clone(),
+            env: context.env.clone(),
+            timeout: Some(PATIENCE),
+        };
+        let begun = Instant::now();
+        match Session::open(&connect, token).await {
+            Ok(session) => {
+                reached(report, &session, begun.elapsed());
+                inside(report, &session, snapshot).await;
+                session.close().await;
+                true
+            }
+            Err(error) => {
+                let help = format!(
+                    "start the engine, or correct the address ({}); `--engine local` runs checks on this machine",
+                    choice.why
+                );
+                report.fail("connection", words(&error), help);
+                false
+            }
+        }
+    });
+    asked.unwrap_or_else(|error| {
+        let help = "free threads or descriptors";
+        report.fail(
+            "connection",
+            format!("the system gives no more threads: {error}"),
+            help,
+        );
+        false
+    })
+}
+
+fn words(error: &EngineError) -> String {
+    match error {
+        EngineError::Cancelled => "interrupted".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn reached(report: &mut Report<'_>, session: &Session, took: Duration) {
+    let took = text::duration(millis(took));
+    match session.engine_version() {
+        "" => report.warn(
+            "connection",
+            format!("the engine answers after {took}, but reports no version, as an unofficial build does"),
+            "every check of versions passes it: make sure that it is 0.19 to 0.21",
+        ),
+        version => report.ok("connection", format!("the engine {version} answers after {took}")),
+    }
+}
+
+/// What takes a session: limits, images, a command.
+async fn inside(report: &mut Report<'_>, session: &Session, snapshot: &Snapshot) {
+    let usage = Usage::ask(session).await;
+    match &usage {
+        Ok(usage) => limits(report, usage),
+        Err(error) => report.warn("cache", error.to_string(), "is the engine overloaded?"),
+    }
+    let lock = match Lock::of(snapshot) {
+        Ok(lock) => lock,
+        Err(message) => {
+            report.fail("images", message, "`cargo dagcache lock` writes it");
+            return;
+        }
+    };
+    if lock.images().is_empty() {
+        report.warn(
+            "images",
+            "none is pinned: what their tags mean is asked of a registry, and nothing was tried in a container",
+            "`cargo dagcache lock` pins them, so that every machine has the same and runs do without the registry",
+        );
+        return;
+    }
+    let mut tried = false;
+    for image in lock.images() {
+        let there = had(report, session, image).await;
+        if there && !tried {
+            tried = true;
+            command(report, session, image, usage.as_ref().ok()).await;
+        }
+    }
+}
+
+fn limits(report: &mut Report<'_>, usage: &Usage) {
+    let used = ByteSize(usage.used);
+    if !usage.is_bounded() {
+        report.warn(
+            "cache",
+            format!("the engine holds {used} and never deletes anything"),
+            "`cargo dagcache cache prune --engine --max-size SIZE` does, or `gc` in its engine.json",
+        );
+        return;
+    }
+    report.ok(
+        "cache",
+        format!(
+            "the engine holds {used} of at most {}, and keeps {} of its disk free",
+            ByteSize(usage.max_used),
+            ByteSize(usage.min_free)
+        ),
+    );
+}
+
+/// Whether a pinned image can be had, and whether its registry answers.
+async fn had(report: &mut Report<'_>, session: &Session, image: &Image) -> bool {
+    if let Err(error) = resolve(session, &image.reference()).await {
+        let help = "the engine never used this image and its registry does not give it: look at the network, at proxies and logins of the engine, or `cargo dagcache lock --update`";
+        report.fail("image", format!("{}: {error}", image.name), help);
+        return false;
+    }
+    match resolve(session, &image.name).await {
+        Ok(now) if now.ends_with(&image.digest) => {
+            report.ok("image", format!("{} is there, and its registry answers", image.name));
+        }
+        Ok(_) => report.ok(
+            "image",
+            format!("{} is there; its tag means a newer one now (`cargo dagcache lock --update` takes it)", image.name),
+        ),
+        Err(_) => report.ok(
+            "image",
+            format!("{} is there; its registry does not answer, which what is pinned does not need", image.name),
+        ),
+    }
+    true
+}
+
+/// What a trivial command meets.
+async fn command(report: &mut Report<'_>, session: &Session, image: &Image, usage: Option<&Usage>) {
+    let probe = match Probe::ask(session, &image.reference()).await {
+        Ok(probe) => probe,
+        Err(error) => {
+            report.fail(
+                "command",
+                format!("a trivial command in {} does not run: {error}", image.name),
+                "the engine's own log tells more",
+            );
+            return;
+        }
+    };
+    speed(report, &probe, &image.name);
+    clock(report, probe.ahead_ms);
+    if let Some((all, free)) = probe.disk {
+        disk(report, all, free, usage);
+    }
+    if !probe.proxies.is_empty() {
+        report.warn(
+            "proxy",
+            format!("every command in a container is given {}, and no key knows of it", probe.proxies.join(", ")),
+            "results may depend on it: unset it for the engine's process, if pulling images does without",
+        );
+    }
+}
+
+fn speed(report: &mut Report<'_>, probe: &Probe, image: &str) {
+    let took = text::duration(millis(probe.took));
+    match (probe.took > SLOW, probe.updates_certificates) {
+        (false, _) => report.ok("command", format!("a trivial command in a container takes {took}")),
+        (true, true) => report.warn(
+            "command",
+            format!("a trivial command in a container takes {took}: with certificates of its own, the engine runs `update-ca-certificates` of {image} before and after every command"),
+            "take the files out of the engine's /usr/local/share/ca-certificates (with docker: ~/.config/dagger/ca-certificates), or use an image that holds the certificates and has no `update-ca-certificates`",
+        ),
+        (true, false) => report.warn(
+            "command",
+            format!("a trivial command in a container takes {took}"),
+            "it should take a tenth of a second: is the engine's machine overloaded, or its disk slow?",
+        ),
+    }
+}
+
+fn clock(report: &mut Report<'_>, ahead_ms: i64) {
+    let off = ahead_ms.unsigned_abs();
+    if off > CLOCK_MS {
+        let way = if ahead_ms > 0 { "ahead of" } else { "behind" };
+        report.warn(
+            "clock",
+            format!(
+                "the engine's clock is {} {way} this machine's",
+                text::duration(off)
+            ),
+            "synchronise both (NTP): tools that compare times of files may go wrong",
+        );
+    } else {
+        report.ok("clock", "the engine's is that of this machine");
+    }
+}
+
+/// The engine deletes its cache as soon as too little of its disk is free, whoever filled it.
+fn disk(report: &mut Report<'_>, all: u64, free: u64, usage: Option<&Usage>) {
+    let line = format!(
+        "{} of {} are free where the engine keeps containers",
+        ByteSize(free),
+        ByteSize(all)
+    );
+    let wanted = usage.map_or(all / 100 * SCARCE_PERCENT, |usage| usage.min_free);
+    if free < wanted {
+        report.warn(
+            "disk",
+            format!("{line}: less than the {} it wants, so it deletes its cache after every session", ByteSize(wanted)),
+            "make room, or set `gc` with a smaller `minFreeSpace` in its engine.json (a fifth of the disk is the default)",
+        );
+    } else {
+        report.ok("disk", line);
+    }
+}
