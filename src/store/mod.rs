@@ -15,6 +15,7 @@
 //!     memo/             what the snapshot, the facts and the tools remember
 //!     runs/<day>.jsonl  run records, a line each ([`runs`])
 //!     rooms/ layers/    what the local engine keeps
+//!     generations/<project> how often layers were cleared ([`generations`]); not cleared
 //!     projects/<id>     where a project is, so that what is kept for it goes with it
 //!     distrusted/ab/<key> keys that nothing is stored under ([`distrust`])
 //!     quarantine/       what turned out wrong ([`quarantine`])
@@ -33,6 +34,7 @@ pub mod clear;
 pub mod distrust;
 pub mod entry;
 pub mod find;
+pub mod generations;
 pub mod last;
 pub mod lock;
 pub mod outputs;
