@@ -21,6 +21,13 @@ pub enum Event<'a> {
     },
     /// Something worth saying that changes no verdict.
     Warning(&'a str),
+    /// The engine was lost; what is left runs on another one.
+    EngineLost {
+        /// What happened.
+        why: &'a str,
+        /// The class of the other one.
+        engine: &'a str,
+    },
     /// A check is being run.
     CheckStarted {
         /// Its id.

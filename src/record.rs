@@ -95,6 +95,8 @@ pub struct CheckRecord {
     pub quiet_stdout: bool,
     /// Layers that were built for it.
     pub built: Vec<String>,
+    /// Layers that were there, of those it needed to run.
+    pub there: Vec<String>,
     /// Whether the engine remembered what is a miss here: nothing ran.
     pub replayed: bool,
 }
@@ -120,6 +122,7 @@ impl CheckRecord {
             not_stored: None,
             quiet_stdout: false,
             built: Vec::new(),
+            there: Vec::new(),
             replayed: false,
         }
     }
@@ -147,6 +150,23 @@ pub struct CheckLine {
     /// Parts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parts: Option<PartCount>,
+    /// The engine, if it is another one than the run's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
+    /// Layers that were built for it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub layers_built: u32,
+    /// Layers that were there for it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub layers_there: u32,
+    /// Whether the engine remembered what was a miss here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replayed: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// What one invocation did. Holds no values of variables and no output.

@@ -73,13 +73,8 @@ pub struct Global {
     /// Say Fresh checks and the output of passing tools too
     #[arg(short, long, action = ArgAction::Count, global = true, help_heading = "Options everywhere")]
     pub verbose: u8,
-    /// What runs checks and builds layers [default: `[engine] kind`, else auto]
-    #[arg(
-        long,
-        value_name = "ENGINE",
-        global = true,
-        help_heading = "Options everywhere"
-    )]
+    /// The engine that was typed, with those commands that take one.
+    #[arg(skip)]
     pub engine: Option<EngineArg>,
     /// How to report
     #[arg(
@@ -139,10 +134,39 @@ pub enum Commands {
     #[command(hide = true)]
     Init(Later),
     /// Look at engine, disk and network, and say what would hold checks up
-    Doctor,
+    Doctor(EngineArgs),
     /// Print shell completions (not supported yet)
     #[command(hide = true)]
     Completions(Later),
+}
+
+impl Commands {
+    /// The engine that was typed.
+    #[must_use]
+    pub fn engine(&self) -> Option<EngineArg> {
+        let args = match self {
+            Self::Lint(args) => args.run.engine,
+            Self::Validate(args) => args.run.engine,
+            Self::DevCheck(args) | Self::Ci(args) => args.engine,
+            Self::Generate(args) => args.run.engine,
+            Self::Explain(args) => args.engine,
+            Self::Lock(args) => args.engine,
+            Self::Doctor(args) => *args,
+            Self::Cache(
+                CacheCommand::Status { engine, .. }
+                | CacheCommand::Clear { engine, .. }
+                | CacheCommand::Warm { engine, .. },
+            ) => *engine,
+            // It is for Dagger's cache.
+            Self::Cache(CacheCommand::Prune {
+                of_engine: true, ..
+            }) => {
+                return Some(EngineArg::Dagger);
+            }
+            _ => return None,
+        };
+        args.engine
+    }
 }
 
 /// Arguments of a command that comes later.
@@ -236,6 +260,9 @@ pub struct RunArgs {
     /// Only checks with this tag (repeatable)
     #[arg(long, value_name = "TAG", help_heading = "Selection")]
     pub tag: Vec<String>,
+    /// What runs the checks
+    #[command(flatten)]
+    pub engine: EngineArgs,
     /// Run nothing, tell what would run and why
     #[arg(long, help_heading = "Running")]
     pub dry_run: bool,
@@ -296,7 +323,15 @@ impl LaterOptions {
     }
 }
 
-/// `--engine`.
+/// `--engine`, for commands that take an engine.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct EngineArgs {
+    /// What runs checks and builds layers [default: `[engine] kind`, else auto]
+    #[arg(long, value_name = "ENGINE", help_heading = "Running")]
+    pub engine: Option<EngineArg>,
+}
+
+/// The engines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum EngineArg {
     /// Dagger where one is configured or at hand, else this machine
@@ -325,16 +360,29 @@ pub enum CacheCommand {
         /// Count runs of the last while only (`7d`, `12h`)
         #[arg(long, value_name = "DURATION", default_value = "30d")]
         since: humantime::Duration,
+        /// The engine.
+        #[command(flatten)]
+        engine: EngineArgs,
     },
     /// Forget everything, or the results of some checks, or some layers
     Clear {
-        /// Ids of checks, or layers (`base`, `tools`, `deps`, `tools:yamllint`) with what stands on them
+        /// Ids of checks, or layers (`base`, `tools`, `deps`, `tools:yamllint`) with what stands on them; also those of the
+        /// Dagger engine, if it is taken
         #[arg(value_name = "LAYER|CHECK")]
         targets: Vec<String>,
+        /// The engine.
+        #[command(flatten)]
+        engine: EngineArgs,
     },
-    /// Build layers ahead (not supported yet)
-    #[command(hide = true)]
-    Warm(Later),
+    /// Build layers ahead: base images, tools, dependencies
+    Warm {
+        /// A layer, or `base`, `tools`, `deps` for all of them, with what they stand on [default: everything]
+        #[arg(value_name = "LAYER")]
+        layer: Option<String>,
+        /// The engine.
+        #[command(flatten)]
+        engine: EngineArgs,
+    },
     /// Delete what nobody needs any more, and what is worth least until the size bound holds
     Prune {
         /// The bound (`2GiB`) [default: `[cache] max-size` of the project, else 10GiB]
@@ -343,6 +391,9 @@ pub enum CacheCommand {
         /// Only say what would be deleted
         #[arg(long)]
         dry_run: bool,
+        /// In the Dagger engine's cache instead, which all its users share: by its own limits, or to --max-size
+        #[arg(long = "engine", conflicts_with = "dry_run")]
+        of_engine: bool,
     },
     /// Read everything again; what is damaged is moved to a quarantine (exit code 1)
     Verify,
@@ -357,6 +408,9 @@ pub struct ExplainArgs {
     /// The check; two keys (their first digits, at least 4) to compare them; without any, one line for each check
     #[arg(value_name = "CHECK|KEY KEY", num_args = 0..=2)]
     pub what: Vec<String>,
+    /// The engine.
+    #[command(flatten)]
+    pub engine: EngineArgs,
 }
 
 /// `shell`.
@@ -373,6 +427,9 @@ pub struct LockArgs {
     /// Ask anew what images, system packages and lockfiles resolve to, instead of only what is missing
     #[arg(long)]
     pub update: bool,
+    /// The engine.
+    #[command(flatten)]
+    pub engine: EngineArgs,
 }
 
 /// `config`.

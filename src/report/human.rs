@@ -103,10 +103,15 @@ impl<'a> Human<'a> {
                 .status(Tone::Good, "Fresh", &format!("{}{joined}", record.id));
         } else if self.shell.verbosity() == Verbosity::Verbose {
             let took = text::duration(record.duration_ms);
+            let replayed = if record.replayed {
+                ", which the engine remembered"
+            } else {
+                ""
+            };
             self.shell.status(
                 Tone::Good,
                 "Passed",
-                &format!("{} in {took}{}", record.id, parts(record)),
+                &format!("{} in {took}{}{replayed}", record.id, parts(record)),
             );
         }
         if self.shell.verbosity() == Verbosity::Quiet {
@@ -320,6 +325,11 @@ impl Sink for Human<'_> {
                 }
             }
             Event::Warning(text) => self.shell.warning(text),
+            Event::EngineLost { why, .. } => {
+                let verbose = self.shell.verbosity() == Verbosity::Verbose;
+                self.shell.warning(&text::engine_lost(why, verbose));
+                self.engine = None;
+            }
             Event::CheckStarted { id, miss } => {
                 self.say_engine();
                 if self.shell.verbosity() > Verbosity::Quiet {

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::event::{Event, Sink};
 use crate::record::{CheckRecord, RunRecord};
 use crate::report::shell::Shell;
+use crate::report::text;
 
 /// Version of the lines.
 pub const FORMAT: u32 = 1;
@@ -13,13 +14,18 @@ pub const FORMAT: u32 = 1;
 #[derive(Debug)]
 pub struct Json<'a> {
     shell: &'a Shell,
+    /// The engine, once it is another one than the run began with.
+    engine: Option<String>,
 }
 
 impl<'a> Json<'a> {
     /// A report through `shell`.
     #[must_use]
     pub fn new(shell: &'a Shell) -> Self {
-        Self { shell }
+        Self {
+            shell,
+            engine: None,
+        }
     }
 }
 
@@ -39,7 +45,17 @@ impl Sink for Json<'_> {
                 "root": ".",
                 "checks": checks,
             }),
-            Event::CheckFinished(record) => check(record),
+            Event::CheckFinished(record) => {
+                let mut line = check(record);
+                if let Some(engine) = &self.engine {
+                    line["engine"] = json!(engine);
+                }
+                line
+            }
+            Event::EngineLost { why, engine } => {
+                self.engine = Some((*engine).to_owned());
+                return self.shell.warning(&text::engine_lost(why, false));
+            }
             Event::RunFinished(record) => run(record),
             Event::Warning(text) => return self.shell.warning(text),
             Event::CheckStarted { .. } | Event::LayerBuilt { .. } | Event::Audited(_) => return,
@@ -73,6 +89,10 @@ fn check(record: &CheckRecord) -> Value {
         (
             "layers_built",
             (!record.built.is_empty()).then(|| json!(record.built)),
+        ),
+        (
+            "layers_there",
+            (!record.there.is_empty()).then(|| json!(record.there)),
         ),
         ("replayed", record.replayed.then(|| json!(true))),
     ];

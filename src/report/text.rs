@@ -22,6 +22,14 @@ pub fn signed_duration(ms: i64) -> String {
     format!("{sign}{}", duration(ms.unsigned_abs()))
 }
 
+/// What to say of an engine that was lost, where another one takes over: one line, unless all of it is wanted.
+#[must_use]
+pub fn engine_lost(why: &str, all: bool) -> String {
+    let first = why.lines().next().unwrap_or_default();
+    let why = if all { why } else { first };
+    format!("{why}; checks run on this machine instead")
+}
+
 /// `1 file`, `2 files`.
 #[must_use]
 pub fn count(number: usize, one: &str, many: &str) -> String {

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::plan::output::Output;
-use crate::plan::{Builtin, Command, Work};
+use crate::plan::{Build, Builtin, Command, Work};
 use crate::record::{Cache, CheckRecord, Verdict};
 use crate::rule::Rule;
 use crate::run::act::{View, act, check_builtin, prepare, reports_signal, room};
@@ -59,6 +59,7 @@ pub fn execute(session: &Session<'_>, pending: &Pending<'_>) -> Finished {
     record.duration_ms = elapsed_ms(begun);
     match result {
         Ok(mut done) => {
+            record.there = there(session, pending, &record.built);
             let made = std::mem::take(&mut done.outputs);
             let room = done.room.take();
             let seen = conclude(
@@ -101,6 +102,24 @@ pub(super) fn work(
         Work::Missing(message) | Work::Unsupported(message) => {
             Err(Trouble::Error(message.clone(), Output::default()))
         }
+    }
+}
+
+/// The layers a program stood on that did not have to be built, of those that can be.
+fn there(session: &Session<'_>, pending: &Pending<'_>, built: &[String]) -> Vec<String> {
+    let can_be_built = |name: &&String| {
+        let layer = session.plan.layer(name);
+        layer.is_some_and(|layer| layer.build != Build::Present) && !built.contains(name)
+    };
+    match pending.check.work {
+        Work::Command(_) => pending
+            .check
+            .layers
+            .iter()
+            .filter(can_be_built)
+            .cloned()
+            .collect(),
+        _ => Vec::new(),
     }
 }
 

@@ -255,7 +255,15 @@ fn line(record: &CheckRecord) -> CheckLine {
         duration_ms: record.duration_ms,
         saved_ms: record.saved_ms,
         parts: record.parts,
+        engine: None,
+        layers_built: number(record.built.len()),
+        layers_there: number(record.there.len()),
+        replayed: record.replayed,
     }
+}
+
+fn number(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
 }
 
 /// The cache state of something that was run.

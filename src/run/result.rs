@@ -277,6 +277,7 @@ pub(super) fn replay(entry: Entry, check: &Check, cache: Cache) -> CheckRecord {
         not_stored: None,
         quiet_stdout: quiet_stdout(check),
         built: Vec::new(),
+        there: Vec::new(),
         replayed: false,
     }
 }

@@ -251,7 +251,6 @@ fn what_comes_later_says_so() {
         &["pre-commit"],
         &["init"],
         &["completions", "bash"],
-        &["cache", "warm"],
     ] {
         let run = sandbox.run(args).expect(2);
         assert!(

@@ -10,6 +10,7 @@ mod crash;
 mod dagger;
 mod discovered_programs;
 mod edits_during_run;
+mod engine;
 mod explain;
 mod fresh;
 mod hits;

@@ -1,4 +1,4 @@
-//! `cache status|clear`.
+//! `cache status`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,36 +8,37 @@ use bytesize::ByteSize;
 use serde_json::json;
 
 use crate::cli::args::MessageFormat;
-use crate::cli::commands::project::Project;
-use crate::cli::commands::upkeep::{bound, folder, over_bound, size};
+use crate::cli::commands::project::{Project, chosen};
+use crate::cli::commands::upkeep::{configured, over_bound, size};
+use crate::cli::commands::usage::OfEngine;
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
-use crate::key::{MissKind, layer_key};
-use crate::plan::{Layer, Plan};
+use crate::key::MissKind;
 use crate::record::RunRecord;
-use crate::report::shell::Tone;
 use crate::report::text;
 use crate::run::now_ms;
 use crate::store::Store;
-use crate::store::clear::Target;
 use crate::store::prune::DEFAULT_MAX_SIZE;
 use crate::store::usage::{Size, Usage};
 
 /// Hit rate, net time saved, feedback time and reruns of the last while, and sizes.
 pub fn status(context: &Context<'_>, since: Duration) -> Result<Exit, Failure> {
-    let (store, warning) =
-        Store::open_or_fallback(context.cache_dir().as_deref(), &|| context.say_waiting())
-            .map_err(anyhow::Error::from)?;
-    if let Some(warning) = warning {
-        context.shell.warning(&warning);
-    }
-    let bound = bound(context).unwrap_or(DEFAULT_MAX_SIZE);
+    let project = Project::open(context)?;
+    let store = &project.store;
+    let config = configured(context, store)
+        .ok()
+        .flatten()
+        .unwrap_or_default();
+    let bound = config.max_size.unwrap_or(DEFAULT_MAX_SIZE);
+    let of_engine = chosen(context, &config).ok();
+    let of_engine = of_engine.and_then(|choice| OfEngine::ask(&project, &choice));
+    project.remember();
     let since_ms = now_ms().saturating_sub(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
     let history = History::of(&store.runs(since_ms));
     let usage = store.usage();
     let text = match context.global.message_format {
-        MessageFormat::Json => status_json(&store, since, &history, &usage),
-        _ => status_text(&store, since, &history, &usage),
+        MessageFormat::Json => status_json(store, since, &history, &usage, of_engine.as_ref()),
+        _ => status_text(store, since, &history, &usage, of_engine.as_ref()),
     };
     context.shell.data(&text);
     if usage.total.bytes > bound {
@@ -54,6 +55,10 @@ struct History {
     hits: usize,
     /// Milliseconds; negative if remembering cost more than it saved.
     saved_ms: i64,
+    /// Layers that were built, and uses of such as were there, by checks that ran.
+    layers: (usize, usize),
+    /// Checks that an engine remembered, though they missed here.
+    replayed: usize,
     /// Feedback times in milliseconds: median and 90th percentile.
     feedback_ms: Option<(u64, u64)>,
     /// Reruns by reason.
@@ -78,6 +83,9 @@ impl History {
                 if let Some(reason) = check.miss {
                     *history.reasons.entry(reason).or_default() += 1;
                 }
+                history.layers.0 += usize::try_from(check.layers_built).unwrap_or_default();
+                history.layers.1 += usize::try_from(check.layers_there).unwrap_or_default();
+                history.replayed += usize::from(check.replayed);
                 let line = history.by_check.entry(check.id.clone()).or_default();
                 line.0 += 1;
                 line.1 += usize::from(check.cache.is_hit());
@@ -100,7 +108,13 @@ fn percentile(sorted: &[u64], percent: usize) -> Option<u64> {
     sorted.get(rank - 1).copied()
 }
 
-fn status_text(store: &Store, since: Duration, history: &History, usage: &Usage) -> String {
+fn status_text(
+    store: &Store,
+    since: Duration,
+    history: &History,
+    usage: &Usage,
+    of_engine: Option<&OfEngine>,
+) -> String {
     let mut out = String::new();
     let mut line = |name: &str, value: String| {
         let _ = writeln!(out, "{name:>14}  {value}");
@@ -150,9 +164,25 @@ fn status_text(store: &Store, since: Duration, history: &History, usage: &Usage)
     if !reasons.is_empty() {
         line("reruns", reasons.join(", "));
     }
+    if history.layers != (0, 0) {
+        let (built, there) = history.layers;
+        let layers = text::count(built, "layer", "layers");
+        let times = text::count(there, "time", "times");
+        line("layers", format!("{layers} built, {times} one was there"));
+    }
+    if history.replayed > 0 {
+        let checks = text::count(history.replayed, "check", "checks");
+        line(
+            "replayed",
+            format!("{checks} that missed here, by the engine's own cache"),
+        );
+    }
     line("size", size(usage.total));
     for (folder, held) in &usage.folders {
         line(folder, size(*held));
+    }
+    if let Some(of_engine) = of_engine {
+        line("dagger", of_engine.text());
     }
     if !history.by_check.is_empty() {
         let _ = writeln!(
@@ -195,9 +225,15 @@ fn word(kind: MissKind) -> String {
         .unwrap_or_default()
 }
 
-fn status_json(store: &Store, since: Duration, history: &History, usage: &Usage) -> String {
+fn status_json(
+    store: &Store,
+    since: Duration,
+    history: &History,
+    usage: &Usage,
+    of_engine: Option<&OfEngine>,
+) -> String {
     let sized = |size: &Size| json!({ "files": size.files, "bytes": size.bytes });
-    let value = json!({
+    let mut value = json!({
         "reason": "cache-status",
         "format": 1,
         "path": store.base().display().to_string(),
@@ -209,6 +245,8 @@ fn status_json(store: &Store, since: Duration, history: &History, usage: &Usage)
         "hit_rate": history.hit_rate(),
         "saved_ms": history.saved_ms,
         "feedback_ms": history.feedback_ms.map(|(median, p90)| json!({ "median": median, "p90": p90 })),
+        "layers": { "built": history.layers.0, "there": history.layers.1 },
+        "engine_replays": history.replayed,
         "miss_reasons": history.reasons.iter().map(|(kind, number)| (word(*kind), json!(number))).collect::<serde_json::Map<_, _>>(),
         "size": {
             "total": sized(&usage.total),
@@ -219,76 +257,10 @@ fn status_json(store: &Store, since: Duration, history: &History, usage: &Usage)
             (id.clone(), json!({ "runs": runs, "hits": hits, "saved_ms": saved }))
         }).collect::<serde_json::Map<_, _>>(),
     });
+    if let Some(of_engine) = of_engine {
+        value["dagger"] = of_engine.json();
+    }
     format!("{value}\n")
-}
-
-/// Deletes everything, or exactly what was named.
-pub fn clear(context: &Context<'_>, targets: &[String]) -> Result<Exit, Failure> {
-    let dir = folder(context)?;
-    let targets = if targets.is_empty() {
-        vec![Target::All]
-    } else {
-        named(context, targets)?
-    };
-    let store =
-        Store::open_exclusive(&dir, &|| context.say_waiting()).map_err(anyhow::Error::from)?;
-    let plan = store.plan_clear(&targets, &crate::room::is_in_use);
-    store.apply_clear(&plan).map_err(anyhow::Error::from)?;
-    context.shell.status(
-        Tone::Good,
-        "Cleared",
-        &format!("{} from {}", size(plan.size), store.base().display()),
-    );
-    Ok(Exit::Passed)
-}
-
-/// What the names stand for in this project.
-fn named(context: &Context<'_>, names: &[String]) -> Result<Vec<Target>, Failure> {
-    let project = Project::open(context)?;
-    let view = project.look()?;
-    let mut targets = Vec::new();
-    for name in names {
-        targets.extend(targets_of(&view.plan, name)?);
-    }
-    Ok(targets)
-}
-
-/// A check, or a layer with everything that stands on it: other layers, and the results of checks.
-fn targets_of(plan: &Plan, name: &str) -> Result<Vec<Target>, Failure> {
-    if plan.check(name).is_some() {
-        return Ok(vec![Target::Check(name.to_owned())]);
-    }
-    let is_named = |layer: &Layer| layer.name == name || layer.kind.as_str() == name;
-    let stands_on = |layers: &[String]| {
-        let mut below: Vec<&Layer> = layers.iter().filter_map(|name| plan.layer(name)).collect();
-        let mut at = 0;
-        while let Some(layer) = below.get(at).copied() {
-            at += 1;
-            below.extend(layer.on.iter().filter_map(|name| plan.layer(name)));
-        }
-        below.into_iter().any(is_named)
-    };
-    let layers = plan.layers.iter();
-    let layers = layers.filter(|layer| is_named(layer) || stands_on(&layer.on));
-    let layers: Vec<_> = layers.map(|layer| layer_key(plan, layer)).collect();
-    if layers.is_empty() {
-        let known: Vec<&str> = plan
-            .layers
-            .iter()
-            .map(|layer| layer.name.as_str())
-            .chain(plan.checks.iter().map(|check| check.id.as_str()))
-            .collect();
-        return Err(Failure::usage(format!(
-            "no layer or check `{name}` in this project; there are: {}",
-            known.join(", ")
-        )));
-    }
-    let checks = plan.checks.iter();
-    let checks = checks.filter(|check| stands_on(&check.layers));
-    let checks = checks.map(|check| Target::Check(check.id.clone()));
-    Ok(std::iter::once(Target::Layers(layers))
-        .chain(checks)
-        .collect())
 }
 
 #[cfg(test)]
@@ -306,6 +278,10 @@ mod tests {
             duration_ms: 0,
             saved_ms: if cache.is_hit() { 10 } else { 0 },
             parts: None,
+            engine: None,
+            layers_built: 1,
+            layers_there: 2,
+            replayed: *cache == Cache::Miss,
         };
         RunRecord {
             started_ms: 0,
@@ -332,6 +308,7 @@ mod tests {
         assert_eq!(history.feedback_ms, Some((20, 100)));
         assert_eq!(history.reasons[&MissKind::New], 1);
         assert_eq!(history.by_check["c"], (4, 3, 30));
+        assert_eq!((history.layers, history.replayed), ((4, 8), 1));
     }
 
     #[test]

@@ -171,7 +171,7 @@ fn engine(
     }
     proxies(report, &context.env);
     #[cfg(all(feature = "dagger", unix))]
-    let reached = containers::look(report, context, project, snapshot, choice);
+    let reached = containers::look(report, project, snapshot, choice);
     #[cfg(not(all(feature = "dagger", unix)))]
     let reached = {
         let _ = (project, snapshot);
@@ -201,7 +201,7 @@ fn proxies(report: &mut Report<'_>, env: &Env) {
 
 /// What the local engine cannot keep checks from.
 fn confinement(report: &mut Report<'_>, project: &Project<'_>) {
-    let lacks = project.local.find_lacks();
+    let lacks = project.engines.local.find_lacks();
     if lacks.is_empty() {
         report.ok(
             "confinement",

@@ -3,13 +3,16 @@
 mod cache;
 mod config;
 mod doctor;
+mod engines;
 mod explain;
 mod generate;
+mod layers;
 mod lock;
 mod project;
 mod run;
 mod shell;
 mod upkeep;
+mod usage;
 
 use std::time::{Instant, SystemTime};
 
@@ -35,7 +38,9 @@ pub fn dispatch(
         MessageFormat::Cargo => return Err(Failure::not_yet("--message-format cargo")),
         MessageFormat::Human | MessageFormat::Json => {}
     }
-    let context = Context::new(cli.global, shell, env, started)?;
+    let mut global = cli.global;
+    global.engine = cli.command.engine();
+    let context = Context::new(global, shell, env, started)?;
     match cli.command {
         Commands::Lint(args) => run::lint(&context, &args),
         Commands::Validate(args) => run::validate(&context, &args),
@@ -48,12 +53,19 @@ pub fn dispatch(
         ),
         Commands::Ci(args) => run::run(&context, "ci", &args, Selection::default(), "ci"),
         Commands::Generate(args) => generate::generate(&context, &args),
-        Commands::Cache(CacheCommand::Status { since }) => cache::status(&context, since.into()),
-        Commands::Cache(CacheCommand::Clear { targets }) => cache::clear(&context, &targets),
-        Commands::Cache(CacheCommand::Warm(_)) => Err(Failure::not_yet("cache warm")),
-        Commands::Cache(CacheCommand::Prune { max_size, dry_run }) => {
-            upkeep::prune(&context, max_size, dry_run)
+        Commands::Cache(CacheCommand::Status { since, .. }) => {
+            cache::status(&context, since.into())
         }
+        Commands::Cache(CacheCommand::Clear { targets, .. }) => layers::clear(&context, &targets),
+        Commands::Cache(CacheCommand::Warm { layer, .. }) => {
+            layers::warm(&context, layer.as_deref())
+        }
+        Commands::Cache(CacheCommand::Prune {
+            max_size,
+            dry_run,
+            of_engine: false,
+        }) => upkeep::prune(&context, max_size, dry_run),
+        Commands::Cache(CacheCommand::Prune { max_size, .. }) => usage::prune(&context, max_size),
         Commands::Cache(CacheCommand::Verify) => upkeep::verify(&context),
         Commands::Cache(CacheCommand::Keygen(_)) => Err(Failure::not_yet("cache keygen")),
         Commands::Explain(args) => explain::explain(&context, &args),
@@ -62,7 +74,7 @@ pub fn dispatch(
         Commands::PreCommit(_) => Err(Failure::not_yet("pre-commit")),
         Commands::Lock(args) => lock::lock(&context, &args),
         Commands::Init(_) => Err(Failure::not_yet("init")),
-        Commands::Doctor => doctor::doctor(&context),
+        Commands::Doctor(_) => doctor::doctor(&context),
         Commands::Completions(_) => Err(Failure::not_yet("completions")),
     }
 }

@@ -1,11 +1,14 @@
 //! A project as commands need it: store, snapshot, configuration, plan, engine.
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Context as _, anyhow};
 
 use crate::cli::choice::{Choice, Host as Hosts, Wish, choose};
+use crate::cli::commands::engines::Engines;
+#[cfg(all(feature = "dagger", unix))]
+use crate::cli::commands::engines::{Answers, Containers};
 use crate::cli::context::{Context, project_id};
 use crate::cli::exit::Failure;
 use crate::config::{self, Config, ConfigError, Loaded};
@@ -21,14 +24,17 @@ use crate::event::Sink;
 use crate::facts::Facts;
 use crate::key::secret::{self, SealKey};
 use crate::lock::{Lock, NoEngine, Pins, Resolve, Wishes};
-use crate::plan::{Check, Image, Plan};
+use crate::plan::{Check, Image, Images, Plan};
+use crate::report::{Verbosity, text};
 use crate::run::cancel::Interrupt;
 use crate::run::{self, Options, Session};
 use crate::snapshot::Snapshot;
 use crate::store::Store;
 use crate::tool::discovered::Discovered;
-use crate::tool::shims::Asker;
 use crate::tool::{Tools, is_on_path};
+
+/// Whether this build can run containers.
+const CONTAINERS: bool = cfg!(all(feature = "dagger", unix));
 
 /// A shorter key for secrets could be found by trying.
 const SHORTEST_KEY: usize = 16;
@@ -44,13 +50,13 @@ pub struct Project<'a> {
     pub id: String,
     /// What is remembered.
     pub store: Store,
-    /// What runs checks on this machine.
-    pub local: LocalEngine,
+    /// What runs checks.
+    pub engines: Engines,
     /// Whether the user stopped the run; holds the asynchronous runtime, which starts when it is first needed.
     pub interrupt: Interrupt,
     context: &'a Context<'a>,
-    facts: Facts,
-    tools: Tools,
+    facts: Arc<Facts>,
+    tools: Arc<Tools>,
     /// Programs that checks turned out to need.
     pub discovered: Discovered,
 }
@@ -95,8 +101,8 @@ impl<'a> Project<'a> {
             context.shell.warning(&warning);
         }
         let memo = store.folder("memo");
-        let facts = Facts::load(&memo.join(format!("facts-{id}")));
-        let tools = Tools::new(&context.env, &memo);
+        let facts = Arc::new(Facts::load(&memo.join(format!("facts-{id}"))));
+        let tools = Arc::new(Tools::new(&context.env, &memo));
         let local = LocalEngine::new(dirs(&store), &id).confining(Host {
             launcher: launcher()?,
             project: root.clone(),
@@ -106,7 +112,7 @@ impl<'a> Project<'a> {
         Ok(Self {
             root,
             store,
-            local,
+            engines: Engines::new(local),
             interrupt: Interrupt::new(),
             context,
             facts,
@@ -152,8 +158,18 @@ impl<'a> Project<'a> {
     fn view(&self, snapshot: Snapshot) -> Result<View, Box<(Snapshot, Failure)>> {
         let planned = || {
             let loaded = config::load(&snapshot).map_err(|error| config_failure(&error))?;
-            let choice = ready(chosen(self.context, &loaded.config)?)?;
-            let plan = self.plan(&snapshot, &loaded.config)?;
+            let choice = available(chosen(self.context, &loaded.config)?)?;
+            let mut choice = self.engines.settled(choice);
+            let mut plan = self.plan(&snapshot, &loaded.config, &choice)?;
+            if let Some(why) = self.engines.lost().filter(|_| choice.dagger.is_some()) {
+                // It was lost while it was asked.
+                if !choice.fixed {
+                    let verbose = self.context.shell.verbosity() == Verbosity::Verbose;
+                    self.context.shell.warning(&text::engine_lost(why, verbose));
+                    choice = self.engines.settled(choice);
+                    plan = self.plan(&snapshot, &loaded.config, &choice)?;
+                }
+            }
             Ok((loaded, choice, plan))
         };
         match planned() {
@@ -167,24 +183,64 @@ impl<'a> Project<'a> {
         }
     }
 
-    /// What asks the host's programs about themselves.
+    /// The engine that was taken.
     #[must_use]
-    pub fn asker(&self) -> Asker<'_> {
-        Asker {
-            tools: &self.tools,
-            facts: &self.facts,
-            env: &self.context.env,
-            dir: &self.root,
+    pub fn engine(&self, choice: &Choice) -> &dyn Engine {
+        self.containers(choice);
+        self.engines.of(choice)
+    }
+
+    /// Containers, if they were chosen; they are not connected by that.
+    #[cfg(all(feature = "dagger", unix))]
+    pub fn containers(&self, choice: &Choice) -> Option<&Containers> {
+        let address = choice.dagger.as_ref()?;
+        let make = || {
+            let generations = self.store.generations(&self.id).into_iter().collect();
+            Containers::new(
+                address.clone(),
+                (self.root.clone(), self.store.folder("rooms").join(&self.id)),
+                generations,
+                self.context.env.clone(),
+                (self.facts.clone(), self.tools.clone()),
+            )
+        };
+        Some(self.engines.containers.get_or_init(make))
+    }
+
+    #[cfg(not(all(feature = "dagger", unix)))]
+    fn containers(&self, _: &Choice) -> Option<()> {
+        None
+    }
+
+    /// Ends what is connected.
+    pub fn close(&self) {
+        #[cfg(all(feature = "dagger", unix))]
+        if let Some(containers) = self.engines.containers.get() {
+            containers.close(&self.interrupt);
         }
     }
 
-    /// The engine that was taken.
-    #[must_use]
-    pub fn engine(&self, _choice: &Choice) -> &dyn Engine {
-        &self.local
+    /// Plans for the engine that was taken. Of containers it may be asked what images are.
+    fn plan(&self, snapshot: &Snapshot, config: &Config, choice: &Choice) -> Result<Plan, Failure> {
+        if choice.dagger.is_none() {
+            return self.planned(snapshot, config, None);
+        }
+        let locked = Lock::of(snapshot).map_err(Failure::usage)?;
+        let resolver = self.resolver(choice, snapshot);
+        let (facts, tools, root) = (&self.facts, &self.tools, &self.root);
+        let wishes = Wishes::of(config);
+        let pins = Pins::new(&locked, facts, tools, root, resolver.as_ref(), wishes);
+        let mut plan = self.planned(snapshot, config, Some(&pins))?;
+        plan.warnings.extend(pins.warnings());
+        Ok(plan)
     }
 
-    fn plan(&self, snapshot: &Snapshot, config: &Config) -> Result<Plan, Failure> {
+    fn planned(
+        &self,
+        snapshot: &Snapshot,
+        config: &Config,
+        images: Option<&dyn Images>,
+    ) -> Result<Plan, Failure> {
         let excluded = config.excluded(snapshot);
         let scope = Scope {
             snapshot,
@@ -193,7 +249,7 @@ impl<'a> Project<'a> {
             tools: &self.tools,
             env: &self.context.env,
             secrets_baseline: config.secrets_baseline(),
-            images: None,
+            images,
         };
         let mut plan =
             discover::plan(&scope, config).map_err(|error| Failure::usage(error.message))?;
@@ -222,7 +278,8 @@ impl<'a> Project<'a> {
             Pins::ask_again(&self.facts);
             self.facts.renew(RESOLVED_LOCKFILE);
         }
-        let resolver = self.resolver(config);
+        let choice = available(chosen(self.context, config)?)?;
+        let resolver = self.resolver(&choice, &snapshot);
         let pins = Pins::new(
             if again { &unpinned } else { &locked },
             &self.facts,
@@ -231,17 +288,7 @@ impl<'a> Project<'a> {
             resolver.as_ref(),
             Wishes::of(config),
         );
-        let excluded = config.excluded(&snapshot);
-        let scope = Scope {
-            snapshot: &snapshot,
-            excluded: &excluded,
-            facts: &self.facts,
-            tools: &self.tools,
-            env: &self.context.env,
-            secrets_baseline: config.secrets_baseline(),
-            images: Some(&pins),
-        };
-        let plan = discover::plan(&scope, config).map_err(|error| Failure::usage(error.message))?;
+        let plan = self.planned(&snapshot, config, Some(&pins))?;
         let used = pins
             .used()
             .map_err(|why| Failure::CouldNotRun(anyhow::anyhow!(why)))?;
@@ -254,9 +301,19 @@ impl<'a> Project<'a> {
     }
 
     /// Who is asked what images are.
-    fn resolver(&self, _: &Config) -> Box<dyn Resolve + '_> {
+    fn resolver<'s>(&'s self, choice: &Choice, snapshot: &'s Snapshot) -> Box<dyn Resolve + 's> {
+        #[cfg(all(feature = "dagger", unix))]
+        if let Some(containers) = self.containers(choice) {
+            return Box::new(Answers {
+                engines: &self.engines,
+                containers,
+                interrupt: &self.interrupt,
+                snapshot,
+            });
+        }
+        let _ = snapshot;
         Box::new(NoEngine {
-            why: "there is no Dagger engine to ask".to_owned(),
+            why: format!("there is no Dagger engine to ask: {}", choice.why),
         })
     }
 
@@ -377,11 +434,15 @@ pub(super) fn chosen(context: &Context<'_>, config: &Config) -> Result<Choice, F
     choose(&wish, &host).map_err(|message| Failure::CouldNotRun(anyhow!(message)))
 }
 
-/// What this version does not have is not taken.
-fn ready(choice: Choice) -> Result<Choice, Failure> {
+/// What this build does not have is not taken.
+fn available(choice: Choice) -> Result<Choice, Failure> {
     match (&choice.dagger, choice.fixed) {
-        (None, _) => Ok(choice),
-        (Some(_), true) => Err(Failure::not_yet("engine `dagger`")),
-        (Some(_), false) => Ok(Choice::local(false, "Dagger is not supported yet")),
+        (Some(_), true) if !CONTAINERS => Err(Failure::CouldNotRun(anyhow!(
+            "this build of cargo-dagcache has no Dagger engine: use --engine local"
+        ))),
+        (Some(_), false) if !CONTAINERS => {
+            Ok(Choice::local(false, "this build has no Dagger engine"))
+        }
+        _ => Ok(choice),
     }
 }

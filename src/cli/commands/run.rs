@@ -1,5 +1,6 @@
 //! `lint`, `validate`, `dev-check`, `ci`: select, run, report.
 
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use crate::cli::args::{LintArgs, MessageFormat, RunArgs, ValidateArgs};
@@ -113,6 +114,7 @@ pub fn execute(
             .push(kustomize::build_id(&overlay(&view, name)?));
     }
     let engine = view.choice.class();
+    let mut moved: BTreeSet<String> = BTreeSet::new();
     let mut options = options(args, &selection);
     let reporter = reporter(context, repeat, options.dry_run);
     let mut records: Vec<CheckRecord> = Vec::new();
@@ -136,6 +138,9 @@ pub fn execute(
                 u64::try_from(context.started.0.elapsed().as_millis()).unwrap_or(u64::MAX);
         }
         let outcome = project.run(&view, &checks, options, &reporter);
+        if view.choice.class() != engine {
+            moved.extend(outcome.records.iter().map(|record| record.id.clone()));
+        }
         records.extend(outcome.records);
         let mut again = outcome.changed;
         changes += usize::from(!again.is_empty());
@@ -149,15 +154,27 @@ pub fn execute(
             project.discovered.add(&id, &programs);
             again.push(id);
         }
+        if let Some((why, ids)) = outcome.lost {
+            if view.choice.fixed {
+                records.extend(ids.iter().map(|id| no_engine(id, &why, &reporter)));
+            } else {
+                fall_back(&project, &why, &reporter);
+                again.extend(ids);
+            }
+        }
         if again.is_empty() {
             break;
         }
-        remaining = Some(again);
         view = project.look()?;
+        if view.choice.class() != engine {
+            records.extend(gone(&mut again, &view, &reporter));
+        }
+        remaining = Some(again);
     }
+    project.close();
     records.sort_by(|a, b| a.id.cmp(&b.id));
     say_lacks(context, &project, &reporter);
-    let summary = summarize(
+    let mut summary = summarize(
         command,
         &project.id,
         engine,
@@ -165,6 +182,11 @@ pub fn execute(
         context.started,
         overhead_ms,
     );
+    for check in &mut summary.checks {
+        if moved.contains(&check.id) {
+            check.engine = Some(view.choice.class().to_owned());
+        }
+    }
     emit(&reporter, &Event::RunFinished(&summary));
     conclude(context, &project, &view, &summary, options.dry_run);
     let exit = project
@@ -320,6 +342,36 @@ fn discovered(id: &str, programs: &[String]) -> String {
     )
 }
 
+/// Dagger was lost: what is left runs on this machine.
+fn fall_back(project: &Project<'_>, why: &str, reporter: &Mutex<Reporter<'_>>) {
+    project.engines.lose(why);
+    emit(
+        reporter,
+        &Event::EngineLost {
+            why,
+            engine: "local",
+        },
+    );
+}
+
+/// A check that the engine it has to run on was lost for.
+fn no_engine(id: &str, why: &str, reporter: &Mutex<Reporter<'_>>) -> CheckRecord {
+    let mut record = CheckRecord::not_run(id, Verdict::Error, None);
+    record.message = Some(why.to_owned());
+    emit(reporter, &Event::CheckFinished(&record));
+    record
+}
+
+/// Checks that the plan for the other engine does not have.
+fn gone(ids: &mut Vec<String>, view: &View, reporter: &Mutex<Reporter<'_>>) -> Vec<CheckRecord> {
+    let (known, gone): (Vec<String>, Vec<String>) = std::mem::take(ids)
+        .into_iter()
+        .partition(|id| view.plan.check(id).is_some());
+    *ids = known;
+    let why = "the Dagger engine was lost, and this machine has no such check";
+    gone.iter().map(|id| no_engine(id, why, reporter)).collect()
+}
+
 fn never_still(id: &str, reporter: &Mutex<Reporter<'_>>) -> CheckRecord {
     let mut record = CheckRecord::not_run(id, Verdict::Error, None);
     record.message = Some(format!(
@@ -331,7 +383,7 @@ fn never_still(id: &str, reporter: &Mutex<Reporter<'_>>) -> CheckRecord {
 
 /// Says what this system cannot keep checks from: once per store, and whenever details are wanted.
 fn say_lacks(context: &Context<'_>, project: &Project<'_>, reporter: &Mutex<Reporter<'_>>) {
-    let lacks = project.local.lacks();
+    let lacks = project.engines.local.lacks();
     let said = project.store.folder("memo").join("said-unconfined");
     let verbose = context.shell.verbosity() == Verbosity::Verbose;
     if lacks.is_empty() || (said.exists() && !verbose) {

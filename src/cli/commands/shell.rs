@@ -55,8 +55,8 @@ pub fn shell(context: &Context<'_>, args: &ShellArgs) -> Result<Exit, Failure> {
         check,
         &mut Trees::new(&view.snapshot),
         &context.env,
-        project.local.class(),
-        project.local.platform(),
+        project.engines.local.class(),
+        project.engines.local.platform(),
     );
     let request = Request {
         id: &format!("{} shell", check.id),
@@ -90,8 +90,16 @@ pub fn shell(context: &Context<'_>, args: &ShellArgs) -> Result<Exit, Failure> {
         context.shell.status(Tone::Good, "Runs", &line);
     };
     let open = async {
-        project.local.prepare(&prepare, interrupt.token()).await?;
-        project.local.open(&request, &name_of(&program), &say).await
+        project
+            .engines
+            .local
+            .prepare(&prepare, interrupt.token())
+            .await?;
+        project
+            .engines
+            .local
+            .open(&request, &name_of(&program), &say)
+            .await
     };
     let ended = interrupt.block_on(open).map_err(anyhow::Error::from)?;
     ended.map_err(anyhow::Error::from)?;

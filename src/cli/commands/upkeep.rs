@@ -10,7 +10,7 @@ use crate::cli::args::MessageFormat;
 use crate::cli::commands::project::dirs;
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
-use crate::config;
+use crate::config::{self, Config};
 use crate::engine::local::inspect;
 use crate::report::shell::Tone;
 use crate::report::text;
@@ -161,18 +161,25 @@ pub fn prune(
 
 /// `[cache] max-size` of the project, where there is one with a configuration.
 pub(super) fn bound(context: &Context<'_>) -> Result<u64, Failure> {
-    let root = context.root()?;
-    let files = ["dagcache.toml", "Cargo.toml", "pyproject.toml"];
-    if !files.iter().any(|file| root.join(file).is_file()) {
-        return Ok(DEFAULT_MAX_SIZE);
-    }
     let dir = folder(context)?;
     let store = Store::open_or_fallback(Some(&dir), &|| context.say_waiting());
     let (store, _) = store.map_err(anyhow::Error::from)?;
+    let config = configured(context, &store)?;
+    let bound = config.and_then(|config| config.max_size);
+    Ok(bound.unwrap_or(DEFAULT_MAX_SIZE))
+}
+
+/// The configuration of the project, where there may be one: no snapshot is taken of any other folder.
+pub(super) fn configured(context: &Context<'_>, store: &Store) -> Result<Option<Config>, Failure> {
+    let root = context.root()?;
+    let files = ["dagcache.toml", "Cargo.toml", "pyproject.toml"];
+    if !files.iter().any(|file| root.join(file).is_file()) {
+        return Ok(None);
+    }
     let snapshot = Snapshot::take(&root, &store.folder("memo"), &context.env);
     let snapshot = snapshot.map_err(anyhow::Error::from)?;
     let loaded = config::load(&snapshot).map_err(|error| super::project::config_failure(&error))?;
-    Ok(loaded.config.max_size.unwrap_or(DEFAULT_MAX_SIZE))
+    Ok(Some(loaded.config))
 }
 
 /// What to say of a store that is too large.

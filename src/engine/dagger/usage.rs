@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use dagger_sdk::EngineCachePruneOpts;
+use dagger_sdk::errors::DaggerError;
 
 use super::failure::Failure;
 use super::session::Session;
@@ -74,8 +75,11 @@ pub async fn prune(session: &Session, max_bytes: Option<u64>) -> Result<(Usage, 
                 target_space: bound,
                 use_default_policy: bound.is_none().then_some(true),
             };
-            cache.prune_opts(options).await?;
-            Ok(())
+            match cache.prune_opts(options).await {
+                // It answers with nothing, which the SDK takes for no answer.
+                Ok(_) | Err(DaggerError::Unpack(_)) => Ok(()),
+                Err(error) => Err(error.into()),
+            }
         }
     };
     session.run("pruning", prune).await?;

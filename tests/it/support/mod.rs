@@ -383,6 +383,11 @@ impl Json {
         found.unwrap_or_else(|| panic!("no check {id} in {}\n{}", self.run.stdout, self.run.stderr))
     }
 
+    /// The first line.
+    pub fn started(&self) -> &Value {
+        &self.lines[0]
+    }
+
     /// Ids of what was run, with the reasons: `yaml:syntax input-changed a.yaml`.
     pub fn ran(&self) -> Vec<String> {
         let mut ran: Vec<String> = self

@@ -7,10 +7,8 @@ use bytesize::ByteSize;
 use super::Report;
 use crate::cli::choice::Choice;
 use crate::cli::commands::project::Project;
-use crate::cli::context::Context;
 use crate::engine::EngineError;
-use crate::engine::dagger::program::Program;
-use crate::engine::dagger::session::{Connect, Session};
+use crate::engine::dagger::session::Session;
 use crate::engine::dagger::usage::{Probe, Usage, resolve};
 use crate::lock::Lock;
 use crate::plan::Image;
@@ -32,29 +30,26 @@ const CLOCK_MS: u64 = 5_000;
 /// Looks at the engine; whether it can run checks.
 pub(super) fn look(
     report: &mut Report<'_>,
-    context: &Context<'_>,
     project: &Project<'_>,
     snapshot: &Snapshot,
     choice: &Choice,
 ) -> bool {
+    let Some(containers) = project.containers(choice) else {
+        return false;
+    };
     let token = project.interrupt.token();
     let asked = project.interrupt.block_on(async {
-        let program = match Program::find(&project.asker(), token).await {
-            Ok(program) => program,
+        let connect = match containers.connect(Some(PATIENCE), token).await {
+            Ok(connect) => connect,
             Err(error) => {
                 let help = "https://docs.dagger.io/install, or `--engine local`";
                 report.fail("dagger", error.to_string(), help);
                 return false;
             }
         };
+        let program = &connect.program;
         let version = program.version().unwrap_or("without a version");
         report.ok("dagger", format!("{version}, {}", program.path().display()));
-        let connect = Connect {
-            program,
-            address: choice.dagger.clone(),
-            env: context.env.clone(),
-            timeout: Some(PATIENCE),
-        };
         let begun = Instant::now();
         match Session::open(&connect, token).await {
             Ok(session) => {

@@ -1,0 +1,319 @@
+//! The engines of a project: that of this machine, and containers of Dagger, which nothing is started for until they
+//! are needed.
+//!
+//! Owns what happens to the choice once Dagger was lost: who did not insist on it gets this machine.
+
+use std::cell::OnceCell;
+
+use crate::cli::choice::Choice;
+use crate::engine::Engine;
+use crate::engine::local::LocalEngine;
+
+#[cfg(all(feature = "dagger", unix))]
+pub use containers::{Answers, Containers};
+
+/// The engines of a project.
+pub struct Engines {
+    /// This machine.
+    pub local: LocalEngine,
+    /// Containers, once they were chosen.
+    #[cfg(all(feature = "dagger", unix))]
+    pub containers: OnceCell<Containers>,
+    /// Why containers are no longer used in this run.
+    lost: OnceCell<String>,
+}
+
+impl Engines {
+    /// None is connected.
+    #[must_use]
+    pub fn new(local: LocalEngine) -> Self {
+        Self {
+            local,
+            #[cfg(all(feature = "dagger", unix))]
+            containers: OnceCell::new(),
+            lost: OnceCell::new(),
+        }
+    }
+
+    /// The choice as it is by now: what was lost is not taken again, but by those who insist.
+    #[must_use]
+    pub fn settled(&self, choice: Choice) -> Choice {
+        match self.lost.get() {
+            Some(_) if !choice.fixed && choice.dagger.is_some() => {
+                Choice::local(false, "the Dagger engine was lost")
+            }
+            _ => choice,
+        }
+    }
+
+    /// Notes that containers cannot be used any more; false if that was known.
+    pub fn lose(&self, why: &str) -> bool {
+        self.lost.set(why.to_owned()).is_ok()
+    }
+
+    /// Why containers cannot be used any more.
+    #[must_use]
+    pub fn lost(&self) -> Option<&str> {
+        self.lost.get().map(String::as_str)
+    }
+
+    /// The engine that was taken.
+    #[must_use]
+    pub fn of(&self, choice: &Choice) -> &dyn Engine {
+        #[cfg(all(feature = "dagger", unix))]
+        if let Some(containers) = self.containers.get().filter(|_| choice.dagger.is_some()) {
+            return containers;
+        }
+        let _ = choice;
+        &self.local
+    }
+}
+
+#[cfg(all(feature = "dagger", unix))]
+mod containers {
+    use std::collections::HashMap;
+    use std::path::PathBuf;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use tokio::sync::OnceCell;
+    use tokio_util::sync::CancellationToken;
+
+    use super::Engines;
+    use crate::digest::Digest;
+    use crate::engine::dagger::program::Program;
+    use crate::engine::dagger::session::{Connect, Session};
+    use crate::engine::dagger::{DaggerEngine, Settings};
+    use crate::engine::{
+        Capabilities, Engine, EngineError, Executed, Expected, Pending, Prepare, Prepared, Request,
+    };
+    use crate::env::Env;
+    use crate::facts::Facts;
+    use crate::key::fingerprint::layer_key;
+    use crate::lock::{Resolve, host_platform};
+    use crate::plan::{Layer, Plan};
+    use crate::run::cancel::Interrupt;
+    use crate::snapshot::Snapshot;
+    use crate::tool::Tools;
+    use crate::tool::shims::Asker;
+
+    /// Containers of a Dagger engine. `dagger` is looked for, and started, when the first of them is needed.
+    pub struct Containers {
+        /// Where the engine is.
+        pub address: String,
+        /// The project's root.
+        pub root: PathBuf,
+        /// Where its rooms are.
+        pub rooms: PathBuf,
+        /// How often layers were cleared, by name.
+        pub generations: HashMap<String, u64>,
+        /// The user's environment.
+        pub env: Env,
+        /// What is remembered.
+        pub facts: Arc<Facts>,
+        /// The host's programs.
+        pub tools: Arc<Tools>,
+        platform: String,
+        engine: OnceCell<Result<DaggerEngine, String>>,
+    }
+
+    impl Containers {
+        /// Touches neither disk nor network.
+        #[must_use]
+        pub fn new(
+            address: String,
+            (root, rooms): (PathBuf, PathBuf),
+            generations: HashMap<String, u64>,
+            env: Env,
+            (facts, tools): (Arc<Facts>, Arc<Tools>),
+        ) -> Self {
+            Self {
+                address,
+                root,
+                rooms,
+                generations,
+                env,
+                facts,
+                tools,
+                platform: host_platform(),
+                engine: OnceCell::new(),
+            }
+        }
+
+        /// How the engine is reached. `patience` is how long that may take, by default what the address needs.
+        ///
+        /// # Errors
+        /// If there is no `dagger` that can be used.
+        pub async fn connect(
+            &self,
+            patience: Option<Duration>,
+            cancel: &CancellationToken,
+        ) -> Result<Connect, EngineError> {
+            let asker = Asker {
+                tools: &self.tools,
+                facts: &self.facts,
+                env: &self.env,
+                dir: &self.root,
+            };
+            Ok(Connect {
+                program: Program::find(&asker, cancel).await?,
+                address: Some(self.address.clone()),
+                env: self.env.clone(),
+                timeout: patience,
+            })
+        }
+
+        /// Opens a session of its own, not that of checks.
+        ///
+        /// # Errors
+        /// If there is no `dagger` that can be used, or no engine.
+        pub async fn open(
+            &self,
+            patience: Duration,
+            cancel: &CancellationToken,
+        ) -> Result<Session, EngineError> {
+            let connect = self.connect(Some(patience), cancel).await?;
+            Session::open(&connect, cancel).await
+        }
+
+        /// The engine; one that there is no `dagger` for is not looked for again.
+        async fn engine(&self, cancel: &CancellationToken) -> Result<&DaggerEngine, EngineError> {
+            let find = || async {
+                match self.connect(None, cancel).await {
+                    Ok(connect) => Ok(Ok(DaggerEngine::new(Settings {
+                        connect,
+                        platform: self.platform.clone(),
+                        rooms: self.rooms.clone(),
+                        generations: self.generations.clone(),
+                    }))),
+                    Err(EngineError::Lost(message)) => Ok(Err(message)),
+                    Err(other) => Err(other),
+                }
+            };
+            let found = self.engine.get_or_try_init(find).await?;
+            found
+                .as_ref()
+                .map_err(|message| EngineError::Lost(message.clone()))
+        }
+
+        /// Ends the session, if there is one.
+        pub fn close(&self, interrupt: &Interrupt) {
+            let engine = self.engine.get().and_then(|engine| engine.as_ref().ok());
+            if let Some(engine) = engine.filter(|engine| engine.was_opened()) {
+                // Without a runtime there would be no session.
+                let _ = interrupt.block_on(engine.close());
+            }
+        }
+    }
+
+    impl Engine for Containers {
+        fn class(&self) -> &'static str {
+            "dagger"
+        }
+
+        fn platform(&self) -> &str {
+            &self.platform
+        }
+
+        fn capabilities(&self) -> Capabilities {
+            Capabilities {
+                confined: true,
+                offline: false,
+            }
+        }
+
+        fn prepare<'a>(
+            &'a self,
+            request: &'a Prepare<'a>,
+            cancel: &'a CancellationToken,
+        ) -> Pending<'a, Result<Vec<Prepared>, EngineError>> {
+            Box::pin(async move { self.engine(cancel).await?.prepare(request, cancel).await })
+        }
+
+        fn expect<'a>(
+            &'a self,
+            expected: &'a Expected<'a>,
+            cancel: &'a CancellationToken,
+        ) -> Pending<'a, Result<(), EngineError>> {
+            Box::pin(async move { self.engine(cancel).await?.expect(expected, cancel).await })
+        }
+
+        fn run<'a>(
+            &'a self,
+            request: &'a Request<'a>,
+            cancel: &'a CancellationToken,
+        ) -> Pending<'a, Result<Executed, EngineError>> {
+            Box::pin(async move { self.engine(cancel).await?.run(request, cancel).await })
+        }
+    }
+
+    /// Answers of an engine while planning. Once it was lost it is not asked again.
+    pub struct Answers<'a> {
+        /// The engines.
+        pub engines: &'a Engines,
+        /// That of containers.
+        pub containers: &'a Containers,
+        /// Where asking waits.
+        pub interrupt: &'a Interrupt,
+        /// What is planned.
+        pub snapshot: &'a Snapshot,
+    }
+
+    impl Answers<'_> {
+        fn answer<T>(
+            &self,
+            ask: impl Future<Output = Result<T, EngineError>>,
+        ) -> Result<T, String> {
+            if let Some(why) = self.engines.lost() {
+                return Err(why.to_owned());
+            }
+            let answer = self.interrupt.block_on(ask);
+            let answer =
+                answer.map_err(|error| format!("the system gives no more threads: {error}"))?;
+            answer.map_err(|error| {
+                let message = error.to_string();
+                if let EngineError::Lost(_) = error {
+                    self.engines.lose(&message);
+                }
+                message
+            })
+        }
+    }
+
+    impl Resolve for Answers<'_> {
+        fn engine(&self) -> &str {
+            &self.containers.address
+        }
+
+        fn resolve(&self, name: &str) -> Result<(String, String), String> {
+            let token = self.interrupt.token();
+            self.answer(async {
+                let engine = self.containers.engine(token).await?;
+                engine.resolve(name, token).await
+            })
+        }
+
+        fn ask(&self, layers: &[Layer], script: &str) -> Result<String, String> {
+            let token = self.interrupt.token();
+            let plan = Plan {
+                layers: layers.to_vec(),
+                ..Plan::default()
+            };
+            let layers: Vec<(&Layer, Digest)> = plan
+                .layers
+                .iter()
+                .map(|layer| (layer, layer_key(&plan, layer)))
+                .collect();
+            let prepare = Prepare {
+                layers: &layers,
+                snapshot: self.snapshot,
+                env: &self.containers.env,
+                force: false,
+            };
+            self.answer(async {
+                let engine = self.containers.engine(token).await?;
+                engine.ask(&prepare, script, token).await
+            })
+        }
+    }
+}

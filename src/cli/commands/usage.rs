@@ -1,0 +1,205 @@
+//! What the Dagger engine holds beside us: for `cache status`, and `cache prune --engine`.
+
+use bytesize::ByteSize;
+use serde_json::{Value, json};
+
+use crate::cli::args::MessageFormat;
+use crate::cli::choice::Choice;
+use crate::cli::commands::project::{Project, chosen};
+use crate::cli::commands::upkeep::configured;
+use crate::cli::context::Context;
+use crate::cli::exit::{Exit, Failure};
+use crate::config::Config;
+
+/// What is known of the engine's own cache.
+#[derive(Debug)]
+pub(super) struct OfEngine {
+    address: String,
+    usage: Result<Numbers, String>,
+}
+
+/// Bytes; a limit of 0 is none.
+#[derive(Debug, Clone, Copy)]
+struct Numbers {
+    used: u64,
+    max_used: u64,
+    reserved: u64,
+    min_free: u64,
+    target: u64,
+}
+
+impl Numbers {
+    fn json(self) -> Value {
+        json!({
+            "used_bytes": self.used, "max_used_bytes": self.max_used, "reserved_bytes": self.reserved,
+            "min_free_bytes": self.min_free, "target_bytes": self.target,
+        })
+    }
+}
+
+impl OfEngine {
+    /// Asks the engine of this project, if that is Dagger; not for long.
+    pub(super) fn ask(project: &Project<'_>, choice: &Choice) -> Option<Self> {
+        let address = choice.dagger.clone()?;
+        let usage = usage(project, choice);
+        Some(Self { address, usage })
+    }
+
+    /// One line.
+    pub(super) fn text(&self) -> String {
+        let address = &self.address;
+        match &self.usage {
+            Ok(numbers) if numbers.max_used == 0 && numbers.min_free == 0 => {
+                format!("{address}: {}, without any limit", ByteSize(numbers.used))
+            }
+            Ok(numbers) => format!(
+                "{address}: {} of at most {}, and {} of its disk stay free",
+                ByteSize(numbers.used),
+                ByteSize(numbers.max_used),
+                ByteSize(numbers.min_free)
+            ),
+            Err(why) => why.lines().next().unwrap_or_default().to_owned(),
+        }
+    }
+
+    pub(super) fn json(&self) -> Value {
+        let mut value = match &self.usage {
+            Ok(numbers) => numbers.json(),
+            Err(why) => json!({ "error": why }),
+        };
+        value["address"] = json!(self.address);
+        value
+    }
+}
+
+/// Has the engine delete what was used least.
+pub fn prune(context: &Context<'_>, max_size: Option<ByteSize>) -> Result<Exit, Failure> {
+    let project = Project::open(context)?;
+    let config = configured(context, &project.store)?.unwrap_or_else(Config::default);
+    let choice = chosen(context, &config)?;
+    context.shell.warning(&format!(
+        "the cache of the engine at {} is shared by all who use it: their layers go too",
+        choice.dagger.as_deref().unwrap_or_default()
+    ));
+    let (before, after) = pruned(&project, &choice, max_size.map(|size| size.as_u64()))
+        .map_err(|message| Failure::CouldNotRun(anyhow::anyhow!(message)))?;
+    project.remember();
+    let freed = before.used.saturating_sub(after.used);
+    let bound = max_size.map(|size| size.as_u64());
+    if context.global.message_format == MessageFormat::Json {
+        let value = json!({
+            "reason": "engine-pruned", "format": 1, "address": choice.dagger, "max_bytes": bound,
+            "before": before.json(), "after": after.json(),
+        });
+        context.shell.data(&format!("{value}\n"));
+    }
+    let line = format!(
+        "{}, leaving {} of {} in the engine",
+        ByteSize(freed),
+        ByteSize(after.used),
+        ByteSize(before.used)
+    );
+    let tone = crate::report::shell::Tone::Good;
+    context.shell.status(tone, "Pruned", &line);
+    if bound.is_some_and(|bound| after.used > bound) {
+        let tone = crate::report::shell::Tone::Note;
+        let message = "what is left is in use, or was used by something that is";
+        context.shell.status(tone, "Left", message);
+    }
+    Ok(Exit::Passed)
+}
+
+#[cfg(all(feature = "dagger", unix))]
+mod asked {
+    use std::time::Duration;
+
+    use super::Numbers;
+    use crate::cli::choice::Choice;
+    use crate::cli::commands::project::Project;
+    use crate::engine::EngineError;
+    use crate::engine::dagger::session::Session;
+    use crate::engine::dagger::usage::{self, Usage};
+
+    /// Who only wants to see numbers does not wait longer.
+    const GLANCE: Duration = Duration::from_secs(3);
+
+    /// Pruning is worth it.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    impl From<Usage> for Numbers {
+        fn from(usage: Usage) -> Self {
+            Self {
+                used: usage.used,
+                max_used: usage.max_used,
+                reserved: usage.reserved,
+                min_free: usage.min_free,
+                target: usage.target,
+            }
+        }
+    }
+
+    pub(super) fn usage(project: &Project<'_>, choice: &Choice) -> Result<Numbers, String> {
+        with_session(project, choice, GLANCE, async |session| {
+            let asked = tokio::time::timeout(GLANCE, Usage::ask(session)).await;
+            let asked =
+                asked.map_err(|_| EngineError::Lost("the Dagger engine is slow".to_owned()))?;
+            Ok(asked?.into())
+        })
+    }
+
+    pub(super) fn pruned(
+        project: &Project<'_>,
+        choice: &Choice,
+        max_bytes: Option<u64>,
+    ) -> Result<(Numbers, Numbers), String> {
+        with_session(project, choice, PATIENCE, async |session| {
+            let (before, after) = usage::prune(session, max_bytes).await?;
+            Ok((before.into(), after.into()))
+        })
+    }
+
+    fn with_session<T>(
+        project: &Project<'_>,
+        choice: &Choice,
+        patience: Duration,
+        work: impl AsyncFnOnce(&Session) -> Result<T, EngineError>,
+    ) -> Result<T, String> {
+        let containers = project
+            .containers(choice)
+            .ok_or("no Dagger engine is chosen")?;
+        let token = project.interrupt.token();
+        let ran = project.interrupt.block_on(async {
+            let session = containers.open(patience, token).await?;
+            let done = work(&session).await;
+            session.close().await;
+            done
+        });
+        let ran = ran.map_err(|error| format!("the system gives no more threads: {error}"))?;
+        ran.map_err(|error: EngineError| error.to_string())
+    }
+}
+
+#[cfg(all(feature = "dagger", unix))]
+use asked::{pruned, usage};
+
+#[cfg(not(all(feature = "dagger", unix)))]
+mod not_here {
+    use super::{Choice, Numbers, Project};
+
+    const WHY: &str = "this build of cargo-dagcache has no Dagger engine";
+
+    pub(super) fn usage(_: &Project<'_>, _: &Choice) -> Result<Numbers, String> {
+        Err(WHY.to_owned())
+    }
+
+    pub(super) fn pruned(
+        _: &Project<'_>,
+        _: &Choice,
+        _: Option<u64>,
+    ) -> Result<(Numbers, Numbers), String> {
+        Err(WHY.to_owned())
+    }
+}
+
+#[cfg(not(all(feature = "dagger", unix)))]
+use not_here::{pruned, usage};

@@ -1,0 +1,335 @@
+//! Which engine runs checks, and what happens when Dagger is not there. `dagger` is a script here that writes down how
+//! it is called; no test reaches a real engine.
+
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::support::{Json, Run, Sandbox};
+
+const HOST: &str = "_EXPERIMENTAL_DAGGER_RUNNER_HOST";
+const NOWHERE: &str = "tcp://127.0.0.1:1";
+
+/// A session that ends at once.
+const DIES: &str = "echo 'Error: the engine is on fire' >&2; exit 1";
+/// A session that never opens.
+const HANGS: &str = "exec sleep 600";
+
+const PINNED: &str = "version = 1\n\n[[image]]\nname = \"docker.io/library/debian:bookworm-slim\"\n\
+    digest = \"sha256:1111111111111111111111111111111111111111111111111111111111111111\"\nplatform = \"linux/PLATFORM\"\n";
+
+/// A project with a check of its own and one that is built in, beside a `dagger` whose session does this.
+fn sandbox(session: &str) -> Sandbox {
+    let sandbox = Sandbox::with(&[
+        ("a.yaml", "a: 1\n"),
+        (
+            "dagcache.toml",
+            "[checks.own]\ncommand = [\"./own.sh\"]\ninputs = [\"own.sh\"]\n",
+        ),
+    ]);
+    sandbox.script("own.sh", "echo fine");
+    let platform = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    sandbox.write("dagcache.lock", PINNED.replace("PLATFORM", platform));
+    let log = sandbox.outer().join("called");
+    sandbox.program(
+        "dagger",
+        &format!(
+            "#!/bin/sh\necho \"$1\" >>'{}'\ncase $1 in\nversion) echo 'dagger v0.21.8 (x) linux/amd64' ;;\nsession) {session} ;;\nesac\n",
+            log.display()
+        ),
+    );
+    sandbox
+}
+
+/// How `dagger` was called.
+fn called(sandbox: &Sandbox) -> Vec<String> {
+    let text = std::fs::read_to_string(sandbox.outer().join("called")).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+fn sessions(sandbox: &Sandbox) -> usize {
+    let called = called(sandbox);
+    called.iter().filter(|word| *word == "session").count()
+}
+
+fn command(sandbox: &Sandbox, args: &[&str]) -> Command {
+    let mut command = sandbox.command(args);
+    command.env(HOST, NOWHERE);
+    command
+}
+
+fn run(sandbox: &Sandbox, args: &[&str]) -> Run {
+    Run::of(command(sandbox, args))
+}
+
+fn json(sandbox: &Sandbox, args: &[&str]) -> Json {
+    let args = [args, &["--message-format", "json"]].concat();
+    Json::of(run(sandbox, &args))
+}
+
+#[test]
+fn where_the_engine_is_lost_this_machine_runs_what_is_left() {
+    let sandbox = sandbox(DIES);
+    let first = run(&sandbox, &["ci"]).expect(0);
+    let lines = |text: &str| text.matches("checks run on this machine instead").count();
+    assert_eq!(lines(&first.stderr), 1, "{}", first.stderr);
+    assert!(first.stderr.contains(NOWHERE), "{}", first.stderr);
+    assert!(!first.stderr.contains("on fire"), "{}", first.stderr);
+    let verbose = run(&sandbox, &["ci", "-v"]).expect(0);
+    assert!(verbose.stderr.contains("on fire"), "{}", verbose.stderr);
+}
+
+#[test]
+fn what_this_machine_knows_is_replayed_after_the_engine_was_lost() {
+    let sandbox = sandbox(DIES);
+    run(&sandbox, &["ci"]).expect(0);
+    let again = json(&sandbox, &["ci"]).expect(0);
+    assert_eq!(again.started()["engine"], "dagger");
+    let own = again.check("own");
+    assert_eq!(
+        (&own["cache"], &own["engine"]),
+        (&json!("hit"), &json!("local"))
+    );
+    // It needs no engine: its result is that of the run.
+    assert_eq!(again.check("yaml:syntax")["engine"], json!(null));
+    assert_eq!(sessions(&sandbox), 2);
+}
+
+#[test]
+fn who_insists_on_dagger_gets_an_error_and_nothing_is_stored_of_it() {
+    let sandbox = sandbox(DIES);
+    for args in [&["ci", "--engine", "dagger"][..], &["ci"]] {
+        let told = json(&sandbox, args).expect(3);
+        let own = told.check("own");
+        assert_eq!(own["verdict"], "error");
+        let message = own["message"].as_str().expect("a message");
+        assert!(message.contains("on fire"), "{message}");
+        assert_eq!(told.check("yaml:syntax")["verdict"], "passed");
+        sandbox.write(
+            "dagcache.toml",
+            "[engine]\nkind = \"dagger\"\n[checks.own]\ncommand = [\"./own.sh\"]\ninputs = [\"own.sh\"]\n",
+        );
+    }
+    let local = json(&sandbox, &["ci", "--engine", "local"]).expect(0);
+    assert_eq!(local.started()["engine"], "local");
+    assert_eq!(local.check("own")["cache"], "miss");
+}
+
+#[test]
+fn a_session_that_does_not_open_is_not_waited_for() {
+    let sandbox = sandbox(HANGS);
+    let mut command = command(&sandbox, &["ci"]);
+    command.env("DAGCACHE_DAGGER_TIMEOUT", "300ms");
+    let run = Run::of(command).expect(0);
+    let said = "did not answer within 300ms";
+    assert!(run.stderr.contains(said), "{}", run.stderr);
+}
+
+#[test]
+fn what_needs_no_container_starts_nothing() {
+    let sandbox = sandbox(DIES);
+    let only = ["ci", "--skip", "own"];
+    let first = json(&sandbox, &only).expect(0);
+    assert_eq!(first.started()["engine"], "dagger");
+    assert_eq!(first.check("yaml:syntax")["cache"], "miss");
+    let second = json(&sandbox, &only).expect(0);
+    assert_eq!(second.check("yaml:syntax")["cache"], "hit");
+    run(&sandbox, &["ci", "--dry-run"]).expect(0);
+    assert_eq!(called(&sandbox), [""; 0]);
+}
+
+#[test]
+fn an_engine_that_is_lost_while_planning_asks_it_is_asked_once() {
+    let sandbox = sandbox(DIES);
+    sandbox.remove("dagcache.lock");
+    let told = json(&sandbox, &["ci"]).expect(0);
+    assert_eq!(told.started()["engine"], "local");
+    assert_eq!(told.check("own")["verdict"], "passed");
+    assert_eq!(sessions(&sandbox), 1);
+    let told = json(&sandbox, &["ci", "--engine", "dagger"]).expect(3);
+    let message = told.check("own")["message"].clone();
+    let message = message.as_str().expect("a message").to_owned();
+    assert!(message.contains("cargo dagcache lock"), "{message}");
+}
+
+#[test]
+fn without_an_address_or_a_socket_the_engine_is_this_machine() {
+    let sandbox = sandbox(DIES);
+    for host in ["unix:///nonexistent/socket", "unix:///"] {
+        let mut command = sandbox.command(&["ci"]);
+        let exists = host == "unix:///";
+        command.env(HOST, host);
+        let run = Run::of(command).expect(0);
+        assert_eq!(
+            run.stderr.contains("Engine dagger"),
+            exists,
+            "{}",
+            run.stderr
+        );
+    }
+    let mut command = sandbox.command(&["ci", "-v"]);
+    command.env(HOST, "unix:///nonexistent/socket");
+    let run = Run::of(command).expect(0);
+    let said =
+        "Engine local (/nonexistent/socket of $_EXPERIMENTAL_DAGGER_RUNNER_HOST is not there)";
+    assert!(run.stderr.contains(said), "{}", run.stderr);
+}
+
+#[test]
+fn dagger_without_an_address_says_what_to_set() {
+    let sandbox = sandbox(DIES);
+    if std::path::Path::new("/run/dagger/engine.sock").exists() {
+        return crate::support::skip("a Dagger engine is at hand");
+    }
+    let run = Run::of(sandbox.command(&["ci", "--engine", "dagger"])).expect(3);
+    assert!(
+        run.stderr.contains("`address` in [engine]"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(called(&sandbox), [""; 0]);
+}
+
+#[test]
+fn the_environment_wins_over_the_configured_address() {
+    let sandbox = sandbox("echo \"Error: at $_EXPERIMENTAL_DAGGER_RUNNER_HOST\" >&2; exit 1");
+    sandbox.write(
+        "dagcache.toml",
+        "[engine]\naddress = \"tcp://configured:1\"\n[checks.own]\ncommand = [\"./own.sh\"]\n",
+    );
+    let configured = sandbox.run(&["ci", "-v"]).expect(0).stderr;
+    assert!(configured.contains("at tcp://configured:1"), "{configured}");
+    let set = run(&sandbox, &["ci", "-v"]).expect(0).stderr;
+    assert!(set.contains(&format!("at {NOWHERE}")), "{set}");
+    assert!(!set.contains("tcp://configured"), "{set}");
+}
+
+#[test]
+fn the_run_record_knows_which_engine_ran_what() {
+    let sandbox = sandbox(DIES);
+    run(&sandbox, &["ci"]).expect(0);
+    let records = sandbox.cached("v1/runs", ".jsonl");
+    let text = std::fs::read_to_string(&records[0]).expect("records");
+    let record: serde_json::Value = serde_json::from_str(text.trim()).expect("one record");
+    assert_eq!(record["engine"], "dagger");
+    let engines = record["checks"].as_array().expect("checks").iter();
+    let engines: Vec<_> = engines
+        .map(|check| (check["id"].clone(), check["engine"].clone()))
+        .collect();
+    assert!(
+        engines.contains(&(json!("own"), json!("local"))),
+        "{engines:?}"
+    );
+    assert!(
+        engines.contains(&(json!("yaml:syntax"), json!(null))),
+        "{engines:?}"
+    );
+}
+
+#[test]
+fn doctor_tells_what_is_wrong_and_the_way_out() {
+    let sandbox = sandbox(DIES);
+    let doctor = run(&sandbox, &["doctor"]).expect(0).stderr;
+    for said in [
+        "Fail connection:",
+        "on fire",
+        "help: ",
+        "Ok fallback:",
+        "Finished checks can run",
+    ] {
+        assert!(doctor.contains(said), "{doctor}");
+    }
+    let doctor = run(
+        &sandbox,
+        &["doctor", "--engine", "dagger", "--message-format", "json"],
+    );
+    let doctor = doctor.expect(3);
+    let told: serde_json::Value = serde_json::from_str(&doctor.stdout).expect("one object");
+    assert_eq!(
+        (&told["usable"], &told["engine"]),
+        (&json!(false), &json!("dagger"))
+    );
+    assert_eq!(told["worst"], "fail");
+    let lines = told["lines"].as_array().expect("lines");
+    let connection = lines.iter().find(|line| line["subject"] == "connection");
+    let connection = connection.expect("a line");
+    assert_eq!(connection["level"], "fail");
+    assert!(
+        connection["help"]
+            .as_str()
+            .is_some_and(|help| help.contains("--engine local"))
+    );
+}
+
+#[test]
+fn doctor_without_dagger_looks_at_this_machine() {
+    let sandbox = Sandbox::plain();
+    let mut command = sandbox.command(&["doctor"]);
+    command
+        .env(HOST, "unix:///nonexistent/socket")
+        .env("PATH", "");
+    let doctor = Run::of(command).expect(0).stderr;
+    for said in [
+        "Ok engine: local",
+        "confinement:",
+        "Ok store:",
+        "Warn git:",
+        "Finished checks can run, ",
+    ] {
+        assert!(doctor.contains(said), "{doctor}");
+    }
+}
+
+#[test]
+fn a_program_of_another_version_is_refused_with_a_way_out() {
+    let sandbox = sandbox(DIES);
+    sandbox.program("dagger", "#!/bin/sh\necho 'dagger v1.0.0-beta.23 (x) y'\n");
+    let doctor = run(&sandbox, &["doctor", "--engine", "dagger"])
+        .expect(3)
+        .stderr;
+    assert!(
+        doctor.contains("Fail dagger:") && doctor.contains("0.19 to 0.21"),
+        "{doctor}"
+    );
+    let run = run(&sandbox, &["ci", "--engine", "dagger"])
+        .expect(3)
+        .stderr;
+    assert!(run.contains("0.19 to 0.21"), "{run}");
+}
+
+#[test]
+fn status_says_what_the_engine_holds_or_why_it_does_not_say() {
+    let sandbox = sandbox(DIES);
+    let args = ["cache", "status", "--message-format", "json"];
+    let status = run(&sandbox, &args).expect(0).stdout;
+    let told: serde_json::Value = serde_json::from_str(&status).expect("one object");
+    assert_eq!(told["dagger"]["address"], NOWHERE);
+    assert!(
+        told["dagger"]["error"]
+            .as_str()
+            .is_some_and(|why| why.contains("on fire"))
+    );
+    let args = [&args[..], &["--engine", "local"]].concat();
+    let status = run(&sandbox, &args).expect(0).stdout;
+    assert!(!status.contains("\"dagger\""), "{status}");
+}
+
+#[test]
+fn layers_are_warmed_where_there_are_any() {
+    let sandbox = sandbox(DIES);
+    let run = run(&sandbox, &["cache", "warm", "--engine", "local"]).expect(0);
+    assert!(run.stderr.contains("Warmed "), "{}", run.stderr);
+    let run = Run::of(command(
+        &sandbox,
+        &["cache", "warm", "nothing", "--engine", "local"],
+    ));
+    assert!(run.expect(2).stderr.contains("no layer `nothing`"));
+    let run = Run::of(command(&sandbox, &["cache", "warm", "--engine", "dagger"])).expect(3);
+    assert!(run.stderr.contains("on fire"), "{}", run.stderr);
+    let run = Run::of(command(&sandbox, &["cache", "prune", "--engine"])).expect(3);
+    assert!(run.stderr.contains("on fire"), "{}", run.stderr);
+}
