@@ -31,6 +31,23 @@ const PROGRAMS: &[&str] = &[
 /// Set by newer rustup proxies: where the toolchain they chose comes from (`cli` and `env` are the user's word).
 const RUSTUP_TOOLCHAIN_SOURCE: &str = "RUSTUP_TOOLCHAIN_SOURCE";
 
+/// Toolchain files in the order rustup looks for them; whether one line with a name will do.
+const TOOLCHAIN_FILES: [(&str, bool); 2] =
+    [("rust-toolchain", true), ("rust-toolchain.toml", false)];
+
+/// What a toolchain file asks for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// `1.95`, `stable`, `nightly-2026-01-01`.
+    pub channel: Option<String>,
+    /// A folder that is the toolchain.
+    pub path: Option<PathBuf>,
+    /// Components besides the usual ones.
+    pub components: Vec<String>,
+    /// Targets besides the host.
+    pub targets: Vec<String>,
+}
+
 /// An installed toolchain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Toolchain {
@@ -160,6 +177,59 @@ pub fn resolve(host: &Host<'_>, dir: &Path) -> Result<Toolchain, ToolchainError>
     }
 }
 
+/// The toolchain that programs started in `dir` use; if that is not installed, the default one, else any that is: for
+/// questions whose answer hardly depends on which it is.
+///
+/// # Errors
+/// If there is none at all; why the right one could not be had.
+pub fn resolve_any(host: &Host<'_>, dir: &Path) -> Result<Toolchain, ToolchainError> {
+    let why = match resolve(host, dir) {
+        Ok(toolchain) => return Ok(toolchain),
+        Err(why) => why,
+    };
+    let Some(home) = home_of(host.env, env::RUSTUP_HOME, ".rustup") else {
+        return Err(why);
+    };
+    let settings = settings(&home.join("settings.toml")).unwrap_or_default();
+    let default = settings.default_toolchain.as_deref();
+    let default = default.and_then(|name| installed(&home, &settings, name));
+    let mut others = names(&home.join("toolchains")).unwrap_or_default();
+    // The newest of those with a number, as far as names tell.
+    others.reverse();
+    let place = |name: String| (name.clone(), home.join("toolchains").join(name));
+    default
+        .into_iter()
+        .chain(others.into_iter().map(place))
+        .find_map(|(name, folder)| {
+            let programs = in_folder(&folder.join("bin"));
+            let there = programs.contains_key("cargo");
+            let build = || build(host, Some(name), &folder, programs, Some(home.clone()));
+            there.then(build)?.ok()
+        })
+        .ok_or(why)
+}
+
+/// What the nearest toolchain file in `dir` (absolute) or above asks for: no override and no variable counts.
+///
+/// # Errors
+/// If it cannot be understood.
+pub fn asked_for(
+    dir: &Path,
+    read: &dyn Fn(&Path) -> Option<Vec<u8>>,
+) -> Result<Asked, ToolchainError> {
+    for folder in dir.ancestors() {
+        for (file, plain) in TOOLCHAIN_FILES {
+            let path = folder.join(file);
+            let Some(bytes) = read(&path).filter(|_| Rule::ToolchainFile.holds()) else {
+                continue;
+            };
+            return asked(&String::from_utf8_lossy(&bytes), plain)
+                .map_err(|why| ToolchainError::BadFile { path, why });
+        }
+    }
+    Ok(Asked::default())
+}
+
 /// Whether the program is a proxy of rustup: a link to `rustup`, or a copy (hard link) of it beside it or in CARGO_HOME.
 #[must_use]
 pub fn is_proxy(host: &Host<'_>, program: &Program) -> bool {
@@ -248,7 +318,7 @@ fn wanted(
             let origin = format!("override for `{}`", folder.display());
             return Ok((Wanted::Name(name.clone()), origin));
         }
-        for (file, plain) in [("rust-toolchain", true), ("rust-toolchain.toml", false)] {
+        for (file, plain) in TOOLCHAIN_FILES {
             let path = folder.join(file);
             let Some(bytes) = (host.read)(&path).filter(|_| Rule::ToolchainFile.holds()) else {
                 continue;
@@ -289,24 +359,42 @@ struct ToolchainFile {
 struct ToolchainTable {
     channel: Option<String>,
     path: Option<PathBuf>,
+    #[serde(default)]
+    components: Vec<String>,
+    #[serde(default)]
+    targets: Vec<String>,
 }
 
-/// What a toolchain file asks for; `None` if it only lists components. `plain`: one line with a name will do.
+/// The toolchain that a toolchain file asks for; `None` if it only lists components. `plain`: one line with a name will do.
 fn toolchain_file(text: &str, plain: bool, folder: &Path) -> Result<Option<Wanted>, String> {
+    let asked = asked(text, plain)?;
+    let path = asked.path.map(|path| Wanted::Path(folder.join(path)));
+    Ok(asked.channel.map(Wanted::Name).or(path))
+}
+
+/// All that a toolchain file asks for.
+fn asked(text: &str, plain: bool) -> Result<Asked, String> {
     let mut lines = text.trim().lines();
     if plain
         && let (Some(name), None) = (lines.next(), lines.next())
         && !name.trim_start().starts_with('[')
     {
-        return Ok(Some(Wanted::Name(name.trim().to_owned())));
+        return Ok(Asked {
+            channel: Some(name.trim().to_owned()),
+            ..Asked::default()
+        });
     }
     let file: ToolchainFile = toml::from_str(text).map_err(|error| error.message().to_owned())?;
-    match (file.toolchain.channel, file.toolchain.path) {
-        (Some(_), Some(_)) => Err("it has both `channel` and `path`".to_owned()),
-        (Some(channel), None) => Ok(Some(Wanted::Name(channel))),
-        (None, Some(path)) => Ok(Some(Wanted::Path(folder.join(path)))),
-        (None, None) => Ok(None),
+    let table = file.toolchain;
+    if table.channel.is_some() && table.path.is_some() {
+        return Err("it has both `channel` and `path`".to_owned());
     }
+    Ok(Asked {
+        channel: table.channel,
+        path: table.path,
+        components: table.components,
+        targets: table.targets,
+    })
 }
 
 /// The full name and folder of an installed toolchain: `NAME` (custom, or with its host) or `NAME-HOST`.
