@@ -97,6 +97,8 @@ pub(crate) struct FakeImages {
     pub(crate) salt: String,
     /// The version of the Python in all of them.
     pub(crate) python: Option<String>,
+    /// What `rustc -V` says in all of them.
+    pub(crate) rust: Option<String>,
     /// What is installed.
     pub(crate) installed: String,
 }
@@ -133,7 +135,7 @@ impl crate::plan::Images for FakeImages {
             digest: self.digest(name),
             platform: "linux/amd64".to_owned(),
             python: self.python(),
-            rust: None,
+            rust: self.rust.clone(),
         })
     }
 

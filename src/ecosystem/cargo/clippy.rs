@@ -17,7 +17,7 @@
 //! appended that select another profile or platform. The key holds the content of what runs read since those artifacts
 //! began, and the names of all files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -30,9 +30,11 @@ use crate::tool::rustup::Toolchain;
 
 use super::clippy_output::CargoJson;
 use super::config::{self, CARGO_CONFIG, CLIPPY_CONFIG, TOOLCHAIN_FILE, chains};
+use super::container;
 use super::deps::Lockfile;
 use super::host::build_tools;
 use super::manifests::MANIFEST;
+use super::programs::Programs;
 use super::refresh::Packages;
 use super::seed::TargetFolder;
 use super::workspace::Workspace;
@@ -54,8 +56,8 @@ pub struct Clippy<'a> {
     pub dir: &'a RelPath,
     /// What is in it.
     pub workspace: &'a Workspace,
-    /// Runs it.
-    pub toolchain: &'a Toolchain,
+    /// Run it.
+    pub programs: Programs<'a>,
     /// Its lockfile.
     pub lockfile: &'a Lockfile,
     /// Cargo's home.
@@ -73,67 +75,83 @@ impl Clippy<'_> {
     }
 
     fn command(&self, scope: &Scope<'_>, tools: Vec<Tool>) -> Command {
-        let target = target_folder(scope, self.dir);
         let mut argv = strings(&["cargo-clippy", "clippy", "--workspace", "--all-targets"]);
         let mut clean = strings(&["cargo", "clean", "--quiet", "--offline"]);
-        if self.lockfile.is_there() {
+        if self.is_locked() {
             argv.push("--locked".to_owned());
             clean.push("--locked".to_owned());
         }
-        if keeps_going(self.toolchain.version.as_deref()) {
+        if keeps_going(self.programs.version()) {
             argv.push("--keep-going".to_owned());
         }
         argv.push("--message-format=json".to_owned());
         let mut own = self.lockfile.own_packages(scope);
         own.extend(self.workspace.members.iter().map(|m| m.name.clone()));
+        if self.programs.host().is_none() {
+            // By name alone their namesakes would go too; the version of a skeleton's tells them from the real ones.
+            let shared = self.lockfile.shared_names(scope);
+            own.retain(|name| !shared.contains(name));
+        }
         for name in &own {
             clean.extend(["-p".to_owned(), name.clone()]);
         }
+        let command = Command {
+            before: vec![clean],
+            quiet_stdout: true,
+            amend: Some(match_clean),
+            ..Command::new(argv, self.dir.clone(), tools, Arc::new(CargoJson))
+        };
+        match self.programs {
+            Programs::Host(toolchain) => self.on_host(scope, toolchain, own, command),
+            Programs::Image(_) => container::clippy(self.lockfile, command),
+        }
+    }
+
+    /// Whether cargo is to take the lockfile as it is. One that was resolved for a container does not say what versions
+    /// the project's own packages have.
+    fn is_locked(&self) -> bool {
+        match (self.programs, self.lockfile) {
+            (Programs::Image(_), Lockfile::Resolved(_)) => false,
+            _ => self.lockfile.is_there(),
+        }
+    }
+
+    fn on_host(
+        &self,
+        scope: &Scope<'_>,
+        toolchain: &Toolchain,
+        own: BTreeSet<String>,
+        command: Command,
+    ) -> Command {
+        let target = target_folder(scope, self.dir);
         let vendored = vendored(scope);
         // Cargo takes a vendored package's units for good whatever became of its files: those of others are no help.
         let seed = vendored.is_empty().then(|| TargetFolder {
             path: config::target_folder(scope, self.dir),
             own,
         });
+        let mut set_env = environment(target);
+        if let Some(name) = &toolchain.name {
+            set_env.insert(env::RUSTUP_TOOLCHAIN.to_owned(), name.clone());
+        }
         Command {
-            before: vec![clean],
             refresh: Some(Arc::new(Packages {
                 members: self.workspace.members.clone(),
                 others: self.workspace.path_dependencies.clone(),
                 vendored,
             })),
-            set_env: self.set_env(target),
-            grants: self.grants(),
+            set_env,
+            grants: self.grants(toolchain),
             products: self.dir.join(target).into_iter().collect(),
             seed: seed.map(|folder| Arc::new(folder) as Arc<dyn Seed>),
             reads: self.dir.join(MANIFEST).ok(),
-            quiet_stdout: true,
-            amend: Some(match_clean),
-            ..Command::new(argv, self.dir.clone(), tools, Arc::new(CargoJson))
+            ..command
         }
     }
 
-    fn set_env(&self, target: &str) -> BTreeMap<String, String> {
-        let mut set = BTreeMap::from([
-            // What configuration files say about these would lead out of the room or to programs that are not in it.
-            ("CARGO_BUILD_BUILD_DIR", target),
-            ("CARGO_TARGET_DIR", target),
-            ("RUSTC_WRAPPER", ""),
-            ("CARGO_INCREMENTAL", "0"),
-            ("CARGO_NET_OFFLINE", "true"),
-            ("CARGO_TERM_COLOR", "always"),
-            ("CARGO_TERM_PROGRESS_WHEN", "never"),
-        ]);
-        if let Some(name) = &self.toolchain.name {
-            set.insert(env::RUSTUP_TOOLCHAIN, name);
-        }
-        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
-        set.into_iter().map(owned).collect()
-    }
-
-    fn grants(&self) -> BTreeMap<String, std::path::PathBuf> {
+    fn grants(&self, toolchain: &Toolchain) -> BTreeMap<String, std::path::PathBuf> {
         let cargo = Some((env::CARGO_HOME, self.cargo_home.to_path_buf()));
-        let rustup = self.toolchain.rustup_home.clone();
+        let rustup = toolchain.rustup_home.clone();
         [cargo, rustup.map(|home| (env::RUSTUP_HOME, home))]
             .into_iter()
             .flatten()
@@ -142,27 +160,24 @@ impl Clippy<'_> {
     }
 
     fn tools(&self, scope: &Scope<'_>) -> Result<Vec<Tool>, String> {
-        let host = |name: &str, path: &Path| Tool::Host {
-            name: name.to_owned(),
-            path: path.to_path_buf(),
-            identity: self.toolchain.identity,
-            version: self.toolchain.version.clone(),
+        let mut tools = match self.programs {
+            Programs::Host(_) => build_tools(scope),
+            // The rest is in the image or not; its digest tells.
+            Programs::Image(_) => vec![Tool::Image {
+                name: "cc".to_owned(),
+            }],
         };
-        let mut tools = build_tools(scope);
         for (name, component) in TOOLCHAIN_PROGRAMS {
-            let path = self.toolchain.program(name).ok_or_else(|| {
-                let way = self.toolchain.add_component(component);
-                format!("`{name}` is not part of the Rust toolchain: run `{way}`, or use `--engine dagger`")
-            })?;
-            tools.push(host(name, path));
+            tools.push(self.programs.tool(name, component)?);
         }
-        for name in OPTIONAL_PROGRAMS {
-            tools.push(match self.toolchain.program(name) {
-                Some(path) => host(name, path),
-                None => Tool::Absent {
-                    name: (*name).to_owned(),
-                },
-            });
+        for name in OPTIONAL_PROGRAMS
+            .iter()
+            .filter(|_| self.programs.host().is_some())
+        {
+            let absent = || Tool::Absent {
+                name: (*name).to_owned(),
+            };
+            tools.push(self.programs.tool(name, name).unwrap_or_else(|_| absent()));
         }
         tools.sort_by(|a, b| a.name().cmp(b.name()));
         Ok(tools)
@@ -224,6 +239,22 @@ impl Clippy<'_> {
     }
 }
 
+/// The variables of a cargo that builds in `target`, by which it knows its products again.
+pub fn environment(target: &str) -> BTreeMap<String, String> {
+    let set = [
+        // What configuration files say about these would lead out of the room or to programs that are not in it.
+        ("CARGO_BUILD_BUILD_DIR", target),
+        ("CARGO_TARGET_DIR", target),
+        ("RUSTC_WRAPPER", ""),
+        ("CARGO_INCREMENTAL", "0"),
+        ("CARGO_NET_OFFLINE", "true"),
+        ("CARGO_TERM_COLOR", "always"),
+        ("CARGO_TERM_PROGRESS_WHEN", "never"),
+    ];
+    let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    set.into_iter().map(owned).collect()
+}
+
 /// Whether a file is Rust source that holds `../` or `/..`, or a link.
 fn climbs(scope: &Scope<'_>, id: FileId) -> bool {
     let entry = scope.snapshot.entry(id);
@@ -250,7 +281,7 @@ fn climbs(scope: &Scope<'_>, id: FileId) -> bool {
 }
 
 /// Folders of packages that cargo takes for ones of a registry.
-fn vendored(scope: &Scope<'_>) -> Vec<RelPath> {
+pub fn vendored(scope: &Scope<'_>) -> Vec<RelPath> {
     let entries = scope.snapshot.entries().iter();
     let marks = entries.filter(|entry| entry.path.file_name() == ".cargo-checksum.json");
     marks.filter_map(|entry| entry.path.parent()).collect()
@@ -265,7 +296,7 @@ fn target_folder(scope: &Scope<'_>, dir: &RelPath) -> &'static str {
 }
 
 /// Whether cargo knows `--keep-going`, by what its rustc says about its version; what cannot be read is taken as new.
-fn keeps_going(version: Option<&str>) -> bool {
+pub fn keeps_going(version: Option<&str>) -> bool {
     let number = version.and_then(|text| text.split_whitespace().nth(1));
     let mut parts = number.unwrap_or_default().split('.').map(str::parse::<u32>);
     match (parts.next(), parts.next()) {
@@ -348,7 +379,7 @@ mod tests {
         let clippy = Clippy {
             dir: &RelPath::new("w").unwrap(),
             workspace,
-            toolchain: &Toolchain::for_tests("stable", Digest::of(b"t")),
+            programs: Programs::Host(&Toolchain::for_tests("stable", Digest::of(b"t"))),
             lockfile: &Lockfile::Tracked(0),
             cargo_home: Path::new("/nonexistent/.cargo"),
         };

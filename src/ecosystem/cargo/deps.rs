@@ -15,7 +15,7 @@ use crate::snapshot::FileId;
 use crate::tool::rustup::Toolchain;
 
 use super::config::{self, CARGO_CONFIG, chains};
-use super::lock::{external_closure, own_packages};
+use super::lock::{LockError, external_closure, own_packages, shared_names};
 use super::manifests::manifests;
 use super::workspace::{Workspace, Workspaces};
 
@@ -87,9 +87,24 @@ impl Lockfile {
     /// Names of the packages in it that lie in the project; none if it is no lockfile, which is told elsewhere.
     #[must_use]
     pub fn own_packages(&self, scope: &Scope<'_>) -> BTreeSet<String> {
+        self.names(scope, "cargo-lock-own/1", own_packages)
+    }
+
+    /// Names that such packages share with others; none if it is no lockfile.
+    #[must_use]
+    pub fn shared_names(&self, scope: &Scope<'_>) -> BTreeSet<String> {
+        self.names(scope, "cargo-lock-shared/1", shared_names)
+    }
+
+    fn names(
+        &self,
+        scope: &Scope<'_>,
+        kind: &str,
+        of: fn(&str) -> Result<BTreeSet<String>, LockError>,
+    ) -> BTreeSet<String> {
         let parse = |digest, text: &dyn Fn() -> Option<String>| {
-            scope.facts.derive("cargo-lock-own/1", digest, || {
-                text().map_or_else(|| Ok(BTreeSet::new()), |text| own_packages(&text))
+            scope.facts.derive(kind, digest, || {
+                text().map_or_else(|| Ok(BTreeSet::new()), |text| of(&text))
             })
         };
         let names = match self {
@@ -105,8 +120,17 @@ impl Lockfile {
         names.unwrap_or_default()
     }
 
+    /// Its text; none if it cannot be read.
+    pub fn text(&self, scope: &Scope<'_>) -> Option<String> {
+        match self {
+            Self::Tracked(id) => scope.text(&scope.snapshot.entry(*id).path),
+            Self::Ignored(_, text) | Self::Resolved(text) => Some(text.clone()),
+            Self::None => None,
+        }
+    }
+
     /// The external packages, as parts of a key.
-    fn packages(
+    pub fn packages(
         &self,
         scope: &Scope<'_>,
         dir: &RelPath,

@@ -76,6 +76,21 @@ pub fn own_packages(text: &str) -> Result<BTreeSet<String>, LockError> {
     Ok(own.map(|package| package.name).collect())
 }
 
+/// Names that both packages of the project and ones from elsewhere have.
+///
+/// # Errors
+/// If the text is no Cargo.lock.
+pub fn shared_names(text: &str) -> Result<BTreeSet<String>, LockError> {
+    let lock = parse(text)?;
+    let (own, others): (Vec<Package>, Vec<Package>) =
+        lock.package.into_iter().partition(|p| p.source.is_none());
+    let others: BTreeSet<&str> = others.iter().map(|p| p.name.as_str()).collect();
+    let names = own.into_iter().map(|package| package.name);
+    Ok(names
+        .filter(|name| others.contains(name.as_str()))
+        .collect())
+}
+
 /// The external packages that packages without a source (the workspace's own and path dependencies) reach:
 /// name → `version source checksum`, several joined by `, `.
 ///

@@ -3,6 +3,7 @@
 //! - `manifests`: which Cargo.toml files are roots. - `workspace`: what cargo says about one.
 //! - `modules`, `closure`: the files rustfmt reads. - `config`: configuration chains. - `lock`, `deps`: what
 //!   comes from elsewhere. - `host`: programs of the host a build may call.
+//! - `programs`: the toolchain's. - `container`, `skeleton`: how all this is planned for containers.
 //! - `rustfmt`, [`clippy`]: the checks. - `output`, [`rustfmt_output`], [`clippy_output`]: their findings.
 //!
 //! A Fresh run starts no process: what cargo and rustc say is remembered under the digests of what they were told.
@@ -11,16 +12,19 @@ pub mod clippy;
 pub mod clippy_output;
 mod closure;
 mod config;
+mod container;
 mod deps;
 mod host;
 mod lock;
 mod manifests;
 mod modules;
 mod output;
+mod programs;
 mod refresh;
 mod rustfmt;
 pub mod rustfmt_output;
 mod seed;
+mod skeleton;
 mod workspace;
 
 use std::path::Path;
@@ -35,6 +39,7 @@ use crate::tool::rustup::{Host, Toolchain, is_proxy, resolve};
 
 use clippy::Clippy;
 use deps::Lockfile;
+use programs::Programs;
 pub use workspace::RESOLVED_LOCKFILE;
 use workspace::{Workspace, Workspaces};
 
@@ -43,6 +48,9 @@ use workspace::{Workspace, Workspaces};
 /// # Errors
 /// If a manifest or lockfile cannot be understood, or a path dependency lies above the project root.
 pub fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
+    if let Some(images) = scope.images {
+        return container::plan(scope, images, plan);
+    }
     let workspaces = Workspaces::new(scope);
     for dir in manifests::roots(scope)? {
         match toolchain(scope, &dir) {
@@ -57,17 +65,20 @@ pub fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
                     found.plan(scope, &workspaces, plan)?;
                 }
             }
-            Err(message) => {
-                for id in ["rust:fmt", "rust:clippy"] {
-                    let work = Work::Missing(message.clone());
-                    plan.checks
-                        .push(check(id, &dir, "lint", work, Inputs::default()));
-                }
-                plan_later(scope, plan, &dir);
-            }
+            Err(message) => plan_missing(scope, plan, &dir, &message),
         }
     }
     Ok(())
+}
+
+/// Checks that cannot run, for one reason.
+fn plan_missing(scope: &Scope<'_>, plan: &mut Plan, dir: &RelPath, message: &str) {
+    for id in ["rust:fmt", "rust:clippy"] {
+        let work = Work::Missing(message.to_owned());
+        let missing = check(id, dir, "lint", work, Inputs::default());
+        plan.checks.push(missing);
+    }
+    plan_later(scope, plan, dir);
 }
 
 /// The toolchain that cargo would use in `dir`; otherwise why there is none, and the ways out.
@@ -87,16 +98,20 @@ pub(in crate::ecosystem) fn behind_proxy(
     with_host(scope, |host| is_proxy(host, program)).then(|| toolchain(scope, dir))
 }
 
-/// Toolchain files inside the project are read as they were hashed.
-fn with_host<T>(scope: &Scope<'_>, then: impl FnOnce(&Host<'_>) -> T) -> T {
+/// Reads a file: inside the project as it was hashed.
+fn reader(scope: &Scope<'_>) -> impl Fn(&Path) -> Option<Vec<u8>> {
     let root = scope.snapshot.root();
-    let read = |path: &Path| match path.strip_prefix(root) {
+    move |path| match path.strip_prefix(root) {
         Ok(inside) => {
             let path = RelPath::from_path(inside).ok()?;
             scope.snapshot.read(scope.snapshot.find(&path)?).ok()
         }
         Err(_) => std::fs::read(path).ok(),
-    };
+    }
+}
+
+fn with_host<T>(scope: &Scope<'_>, then: impl FnOnce(&Host<'_>) -> T) -> T {
+    let read = reader(scope);
     then(&Host {
         tools: scope.tools,
         facts: scope.facts,
@@ -126,7 +141,8 @@ impl Found<'_> {
             names.chain(more.map(|layer| layer.name.clone())).collect()
         };
 
-        let (work, inputs, not_cached) = rustfmt::plan(scope, toolchain, dir, workspace);
+        let (work, inputs, not_cached) =
+            rustfmt::plan(scope, Programs::Host(toolchain), dir, workspace);
         plan.checks.push(Check {
             layers: layers(None),
             not_cached,
@@ -140,7 +156,7 @@ impl Found<'_> {
                 plan.layers.extend(deps);
                 plan.checks.push(Check {
                     layers,
-                    ..self.clippy(scope, &lockfile)
+                    ..plan_clippy(scope, dir, Programs::Host(toolchain), workspace, &lockfile)
                 });
             }
             Err(why) => plan.checks.push(missing_clippy(dir, why)),
@@ -148,22 +164,28 @@ impl Found<'_> {
         plan_later(scope, plan, dir);
         Ok(())
     }
+}
 
-    fn clippy(&self, scope: &Scope<'_>, lockfile: &Lockfile) -> Check {
-        let Some(cargo_home) = config::cargo_home(scope) else {
-            let why = "cargo has no home: set CARGO_HOME or HOME";
-            return missing_clippy(self.dir, why.to_owned());
-        };
-        let clippy = Clippy {
-            dir: self.dir,
-            workspace: self.workspace,
-            toolchain: self.toolchain,
-            lockfile,
-            cargo_home: &cargo_home,
-        };
-        let (work, inputs) = (clippy.work(scope), clippy.inputs(scope));
-        check("rust:clippy", self.dir, "lint", work, inputs)
-    }
+fn plan_clippy(
+    scope: &Scope<'_>,
+    dir: &RelPath,
+    programs: Programs<'_>,
+    workspace: &Workspace,
+    lockfile: &Lockfile,
+) -> Check {
+    let Some(cargo_home) = config::cargo_home(scope) else {
+        let why = "cargo has no home: set CARGO_HOME or HOME";
+        return missing_clippy(dir, why.to_owned());
+    };
+    let clippy = Clippy {
+        dir,
+        workspace,
+        programs,
+        lockfile,
+        cargo_home: &cargo_home,
+    };
+    let (work, inputs) = (clippy.work(scope), clippy.inputs(scope));
+    check("rust:clippy", dir, "lint", work, inputs)
 }
 
 fn missing_clippy(dir: &RelPath, why: String) -> Check {

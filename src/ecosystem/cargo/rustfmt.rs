@@ -15,11 +15,11 @@ use crate::ecosystem::Scope;
 use crate::path::RelPath;
 use crate::plan::check::{Command, Inputs, OutsideFile, Tool, Work};
 use crate::snapshot::FileId;
-use crate::tool::rustup::Toolchain;
 
 use super::closure::closure;
 use super::config::{CARGO_CONFIG, RUSTFMT_CONFIG, chains};
 use super::manifests::manifests;
+use super::programs::Programs;
 use super::rustfmt_output::RustfmtOutput;
 use super::workspace::{Target, Workspace};
 
@@ -30,13 +30,13 @@ const EMPTY_CONFIG: &str = "/dev/null";
 #[must_use]
 pub fn plan(
     scope: &Scope<'_>,
-    toolchain: &Toolchain,
+    programs: Programs<'_>,
     dir: &RelPath,
     workspace: &Workspace,
 ) -> (Work, Inputs, Option<String>) {
     let roots: Vec<RelPath> = workspace.targets.iter().map(|t| t.path.clone()).collect();
     let closure = closure(scope, &roots);
-    let config = configuration(scope, &roots, &closure.files);
+    let config = configuration(scope, programs, &roots, &closure.files);
     let mut files = closure.files;
     let outside = closure.outside.map(|path| {
         format!("a module lies outside the project (`#[path = \"{path}\"]`) and cannot be part of the key")
@@ -51,14 +51,14 @@ pub fn plan(
     let (argv, tools) = match (editions.next(), editions.next()) {
         (Some(edition), None) => (
             rustfmt_argv(edition, dir, &workspace.targets, config.argument.as_deref()),
-            tools(toolchain, &["rustfmt"]),
+            tools(programs, &["rustfmt"]),
         ),
         _ => {
             files.extend(manifests(scope));
             files.extend(chains(scope, std::slice::from_ref(dir), CARGO_CONFIG));
             (
                 cargo_fmt_argv(config.argument.as_deref()),
-                tools(toolchain, &["cargo", "cargo-fmt", "rustc", "rustfmt"]),
+                tools(programs, &["cargo", "cargo-fmt", "rustc", "rustfmt"]),
             )
         }
     };
@@ -102,22 +102,9 @@ fn cargo_fmt_argv(config: Option<&str>) -> Vec<String> {
         .collect()
 }
 
-fn tools(toolchain: &Toolchain, names: &[&str]) -> Result<Vec<Tool>, String> {
-    names
-        .iter()
-        .map(|name| {
-            let path = toolchain.program(name).ok_or_else(|| {
-                let way = toolchain.add_component("rustfmt");
-                format!("`{name}` is not part of the Rust toolchain: run `{way}`, or use `--engine dagger`")
-            })?;
-            Ok(Tool::Host {
-                name: (*name).to_owned(),
-                path: path.to_path_buf(),
-                identity: toolchain.identity,
-                version: toolchain.version.clone(),
-            })
-        })
-        .collect()
+fn tools(programs: Programs<'_>, names: &[&str]) -> Result<Vec<Tool>, String> {
+    let tool = |name: &&str| programs.tool(name, "rustfmt");
+    names.iter().map(tool).collect()
 }
 
 /// The configuration rustfmt finds: for each target root the nearest file in its folder or above.
@@ -130,6 +117,7 @@ struct Configuration {
 
 fn configuration(
     scope: &Scope<'_>,
+    programs: Programs<'_>,
     roots: &[RelPath],
     closure: &BTreeSet<FileId>,
 ) -> Configuration {
@@ -157,7 +145,9 @@ fn configuration(
     }
     if !roots.iter().any(|root| covered(&root)) {
         found.argument = Some(format!("--config-path={EMPTY_CONFIG}"));
-    } else if let Some(file) = home_config(scope) {
+    } else if programs.host().is_some()
+        && let Some(file) = home_config(scope)
+    {
         found.not_cached = Some(format!(
             "rustfmt finds `{file}` in the home folder for some crates and the project's own configuration for others"
         ));

@@ -36,6 +36,9 @@ pub struct Workspace {
     pub targets: Vec<Target>,
     /// Whether a package here depends on one from a registry or a git repository.
     pub has_external: bool,
+    /// The highest Rust version, major and minor, that a package of it says it needs.
+    #[serde(default)]
+    pub rust_version: Option<(u64, u64)>,
 }
 
 /// A package of the workspace.
@@ -87,7 +90,7 @@ impl<'a> Workspaces<'a> {
         hasher.update(dir.as_bytes());
         self.scope
             .facts
-            .derive("cargo-workspace/1", hasher.finish(), || {
+            .derive("cargo-workspace/2", hasher.finish(), || {
                 let mut reader = Reader {
                     scope: self.scope,
                     cargo: toolchain
@@ -100,6 +103,12 @@ impl<'a> Workspaces<'a> {
                 reader.read(dir, true)?;
                 Ok(reader.finish())
             })
+    }
+
+    /// Digest of all manifests and cargo configuration, and of the names of all Rust files.
+    #[must_use]
+    pub const fn digest(&self) -> Digest {
+        self.digest
     }
 
     /// The text of a lockfile for the workspace in `dir`, which has none: resolved once with the user's own
@@ -329,6 +338,9 @@ impl Reader<'_> {
         let runs =
             |kind: &TargetKind| matches!(kind, TargetKind::CustomBuild | TargetKind::ProcMacro);
         if own {
+            let needed = package.rust_version.as_ref();
+            let needed = needed.map(|version| (version.major, version.minor));
+            self.workspace.rust_version = self.workspace.rust_version.max(needed);
             self.workspace.members.push(Member {
                 name: package.name.to_string(),
                 dir,

@@ -1,0 +1,434 @@
+//! Rust in containers: an image with rustup, the toolchain the project asks for, and its dependencies compiled once.
+//!
+//! | layer | holds | key, besides what is below |
+//! |---|---|---|
+//! | `base:rust` | the configured image, else `rust:VERSION-slim` | its digest |
+//! | `tools:rust` | the toolchain with clippy and rustfmt | toolchain, components and targets that are asked for |
+//! | `deps:rust` | fetched and compiled dependencies | the packages in the lockfile, and the [`super::skeleton`] |
+//!
+//! VERSION is what the toolchain file says, if it is a number. Else it is [`USUAL`], or the highest `rust-version` of the
+//! workspace's packages if that is higher: the same on every machine, whatever is installed there. `stable` is what a
+//! stable image has. Another toolchain is installed by rustup; for one that moves (`nightly`), what it is now is asked
+//! once and is part of the key, and the layer fails if it was installed anew as another.
+//!
+//! The toolchain of a check is always called [`TOOLCHAIN`], and the homes of cargo and rustup are links in one folder: so
+//! checks find what the image has wherever that is, with another HOME too. The host's cargo is only asked what is in
+//! manifests, and it matters little which one that is.
+
+mod deps;
+
+use crate::digest::Digest;
+use crate::ecosystem::cargo::workspace::{Workspace, Workspaces};
+use crate::ecosystem::container::{Base, PROXIES, Wanted, base};
+use crate::ecosystem::{PlanError, Scope, id_at};
+use crate::env;
+use crate::path::RelPath;
+use crate::plan::{Build, Check, Command, Images, Layer, LayerKind, Plan, Script, Work};
+use crate::tool::rustup::{Asked, asked_for, resolve_any};
+
+use super::clippy::environment;
+use super::deps::Lockfile;
+use super::programs::Programs;
+use super::{check, manifests, missing_clippy, plan_clippy, plan_later, plan_missing, rustfmt};
+use super::{reader, with_host};
+
+/// The version of Rust where the project does not say one.
+const USUAL: (u64, u64) = (1, 95);
+
+/// The name that the toolchain of a check has for rustup.
+const TOOLCHAIN: &str = "dagcache";
+
+/// The folder of the links and of what layers leave for checks.
+const FOLDER: &str = "/opt/dagcache/rust";
+
+/// Where cargo builds: outside the tree, which is laid over what layers leave in it.
+const TARGET: &str = "/dagcache/target";
+
+/// Components that checks need, with the command that shows whether one is there.
+const COMPONENTS: [(&str, &str); 2] = [
+    ("clippy", "cargo clippy --version"),
+    ("rustfmt", "rustfmt --version"),
+];
+
+/// The user's variables that say where toolchains come from.
+const DIST: [&str; 2] = ["RUSTUP_DIST_SERVER", "RUSTUP_UPDATE_ROOT"];
+
+/// Variables of everything that runs cargo or rustup here.
+fn homes() -> [(String, String); 3] {
+    [
+        (env::CARGO_HOME, format!("{FOLDER}/cargo")),
+        (env::RUSTUP_HOME, format!("{FOLDER}/rustup")),
+        (env::RUSTUP_TOOLCHAIN, TOOLCHAIN.to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+}
+
+/// As [`super::plan`], for containers.
+pub fn plan(scope: &Scope<'_>, images: &dyn Images, plan: &mut Plan) -> Result<(), PlanError> {
+    let workspaces = Workspaces::new(scope);
+    for dir in manifests::roots(scope)? {
+        let place = dir.under(scope.snapshot.root());
+        let toolchain = match with_host(scope, |host| resolve_any(host, &place)) {
+            Ok(toolchain) => toolchain,
+            Err(why) => {
+                let why = format!("reading manifests takes a cargo on this host: {why}");
+                plan_missing(scope, plan, &dir, &why);
+                continue;
+            }
+        };
+        let workspace = workspaces.read(&dir, &toolchain)?;
+        if workspace.members.is_empty() {
+            continue;
+        }
+        let rust = match Rust::plan(scope, images, plan, &dir, &workspace) {
+            Ok(rust) => rust,
+            Err(why) => {
+                plan_missing(scope, plan, &dir, &why);
+                continue;
+            }
+        };
+        let programs = Programs::Image(rust.version.as_deref());
+        let (work, inputs, not_cached) = rustfmt::plan(scope, programs, &dir, &workspace);
+        let work = match work {
+            Work::Command(mut command) => {
+                command.set_env.extend(homes());
+                Work::Command(command)
+            }
+            other => other,
+        };
+        plan.checks.push(Check {
+            layers: rust.layers.clone(),
+            not_cached,
+            ..check("rust:fmt", &dir, "lint", work, inputs)
+        });
+        match Lockfile::find(scope, &workspaces, &dir, &toolchain, &workspace) {
+            Ok(lockfile) => {
+                let sought = deps::Sought {
+                    dir: &dir,
+                    workspaces: &workspaces,
+                    workspace: &workspace,
+                    lockfile: &lockfile,
+                };
+                let mut layers = rust.layers.clone();
+                let deps = sought.layer(scope, &rust)?;
+                // Without packages from elsewhere a lockfile that nobody wrote pins nothing.
+                let lockfile = match (&deps, lockfile) {
+                    (None, Lockfile::Resolved(_)) => Lockfile::None,
+                    (_, lockfile) => lockfile,
+                };
+                layers.extend(deps.iter().map(|layer| layer.name.clone()));
+                plan.layers.extend(deps);
+                plan.checks.push(Check {
+                    layers,
+                    ..plan_clippy(scope, &dir, programs, &workspace, &lockfile)
+                });
+            }
+            Err(why) => plan.checks.push(missing_clippy(&dir, why)),
+        }
+        plan_later(scope, plan, &dir);
+    }
+    Ok(())
+}
+
+/// What `rust:clippy` is in a container: every run begins with what the deps layer holds, so that the artifacts of own
+/// packages, which are those of a skeleton, always go first.
+pub fn clippy(lockfile: &Lockfile, mut command: Command) -> Command {
+    command.set_env = environment(TARGET);
+    command.set_env.extend(homes());
+    if matches!(lockfile, Lockfile::Resolved(_)) {
+        let copy = ["cp", &deps::lockfile(), "Cargo.lock"];
+        command.before.insert(0, copy.map(str::to_owned).to_vec());
+    }
+    command
+}
+
+/// The Rust of a workspace's checks.
+struct Rust {
+    /// What its rustc says, if that is known.
+    version: Option<String>,
+    /// Names of its layers, lowest first.
+    layers: Vec<String>,
+}
+
+impl Rust {
+    fn plan(
+        scope: &Scope<'_>,
+        images: &dyn Images,
+        plan: &mut Plan,
+        dir: &RelPath,
+        workspace: &Workspace,
+    ) -> Result<Self, String> {
+        let asked = asked(scope, dir)?;
+        let image = image(asked.channel.as_deref(), workspace.rust_version);
+        let wanted = Wanted {
+            role: "rust",
+            image: &image,
+            dir,
+        };
+        let base = base(scope, images, plan, wanted)?;
+        let there = base.image.rust.as_deref();
+        let Some(there) = there else {
+            return Err(format!(
+                "the image {} has no Rust\nhelp: choose one that has in `[layers.base] image`; the default is {image}",
+                base.image.name
+            ));
+        };
+        let install = asked
+            .channel
+            .as_deref()
+            .filter(|channel| !is_met(channel, there));
+        let tools = Tools {
+            base: &base,
+            install,
+            asked: &asked,
+        };
+        let (layer, said) = tools.plan(images, plan, dir)?;
+        let version = match install {
+            None => Some(there.to_owned()),
+            Some(channel) => said.or_else(|| Some(format!("rustc {channel}"))),
+        };
+        let mut layers = base.layers.clone();
+        layers.extend(layer);
+        Ok(Self { version, layers })
+    }
+
+    /// The layer that others stand on.
+    fn top(&self) -> Vec<String> {
+        self.layers.last().cloned().into_iter().collect()
+    }
+}
+
+/// What the toolchain file of a folder asks for.
+fn asked(scope: &Scope<'_>, dir: &RelPath) -> Result<Asked, String> {
+    let read = reader(scope);
+    let asked = asked_for(&dir.under(scope.snapshot.root()), &read);
+    let asked = asked.map_err(|error| error.to_string())?;
+    if let Some(path) = &asked.path {
+        return Err(format!(
+            "the toolchain file asks for the toolchain in `{}`, which containers do not have: use `--engine local`",
+            path.display()
+        ));
+    }
+    let words = asked.components.iter().chain(&asked.targets);
+    let fits = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
+    let is_word = |word: &String| !word.starts_with('-') && word.chars().all(fits);
+    match words.chain(&asked.channel).find(|word| !is_word(word)) {
+        Some(odd) => Err(format!(
+            "the toolchain file asks for `{odd}`, which is no name"
+        )),
+        None => Ok(asked),
+    }
+}
+
+/// The default image for a channel.
+fn image(channel: Option<&str>, needed: Option<(u64, u64)>) -> String {
+    let version = match channel.and_then(number) {
+        Some(number) => number.to_owned(),
+        None => {
+            let (major, minor) = needed.map_or(USUAL, |needed| needed.max(USUAL));
+            format!("{major}.{minor}")
+        }
+    };
+    format!("docker.io/library/rust:{version}-slim")
+}
+
+/// The number that a channel is: `1.95` of `1.95-x86_64-unknown-linux-gnu`; none for `1.96.0-beta.1`.
+fn number(channel: &str) -> Option<&str> {
+    let (number, rest) = channel.split_once('-').unwrap_or((channel, ""));
+    let parts = number.split('.').count();
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let is_number = (2..=3).contains(&parts) && number.split('.').all(digits);
+    (is_number && !rest.starts_with("beta")).then_some(number)
+}
+
+/// Whether the channel is what `rustc -V` says that is there.
+fn is_met(channel: &str, there: &str) -> bool {
+    let version = there.split_whitespace().nth(1).unwrap_or_default();
+    if version.contains('-') {
+        return false;
+    }
+    match number(channel) {
+        Some(number) => {
+            let mut parts = version.split('.');
+            number.split('.').all(|part| parts.next() == Some(part))
+        }
+        None => channel == "stable" || channel.starts_with("stable-"),
+    }
+}
+
+/// Whether what rustup installs for the channel is always the same.
+fn is_fixed(channel: &str) -> bool {
+    let exact = number(channel).is_some_and(|number| number.split('.').count() == 3);
+    let dated = channel.split_once('-').is_some_and(|(_, date)| {
+        let mut parts = date.split('-');
+        let digits =
+            |part: &str, len| part.len() == len && part.bytes().all(|b| b.is_ascii_digit());
+        [4, 2, 2]
+            .iter()
+            .all(|len| parts.next().is_some_and(|part| digits(part, *len)))
+    });
+    exact || dated
+}
+
+/// What the layer of the toolchain is made from.
+struct Tools<'a> {
+    base: &'a Base,
+    /// The channel that rustup installs; `None` = what the image has.
+    install: Option<&'a str>,
+    asked: &'a Asked,
+}
+
+/// Says what a toolchain is.
+const SAY: &str = "say() { RUSTUP_TOOLCHAIN=dagcache; export RUSTUP_TOOLCHAIN; rustc -V; cargo -V; cargo clippy -V; rustfmt -V; }
+";
+
+/// The file that holds what was planned with.
+const PLANNED: &str = "toolchain";
+
+impl Tools<'_> {
+    /// Adds the layers; their names, and what the rustc of a toolchain that moves says.
+    fn plan(
+        &self,
+        images: &dyn Images,
+        plan: &mut Plan,
+        dir: &RelPath,
+    ) -> Result<(Vec<String>, Option<String>), String> {
+        let moves = self.install.is_some_and(|channel| !is_fixed(channel));
+        let mut layer = self.layer(moves);
+        let same = |known: &&Layer| known.on == layer.on && known.build == layer.build;
+        if let Some(known) = plan.layers.iter().find(same) {
+            layer.name.clone_from(&known.name);
+        } else if plan.layer(&layer.name).is_some() {
+            layer.name = id_at(&layer.name, dir);
+        }
+        let mut chain = vec![layer];
+        let mut said = None;
+        if moves {
+            let below = self.base.layers.iter().filter_map(|name| plan.layer(name));
+            let below: Vec<Layer> = below.chain(&chain).cloned().collect();
+            let all = images.ask(&below, &format!("{SAY}say"))?;
+            let all = all.trim_end().to_owned();
+            said = all.lines().next().map(str::to_owned);
+            chain.push(as_planned(&below, all));
+        }
+        let names = chain.iter().map(|layer| layer.name.clone()).collect();
+        for layer in chain {
+            if plan.layer(&layer.name).is_none() {
+                plan.layers.push(layer);
+            }
+        }
+        Ok((names, said))
+    }
+
+    fn layer(&self, moves: bool) -> Layer {
+        let name = if moves {
+            "tools:rust:toolchain"
+        } else {
+            "tools:rust"
+        };
+        let mut parts = vec![(
+            "toolchain".to_owned(),
+            self.install.unwrap_or("of the image").to_owned(),
+        )];
+        let components = COMPONENTS.iter().map(|(name, _)| (*name).to_owned());
+        for component in components.chain(self.asked.components.iter().cloned()) {
+            parts.push(("component".to_owned(), component));
+        }
+        for target in &self.asked.targets {
+            parts.push(("target".to_owned(), target.clone()));
+        }
+        let text = self.script();
+        parts.push(("script".to_owned(), Digest::of(text.as_bytes()).to_string()));
+        let users = DIST.into_iter().chain(PROXIES);
+        Layer {
+            name: name.to_owned(),
+            kind: LayerKind::Tools,
+            on: vec![self.base.top().to_owned()],
+            parts,
+            build: Build::Script(Box::new(Script {
+                text,
+                user_env: users.map(str::to_owned).collect(),
+                ..Script::default()
+            })),
+        }
+    }
+
+    fn script(&self) -> String {
+        let mut lines = vec![
+            format!("mkdir -p {FOLDER} \"${{CARGO_HOME:=$HOME/.cargo}}\""),
+            format!("ln -s \"$CARGO_HOME\" {FOLDER}/cargo"),
+            "if command -v rustup >/dev/null; then".to_owned(),
+            format!("ln -s \"${{RUSTUP_HOME:=$HOME/.rustup}}\" {FOLDER}/rustup"),
+        ];
+        if let Some(channel) = self.install {
+            lines.push(format!(
+                "rustup toolchain install {channel} --profile minimal --no-self-update -c clippy -c rustfmt"
+            ));
+            lines.push(format!("export RUSTUP_TOOLCHAIN={channel}"));
+        }
+        for (component, shows) in COMPONENTS {
+            lines.push(format!(
+                "{shows} >/dev/null 2>&1 || rustup component add {component}"
+            ));
+        }
+        let usual = |name: &&String| COMPONENTS.iter().all(|(known, _)| known != name);
+        for component in self.asked.components.iter().filter(usual) {
+            lines.push(format!("rustup component add {component}"));
+        }
+        for target in &self.asked.targets {
+            lines.push(format!("rustup target add {target}"));
+        }
+        lines.push(format!(
+            "rustup toolchain link {TOOLCHAIN} \"$(rustc --print sysroot)\""
+        ));
+        lines.push("else".to_owned());
+        if let Some(channel) = self.install {
+            lines.push(format!(
+                "echo 'the image has another Rust than {channel}, which the project asks for, and no rustup to install it' >&2; exit 1"
+            ));
+        }
+        for (component, shows) in COMPONENTS {
+            lines.push(format!(
+                "{shows} || {{ echo 'the image has neither {component} nor rustup to install it' >&2; exit 1; }}"
+            ));
+        }
+        lines.push("fi\n".to_owned());
+        lines.join("\n")
+    }
+}
+
+/// The layer that looks whether the toolchain is what was planned with.
+fn as_planned(below: &[Layer], said: String) -> Layer {
+    let last = below.last().map(|layer| layer.name.clone());
+    let name = last.as_deref().unwrap_or_default();
+    let text = format!(
+        "{SAY}if [ \"$(say)\" != \"$(cat {PLANNED})\" ]; then
+    echo 'the toolchain was installed anew, and is another than this run was planned with:' >&2
+    say >&2
+    echo '`cargo dagcache lock --update` looks at it again' >&2
+    exit 1
+fi
+"
+    );
+    let parts = said.lines().map(|line| {
+        let program = line.split_whitespace().next().unwrap_or_default();
+        (program.to_owned(), line.to_owned())
+    });
+    Layer {
+        name: name.replacen(":toolchain", "", 1),
+        kind: LayerKind::Tools,
+        on: last.clone().into_iter().collect(),
+        parts: parts.collect(),
+        build: Build::Script(Box::new(Script {
+            text,
+            files: RelPath::new(PLANNED)
+                .map(|path| (path, said.clone().into_bytes()))
+                .into_iter()
+                .collect(),
+            ..Script::default()
+        })),
+    }
+}
+
+#[cfg(test)]
+mod tests;
