@@ -4,6 +4,8 @@
 //! - `DAGCACHE_TEST_IMAGES`: a folder of docker-registry with them. Then an engine is started once for all tests, if
 //!   `dagger-engine` and what it needs are on PATH and this is root. It ends with the test binary.
 
+mod rust;
+
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;

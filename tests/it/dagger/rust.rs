@@ -1,0 +1,116 @@
+//! Rust in containers: what is checked is never the skeleton that dependencies were compiled with, and the verdicts are
+//! those of this host. Few runs: each starts cargo in a container, and dependencies come over the network once.
+
+use super::{Engine, engine};
+use crate::support::{Json, Sandbox, skip};
+
+const MANIFEST: &str = "[package]\nname = \"app\"\nversion = \"0.1.0\"\nedition = \"2021\"\n\n\
+[workspace]\nmembers = [\"lib\"]\n\n[dependencies]\ncfg-if = \"=1.0.0\"\nlib = { path = \"lib\", version = \"0.1\" }\n";
+
+const LOCK: &str = "version = 4\n\n\
+[[package]]\nname = \"app\"\nversion = \"0.1.0\"\ndependencies = [\n \"cfg-if\",\n \"lib\",\n]\n\n\
+[[package]]\nname = \"cfg-if\"\nversion = \"1.0.0\"\nsource = \"registry+https://github.com/rust-lang/crates.io-index\"\n\
+checksum = \"baf1de4339761588bc0619e3cbc0120ee582ebb74b53b4efbf79117bd2da40fd\"\n\n\
+[[package]]\nname = \"lib\"\nversion = \"0.1.0\"\n";
+
+const GOOD: &str = "cfg_if::cfg_if! {\n    if #[cfg(unix)] {\n        fn main() {\n            println!(\"{}\", lib::one());\n        }\n    }\n}\n";
+
+fn sandbox() -> Sandbox {
+    let lib = "[package]\nname = \"lib\"\nversion = \"0.1.0\"\nedition = \"2021\"\n";
+    let sandbox = Sandbox::with(&[
+        ("Cargo.toml", MANIFEST),
+        ("Cargo.lock", LOCK),
+        ("lib/Cargo.toml", lib),
+        ("lib/src/lib.rs", "pub fn one() -> i32 {\n    1\n}\n"),
+        ("src/main.rs", GOOD),
+        (".gitignore", "target\n"),
+    ]);
+    sandbox.commit("files");
+    sandbox
+}
+
+fn clippy(engine: &Engine, sandbox: &Sandbox, more: &[&str]) -> Json {
+    let args = ["lint", "--engine", "dagger", "--only", "rust:clippy"];
+    engine.json(sandbox, &[&args, more].concat())
+}
+
+/// Places and codes of the findings.
+fn findings(run: &Json) -> Vec<String> {
+    let findings = run.check("rust:clippy")["findings"].as_array();
+    let place = |f: &serde_json::Value| format!("{} {} {}", f["path"], f["line"], f["code"]);
+    findings.into_iter().flatten().map(place).collect()
+}
+
+/// Whether packages of a registry can be had from here; said visibly if not.
+fn registry() -> bool {
+    use std::net::ToSocketAddrs as _;
+    let there = "index.crates.io:443".to_socket_addrs().is_ok();
+    if !there {
+        skip("no crates.io");
+    }
+    there
+}
+
+#[test]
+fn every_edit_has_its_own_verdict_and_dependencies_stay() {
+    let Some(engine) = engine() else { return };
+    if !registry() {
+        return;
+    }
+    let sandbox = sandbox();
+    let green = clippy(engine, &sandbox, &[]).expect(0);
+    assert_eq!(findings(&green), [""; 0]);
+    // An empty library has no error: one that is found is one of the real thing.
+    sandbox.write(
+        "lib/src/lib.rs",
+        "pub fn one() -> u8 {\n    1 + 300u16\n}\n",
+    );
+    let red = clippy(engine, &sandbox, &[]).expect(1);
+    assert!(findings(&red).iter().any(|f| f.contains("lib/src/lib.rs")));
+    // Back to what the engine has seen, and past what is stored.
+    sandbox.write("lib/src/lib.rs", "pub fn one() -> i32 {\n    1\n}\n");
+    let again = clippy(engine, &sandbox, &["--no-cache"]).expect(0);
+    assert_eq!(findings(&again), [""; 0]);
+    // Another version of a package of the project's own leaves dependencies, and what is compiled is compiled anew.
+    let bumped = |text: &str| {
+        text.replace(
+            "name = \"app\"\nversion = \"0.1.0\"",
+            "name = \"app\"\nversion = \"0.2.0\"",
+        )
+    };
+    sandbox.write("Cargo.toml", bumped(MANIFEST));
+    sandbox.write("Cargo.lock", bumped(LOCK));
+    sandbox.write("src/main.rs", GOOD.replace("lib::one()", "lib::two()"));
+    let red = clippy(engine, &sandbox, &["-v"]).expect(1);
+    assert!(findings(&red).iter().any(|f| f.contains("src/main.rs")));
+    assert!(!red.run.stderr.contains("deps:rust"), "{}", red.run.stderr);
+}
+
+#[test]
+fn verdicts_are_those_of_this_host() {
+    let Some(engine) = engine() else { return };
+    let lock = "version = 4\n\n[[package]]\nname = \"app\"\nversion = \"0.1.0\"\n";
+    let manifest = "[package]\nname = \"app\"\nversion = \"0.1.0\"\nedition = \"2021\"\n";
+    let sandbox = Sandbox::with(&[
+        ("Cargo.toml", manifest),
+        ("Cargo.lock", lock),
+        (
+            "src/lib.rs",
+            "pub fn one() -> i32 {\n  return 1;\n}\n#[test]\nfn two() { let a = 1u8 == 300; }\n",
+        ),
+    ]);
+    sandbox.commit("files");
+    let both = ["lint", "--rust-only"];
+    let here = sandbox
+        .json(&[&both[..], &["--engine", "local"]].concat())
+        .expect(1);
+    let there = engine
+        .json(&sandbox, &[&both[..], &["--engine", "dagger"]].concat())
+        .expect(1);
+    for id in ["rust:clippy", "rust:fmt"] {
+        for key in ["verdict", "exit_code"] {
+            assert_eq!(there.check(id)[key], here.check(id)[key], "{id}");
+        }
+    }
+    assert_eq!(findings(&there), findings(&here));
+}
