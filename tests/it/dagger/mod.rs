@@ -5,6 +5,7 @@
 //!   `dagger-engine` and what it needs are on PATH and this is root. It ends with the test binary.
 
 mod rust;
+mod upkeep;
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::net::UnixStream;
