@@ -151,6 +151,7 @@ impl Commands {
             Self::Generate(args) => args.run.engine,
             Self::Explain(args) => args.engine,
             Self::Lock(args) => args.engine,
+            Self::Shell(args) => args.engine,
             Self::Doctor(args) => *args,
             Self::Cache(
                 CacheCommand::Status { engine, .. }
@@ -419,6 +420,9 @@ pub struct ShellArgs {
     /// The check
     #[arg(value_name = "CHECK")]
     pub check: String,
+    /// The engine.
+    #[command(flatten)]
+    pub engine: EngineArgs,
 }
 
 /// `lock`.

@@ -333,3 +333,17 @@ fn layers_are_warmed_where_there_are_any() {
     let run = Run::of(command(&sandbox, &["cache", "prune", "--engine"])).expect(3);
     assert!(run.stderr.contains("on fire"), "{}", run.stderr);
 }
+
+#[test]
+fn a_shell_is_one_of_this_machine_and_says_so_to_who_insists_on_dagger() {
+    let sandbox = sandbox(DIES);
+    let refused = run(&sandbox, &["shell", "own", "--engine", "dagger"]).expect(2);
+    assert!(
+        refused.stderr.contains("--engine local"),
+        "{}",
+        refused.stderr
+    );
+    let opened = run(&sandbox, &["shell", "own"]).expect(0);
+    assert!(opened.stderr.contains("Runs ./own.sh"), "{}", opened.stderr);
+    assert_eq!(called(&sandbox), [""; 0]);
+}

@@ -39,8 +39,8 @@ impl Engines {
     #[must_use]
     pub fn settled(&self, choice: Choice) -> Choice {
         match self.lost.get() {
-            Some(_) if !choice.fixed && choice.dagger.is_some() => {
-                Choice::local(false, "the Dagger engine was lost")
+            Some(why) if !choice.fixed && choice.dagger.is_some() => {
+                Choice::local(false, why.clone())
             }
             _ => choice,
         }

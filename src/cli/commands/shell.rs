@@ -23,7 +23,16 @@ use crate::report::shell::Tone;
 /// Opens a shell in a room of its own for one check.
 pub fn shell(context: &Context<'_>, args: &ShellArgs) -> Result<Exit, Failure> {
     let project = Project::open(context)?;
+    project
+        .engines
+        .lose("a shell is opened in a room of this machine");
     let view = project.look()?;
+    if view.choice.dagger.is_some() {
+        return Err(Failure::usage(format!(
+            "a shell is opened in a room of this machine, not in a container ({}): add --engine local",
+            view.choice.why
+        )));
+    }
     let selection = Selection {
         only: vec![args.check.clone()],
         ..Selection::default()
