@@ -296,6 +296,56 @@ pub const RULES: &[(&str, &str)] = &[
         "seeds-doubted",
         "rust_reads::damaged_products_of_the_users_make_no_verdict",
     ),
+    #[cfg(all(feature = "dagger", unix))]
+    (
+        "engine-env-hidden",
+        "dagger::checks::nothing_of_the_engine_is_in_the_environment",
+    ),
+    #[cfg(all(feature = "dagger", unix))]
+    (
+        "signals-are-forgotten",
+        "dagger::checks::exit_codes_that_report_a_signal_are_no_verdict",
+    ),
+    #[cfg(all(feature = "dagger", unix))]
+    (
+        "missing-is-forgotten",
+        "dagger::checks::a_program_that_is_not_in_the_image_is_named_with_the_ways_out",
+    ),
+    #[cfg(all(feature = "dagger", unix))]
+    (
+        "timeouts-are-forgotten",
+        "dagger::checks::a_time_limit_is_no_verdict",
+    ),
+    #[cfg(all(feature = "dagger", unix))]
+    (
+        "container-umask",
+        "dagger::checks::the_umask_is_that_of_every_check",
+    ),
+    #[cfg(all(feature = "dagger", unix))]
+    (
+        "nonce-tells",
+        "dagger::checks::what_the_engine_remembers_is_told_from_what_ran",
+    ),
+    #[cfg(all(feature = "dagger", unix))]
+    (
+        "output-as-bytes",
+        "dagger::checks::output_is_the_same_as_on_this_machine",
+    ),
+    #[cfg(all(feature = "dagger", unix))]
+    (
+        "staged-upload",
+        "dagger::checks::an_edit_of_the_same_size_with_kept_mtime_is_uploaded",
+    ),
+    #[cfg(all(feature = "dagger", unix))]
+    (
+        "staged-upload",
+        "dagger::checks::modes_of_another_umask_change_nothing",
+    ),
+    #[cfg(all(feature = "dagger", unix))]
+    (
+        "run-again",
+        "dagger::checks::a_run_that_must_be_another_one_is_one",
+    ),
 ];
 
 /// (rules, a test that passes without them all the same): the other half of what a line above says of two rules.
