@@ -4,8 +4,6 @@
 //! - `DAGCACHE_TEST_IMAGES`: a folder of docker-registry with them. Then an engine is started once for all tests, if
 //!   `dagger-engine` and what it needs are on PATH and this is root. It ends with the test binary.
 
-
-
 mod checks;
 mod rust;
 mod upkeep;
