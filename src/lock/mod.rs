@@ -1,6 +1,6 @@
 //! `dagcache.lock`: which content the names of images mean.
 //!
-//! - [`format`]: the file, read strictly and written whole. - [`pins`]: images for planning, from the lock, from what is
+//! - [`mod@format`]: the file, read strictly and written whole. - [`pins`]: images for planning, from the lock, from what is
 //!   remembered, or from an engine that is asked.
 //!
 //! Only `cargo dagcache lock` writes it. It is read from the snapshot, as every file of the project.
