@@ -3,7 +3,7 @@
 //! Stays free of defaults and policy.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 /// Where the store is, instead of the platform's cache directory.
@@ -18,6 +18,17 @@ pub const DAGCACHE_DAGGER_TIMEOUT: &str = "DAGCACHE_DAGGER_TIMEOUT";
 pub const DAGGER_RUNNER_HOST: &str = "_EXPERIMENTAL_DAGGER_RUNNER_HOST";
 /// Folders above which git does not look for a repository.
 pub const GIT_CEILING_DIRECTORIES: &str = "GIT_CEILING_DIRECTORIES";
+/// The folder of the repository that git runs a hook for.
+pub const GIT_DIR: &str = "GIT_DIR";
+/// The index that git makes a commit of.
+pub const GIT_INDEX_FILE: &str = "GIT_INDEX_FILE";
+/// The top folder of the work tree that git runs a hook for.
+pub const GIT_WORK_TREE: &str = "GIT_WORK_TREE";
+/// What work trees of a repository share, if not told by its folder.
+pub const GIT_COMMON_DIR: &str = "GIT_COMMON_DIR";
+/// Where objects are, if not in the repository: new ones, and others to look at.
+pub const GIT_OBJECT_DIRECTORIES: [&str; 2] =
+    ["GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES"];
 /// The user's git configuration, instead of the usual files.
 pub const GIT_CONFIG_GLOBAL: &str = "GIT_CONFIG_GLOBAL";
 /// The system's git configuration, instead of `/etc/gitconfig`.
@@ -42,6 +53,23 @@ pub const RUSTUP_TOOLCHAIN: &str = "RUSTUP_TOOLCHAIN";
 pub const RUST_RECURSION_COUNT: &str = "RUST_RECURSION_COUNT";
 /// Where the user's configuration is, if not `~/.config`.
 pub const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
+
+/// What `git rev-parse --local-env-vars` names, but for configuration.
+const OF_A_REPOSITORY: [&str; 13] = [
+    GIT_DIR,
+    GIT_INDEX_FILE,
+    GIT_WORK_TREE,
+    GIT_COMMON_DIR,
+    GIT_OBJECT_DIRECTORIES[0],
+    GIT_OBJECT_DIRECTORIES[1],
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_GRAFT_FILE",
+    "GIT_NO_REPLACE_OBJECTS",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_PREFIX",
+    "GIT_SHALLOW_FILE",
+    "GIT_INTERNAL_SUPER_PREFIX",
+];
 
 /// A view of environment variables, taken once.
 #[derive(Debug, Clone, Default)]
@@ -69,13 +97,13 @@ impl Env {
     /// The value, if it is set and valid UTF-8.
     #[must_use]
     pub fn var(&self, name: &str) -> Option<&str> {
-        self.vars.get(std::ffi::OsStr::new(name))?.to_str()
+        self.vars.get(OsStr::new(name))?.to_str()
     }
 
     /// The value as it is.
     #[must_use]
     pub fn var_os(&self, name: &str) -> Option<&OsString> {
-        self.vars.get(std::ffi::OsStr::new(name))
+        self.vars.get(OsStr::new(name))
     }
 
     /// The value as a path; empty counts as unset.
@@ -84,6 +112,33 @@ impl Env {
         self.var_os(name)
             .filter(|value| !value.is_empty())
             .map(PathBuf::from)
+    }
+
+    /// Only those whose name passes.
+    #[must_use]
+    pub fn only(&self, keep: impl Fn(&OsStr) -> bool) -> Self {
+        let vars = self.vars.iter().filter(|(name, _)| keep(name));
+        Self {
+            vars: vars.map(|(k, v)| (k.clone(), v.clone())).collect(),
+        }
+    }
+
+    /// With all of `other` too.
+    #[must_use]
+    pub fn and(mut self, other: &Self) -> Self {
+        self.vars.extend(other.vars.clone());
+        self
+    }
+
+    /// Without what git tells its hooks of the repository they run for: any other git that is started would take it for
+    /// its own. Configuration given on the command line stays.
+    #[must_use]
+    pub fn without_repository(&self) -> Self {
+        self.only(|name| {
+            !OF_A_REPOSITORY
+                .iter()
+                .any(|of_it| name.as_encoded_bytes() == of_it.as_bytes())
+        })
     }
 
     /// All of them, for a child that shall inherit everything.

@@ -46,6 +46,8 @@ pub enum Event<'a> {
     Audited(&'a str),
     /// A check has its verdict.
     CheckFinished(&'a CheckRecord),
+    /// These failed before what is being committed, too, and nothing new was found of them.
+    AlreadyFailing(&'a [String]),
     /// All checks have.
     RunFinished(&'a RunRecord),
 }

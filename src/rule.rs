@@ -52,6 +52,14 @@ rules! {
     /// A memo is believed only if its checksum is right.
     SealVerified = "seal-verified",
 
+    // What is staged.
+    /// A file that is staged is what its blob holds, not what its path held before.
+    BlobIds = "blob-ids",
+    /// What is known of converted files holds under the rules of their conversion.
+    CheckoutRules = "checkout-rules",
+    /// What git ignores is not in a commit.
+    NothingBeside = "nothing-beside",
+
     // What a check sees.
     /// What is copied or checked is what was hashed.
     CopyVerified = "copy-verified",

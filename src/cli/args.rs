@@ -125,9 +125,8 @@ pub enum Commands {
     /// Show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Check what is staged (not supported yet)
-    #[command(hide = true)]
-    PreCommit(Later),
+    /// Check exactly what is staged; install the git hook that does
+    PreCommit(PreCommitArgs),
     /// Pin the images that containers begin with, in dagcache.lock
     Lock(LockArgs),
     /// Write a first configuration (not supported yet)
@@ -212,6 +211,66 @@ pub struct ValidateArgs {
     /// Options of a run.
     #[command(flatten)]
     pub run: RunArgs,
+}
+
+/// `pre-commit`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct PreCommitArgs {
+    /// What to do; `run` without it.
+    #[command(subcommand)]
+    pub action: Option<PreCommitAction>,
+    /// Options of `run`.
+    #[command(flatten)]
+    pub run: HookArgs,
+}
+
+/// What `pre-commit` does.
+#[derive(Debug, Subcommand)]
+pub enum PreCommitAction {
+    /// Run lint, validate and security on exactly what is staged; the work tree is neither read nor written (default)
+    Run(Box<HookArgs>),
+    /// Have git do so before every commit
+    Install(InstallArgs),
+    /// Take the hook away again
+    Uninstall {
+        /// Which hook
+        #[arg(long, value_name = "HOOK", default_value = "pre-commit")]
+        hook_type: HookType,
+    },
+}
+
+/// Options of `pre-commit run`.
+#[derive(Debug, Args)]
+pub struct HookArgs {
+    /// Check the commits that git is about to push, as it tells its pre-push hook
+    #[arg(long, hide = true)]
+    pub pushed: bool,
+    /// Options of a run.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// `pre-commit install`.
+#[derive(Debug, Args)]
+pub struct InstallArgs {
+    /// Which hook
+    #[arg(long, value_name = "HOOK", default_value = "pre-commit")]
+    pub hook_type: HookType,
+    /// Where there is another hook, run that first
+    #[arg(long)]
+    pub chain: bool,
+}
+
+/// `--hook-type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum HookType {
+    /// Before a commit.
+    PreCommit,
+    /// Before a merge makes a commit by itself.
+    PreMergeCommit,
+    /// Before a push: the commits that are pushed.
+    PrePush,
 }
 
 /// `generate`.

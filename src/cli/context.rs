@@ -20,8 +20,10 @@ use crate::report::shell::Tone;
 pub struct Context<'a> {
     /// The output door.
     pub shell: &'a Shell,
-    /// The user's environment.
+    /// The user's environment, without what git tells its hooks.
     pub env: Env,
+    /// The environment as it is.
+    pub given_env: Env,
     /// Options of every command.
     pub global: Global,
     /// The current directory, after `-C`.
@@ -56,7 +58,8 @@ impl<'a> Context<'a> {
         };
         Ok(Self {
             shell,
-            env,
+            env: env.without_repository(),
+            given_env: env,
             global,
             cwd,
             started,

@@ -28,6 +28,7 @@ pub(super) fn read(reader: &mut Reader<'_>, snapshot: &Snapshot, top: &DeTable<'
         tools: tools(reader, top),
         commands: commands(reader, top, &checks),
         checks,
+        hook_warns: hook_warns(reader, top),
         max_size: max_size(reader, top),
         remote: remote(reader, top),
     }
@@ -55,6 +56,17 @@ fn engine_kind(text: &str) -> Result<EngineKind, String> {
             None => format!("known engines: {}", schema::ENGINES.join(", ")),
         }),
     }
+}
+
+fn hook_warns(reader: &mut Reader<'_>, top: &DeTable<'_>) -> bool {
+    let parse = |text: &str| match text {
+        "block" => Ok(false),
+        "warn" => Ok(true),
+        _ => Err(format!("one of {}", schema::ALREADY_FAILING.join(", "))),
+    };
+    let table = reader.table(top, "hook", "hook", schema::HOOK);
+    let warns = table.and_then(|table| reader.parsed(table, "already-failing", parse));
+    warns.unwrap_or_default()
 }
 
 fn base(reader: &mut Reader<'_>, snapshot: &Snapshot, top: &DeTable<'_>) -> Base {

@@ -29,6 +29,8 @@ pub struct Config {
     pub checks: BTreeMap<String, CheckConfig>,
     /// Tags by command, where they differ from the default; see [`Config::tags_of`].
     pub commands: BTreeMap<String, Vec<String>>,
+    /// `[hook] already-failing = "warn"`: what failed before stops no commit.
+    pub hook_warns: bool,
     /// `[cache] max-size` in bytes.
     pub max_size: Option<u64>,
     /// `[remote]`. Has no effect yet.
@@ -174,7 +176,7 @@ impl Config {
         let tags: &[&str] = match command {
             "lint" => &["lint"],
             "validate" => &["validate"],
-            "dev-check" | "pre-commit" => &["lint", "validate", "security"],
+            "dev-check" | "pre-commit" | "pre-push" => &["lint", "validate", "security"],
             _ => return None,
         };
         Some(tags.iter().map(|tag| (*tag).to_owned()).collect())

@@ -69,6 +69,7 @@ pub(super) const TOP: &[Key] = &[
         None,
         "The tags each command runs.",
     ),
+    key("hook", Kind::Table(HOOK), None, "The git hook."),
     key("cache", Kind::Table(CACHE), None, "The store."),
     key("remote", Kind::Table(REMOTE), None, "The shared store."),
 ];
@@ -262,12 +263,27 @@ pub(super) const COMMANDS: &[Key] = &[
         "Tags that `pre-commit` runs.",
     ),
     key(
+        "pre-push",
+        Kind::Texts,
+        Some("[\"lint\", \"validate\", \"security\"]"),
+        "Tags that the pre-push hook runs.",
+    ),
+    key(
         "ci",
         Kind::Texts,
         None,
         "Tags that `ci` runs; every check if absent.",
     ),
 ];
+
+pub(super) const ALREADY_FAILING: &[&str] = &["block", "warn"];
+
+pub(super) const HOOK: &[Key] = &[key(
+    "already-failing",
+    Kind::Word(ALREADY_FAILING),
+    Some("\"block\""),
+    "Whether a check stops a commit that fails in the commit before it too, and of which nothing new is found.",
+)];
 
 pub(super) const CACHE: &[Key] = &[key(
     "max-size",

@@ -1,6 +1,6 @@
 //! Child processes. The only place that starts one: always with explicit folder, arguments and environment.
 //!
-//! - [`capture`]: a short helper, run to its end.
+//! - [`capture`]: a short helper, run to its end. - [`talk`]: helpers that are told something.
 //! - [`run`]: work that may be long: an own process group, a time limit, cancellation, bounded output.
 //! - [`quoted`]: a word of a command line to copy.
 //! - [`attend`]: a program at the user's terminal.
@@ -19,6 +19,7 @@ use crate::env::Env;
 mod companion;
 pub mod launcher;
 mod supervise;
+pub mod talk;
 
 pub use companion::Companion;
 pub use supervise::{Confined, Ended, Launch, Limits, Live, Ran, Stream, attend, run};

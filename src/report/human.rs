@@ -357,6 +357,12 @@ impl Sink for Human<'_> {
                     self.shell.status(Tone::Good, "Audited", &line);
                 }
             }
+            Event::AlreadyFailing(ids) => {
+                for id in *ids {
+                    let line = format!("{id} failed in the commit before, too");
+                    self.shell.status(Tone::Note, "Known", &line);
+                }
+            }
             Event::CheckFinished(record) => self.check_finished(record),
             Event::RunFinished(record) => self.run_finished(record),
         }

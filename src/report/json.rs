@@ -58,6 +58,8 @@ impl Sink for Json<'_> {
             }
             Event::RunFinished(record) => run(record),
             Event::Warning(text) => return self.shell.warning(text),
+            Event::AlreadyFailing([]) => return,
+            Event::AlreadyFailing(ids) => json!({"reason": "already-failing", "ids": ids}),
             Event::CheckStarted { .. } | Event::LayerBuilt { .. } | Event::Audited(_) => return,
         };
         self.shell.data(&format!("{line}\n"));

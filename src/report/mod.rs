@@ -3,6 +3,7 @@
 //! Stays free of decisions: verdicts, exit codes and cache states are given.
 
 pub mod change;
+pub mod commit;
 pub mod human;
 pub mod json;
 pub mod shell;

@@ -176,11 +176,15 @@ pub(super) fn stored(store: &Store, outputs: &[Output]) -> Option<Vec<Made>> {
 /// Brings what a check made to the project, where it is not there already. A difference to a file that git tracks
 /// fails the check.
 pub(super) fn deliver(session: &Session<'_>, made: &[Made], record: &mut CheckRecord) {
-    if session.options.dry_run || !session.options.outputs {
+    if session.options.dry_run {
         return;
     }
     let mut differing = Vec::new();
     for file in made {
+        if !session.options.outputs {
+            differing.extend(differs_from_held(session.snapshot, file).then_some(file));
+            continue;
+        }
         match deliver_one(session, file) {
             Delivered::Done => {}
             Delivered::Differs => differing.push(file),
@@ -195,6 +199,13 @@ pub(super) fn deliver(session: &Session<'_>, made: &[Made], record: &mut CheckRe
         record.verdict = record.verdict.max(Verdict::Failed);
         record.message = Some(how_to_update(session, &differing));
     }
+}
+
+/// Whether the commit that is checked holds another file than the check made.
+fn differs_from_held(snapshot: &Snapshot, file: &Made) -> bool {
+    let held = snapshot.find(&file.path).map(|id| snapshot.entry(id));
+    snapshot.is_held_by_git()
+        && held.is_some_and(|held| (held.kind, held.digest) != (file.kind, Digest::of(&file.bytes)))
 }
 
 enum Delivered {

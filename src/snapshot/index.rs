@@ -1,8 +1,7 @@
-//! The paths that git tracks, read from its index file (versions 2 to 4).
+//! What git's index file holds (versions 2 to 4): the paths that git tracks, and for a commit also their blobs.
 //!
-//! Format: `gitformat-index(5)`. Only names and modes are taken; stat data, blob ids and optional extensions are
-//! skipped. What is not understood (a split or sparse index, an unknown required extension, damage) is
-//! [`NotUnderstood`], and the caller asks `git ls-files`.
+//! Format: `gitformat-index(5)`. Stat data and optional extensions are skipped. What is not understood (a split or
+//! sparse index, an unknown required extension, damage) is [`NotUnderstood`], and the caller asks git.
 
 use crate::digest::{Digest, Hasher};
 
@@ -120,8 +119,8 @@ impl Builder<'_> {
     }
 }
 
-const MODE_MASK: u32 = 0o170_000;
-const MODE_GITLINK: u32 = 0o160_000;
+pub(crate) const MODE_MASK: u32 = 0o170_000;
+pub(crate) const MODE_GITLINK: u32 = 0o160_000;
 const MODE_TREE: u32 = 0o040_000;
 
 /// Reads an index file whose object ids are `hash_len` bytes long; `strip` and `add` rebase the paths.
@@ -136,6 +135,31 @@ pub(crate) fn parse(
         add,
         tracked: Tracked::default(),
     };
+    entries(bytes, hash_len, |path, row| {
+        builder.push(path, row.mode & MODE_MASK == MODE_GITLINK)
+    })?;
+    Ok(builder.tracked)
+}
+
+/// One entry, besides its path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct IndexRow<'a> {
+    /// Type and permission bits.
+    pub(crate) mode: u32,
+    /// Id of the blob, or of another repository's commit.
+    pub(crate) id: &'a [u8],
+    /// 0, but for the sides of a conflict.
+    pub(crate) stage: u8,
+    /// Its path is noted (`git add --intent-to-add`), no content of it.
+    pub(crate) intent_to_add: bool,
+}
+
+/// Calls `each` with every path and its entry, in order, of an index file whose object ids are `hash_len` bytes long.
+pub(crate) fn entries<'a>(
+    bytes: &'a [u8],
+    hash_len: usize,
+    mut each: impl FnMut(&[u8], IndexRow<'a>) -> Result<(), NotUnderstood>,
+) -> Result<(), NotUnderstood> {
     let mut cursor = Cursor { bytes, at: 0 };
     if cursor.take(4)? != b"DIRC" {
         return Err(NotUnderstood);
@@ -147,14 +171,13 @@ pub(crate) fn parse(
     let count = cursor.u32()?;
     let mut path = Vec::new();
     for _ in 0..count {
-        let mode = cursor.entry(version, hash_len, &mut path)?;
-        if mode & MODE_MASK == MODE_TREE {
+        let row = cursor.entry(version, hash_len, &mut path)?;
+        if row.mode & MODE_MASK == MODE_TREE {
             return Err(NotUnderstood);
         }
-        builder.push(&path, mode & MODE_MASK == MODE_GITLINK)?;
+        each(&path, row)?;
     }
-    cursor.skip_extensions(hash_len)?;
-    Ok(builder.tracked)
+    cursor.skip_extensions(hash_len)
 }
 
 /// Reads what `git ls-files -z --stage` prints: `mode id stage TAB path NUL`.
@@ -212,29 +235,40 @@ impl<'a> Cursor<'a> {
         Ok(text)
     }
 
-    /// One entry: leaves its path in `path` (which holds the one before) and returns its mode.
+    /// One entry: leaves its path in `path` (which holds the one before) and returns the rest.
     fn entry(
         &mut self,
         version: u32,
         hash_len: usize,
         path: &mut Vec<u8>,
-    ) -> Result<u32, NotUnderstood> {
+    ) -> Result<IndexRow<'a>, NotUnderstood> {
         const EXTENDED: u16 = 0x4000;
+        const STAGE_MASK: u16 = 0x3000;
         const NAME_MASK: u16 = 0x0FFF;
+        const INTENT_TO_ADD: u16 = 0x2000;
         let start = self.at;
         self.take(24)?; // ctime, mtime, dev, ino
         let mode = self.u32()?;
-        self.take(12 + hash_len)?; // uid, gid, size, object id
+        self.take(12)?; // uid, gid, size
+        let id = self.take(hash_len)?;
         let flags = self.u16()?;
-        if flags & EXTENDED != 0 {
-            self.u16()?;
-        }
+        let more = if flags & EXTENDED == 0 {
+            0
+        } else {
+            self.u16()?
+        };
+        let row = IndexRow {
+            mode,
+            id,
+            stage: u8::try_from((flags & STAGE_MASK) >> 12).unwrap_or(0),
+            intent_to_add: more & INTENT_TO_ADD != 0,
+        };
         if version == 4 {
             let drop = self.offset_varint()?;
             let keep = path.len().checked_sub(drop).ok_or(NotUnderstood)?;
             path.truncate(keep);
             path.extend_from_slice(self.until_nul()?);
-            return Ok(mode);
+            return Ok(row);
         }
         path.clear();
         let length = flags & NAME_MASK;
@@ -246,7 +280,7 @@ impl<'a> Cursor<'a> {
         }
         // One to eight NULs up to a multiple of eight.
         self.take(8 - (self.at - start) % 8)?;
-        Ok(mode)
+        Ok(row)
     }
 
     /// The variable-length integer of pack files' `OFS_DELTA`.

@@ -3,6 +3,7 @@
 //! The memo remembers everything by stat, under git's racy rule; every doubt ends in reading again, never in an error.
 //! - `take`: the whole way. - `guard`, `repository`, `rules`, `index`: what decides which files count.
 //! - `walk`, `sweep`: finding them. - `stat`, `content`, `settle`: what is in them. - `memo`: the file between two runs.
+//! - [`staged`]: the same of what git holds: what is staged, or a commit.
 //!
 //! Stays free of choosing what matters to a check.
 
@@ -15,6 +16,7 @@ mod parallel;
 mod repository;
 mod rules;
 mod settle;
+pub mod staged;
 pub(crate) mod stat;
 mod sweep;
 mod take;
@@ -85,11 +87,19 @@ pub struct Entry {
 pub struct Snapshot {
     root: PathBuf,
     entries: Vec<Entry>,
-    memory: Option<BTreeMap<RelPath, Vec<u8>>>,
+    contents: Contents,
     odd: Vec<Odd>,
     submodules: Vec<RelPath>,
     effort: Effort,
     unsaved: Option<FsError>,
+}
+
+/// Where the content of files is.
+#[derive(Debug)]
+enum Contents {
+    Disk,
+    Memory(BTreeMap<RelPath, Vec<u8>>),
+    Git(staged::Held),
 }
 
 /// What taking a snapshot took, besides one lstat for each folder and file. All zero: nothing had changed.
@@ -122,6 +132,25 @@ pub enum SnapshotError {
         path: RelPath,
         /// How many more there are.
         others: usize,
+    },
+    /// There is nothing to make a commit of.
+    #[error("no git repository with a work tree at {}", .0.display())]
+    NoRepository(PathBuf),
+    /// What is staged is no commit yet.
+    #[error("{path}{} is in conflict; resolve it and `git add` it", and_others(*others))]
+    Conflicts {
+        /// The first path in conflict.
+        path: String,
+        /// How many more there are.
+        others: usize,
+    },
+    /// Git does not give what it holds.
+    #[error("cannot read what git holds in {}: {reason}", path.display())]
+    Staged {
+        /// Top folder of the work tree.
+        path: PathBuf,
+        /// What git or the system said.
+        reason: String,
     },
     /// What git tracks cannot be told.
     #[error("cannot tell which files git tracks in {}: {reason}", path.display())]
@@ -161,7 +190,7 @@ impl Snapshot {
             .collect();
         Self {
             entries,
-            memory: Some(memory),
+            contents: Contents::Memory(memory),
             ..Self::of(PathBuf::from("/nonexistent"))
         }
     }
@@ -180,7 +209,7 @@ impl Snapshot {
         Self {
             root,
             entries: Vec::new(),
-            memory: None,
+            contents: Contents::Disk,
             odd: Vec::new(),
             submodules: Vec::new(),
             effort: Effort::default(),
@@ -247,6 +276,22 @@ impl Snapshot {
         self.unsaved.as_ref()
     }
 
+    /// The place on disk of a path that is not in the snapshot, because git ignores it. What git holds has nothing
+    /// beside it.
+    #[must_use]
+    pub fn beside(&self, path: &RelPath) -> Option<PathBuf> {
+        match self.contents {
+            Contents::Git(_) if Rule::NothingBeside.holds() => None,
+            _ => Some(path.under(&self.root)),
+        }
+    }
+
+    /// Whether this is of what git holds, not of what is on disk.
+    #[must_use]
+    pub fn is_held_by_git(&self) -> bool {
+        matches!(self.contents, Contents::Git(_))
+    }
+
     /// The folder all paths are relative to.
     #[must_use]
     pub fn root(&self) -> &Path {
@@ -301,13 +346,17 @@ impl Snapshot {
     /// If it cannot be read, or is no longer what was hashed (`InvalidData`): then a new snapshot is due.
     pub fn read(&self, id: FileId) -> io::Result<Vec<u8>> {
         let entry = self.entry(id);
-        let bytes = match &self.memory {
-            Some(memory) => memory.get(&entry.path).cloned().unwrap_or_default(),
-            None => self.read_from_disk(entry)?,
+        let bytes = match &self.contents {
+            Contents::Disk => self.read_from_disk(entry)?,
+            Contents::Memory(memory) => memory.get(&entry.path).cloned().unwrap_or_default(),
+            Contents::Git(held) => held.read(id as usize)?,
         };
         if Digest::of(&bytes) == entry.digest || !Rule::CopyVerified.holds() {
             Ok(bytes)
         } else {
+            if let Contents::Git(held) = &self.contents {
+                held.distrust(id as usize);
+            }
             Err(io::Error::new(
                 io::ErrorKind::InvalidData,
                 format!("{} changed while it was read", entry.path),

@@ -100,7 +100,7 @@ impl Repository {
     }
 
     /// Length of object ids, from `extensions.objectFormat`, which git itself writes in this form.
-    fn hash_len(&self) -> usize {
+    pub(crate) fn hash_len(&self) -> usize {
         let config = fs::read(self.common_dir.join("config")).unwrap_or_default();
         let sha256 = config.split(|byte| *byte == b'\n').any(|line| {
             let line = line.to_ascii_lowercase();
@@ -110,7 +110,7 @@ impl Repository {
     }
 
     /// What a git command prints. Without git on PATH, or if it fails, an error.
-    fn git(&self, args: &[&str], env: &Env) -> Result<Vec<u8>, SnapshotError> {
+    pub(crate) fn git(&self, args: &[&str], env: &Env) -> Result<Vec<u8>, SnapshotError> {
         let text = |path: &Path| path.to_str().map(str::to_owned);
         let (Some(git_dir), Some(index)) = (text(&self.git_dir), text(&self.index())) else {
             return Err(self.error("its path is not valid UTF-8"));
@@ -130,7 +130,7 @@ impl Repository {
         Err(self.error(stderr.trim()))
     }
 
-    fn error(&self, reason: &str) -> SnapshotError {
+    pub(crate) fn error(&self, reason: &str) -> SnapshotError {
         SnapshotError::Git {
             path: self.top.clone(),
             reason: reason.to_owned(),
@@ -138,7 +138,7 @@ impl Repository {
     }
 }
 
-fn one_line(text: &[u8]) -> &Path {
+pub(crate) fn one_line(text: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(text.trim_ascii_end()))
 }
 
@@ -168,14 +168,31 @@ pub(crate) fn variables(env: &Env) -> Vec<(&OsStr, &OsStr)> {
 /// Asks git for the settings of a repository. Also returns the files the answer depends on, there or not.
 /// Where there is no git to ask, the defaults hold.
 pub(crate) fn settings(repository: &Repository, env: &Env) -> (Settings, Vec<PathBuf>) {
-    let mut files = known_files(repository, env);
     let mut settings = Settings {
         excludes_file: user_folder(env).map(|folder| folder.join("ignore")),
         ignore_case: false,
     };
-    let listing = repository
-        .git(&["config", "--list", "--show-origin", "-z"], env)
-        .unwrap_or_default();
+    let files = configuration(repository, env, |key, value| {
+        if key == "core.excludesfile" {
+            settings.excludes_file = path_value(repository, "core.excludesfile", env);
+        } else if key == "core.ignorecase" {
+            settings.ignore_case = value.is_none_or(is_true);
+        }
+    });
+    (
+        settings,
+        files.unwrap_or_else(|_| known_files(repository, env)),
+    )
+}
+
+/// Calls `each` with the keys and values of the configuration, in order. Returns the files they depend on, there or not.
+pub(crate) fn configuration(
+    repository: &Repository,
+    env: &Env,
+    mut each: impl FnMut(&str, Option<&[u8]>),
+) -> Result<Vec<PathBuf>, SnapshotError> {
+    let mut files = known_files(repository, env);
+    let listing = repository.git(&["config", "--list", "--show-origin", "-z"], env)?;
     let mut fields = listing.split(|byte| *byte == 0);
     while let (Some(origin), Some(pair)) = (fields.next(), fields.next()) {
         let origin = origin
@@ -184,11 +201,8 @@ pub(crate) fn settings(repository: &Repository, env: &Env) -> (Settings, Vec<Pat
         let mut parts = pair.splitn(2, |byte| *byte == b'\n');
         let key = String::from_utf8_lossy(parts.next().unwrap_or_default());
         let value = parts.next();
-        if key == "core.excludesfile" {
-            settings.excludes_file = excludes_file(repository, env);
-        } else if key == "core.ignorecase" {
-            settings.ignore_case = value.is_none_or(is_true);
-        } else if let Some(value) = included(&key, value) {
+        each(&key, value);
+        if let Some(value) = included(&key, value) {
             files.push(include_path(value, origin.as_deref(), env));
             // `onbranch:` conditions turn with it.
             files.push(repository.git_dir.join("HEAD"));
@@ -197,18 +211,18 @@ pub(crate) fn settings(repository: &Repository, env: &Env) -> (Settings, Vec<Pat
     }
     files.sort();
     files.dedup();
-    (settings, files)
+    Ok(files)
 }
 
 /// Git expands `~` and `~user` in it.
-fn excludes_file(repository: &Repository, env: &Env) -> Option<PathBuf> {
-    let args = ["config", "--type=path", "-z", "--get", "core.excludesfile"];
+pub(crate) fn path_value(repository: &Repository, key: &str, env: &Env) -> Option<PathBuf> {
+    let args = ["config", "--type=path", "-z", "--get", key];
     let stdout = repository.git(&args, env).ok()?;
     let path = stdout.strip_suffix(b"\0")?;
     (!path.is_empty()).then(|| repository.top.join(OsStr::from_bytes(path)))
 }
 
-fn is_true(value: &[u8]) -> bool {
+pub(crate) fn is_true(value: &[u8]) -> bool {
     let value = value.to_ascii_lowercase();
     matches!(value.as_slice(), b"true" | b"yes" | b"on" | b"1")
 }
@@ -242,7 +256,7 @@ fn known_files(repository: &Repository, env: &Env) -> Vec<PathBuf> {
     files
 }
 
-fn user_folder(env: &Env) -> Option<PathBuf> {
+pub(crate) fn user_folder(env: &Env) -> Option<PathBuf> {
     env.path(env::XDG_CONFIG_HOME)
         .or_else(|| Some(env.path(env::HOME)?.join(".config")))
         .map(|folder| folder.join("git"))

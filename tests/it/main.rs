@@ -25,6 +25,7 @@ mod options;
 mod outputs;
 mod own_checks;
 mod parts;
+mod pre_commit;
 mod python;
 mod python_tools;
 mod random;

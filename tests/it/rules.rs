@@ -30,6 +30,18 @@ pub const RULES: &[(&str, &str)] = &[
         "tracked-paths",
         "misses::an_ignored_file_that_joins_the_index",
     ),
+    (
+        "blob-ids",
+        "pre_commit::commits::a_file_that_changes_and_changes_back",
+    ),
+    (
+        "checkout-rules",
+        "pre_commit::content::line_ends_idents_and_encodings_by_attributes",
+    ),
+    (
+        "nothing-beside",
+        "pre_commit::commits::what_git_ignores_is_not_in_a_commit",
+    ),
     ("memo-identity", "misses::the_ignore_file_of_another_user"),
     ("seal-verified", "not_stored::an_altered_memo"),
     (

@@ -8,6 +8,7 @@ mod explain;
 mod generate;
 mod layers;
 mod lock;
+mod pre_commit;
 mod project;
 mod run;
 mod shell;
@@ -71,7 +72,7 @@ pub fn dispatch(
         Commands::Explain(args) => explain::explain(&context, &args),
         Commands::Shell(args) => shell::shell(&context, &args),
         Commands::Config(command) => config::config(&context, command),
-        Commands::PreCommit(_) => Err(Failure::not_yet("pre-commit")),
+        Commands::PreCommit(args) => pre_commit::pre_commit(&context, &args),
         Commands::Lock(args) => lock::lock(&context, &args),
         Commands::Init(_) => Err(Failure::not_yet("init")),
         Commands::Doctor(_) => doctor::doctor(&context),

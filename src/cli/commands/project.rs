@@ -29,6 +29,7 @@ use crate::report::{Verbosity, text};
 use crate::run::cancel::Interrupt;
 use crate::run::{self, Options, Session};
 use crate::snapshot::Snapshot;
+use crate::snapshot::staged::Staging;
 use crate::store::Store;
 use crate::tool::discovered::Discovered;
 use crate::tool::{Tools, is_on_path};
@@ -54,11 +55,23 @@ pub struct Project<'a> {
     pub engines: Engines,
     /// Whether the user stopped the run; holds the asynchronous runtime, which starts when it is first needed.
     pub interrupt: Interrupt,
+    /// What is looked at.
+    pub files: Files,
     context: &'a Context<'a>,
     facts: Arc<Facts>,
     tools: Arc<Tools>,
     /// Programs that checks turned out to need.
     pub discovered: Discovered,
+}
+
+/// Which files are looked at.
+pub enum Files {
+    /// Those on disk.
+    WorkTree,
+    /// Those that are staged.
+    Staged(Staging),
+    /// Those of a commit.
+    Commit(Staging, String),
 }
 
 /// One look at the project.
@@ -91,7 +104,14 @@ impl<'a> Project<'a> {
     /// # Errors
     /// If there is none, or not even a temporary store can be made.
     pub fn open(context: &'a Context<'a>) -> Result<Self, Failure> {
-        let root = context.root()?;
+        Self::open_at(context, context.root()?, Files::WorkTree)
+    }
+
+    /// As [`Project::open`], for what git holds of the project at `root`.
+    ///
+    /// # Errors
+    /// If not even a temporary store can be made.
+    pub fn open_at(context: &'a Context<'a>, root: PathBuf, files: Files) -> Result<Self, Failure> {
         let id = project_id(&root);
         let cache_dir = context.cache_dir();
         let (store, warning) =
@@ -114,6 +134,7 @@ impl<'a> Project<'a> {
             store,
             engines: Engines::new(local),
             interrupt: Interrupt::new(),
+            files,
             context,
             facts,
             tools,
@@ -128,13 +149,21 @@ impl<'a> Project<'a> {
     /// # Errors
     /// If a file cannot be read, or something the user wrote is wrong.
     pub fn look(&self) -> Result<View, Failure> {
-        let mut snapshot = self.snapshot()?;
+        self.look_at(&self.files)
+    }
+
+    /// As [`Project::look`], at other files.
+    ///
+    /// # Errors
+    /// As [`Project::look`].
+    pub fn look_at(&self, files: &Files) -> Result<View, Failure> {
+        let mut snapshot = self.snapshot_of(files)?;
         for _ in 1..TRIES {
             match self.view(snapshot) {
                 Ok(view) => return Ok(view),
                 Err(refused) => {
                     let (failed, failure) = *refused;
-                    snapshot = self.snapshot()?;
+                    snapshot = self.snapshot_of(files)?;
                     if snapshot.entries() == failed.entries() {
                         return Err(failure);
                     }
@@ -149,8 +178,18 @@ impl<'a> Project<'a> {
     /// # Errors
     /// If a file cannot be read.
     pub fn snapshot(&self) -> Result<Snapshot, Failure> {
+        self.snapshot_of(&self.files)
+    }
+
+    fn snapshot_of(&self, files: &Files) -> Result<Snapshot, Failure> {
         let memo = self.store.folder("memo");
-        let snapshot = Snapshot::take(&self.root, &memo, &self.context.env);
+        let snapshot = match files {
+            Files::WorkTree => Snapshot::take(&self.root, &memo, &self.context.env),
+            Files::Staged(staging) => Snapshot::staged(&self.root, staging, &memo),
+            Files::Commit(staging, commit) => {
+                Snapshot::committed(&self.root, staging, commit, &memo)
+            }
+        };
         Ok(snapshot.with_context(|| format!("cannot read the project {}", self.root.display()))?)
     }
 

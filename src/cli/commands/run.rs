@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use crate::cli::args::{LintArgs, MessageFormat, RunArgs, ValidateArgs};
-use crate::cli::commands::project::{Project, View};
+use crate::cli::commands::pre_commit;
+use crate::cli::commands::project::{Files, Project, View};
 use crate::cli::commands::upkeep::over_bound;
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
@@ -16,6 +17,7 @@ use crate::plan::Check;
 use crate::plan::select::{Selection, select};
 use crate::record::{CheckRecord, RunRecord, Verdict};
 use crate::report::Verbosity;
+use crate::report::commit::Commit;
 use crate::report::human::Human;
 use crate::report::json::Json;
 use crate::run::audit::Sample;
@@ -98,6 +100,22 @@ pub fn execute(
     context: &Context<'_>,
     command: &str,
     args: &RunArgs,
+    selection: Selection,
+    overlays: &[String],
+    repeat: &str,
+) -> Result<(Exit, Ran), Failure> {
+    let project = Project::open(context)?;
+    execute_in(
+        &project, context, command, args, selection, overlays, repeat,
+    )
+}
+
+/// As [`execute`], in a project that is open. One of which git holds the files is not written to.
+pub fn execute_in(
+    project: &Project<'_>,
+    context: &Context<'_>,
+    command: &str,
+    args: &RunArgs,
     mut selection: Selection,
     overlays: &[String],
     repeat: &str,
@@ -105,7 +123,7 @@ pub fn execute(
     if let Some(option) = args.later.given() {
         return Err(Failure::not_yet(option));
     }
-    let project = Project::open(context)?;
+    let is_hook = !matches!(project.files, Files::WorkTree);
     let mut view = project.look()?;
     complete(&mut selection, context, command, args, &view);
     for name in overlays {
@@ -116,7 +134,8 @@ pub fn execute(
     let engine = view.choice.class();
     let mut moved: BTreeSet<String> = BTreeSet::new();
     let mut options = options(args, &selection);
-    let reporter = reporter(context, repeat, options.dry_run);
+    options.outputs = !is_hook;
+    let reporter = reporter(context, repeat, options.dry_run, is_hook);
     let mut records: Vec<CheckRecord> = Vec::new();
     let mut remaining: Option<Vec<String>> = None;
     let mut overhead_ms = 0;
@@ -158,7 +177,7 @@ pub fn execute(
             if view.choice.fixed {
                 records.extend(ids.iter().map(|id| no_engine(id, &why, &reporter)));
             } else {
-                fall_back(&project, &why, &reporter);
+                fall_back(project, &why, &reporter);
                 again.extend(ids);
             }
         }
@@ -171,9 +190,13 @@ pub fn execute(
         }
         remaining = Some(again);
     }
+    let known = match is_hook {
+        true => pre_commit::already_failing(project, &view, &records),
+        false => Vec::new(),
+    };
     project.close();
     records.sort_by(|a, b| a.id.cmp(&b.id));
-    say_lacks(context, &project, &reporter);
+    say_lacks(context, project, &reporter);
     let mut summary = summarize(
         command,
         &project.id,
@@ -187,8 +210,12 @@ pub fn execute(
             check.engine = Some(view.choice.class().to_owned());
         }
     }
+    if is_hook {
+        summary.verdict = pre_commit::verdict(&view, &records, &known);
+        emit(&reporter, &Event::AlreadyFailing(&known));
+    }
     emit(&reporter, &Event::RunFinished(&summary));
-    conclude(context, &project, &view, &summary, options.dry_run);
+    conclude(context, project, &view, &summary, options.dry_run);
     let exit = project
         .interrupt
         .signal()
@@ -254,6 +281,7 @@ fn sample(percent: u8) -> Sample {
 /// Human or JSON.
 enum Reporter<'a> {
     Human(Human<'a>),
+    Commit(Commit<'a>),
     Json(Json<'a>),
 }
 
@@ -261,15 +289,23 @@ impl Sink for Reporter<'_> {
     fn event(&mut self, event: &Event<'_>) {
         match self {
             Self::Human(human) => human.event(event),
+            Self::Commit(commit) => commit.event(event),
             Self::Json(json) => json.event(event),
         }
     }
 }
 
-fn reporter<'a>(context: &Context<'a>, repeat: &str, dry_run: bool) -> Mutex<Reporter<'a>> {
+fn reporter<'a>(
+    context: &Context<'a>,
+    repeat: &str,
+    dry_run: bool,
+    is_hook: bool,
+) -> Mutex<Reporter<'a>> {
     let shell = context.shell;
+    let brief = is_hook && !dry_run && shell.verbosity() < Verbosity::Verbose;
     Mutex::new(match context.global.message_format {
         MessageFormat::Json => Reporter::Json(Json::new(shell)),
+        _ if brief => Reporter::Commit(Commit::new(shell, repeat == "pre-push")),
         _ => Reporter::Human(Human::new(
             shell,
             format!("cargo dagcache {repeat}"),

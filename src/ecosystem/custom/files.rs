@@ -68,7 +68,13 @@ fn ignored(
     if snapshot.find(path).is_some() || !snapshot.below(path).is_empty() {
         return Ok(());
     }
-    let full = path.under(snapshot.root());
+    let Some(full) = snapshot.beside(path) else {
+        let place = &table.place;
+        selected.warnings.push(format!(
+            "`{key}` names `{path}`, which is not in the commit ({place}): the check does not see it"
+        ));
+        return Ok(());
+    };
     if full.is_dir() {
         let place = &table.place;
         selected.warnings.push(format!(

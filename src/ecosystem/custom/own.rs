@@ -152,7 +152,9 @@ fn program(
         }
     } else {
         let file = ignored_program(scope, &path).ok_or_else(|| {
-            format!("`{path}`, the `command` of check `{id}`, is not there ({place})")
+            let held = scope.snapshot.is_held_by_git();
+            let of_it = if held { " in the commit" } else { "" };
+            format!("`{path}`, the `command` of check `{id}`, is not there{of_it} ({place})")
         })?;
         seen.outside.push(file);
         seen.outside.sort();
@@ -171,10 +173,7 @@ fn is_installed(scope: &Scope<'_>, path: &RelPath) -> bool {
 }
 
 fn ignored_program(scope: &Scope<'_>, path: &RelPath) -> Option<OutsideFile> {
-    let digest = scope
-        .tools
-        .digest(&path.under(scope.snapshot.root()))
-        .ok()?;
+    let digest = scope.tools.digest(&scope.snapshot.beside(path)?).ok()?;
     Some(OutsideFile {
         up: 0,
         path: path.clone(),

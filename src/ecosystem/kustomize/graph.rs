@@ -153,7 +153,10 @@ impl<'a> Graph<'a> {
         let text = || {
             let bytes = match source.id {
                 Some(id) => self.scope.snapshot.read(id)?,
-                None => std::fs::read(source.path.under(self.scope.snapshot.root()))?,
+                None => {
+                    let place = self.scope.snapshot.beside(&source.path);
+                    std::fs::read(place.ok_or(std::io::ErrorKind::NotFound)?)?
+                }
             };
             Ok::<_, std::io::Error>(read(&String::from_utf8_lossy(&bytes)))
         };
@@ -213,7 +216,9 @@ impl<'a> Graph<'a> {
 
     /// A file or folder that is no member of the snapshot, because git ignores it.
     fn find_ignored(&self, path: &RelPath) -> Found {
-        let place = path.under(self.scope.snapshot.root());
+        let Some(place) = self.scope.snapshot.beside(path) else {
+            return Found::Missing;
+        };
         match std::fs::metadata(&place) {
             Ok(metadata) if metadata.is_dir() => Found::Folder(path.clone()),
             Ok(metadata) if metadata.is_file() => match self.scope.tools.digest(&place) {

@@ -1,0 +1,208 @@
+//! The hook itself: a few lines of shell that start this program, in the folder where git looks for hooks.
+//!
+//! Another's hook is never overwritten: it is left alone, or moved aside and run first, and comes back at the end.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+use crate::cli::args::{HookType, InstallArgs};
+use crate::cli::commands::pre_commit::staging;
+use crate::cli::context::Context;
+use crate::cli::exit::{Exit, Failure};
+use crate::process::quoted;
+use crate::report::shell::Tone;
+use crate::snapshot::staged::Staging;
+
+/// In every hook that is ours, and in no other.
+const MARK: &str = "# The hook of cargo-dagcache.";
+
+/// What another's hook is called while ours runs it first.
+const ASIDE: &str = "before-dagcache";
+
+impl HookType {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::PreCommit => "pre-commit",
+            Self::PreMergeCommit => "pre-merge-commit",
+            Self::PrePush => "pre-push",
+        }
+    }
+}
+
+/// What is in the place of a hook.
+#[derive(Debug, PartialEq, Eq)]
+enum There {
+    Nothing,
+    Ours,
+    Anothers,
+}
+
+/// A hook's place, and that of another's hook which ours runs first.
+struct Place {
+    hook: PathBuf,
+    aside: PathBuf,
+}
+
+impl Place {
+    fn of(staging: &Staging, hook: HookType) -> Result<Self, Failure> {
+        let dir = hooks_dir(staging)?;
+        Ok(Self {
+            hook: dir.join(hook.name()),
+            aside: dir.join(format!("{}.{ASIDE}", hook.name())),
+        })
+    }
+
+    fn there(&self) -> Result<There, Failure> {
+        if self.hook.symlink_metadata().is_err() {
+            return Ok(There::Nothing);
+        }
+        // A link leads to something that others keep.
+        if self.hook.is_symlink() {
+            return Ok(There::Anothers);
+        }
+        let shown = self.hook.display();
+        let text = std::fs::read(&self.hook).with_context(|| format!("cannot read {shown}"))?;
+        let ours = text
+            .split(|byte| *byte == b'\n')
+            .any(|line| line.starts_with(MARK.as_bytes()));
+        Ok(if ours { There::Ours } else { There::Anothers })
+    }
+}
+
+/// Has git run this program before each commit (or merge, or push).
+pub(super) fn install(context: &Context<'_>, args: &InstallArgs) -> Result<Exit, Failure> {
+    let staging = staging(context)?;
+    let name = args.hook_type.name();
+    if let Some(from) = staging.hooks_of_all().map_err(anyhow::Error::from)? {
+        return Err(Failure::usage(format!(
+            "core.hooksPath is set to {from} for all repositories of this user; \
+             `git config --local core.hooksPath .git/hooks` gives this repository hooks of its own, then install again"
+        )));
+    }
+    let place = Place::of(&staging, args.hook_type)?;
+    let there = place.there()?;
+    if there == There::Anothers {
+        make_way(&place, args, name)?;
+    }
+    let program = std::env::current_exe().context("this program does not find itself")?;
+    let program = program
+        .to_str()
+        .context("the path of this program is not valid UTF-8")?;
+    write(
+        &place.hook,
+        &script(args.hook_type, program),
+        there == There::Ours,
+    )
+    .with_context(|| format!("cannot write {}", place.hook.display()))?;
+    let mut line = format!("{} in {}", name, place.hook.display());
+    if place.aside.symlink_metadata().is_ok() {
+        line.push_str(", after the hook that was there");
+    }
+    context.shell.status(Tone::Good, "Installed", &line);
+    Ok(Exit::Passed)
+}
+
+/// Moves another's hook aside, if that was asked for.
+fn make_way(place: &Place, args: &InstallArgs, name: &str) -> Result<(), Failure> {
+    let (hook, aside) = (place.hook.display(), place.aside.display());
+    if !args.chain {
+        let again = match args.hook_type {
+            HookType::PrePush => "cargo-dagcache pre-commit run --pushed",
+            HookType::PreCommit | HookType::PreMergeCommit => "cargo-dagcache pre-commit run",
+        };
+        return Err(Failure::usage(format!(
+            "there is another hook: {hook}; `--chain` runs it first, or let it call `{again}`"
+        )));
+    }
+    if place.aside.symlink_metadata().is_ok() {
+        return Err(Failure::usage(format!(
+            "there are two other hooks: {hook} and {aside}; remove one of them"
+        )));
+    }
+    std::fs::rename(&place.hook, &place.aside)
+        .with_context(|| format!("cannot move the other {name} hook to {aside}"))?;
+    Ok(())
+}
+
+/// Takes the hook away; another's that it ran first comes back.
+pub(super) fn uninstall(context: &Context<'_>, hook: HookType) -> Result<Exit, Failure> {
+    let place = Place::of(&staging(context)?, hook)?;
+    let shown = place.hook.display();
+    let (verb, line) = match place.there()? {
+        There::Nothing => ("Nothing", format!("no {} hook to uninstall", hook.name())),
+        There::Anothers => ("Kept", format!("{shown}, which is another's hook")),
+        There::Ours if place.aside.symlink_metadata().is_ok() => {
+            std::fs::rename(&place.aside, &place.hook)
+                .with_context(|| format!("cannot bring back {shown}"))?;
+            (
+                "Uninstalled",
+                format!("{}; the hook that was there before is back", hook.name()),
+            )
+        }
+        There::Ours => {
+            std::fs::remove_file(&place.hook).with_context(|| format!("cannot remove {shown}"))?;
+            ("Uninstalled", format!("{} from {shown}", hook.name()))
+        }
+    };
+    context.shell.status(Tone::Good, verb, &line);
+    Ok(Exit::Passed)
+}
+
+/// Where git looks for hooks.
+fn hooks_dir(staging: &Staging) -> Result<PathBuf, Failure> {
+    let dir = staging.hooks_dir().map_err(anyhow::Error::from)?;
+    Ok(dir)
+}
+
+fn script(hook: HookType, program: &str) -> String {
+    let name = hook.name();
+    let program = quoted(program);
+    let (keep, chain, run) = match hook {
+        // What git says on standard input is for both.
+        HookType::PrePush => (
+            "pushed=$(cat; echo x)\npushed=${pushed%x}\n",
+            "printf %s \"$pushed\" | \"$0.before-dagcache\" \"$@\" || exit",
+            "printf %s \"$pushed\" | \"$dagcache\" pre-commit run --pushed",
+        ),
+        HookType::PreCommit | HookType::PreMergeCommit => (
+            "",
+            "\"$0.before-dagcache\" \"$@\" || exit",
+            "exec \"$dagcache\" pre-commit run",
+        ),
+    };
+    format!(
+        "#!/bin/sh\n\
+         {MARK} `cargo dagcache pre-commit uninstall --hook-type {name}` takes it away.\n\
+         dagcache={program}\n\
+         {keep}\
+         if [ -x \"$0.{ASIDE}\" ]; then {chain}; fi\n\
+         if ! [ -x \"$dagcache\" ]; then\n\
+         \x20   if ! command -v cargo-dagcache >/dev/null; then\n\
+         \x20       echo \"error: cargo-dagcache is gone: it is neither $dagcache nor on PATH\" >&2\n\
+         \x20       echo \"help: install it again, remove $0, or use --no-verify\" >&2\n\
+         \x20       exit 3\n\
+         \x20   fi\n\
+         \x20   dagcache=cargo-dagcache\n\
+         fi\n\
+         {run}\n"
+    )
+}
+
+/// Writes a program whole or not at all, over nothing but what is ours.
+fn write(path: &Path, text: &str, replace: bool) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(dir)?;
+    let mut file = tempfile::Builder::new()
+        .permissions(std::fs::Permissions::from_mode(0o777))
+        .tempfile_in(dir)?;
+    file.write_all(text.as_bytes())?;
+    if replace {
+        file.persist(path)?;
+    } else {
+        file.persist_noclobber(path)?;
+    }
+    Ok(())
+}

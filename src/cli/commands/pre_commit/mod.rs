@@ -1,0 +1,207 @@
+//! `pre-commit`: exactly what is staged is checked, and nothing of the user's is written.
+//!
+//! - [`install`]: the hook itself. Here: what a run of it looks at, and what of its failures is old.
+
+mod install;
+
+use std::io::Read as _;
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use anyhow::Context as _;
+
+use crate::cli::args::{HookArgs, PreCommitAction, PreCommitArgs};
+use crate::cli::commands::project::{Files, Project, View};
+use crate::cli::commands::run::execute_in;
+use crate::cli::context::Context;
+use crate::cli::exit::{Exit, Failure};
+use crate::event::{Event, Sink};
+use crate::finding::{Finding, Severity};
+use crate::plan::Check;
+use crate::plan::select::Selection;
+use crate::record::{CheckRecord, Verdict};
+use crate::run::{Caching, Options};
+use crate::snapshot::SnapshotError;
+use crate::snapshot::staged::Staging;
+
+/// Runs, installs or uninstalls.
+pub fn pre_commit(context: &Context<'_>, args: &PreCommitArgs) -> Result<Exit, Failure> {
+    match &args.action {
+        None => run(context, &args.run),
+        Some(PreCommitAction::Run(args)) => run(context, args),
+        Some(PreCommitAction::Install(args)) => install::install(context, args),
+        Some(PreCommitAction::Uninstall { hook_type }) => install::uninstall(context, *hook_type),
+    }
+}
+
+fn run(context: &Context<'_>, args: &HookArgs) -> Result<Exit, Failure> {
+    let staging = staging(context)?;
+    let root = root(context, &staging)?;
+    if !args.pushed {
+        let project = Project::open_at(context, root, Files::Staged(staging))?;
+        return check(&project, context, args, "pre-commit");
+    }
+    let mut exit = Exit::Passed;
+    for commit in pushed()? {
+        let files = Files::Commit(staging.clone(), commit);
+        let project = Project::open_at(context, root.clone(), files)?;
+        exit = exit.max(check(&project, context, args, "pre-push")?);
+    }
+    Ok(exit)
+}
+
+fn check(
+    project: &Project<'_>,
+    context: &Context<'_>,
+    args: &HookArgs,
+    command: &str,
+) -> Result<Exit, Failure> {
+    let selection = Selection::default();
+    execute_in(
+        project,
+        context,
+        command,
+        &args.run,
+        selection,
+        &[],
+        command,
+    )
+    .map(|(exit, _)| exit)
+}
+
+/// Where git makes the commit.
+fn staging(context: &Context<'_>) -> Result<Staging, Failure> {
+    match Staging::find(&context.cwd, &context.given_env) {
+        Ok(staging) => Ok(staging),
+        Err(error @ SnapshotError::NoRepository(_)) => Err(Failure::usage(error.to_string())),
+        Err(error) => Err(anyhow::Error::from(error).into()),
+    }
+}
+
+fn root(context: &Context<'_>, staging: &Staging) -> Result<PathBuf, Failure> {
+    let top = staging.top().to_path_buf();
+    if context.global.manifest_path.is_none() {
+        return Ok(top);
+    }
+    let root = context.root()?;
+    if root.starts_with(&top) {
+        return Ok(root);
+    }
+    let (root, top) = (root.display(), top.display());
+    Err(Failure::usage(format!(
+        "--manifest-path: {root} is not in the repository {top}"
+    )))
+}
+
+/// The commits that git is about to push: `<local ref> <local id> <remote ref> <remote id>` on each line of standard
+/// input, where an id of zeros deletes.
+fn pushed() -> Result<Vec<String>, Failure> {
+    let mut text = String::new();
+    let read = std::io::stdin().read_to_string(&mut text);
+    read.context("cannot read what git is about to push")?;
+    let ids = text.lines().filter_map(|line| line.split(' ').nth(1));
+    let mut ids: Vec<String> = ids
+        .filter(|id| id.bytes().any(|byte| byte != b'0'))
+        .map(str::to_owned)
+        .collect();
+    ids.sort();
+    ids.dedup();
+    Ok(ids)
+}
+
+/// Ids of the checks that failed, as the store knows, in the commit before too, and of which nothing new was found.
+pub(super) fn already_failing(
+    project: &Project<'_>,
+    view: &View,
+    records: &[CheckRecord],
+) -> Vec<String> {
+    let failed: Vec<&CheckRecord> = records
+        .iter()
+        .filter(|record| record.verdict == Verdict::Failed)
+        .collect();
+    let before = match &project.files {
+        Files::WorkTree => None,
+        Files::Staged(staging) => staging.head().map(|head| (staging, head)),
+        Files::Commit(staging, commit) => staging.parent(commit).map(|parent| (staging, parent)),
+    };
+    let Some((staging, commit)) = before.filter(|_| !failed.is_empty()) else {
+        return Vec::new();
+    };
+    let files = Files::Commit(staging.clone(), commit);
+    // A commit that cannot be planned tells nothing of its failures.
+    let Ok(before) = project.look_at(&files) else {
+        return Vec::new();
+    };
+    let checks: Vec<&Check> = failed
+        .iter()
+        .filter_map(|record| before.plan.check(&record.id))
+        .filter(|check| view.plan.check(&check.id).is_some())
+        .collect();
+    let options = Options {
+        caching: Caching::Only,
+        jobs: 1,
+        fail_fast: false,
+        dry_run: false,
+        keep_room: false,
+        narrowed: true,
+        outputs: false,
+        discover: false,
+        audit: None,
+    };
+    let known = project
+        .run(&before, &checks, options, &Mutex::new(Silent))
+        .records;
+    failed
+        .iter()
+        .filter(|now| known.iter().any(|before| is_old(now, before)))
+        .map(|now| now.id.clone())
+        .collect()
+}
+
+/// Whether a failure is that of the commit before: nothing was found that was not found there. Where it was found may
+/// have moved.
+fn is_old(now: &CheckRecord, before: &CheckRecord) -> bool {
+    if now.id != before.id || before.verdict != Verdict::Failed {
+        return false;
+    }
+    let errors = |record: &CheckRecord| {
+        let all = record.findings.iter();
+        let all = all.filter(|finding| finding.severity == Severity::Error);
+        let mut all: Vec<_> = all.map(content).collect();
+        all.sort();
+        all
+    };
+    let mut old = errors(before).into_iter();
+    errors(now)
+        .iter()
+        .all(|finding| old.any(|other| other == *finding))
+}
+
+fn content(finding: &Finding) -> (String, String, String) {
+    let path = finding.path.as_ref().map(ToString::to_string);
+    let code = finding.code.clone();
+    let message = finding.message.clone();
+    (path.unwrap_or_default(), code.unwrap_or_default(), message)
+}
+
+/// The verdict on a commit: old failures count only if the configuration says so.
+pub(super) fn verdict(view: &View, records: &[CheckRecord], known: &[String]) -> Verdict {
+    let warns = view.loaded.config.hook_warns;
+    let counts = |record: &&CheckRecord| !(warns && known.contains(&record.id));
+    let all = records.iter().filter(counts).map(|record| record.verdict);
+    let worst = all.max().unwrap_or(Verdict::Passed);
+    let ran = records
+        .iter()
+        .any(|record| record.verdict != Verdict::Skipped);
+    match worst {
+        Verdict::Skipped if ran => Verdict::Passed,
+        other => other,
+    }
+}
+
+/// Hears nothing.
+struct Silent;
+
+impl Sink for Silent {
+    fn event(&mut self, _: &Event<'_>) {}
+}

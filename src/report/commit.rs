@@ -1,0 +1,172 @@
+//! The report of a git hook: nothing where all is well; else one line for each check that failed, then what it found,
+//! and how to go on without it.
+
+use crate::event::{Event, Sink};
+use crate::finding::Severity;
+use crate::process::quoted;
+use crate::record::{CheckRecord, INTERRUPTED, RunRecord, Verdict};
+use crate::report::shell::{Shell, Tone, Verbosity};
+use crate::report::text;
+
+/// Findings of one check that are printed.
+const MOST: usize = 50;
+
+/// Keeps what failed until all is known, so that one check's lines stand together.
+#[derive(Debug)]
+pub struct Commit<'a> {
+    shell: &'a Shell,
+    push: bool,
+    total: usize,
+    done: usize,
+    running: Vec<String>,
+    warnings: Vec<String>,
+    failed: Vec<CheckRecord>,
+    known: Vec<String>,
+    interrupted: bool,
+}
+
+impl<'a> Commit<'a> {
+    /// A report through `shell`; `push` if it is no commit that is stopped.
+    #[must_use]
+    pub fn new(shell: &'a Shell, push: bool) -> Self {
+        Self {
+            shell,
+            push,
+            total: 0,
+            done: 0,
+            running: Vec::new(),
+            warnings: Vec::new(),
+            failed: Vec::new(),
+            known: Vec::new(),
+            interrupted: false,
+        }
+    }
+
+    fn check_finished(&mut self, record: &CheckRecord) {
+        self.done += 1;
+        self.running.retain(|id| *id != record.id);
+        if record.message.as_deref() == Some(INTERRUPTED) {
+            self.interrupted = true;
+        } else if record.verdict >= Verdict::Failed {
+            self.failed.push(record.clone());
+        }
+        if !self.running.is_empty() {
+            self.shell.progress(self.done, self.total, &self.running);
+        }
+    }
+
+    fn run_finished(&mut self, run: &RunRecord) {
+        self.shell.end_progress();
+        let what = if self.push { "push" } else { "commit" };
+        if self.interrupted {
+            return self
+                .shell
+                .error(&format!("interrupted; the {what} is stopped"));
+        }
+        if self.failed.is_empty() {
+            return;
+        }
+        for warning in &self.warnings {
+            self.shell.warning(warning);
+        }
+        self.failed.sort_by(|a, b| a.id.cmp(&b.id));
+        for record in &self.failed {
+            self.one(record);
+        }
+        if run.verdict < Verdict::Failed {
+            return;
+        }
+        let count = text::count(self.failed.len(), "check", "checks");
+        self.shell
+            .error(&format!("{count} stopped the {what}; nothing was changed"));
+        let ids: Vec<&str> = self
+            .failed
+            .iter()
+            .map(|record| record.id.as_str())
+            .collect();
+        self.shell.line(&format!(
+            "help: `DAGCACHE_SKIP={}` before the command leaves out {}, `--no-verify` after it all of them",
+            quoted(&ids.join(",")),
+            if ids.len() == 1 { "this check" } else { "these checks" },
+        ));
+    }
+
+    fn one(&self, record: &CheckRecord) {
+        let errors = record
+            .findings
+            .iter()
+            .filter(|finding| finding.severity == Severity::Error);
+        let found = match (record.verdict, errors.count()) {
+            (Verdict::Error, _) => {
+                let message = record.message.as_deref();
+                format!(": {}", message.unwrap_or("it could not be run"))
+            }
+            (_, 0) => String::new(),
+            (_, number) => format!(": {}", text::count(number, "error", "errors")),
+        };
+        let line = format!("{}{found}", record.id);
+        match record.verdict {
+            Verdict::Error => self.shell.status(Tone::Bad, "Error", &line),
+            _ if self.known.contains(&record.id) => {
+                let line = format!("{line} (already failing)");
+                self.shell.status(Tone::Note, "Failed", &line);
+            }
+            _ => self.shell.status(Tone::Bad, "Failed", &line),
+        }
+        for finding in record.findings.iter().take(MOST) {
+            match &finding.rendered {
+                Some(rendered) => self.shell.line(&format!("{}\n", rendered.trim_end())),
+                None => self.shell.line(&text::finding(finding)),
+            }
+        }
+        if record.findings.len() > MOST {
+            let more = record.findings.len() - MOST;
+            self.shell.line(&format!("… and {more} more"));
+        }
+        let told = record
+            .findings
+            .iter()
+            .any(|finding| finding.severity == Severity::Error);
+        if record.findings.is_empty() && !record.quiet_stdout {
+            self.stream(&record.stdout);
+        }
+        if !told {
+            self.stream(&record.stderr);
+        }
+        if let (Some(message), Verdict::Failed) = (&record.message, record.verdict) {
+            self.shell.line(&format!("help: {message}"));
+        }
+    }
+
+    fn stream(&self, text: &str) {
+        let text = text.trim_end();
+        if !text.is_empty() {
+            self.shell.line(text);
+        }
+    }
+}
+
+impl Sink for Commit<'_> {
+    fn event(&mut self, event: &Event<'_>) {
+        match event {
+            Event::RunStarted { checks, .. } => self.total = *checks,
+            Event::Warning(text) => self.warnings.push((*text).to_owned()),
+            Event::EngineLost { why, .. } => self.warnings.push(text::engine_lost(why, false)),
+            Event::CheckStarted { id, .. } => {
+                self.running.push((*id).to_owned());
+                self.shell.progress(self.done, self.total, &self.running);
+            }
+            Event::LayerBuilt { name, duration_ms } => {
+                if self.shell.verbosity() > Verbosity::Quiet {
+                    let took = text::duration(*duration_ms);
+                    self.shell
+                        .status(Tone::Good, "Built", &format!("layer {name} in {took}"));
+                }
+            }
+            Event::Audited(_) => {}
+            Event::AlreadyFailing(ids) => self.known = ids.to_vec(),
+            Event::CheckFinished(record) => self.check_finished(record),
+            Event::RunFinished(record) => self.run_finished(record),
+        }
+    }
+}

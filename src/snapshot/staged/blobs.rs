@@ -1,0 +1,132 @@
+//! The content of blobs, as git has it.
+
+use std::io::{self, BufRead as _, Read};
+use std::sync::{Mutex, PoisonError};
+
+use crate::digest::{Digest, Hasher};
+use crate::process::talk::Talk;
+use crate::snapshot::parallel::in_chunks;
+use crate::snapshot::staged::git::Staging;
+use crate::snapshot::staged::object::ObjectId;
+
+/// Questions at once: their text must fit into a pipe.
+const AT_ONCE: usize = 200;
+
+/// Blobs for one git: more are shared among several.
+const MANY: usize = 2000;
+
+/// Reads blobs through a git that is started at the first need, and stays.
+#[derive(Debug, Default)]
+pub(crate) struct Blobs {
+    talk: Mutex<Option<Talk>>,
+}
+
+impl Blobs {
+    /// The content of a blob.
+    pub(crate) fn read(&self, staging: &Staging, id: ObjectId) -> io::Result<Vec<u8>> {
+        let mut talk = self.talk.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut content = Vec::new();
+        let read = with(&mut talk, staging, |talk| {
+            talk.ask(format!("{id}\n").as_bytes())?;
+            let size = header(talk, id)?;
+            talk.answers().take(size).read_to_end(&mut content)?;
+            whole(content.len(), size)?;
+            end(talk)
+        });
+        if read.is_err() {
+            // Whatever it still has to say is no answer to the next question.
+            *talk = None;
+        }
+        read.map(|()| content)
+    }
+
+    /// The digests of blobs, in order.
+    pub(crate) fn digests(&self, staging: &Staging, ids: &[ObjectId]) -> io::Result<Vec<Digest>> {
+        if ids.len() > MANY {
+            let chunks = in_chunks(ids.len(), MANY, |range| {
+                let own = Self::default();
+                own.some(staging, ids.get(range).unwrap_or_default())
+            });
+            return Ok(chunks.into_iter().collect::<io::Result<Vec<_>>>()?.concat());
+        }
+        self.some(staging, ids)
+    }
+
+    fn some(&self, staging: &Staging, ids: &[ObjectId]) -> io::Result<Vec<Digest>> {
+        let mut talk = self.talk.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut digests = Vec::with_capacity(ids.len());
+        let asked = with(&mut talk, staging, |talk| {
+            for ids in ids.chunks(AT_ONCE) {
+                let questions: Vec<String> = ids.iter().map(|id| format!("{id}\n")).collect();
+                talk.ask(questions.concat().as_bytes())?;
+                for id in ids {
+                    let size = header(talk, *id)?;
+                    digests.push(digest(talk, size)?);
+                    end(talk)?;
+                }
+            }
+            Ok(())
+        });
+        if asked.is_err() {
+            *talk = None;
+        }
+        asked.map(|()| digests)
+    }
+}
+
+fn with(
+    talk: &mut Option<Talk>,
+    staging: &Staging,
+    then: impl FnOnce(&mut Talk) -> io::Result<()>,
+) -> io::Result<()> {
+    if talk.is_none() {
+        *talk = Some(staging.batch()?);
+    }
+    match talk {
+        Some(talk) => then(talk),
+        None => Err(io::ErrorKind::BrokenPipe.into()),
+    }
+}
+
+/// `<id> blob <size>`.
+fn header(talk: &mut Talk, id: ObjectId) -> io::Result<u64> {
+    let mut line = String::new();
+    talk.answers().read_line(&mut line)?;
+    let size = line.trim_end().rsplit_once(" blob ");
+    let size = size.and_then(|(_, size)| size.parse().ok());
+    size.ok_or_else(|| {
+        let said = line.trim();
+        let said = if said.is_empty() { "git ended" } else { said };
+        io::Error::other(format!("cannot read the blob {id}: {said}"))
+    })
+}
+
+fn digest(talk: &mut Talk, size: u64) -> io::Result<Digest> {
+    let mut hasher = Hasher::new();
+    let mut rest = size;
+    while rest > 0 {
+        let answers = talk.answers();
+        let some = answers.fill_buf()?;
+        let count = some.len().min(usize::try_from(rest).unwrap_or(usize::MAX));
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        hasher.update(some.get(..count).unwrap_or_default());
+        answers.consume(count);
+        rest -= count as u64;
+    }
+    Ok(hasher.finish())
+}
+
+fn whole(read: usize, size: u64) -> io::Result<()> {
+    if read as u64 == size {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::UnexpectedEof.into())
+    }
+}
+
+/// The newline after the content.
+fn end(talk: &mut Talk) -> io::Result<()> {
+    talk.answers().read_exact(&mut [0])
+}

@@ -1,0 +1,184 @@
+//! What is remembered of a repository: the digests of blobs by id, and how its files are converted.
+//!
+//! ```text
+//! identity [u8; 32] · rules · digest of the rules [u8; 32] · length of ids u8
+//! number of rows u32 · a row for each file of the last index, by path: path · id · converted u8 · digest [u8; 32]
+//! number of others u32 · other blobs: id · digest [u8; 32] · number of trees u32 · trees: id · what git lists of it
+//! ```
+//! A blob's digest follows from its id, whatever repository it is in. That of a converted file, and whether it is
+//! one, hold under the digest of the rules.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use crate::digest::Digest;
+use crate::fs::sealed::{Reader, Seal};
+use crate::fs::{self, FsError};
+use crate::rule::Rule;
+use crate::snapshot::staged::convert::{self, Rules};
+use crate::snapshot::staged::object::ObjectId;
+
+const SEAL: Seal = Seal {
+    magic: *b"dc-blob\n",
+    version: 1,
+};
+
+/// Other blobs that are kept: enough for the commits one goes to and fro between.
+const OTHERS: usize = 20_000;
+
+/// A file of the last index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) path: Vec<u8>,
+    pub(crate) id: ObjectId,
+    pub(crate) converted: bool,
+    pub(crate) digest: Digest,
+}
+
+/// What is remembered.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Memo {
+    /// The rules, if they were found in the surroundings of now.
+    pub(crate) rules: Option<Rules>,
+    /// The digest under which the rows hold.
+    pub(crate) under: Option<Digest>,
+    pub(crate) rows: Vec<Row>,
+    pub(crate) others: Vec<(ObjectId, Digest)>,
+    /// What git lists of commits of a submodule.
+    pub(crate) trees: BTreeMap<ObjectId, Vec<u8>>,
+}
+
+impl Memo {
+    /// The file for the repository whose work tree is at `top`.
+    pub(crate) fn path(memo_dir: &Path, top: &Path) -> PathBuf {
+        let name = Digest::of(top.as_os_str().as_encoded_bytes()).to_string();
+        memo_dir.join(format!("blobs-{}", name.get(..32).unwrap_or(&name)))
+    }
+
+    /// Reads it; one that is absent or damaged is empty. Of other surroundings only the blobs count.
+    pub(crate) fn load(path: &Path, identity: Digest) -> Self {
+        let bytes = std::fs::read(path).unwrap_or_default();
+        let decoded = SEAL
+            .open(&bytes)
+            .and_then(|payload| decode(payload, identity));
+        decoded.unwrap_or_default()
+    }
+
+    /// Writes it.
+    pub(crate) fn save(&self, path: &Path, identity: Digest) -> Result<(), FsError> {
+        let mut out = SEAL.writer();
+        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        out.raw(identity.as_bytes());
+        convert::encode(self.rules.as_ref().unwrap_or(&Rules::default()), &mut out);
+        let under = self.under.unwrap_or(Digest::from_bytes([0; 32]));
+        out.raw(under.as_bytes());
+        let ids = self.rows.iter().map(|row| row.id);
+        let any = ids.chain(self.others.iter().map(|(id, _)| *id)).next();
+        let length = any.or_else(|| self.trees.keys().next().copied());
+        out.u8(u8::try_from(length.map_or(20, |id| id.as_bytes().len())).unwrap_or(20));
+        out.u32(number(self.rows.len()));
+        for row in &self.rows {
+            out.bytes(&row.path);
+            out.raw(row.id.as_bytes());
+            out.u8(u8::from(row.converted));
+            out.raw(row.digest.as_bytes());
+        }
+        let others = self.others.get(..OTHERS).unwrap_or(&self.others);
+        out.u32(number(others.len()));
+        for (id, digest) in others {
+            out.raw(id.as_bytes());
+            out.raw(digest.as_bytes());
+        }
+        out.u32(number(self.trees.len()));
+        for (id, listing) in &self.trees {
+            out.raw(id.as_bytes());
+            out.bytes(listing);
+        }
+        fs::write_atomic(path, &SEAL.close(out))
+    }
+
+    /// The digests of all blobs that are as they are in a checkout.
+    pub(crate) fn blobs(&self) -> HashMap<ObjectId, Digest> {
+        let rows = self.rows.iter().filter(|row| !row.converted);
+        let rows = rows.map(|row| (row.id, row.digest));
+        rows.chain(self.others.iter().copied()).collect()
+    }
+}
+
+fn decode(payload: &[u8], identity: Digest) -> Option<Memo> {
+    let mut from = Reader::new(payload);
+    let same = from.digest()? == identity || !Rule::MemoIdentity.holds();
+    let rules = convert::decode(&mut from)?;
+    let under = from.digest()?;
+    let length = usize::from(from.u8()?);
+    let id = |from: &mut Reader<'_>| ObjectId::new(from.raw(length)?);
+    let mut memo = Memo {
+        rules: same.then_some(rules),
+        under: Some(under),
+        ..Memo::default()
+    };
+    for _ in 0..from.u32()? {
+        memo.rows.push(Row {
+            path: from.bytes()?.to_vec(),
+            id: id(&mut from)?,
+            converted: from.u8()? != 0,
+            digest: from.digest()?,
+        });
+    }
+    for _ in 0..from.u32()? {
+        memo.others.push((id(&mut from)?, from.digest()?));
+    }
+    for _ in 0..from.u32()? {
+        let id = id(&mut from)?;
+        memo.trees.insert(id, from.bytes()?.to_vec());
+    }
+    Some(memo)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sample() -> Memo {
+        let id = |byte| ObjectId::new(&[byte; 20]).expect("an id");
+        Memo {
+            rules: Some(Rules::default()),
+            under: Some(Digest::of(b"rules")),
+            rows: vec![Row {
+                path: b"a/b".to_vec(),
+                id: id(1),
+                converted: true,
+                digest: Digest::of(b"x"),
+            }],
+            others: vec![(id(2), Digest::of(b"y"))],
+            trees: BTreeMap::from([(id(3), b"listing".to_vec())]),
+        }
+    }
+
+    fn payload(memo: &Memo) -> Vec<u8> {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = dir.path().join("memo");
+        memo.save(&path, Digest::of(b"here")).expect("saved");
+        let bytes = std::fs::read(&path).expect("memo");
+        SEAL.open(&bytes).expect("sealed").to_vec()
+    }
+
+    #[test]
+    fn what_is_saved_is_loaded_but_rules_only_in_the_same_surroundings() {
+        let bytes = payload(&sample());
+        assert_eq!(decode(&bytes, Digest::of(b"here")), Some(sample()));
+        let elsewhere = decode(&bytes, Digest::of(b"there")).expect("blobs");
+        assert_eq!(elsewhere.rules, None);
+        assert_eq!(elsewhere.others, sample().others);
+        assert_eq!(sample().blobs().len(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn nearly_right_bytes_never_panic(bytes in crate::testing::damaged(&payload(&sample()))) {
+            decode(&bytes, Digest::of(b"here"));
+        }
+    }
+}

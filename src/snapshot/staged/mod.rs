@@ -1,0 +1,558 @@
+//! Snapshots of what git holds instead of what is on disk: what is staged, or a commit.
+//!
+//! - [`git`]: where, and running git there. - [`object`]: what an index or a tree lists.
+//! - [`convert`], [`private`]: what a checkout would make of a file. - [`blobs`]: content. - [`memo`]: what is known.
+//!
+//! The index is read by itself; git is started for what is not known yet, for content, for rules that changed, and for
+//! indexes that only git understands. The work tree, the index and the refs are never written, and the work tree is not
+//! read either: what is staged and what is on disk have the same digests where they are the same.
+
+mod blobs;
+mod convert;
+mod git;
+mod memo;
+mod object;
+mod private;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::digest::{Digest, Hasher};
+use crate::env::Env;
+use crate::fs::FsError;
+use crate::path::RelPath;
+use crate::rule::Rule;
+use crate::snapshot::odd::{Odd, Reason};
+use crate::snapshot::repository::{self, Repository};
+use crate::snapshot::stat::Time;
+use crate::snapshot::{Contents, Effort, Entry, Kind, Snapshot, SnapshotError};
+use blobs::Blobs;
+use convert::Rules;
+use memo::{Memo, Row};
+use object::{Listed, ObjectId, What, rel_path};
+use private::Private;
+
+pub use git::Staging;
+
+/// Submodules within each other; more are taken for a circle.
+const DEPTH: usize = 20;
+
+/// Where the content of a snapshot's files is.
+#[derive(Debug)]
+pub(crate) struct Held {
+    sources: Vec<Source>,
+    /// For each file of the snapshot.
+    files: Vec<HeldFile>,
+}
+
+/// One repository.
+#[derive(Debug)]
+struct Source {
+    memo: PathBuf,
+    staging: Staging,
+    attributes: Vec<Listed>,
+    blobs: Blobs,
+    private: Private,
+}
+
+#[derive(Debug)]
+struct HeldFile {
+    source: usize,
+    id: ObjectId,
+    /// As git lists it, if a checkout converts it.
+    converted: Option<Box<Listed>>,
+}
+
+impl Held {
+    /// The content of the file at this place of the snapshot.
+    pub(crate) fn read(&self, at: usize) -> io::Result<Vec<u8>> {
+        let gone = || io::Error::from(io::ErrorKind::NotFound);
+        let file = self.files.get(at).ok_or_else(gone)?;
+        let source = self.sources.get(file.source).ok_or_else(gone)?;
+        let Some(converted) = &file.converted else {
+            return source.blobs.read(&source.staging, file.id);
+        };
+        let read = || source.private.read(&source.staging, converted);
+        match read() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => return other,
+        }
+        // One is rarely alone.
+        let of_it = |other: &&HeldFile| other.source == file.source;
+        let all = self.files.iter().filter(of_it);
+        let all: Vec<&Listed> = all.filter_map(|file| file.converted.as_deref()).collect();
+        let (staging, attributes) = (&source.staging, &source.attributes);
+        let done = source.private.check_out(staging, attributes, &all);
+        done.map_err(io::Error::other)?;
+        read()
+    }
+}
+
+impl Held {
+    /// Forgets what is known of the repository of a file: it has turned out to be wrong, as it may be of a filter that
+    /// does not always make the same of a file.
+    pub(crate) fn distrust(&self, at: usize) {
+        let source = self
+            .files
+            .get(at)
+            .and_then(|file| self.sources.get(file.source));
+        if let Some(source) = source {
+            let _ = std::fs::remove_file(&source.memo);
+        }
+    }
+}
+
+impl Snapshot {
+    /// The files below `root` that are staged, as a checkout of the commit would give them. What is only noted
+    /// (`git add --intent-to-add`) is not in, what a sparse checkout leaves out is; submodules that are checked out are
+    /// as the commit that is staged of them.
+    ///
+    /// `memo_dir` is the store's folder for memos; it need not exist nor be writable.
+    ///
+    /// # Errors
+    /// If there are conflicts, or git cannot give the content.
+    pub fn staged(root: &Path, staging: &Staging, memo_dir: &Path) -> Result<Self, SnapshotError> {
+        let index = index(staging)?;
+        if let Some(first) = index.conflicts.first() {
+            return Err(SnapshotError::Conflicts {
+                path: first.clone(),
+                others: index.conflicts.len() - 1,
+            });
+        }
+        take(root, staging, index.listed, memo_dir, true)
+    }
+
+    /// As [`Snapshot::staged`], of a commit.
+    ///
+    /// # Errors
+    /// If there is no such commit, or git cannot give the content.
+    pub fn committed(
+        root: &Path,
+        staging: &Staging,
+        commit: &str,
+        memo_dir: &Path,
+    ) -> Result<Self, SnapshotError> {
+        let listed = tree(staging, commit)?;
+        take(root, staging, parsed(staging, &listed)?, memo_dir, false)
+    }
+}
+
+/// Reads the index. One that only git understands is first written in plain form, to a place of our own.
+fn index(staging: &Staging) -> Result<object::Index, SnapshotError> {
+    let bytes = match std::fs::read(&staging.index) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(object::Index::default());
+        }
+        Err(error) => return Err(staging.failed(&error.to_string())),
+    };
+    let hash_len = staging.repository.hash_len();
+    if let Ok(index) = object::of_index(&bytes, hash_len) {
+        return Ok(index);
+    }
+    let plain = || -> io::Result<Vec<u8>> {
+        let dir = tempfile::tempdir()?;
+        let (copy, tree) = (dir.path().join("index"), dir.path().join("tree"));
+        std::fs::write(&copy, &bytes)?;
+        std::fs::create_dir(&tree)?;
+        let args = ["update-index", "--no-split-index", "--force-write-index"];
+        let written = staging.run(&args, &tree, &copy, Vec::new());
+        written.map_err(io::Error::other)?;
+        std::fs::read(copy)
+    };
+    let bytes = plain().map_err(|error| staging.failed(&error.to_string()))?;
+    let read = object::of_index(&bytes, hash_len);
+    read.map_err(|_| staging.failed("its index is not understood"))
+}
+
+fn tree(staging: &Staging, commit: &str) -> Result<Vec<u8>, SnapshotError> {
+    let args = ["ls-tree", "-r", "-z", "--full-tree", commit];
+    staging.run(&args, staging.top(), &staging.index, Vec::new())
+}
+
+fn parsed(staging: &Staging, listed: &[u8]) -> Result<Vec<Listed>, SnapshotError> {
+    let parsed = object::of_tree(listed);
+    parsed.map_err(|_| staging.failed("`git ls-tree` printed something unexpected"))
+}
+
+fn take(
+    root: &Path,
+    staging: &Staging,
+    listed: Vec<Listed>,
+    memo_dir: &Path,
+    keep: bool,
+) -> Result<Snapshot, SnapshotError> {
+    let mut taker = Taker {
+        memo_dir,
+        began: Time::now(),
+        keep,
+        sources: Vec::new(),
+        found: Vec::new(),
+        odd: Vec::new(),
+        submodules: Vec::new(),
+        hashed: 0,
+        unsaved: None,
+    };
+    let strip = staging.repository.prefix_of(root);
+    taker.source(staging.clone(), listed, &strip, "", 0)?;
+    // A submodule's files may belong before others of its parent folder.
+    taker.found.sort_by(|a, b| a.0.path.cmp(&b.0.path));
+    taker.odd.sort();
+    taker.submodules.sort();
+    let (entries, files) = taker.found.into_iter().unzip();
+    Ok(Snapshot {
+        entries,
+        contents: Contents::Git(Held {
+            sources: taker.sources,
+            files,
+        }),
+        odd: taker.odd,
+        submodules: taker.submodules,
+        effort: Effort {
+            listed: 0,
+            hashed: taker.hashed,
+        },
+        unsaved: taker.unsaved,
+        ..Snapshot::of(root.to_path_buf())
+    })
+}
+
+struct Taker<'a> {
+    memo_dir: &'a Path,
+    began: Time,
+    /// Whether this is the index, which the next run will most likely look at again.
+    keep: bool,
+    sources: Vec<Source>,
+    found: Vec<(Entry, HeldFile)>,
+    odd: Vec<Odd>,
+    submodules: Vec<RelPath>,
+    hashed: usize,
+    unsaved: Option<FsError>,
+}
+
+impl Taker<'_> {
+    /// Adds the files of one repository that are below `strip` in it, below `add` in the project.
+    fn source(
+        &mut self,
+        staging: Staging,
+        listed: Vec<Listed>,
+        strip: &[u8],
+        add: &str,
+        depth: usize,
+    ) -> Result<(), SnapshotError> {
+        let memo_path = Memo::path(self.memo_dir, staging.top());
+        let identity = identity(&staging);
+        let known = Memo::load(&memo_path, identity);
+        let rules = Rules::now(known.rules.as_ref(), &staging, self.began)?;
+        let under = rules.digest(&listed);
+        let source = Source {
+            memo: memo_path,
+            attributes: listed
+                .iter()
+                .filter(|file| file.is_attributes())
+                .cloned()
+                .collect(),
+            staging,
+            blobs: Blobs::default(),
+            private: Private::default(),
+        };
+        let plain = rules.convert_nothing(&listed);
+        let (files, links): (Vec<_>, Vec<_>) = listed
+            .into_iter()
+            .filter(|file| file.path.starts_with(strip))
+            .partition(|file| file.what != What::Gitlink);
+        let settled = settle(&source, &files, &known, &rules, under, plain)?;
+        self.hashed += settled.hashed;
+        let mut trees = BTreeMap::new();
+        let at = self.sources.len();
+        for (file, known) in files.iter().zip(&settled.files) {
+            self.add(at, file, known, strip, add, &rules);
+        }
+        let mut inner = Vec::new();
+        for link in links {
+            let below = link.path.get(strip.len()..).unwrap_or_default();
+            let Some(dir) = rel_path(&[add.as_bytes(), below].concat()) else {
+                self.leave_out(below, add);
+                continue;
+            };
+            let top = source.staging.top().join(convert::os_path(&link.path));
+            let Some(repository) = Repository::at(&top).filter(|_| depth < DEPTH) else {
+                continue;
+            };
+            let staging = source.staging.inner(repository);
+            let listing = match known.trees.get(&link.id) {
+                Some(listing) => listing.clone(),
+                None => tree(&staging, &link.id.to_string()).map_err(|_| {
+                    source.staging.failed(&format!(
+                        "the commit {} of the submodule {dir} is not there; `git submodule update` may bring it",
+                        link.id
+                    ))
+                })?,
+            };
+            inner.push((dir, staging.clone(), parsed(&staging, &listing)?));
+            trees.insert(link.id, listing);
+        }
+        self.sources.push(source);
+        let rules = (rules, under);
+        self.remember(at, identity, known, rules, (files, settled), trees);
+        for (dir, staging, listed) in inner {
+            let add = format!("{dir}/");
+            self.submodules.push(dir);
+            self.source(staging, listed, b"", &add, depth + 1)?;
+        }
+        Ok(())
+    }
+
+    fn add(
+        &mut self,
+        source: usize,
+        file: &Listed,
+        known: &Settled,
+        strip: &[u8],
+        add: &str,
+        rules: &Rules,
+    ) {
+        let What::File(kind) = file.what else { return };
+        let below = file.path.get(strip.len()..).unwrap_or_default();
+        let Some(path) = rel_path(&[add.as_bytes(), below].concat()) else {
+            return self.leave_out(below, add);
+        };
+        let kind = match kind {
+            Kind::Symlink if rules.settings.no_links => Kind::File,
+            kind => kind,
+        };
+        let entry = Entry {
+            path,
+            kind,
+            digest: known.digest,
+        };
+        let converted = known.converted.then(|| Box::new(file.clone()));
+        let held = HeldFile {
+            source,
+            id: file.id,
+            converted,
+        };
+        self.found.push((entry, held));
+    }
+
+    fn leave_out(&mut self, path: &[u8], add: &str) {
+        let display = format!("{add}{}", String::from_utf8_lossy(path));
+        let holder = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+        let holder = path.get(..holder).unwrap_or_default();
+        let dir = rel_path(&[add.as_bytes(), holder].concat()).unwrap_or_default();
+        self.odd.push(Odd {
+            display,
+            owner: dir.to_string(),
+            dir,
+            reason: Reason::NotUtf8,
+        });
+    }
+
+    /// Keeps what was found of a repository, unless it was known.
+    fn remember(
+        &mut self,
+        source: usize,
+        identity: Digest,
+        old: Memo,
+        (rules, under): (Rules, Digest),
+        (files, settled): (Vec<Listed>, Found),
+        mut trees: BTreeMap<ObjectId, Vec<u8>>,
+    ) {
+        let Some(source) = self.sources.get(source) else {
+            return;
+        };
+        let news = settled.hashed > 0 || settled.asked || settled.stale;
+        let known = |id| old.trees.contains_key(id);
+        let moved = old.rules.as_ref() != Some(&rules) || !trees.keys().all(known);
+        if !news && !moved {
+            return;
+        }
+        // What git said holds for the rules only if they did not change while it was asked.
+        let still = || Rules::now(Some(&rules), &source.staging, self.began);
+        if settled.asked && still().ok().as_ref() != Some(&rules) {
+            return;
+        }
+        let mut memo = Memo {
+            rules: Some(rules),
+            ..Memo::default()
+        };
+        let fresh = files.iter().zip(&settled.files);
+        if self.keep {
+            memo.under = Some(under);
+            memo.rows = fresh
+                .map(|(file, known)| Row {
+                    path: file.path.clone(),
+                    id: file.id,
+                    converted: known.converted,
+                    digest: known.digest,
+                })
+                .collect();
+        } else {
+            memo.under = old.under;
+            memo.rows.clone_from(&old.rows);
+            let plain = fresh.filter(|(_, known)| !known.converted);
+            memo.others = plain.map(|(file, known)| (file.id, known.digest)).collect();
+        }
+        let mut others: BTreeMap<ObjectId, Digest> = old.blobs().into_iter().collect();
+        others.extend(std::mem::take(&mut memo.others));
+        for row in memo.rows.iter().filter(|row| !row.converted) {
+            others.remove(&row.id);
+        }
+        memo.others = others.into_iter().collect();
+        trees.extend(old.trees.into_iter().filter(|_| !self.keep));
+        memo.trees = trees;
+        let saved = memo.save(&source.memo, identity);
+        self.unsaved = self.unsaved.take().or(saved.err());
+    }
+}
+
+/// Everything a repository's rules are found by, besides files.
+fn identity(staging: &Staging) -> Digest {
+    let mut hasher = Hasher::new();
+    let mut part = |bytes: &[u8]| {
+        hasher.update(&(bytes.len() as u64).to_le_bytes());
+        hasher.update(bytes);
+    };
+    let repository = &staging.repository;
+    for path in [&repository.top, &repository.git_dir, &repository.common_dir] {
+        part(path.as_os_str().as_encoded_bytes());
+    }
+    let env: &Env = &staging.env;
+    for (name, value) in repository::variables(env) {
+        part(name.as_encoded_bytes());
+        part(value.as_encoded_bytes());
+    }
+    for name in ["GIT_ATTR_SOURCE", "GIT_ATTR_NOSYSTEM"] {
+        part(
+            env.var_os(name)
+                .map_or(b"", |value| value.as_encoded_bytes()),
+        );
+    }
+    hasher.finish()
+}
+
+/// What is known of a file.
+#[derive(Debug, Clone, Copy)]
+struct Settled {
+    converted: bool,
+    digest: Digest,
+}
+
+/// What is known of files, and how it came about.
+struct Found {
+    files: Vec<Settled>,
+    /// Files whose content was read.
+    hashed: usize,
+    /// Whether git was asked how files are converted, or to convert them.
+    asked: bool,
+    /// Whether the memo's rows are not exactly these.
+    stale: bool,
+}
+
+/// Finds the digests of files (sorted by path): from the memo, else from git.
+fn settle(
+    source: &Source,
+    files: &[Listed],
+    memo: &Memo,
+    rules: &Rules,
+    under: Digest,
+    plain: bool,
+) -> Result<Found, SnapshotError> {
+    let same_rules = memo.under == Some(under) || !Rule::CheckoutRules.holds();
+    let mut converted: Vec<Option<bool>> = Vec::with_capacity(files.len());
+    let mut digests: Vec<Option<Digest>> = Vec::with_capacity(files.len());
+    let mut rows = memo.rows.iter().peekable();
+    for file in files {
+        while rows.next_if(|row| row.path < file.path).is_some() {}
+        let row = rows.peek().filter(|row| row.path == file.path);
+        let how = match row {
+            _ if plain || !file.is_regular() => Some(false),
+            Some(row) if same_rules => Some(row.converted),
+            _ => None,
+        };
+        let same = row.filter(|row| row.id == file.id || !Rule::BlobIds.holds());
+        let known = same.filter(|row| how == Some(row.converted));
+        converted.push(how);
+        digests.push(known.map(|row| row.digest));
+    }
+    let stale =
+        !same_rules || memo.rows.len() != files.len() || digests.iter().any(Option::is_none);
+    let unknown: Vec<usize> = (0..files.len())
+        .filter(|at| converted[*at].is_none())
+        .collect();
+    let mut asked = false;
+    if !unknown.is_empty() {
+        asked = true;
+        let some: Vec<&Listed> = unknown.iter().map(|at| &files[*at]).collect();
+        let (staging, attributes) = (&source.staging, &source.attributes);
+        let told = source
+            .private
+            .converted(staging, &rules.settings, attributes, &some)?;
+        for (at, told) in unknown.into_iter().zip(told) {
+            converted[at] = Some(told);
+        }
+    }
+    let missing: Vec<usize> = (0..files.len())
+        .filter(|at| digests[*at].is_none())
+        .collect();
+    let hashed = fill(source, files, memo, &converted, &mut digests, &missing)?;
+    asked |= missing.iter().any(|at| converted[*at] == Some(true));
+    let known = converted.into_iter().zip(digests);
+    let files = known.map(|(converted, digest)| Settled {
+        converted: converted == Some(true),
+        digest: digest.unwrap_or(Digest::from_bytes([0; 32])),
+    });
+    Ok(Found {
+        files: files.collect(),
+        hashed,
+        asked,
+        stale,
+    })
+}
+
+/// Finds the missing digests. Returns how many files were read.
+fn fill(
+    source: &Source,
+    files: &[Listed],
+    memo: &Memo,
+    converted: &[Option<bool>],
+    digests: &mut [Option<Digest>],
+    missing: &[usize],
+) -> Result<usize, SnapshotError> {
+    if missing.is_empty() {
+        return Ok(0);
+    }
+    let staging = &source.staging;
+    let failed = |error: io::Error| staging.failed(&error.to_string());
+    let known = memo.blobs();
+    let (mut blobs, mut conversions) = (Vec::new(), Vec::new());
+    for at in missing.iter().copied() {
+        if converted[at] == Some(true) {
+            conversions.push(at);
+            continue;
+        }
+        match known.get(&files[at].id) {
+            Some(digest) => digests[at] = Some(*digest),
+            None => blobs.push(at),
+        }
+    }
+    if !blobs.is_empty() {
+        let ids: Vec<ObjectId> = blobs.iter().map(|at| files[*at].id).collect();
+        let found = source.blobs.digests(staging, &ids).map_err(failed)?;
+        for (at, digest) in blobs.iter().zip(found) {
+            digests[*at] = Some(digest);
+        }
+    }
+    if !conversions.is_empty() {
+        let some: Vec<&Listed> = conversions.iter().map(|at| &files[*at]).collect();
+        source
+            .private
+            .check_out(staging, &source.attributes, &some)?;
+        for at in &conversions {
+            let content = source.private.read(staging, &files[*at]).map_err(failed)?;
+            digests[*at] = Some(Digest::of(&content));
+        }
+    }
+    Ok(blobs.len() + conversions.len())
+}
