@@ -191,8 +191,8 @@ pub struct LintArgs {
     /// Checks of Markdown only
     #[arg(long)]
     pub markdown_only: bool,
-    /// Mend what can be mended (not supported yet)
-    #[arg(long, hide = true)]
+    /// Mend first what the tools can mend (ruff, rustfmt, mdformat)
+    #[arg(long)]
     pub fix: bool,
     /// Only what sees these files or folders
     #[arg(value_name = "PATH")]
@@ -228,7 +228,7 @@ pub struct PreCommitArgs {
 /// What `pre-commit` does.
 #[derive(Debug, Subcommand)]
 pub enum PreCommitAction {
-    /// Run lint, validate and security on exactly what is staged; the work tree is neither read nor written (default)
+    /// Run lint, validate and security on exactly what is staged; the work tree is never written (default)
     Run(Box<HookArgs>),
     /// Have git do so before every commit
     Install(InstallArgs),
@@ -246,6 +246,9 @@ pub struct HookArgs {
     /// Check the commits that git is about to push, as it tells its pre-push hook
     #[arg(long, hide = true)]
     pub pushed: bool,
+    /// Mend first what the tools can mend; the result is staged, and merged into the work tree where it can be
+    #[arg(long, conflicts_with = "pushed")]
+    pub fix: bool,
     /// Options of a run.
     #[command(flatten)]
     pub run: RunArgs,
@@ -260,6 +263,9 @@ pub struct InstallArgs {
     /// Where there is another hook, run that first
     #[arg(long)]
     pub chain: bool,
+    /// Have the hook mend first what the tools can mend (not for a push)
+    #[arg(long)]
+    pub fix: bool,
 }
 
 /// `--hook-type`.

@@ -7,6 +7,7 @@ pub mod container;
 pub mod custom;
 pub mod kustomize;
 pub mod markdown;
+pub mod mend;
 pub mod node;
 pub mod program;
 pub mod python;

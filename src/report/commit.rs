@@ -77,8 +77,7 @@ impl<'a> Commit<'a> {
             return;
         }
         let count = text::count(self.failed.len(), "check", "checks");
-        self.shell
-            .error(&format!("{count} stopped the {what}; nothing was changed"));
+        self.shell.error(&format!("{count} stopped the {what}"));
         let ids: Vec<&str> = self
             .failed
             .iter()

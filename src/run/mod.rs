@@ -4,7 +4,7 @@
 //! - [`lookup`]: each check's key and what the store knows of it. - [`act`]: one action on an engine.
 //! - [`narrow`]: keys of checks whose runs tell what they read.
 //! - [`execute`], [`part_runs`]: one miss, from lock to saved result. - [`pool`]: misses side by side.
-//! - [`outputs`]: what checks make. - [`mask`]: secrets in what they say.
+//! - [`outputs`]: what checks make. - [`mend`]: what tools make of files when told to mend them. - [`mask`]: secrets in what they say.
 //! - [`audit`]: whether stored results still hold. - [`trust`]: whether one may be used.
 //! - [`lacking`]: programs that a failed run did not find. - [`hint`]: what to add to the configuration after a failure. - [`cancel`]: signals.
 //! - `overkeyed`: for tests, what must not be in a key.
@@ -20,6 +20,7 @@ pub mod hint;
 mod lacking;
 pub mod lookup;
 mod mask;
+pub mod mend;
 pub mod narrow;
 mod outputs;
 mod overkeyed;

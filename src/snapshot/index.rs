@@ -152,6 +152,8 @@ pub(crate) struct IndexRow<'a> {
     pub(crate) stage: u8,
     /// Its path is noted (`git add --intent-to-add`), no content of it.
     pub(crate) intent_to_add: bool,
+    /// What is on disk does not count for git (`--skip-worktree`, as in a sparse checkout; `--assume-unchanged`).
+    pub(crate) apart: bool,
 }
 
 /// Calls `each` with every path and its entry, in order, of an index file whose object ids are `hash_len` bytes long.
@@ -246,6 +248,8 @@ impl<'a> Cursor<'a> {
         const STAGE_MASK: u16 = 0x3000;
         const NAME_MASK: u16 = 0x0FFF;
         const INTENT_TO_ADD: u16 = 0x2000;
+        const SKIP_WORKTREE: u16 = 0x4000;
+        const ASSUME_VALID: u16 = 0x8000;
         let start = self.at;
         self.take(24)?; // ctime, mtime, dev, ino
         let mode = self.u32()?;
@@ -262,6 +266,7 @@ impl<'a> Cursor<'a> {
             id,
             stage: u8::try_from((flags & STAGE_MASK) >> 12).unwrap_or(0),
             intent_to_add: more & INTENT_TO_ADD != 0,
+            apart: flags & ASSUME_VALID != 0 || more & SKIP_WORKTREE != 0,
         };
         if version == 4 {
             let drop = self.offset_varint()?;

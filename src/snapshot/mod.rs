@@ -37,6 +37,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::env::Env;
 use crate::fs::FsError;
+use crate::fs::below::{Found, look};
 use crate::path::RelPath;
 use crate::rule::Rule;
 use crate::snapshot::repository::Repository;
@@ -349,7 +350,10 @@ impl Snapshot {
         let bytes = match &self.contents {
             Contents::Disk => self.read_from_disk(entry)?,
             Contents::Memory(memory) => memory.get(&entry.path).cloned().unwrap_or_default(),
-            Contents::Git(held) => held.read(id as usize)?,
+            Contents::Git(held) => match self.same_on_disk(entry) {
+                Some(bytes) => return Ok(bytes),
+                None => held.read(id as usize)?,
+            },
         };
         if Digest::of(&bytes) == entry.digest || !Rule::CopyVerified.holds() {
             Ok(bytes)
@@ -362,6 +366,16 @@ impl Snapshot {
                 format!("{} changed while it was read", entry.path),
             ))
         }
+    }
+
+    /// What is on disk, if that is exactly the content: then no git is needed for it.
+    fn same_on_disk(&self, entry: &Entry) -> Option<Vec<u8>> {
+        let bytes = match (look(&self.root, &entry.path).ok()?, entry.kind) {
+            (Found::File { bytes, .. }, Kind::File | Kind::Executable) => bytes,
+            (Found::Link(target), Kind::Symlink) => target,
+            _ => return None,
+        };
+        (Digest::of(&bytes) == entry.digest).then_some(bytes)
     }
 
     fn read_from_disk(&self, entry: &Entry) -> io::Result<Vec<u8>> {

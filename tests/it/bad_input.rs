@@ -243,12 +243,10 @@ fn places_that_are_not_there() {
 fn what_comes_later_says_so() {
     let sandbox = Sandbox::with(&[("a.yaml", "a: 1\n")]);
     for args in [
-        &["lint", "--fix"][..],
-        &["lint", "--watch"],
+        &["lint", "--watch"][..],
         &["ci", "--cache-from=registry"],
         &["ci", "--partition", "1/2"],
         &["ci", "--message-format", "github"],
-        &["pre-commit"],
         &["init"],
         &["completions", "bash"],
     ] {

@@ -32,9 +32,6 @@ const DISCOVERIES: usize = 3;
 
 /// `lint`.
 pub fn lint(context: &Context<'_>, args: &LintArgs) -> Result<Exit, Failure> {
-    if args.fix {
-        return Err(Failure::not_yet("lint --fix"));
-    }
     let only = [
         (args.yaml_only, "yaml"),
         (args.python_only, "python"),
@@ -62,7 +59,34 @@ pub fn lint(context: &Context<'_>, args: &LintArgs) -> Result<Exit, Failure> {
         paths,
         ..Selection::default()
     };
-    run(context, "lint", &args.run, selection, "lint")
+    let project = Project::open(context)?;
+    if args.fix {
+        fix(&project, context, "lint", &args.run, &selection)?;
+    }
+    execute_in(&project, context, "lint", &args.run, selection, &[], "lint").map(|(exit, _)| exit)
+}
+
+/// Mends what the checks of a command find, as far as their tools can.
+pub fn fix(
+    project: &Project<'_>,
+    context: &Context<'_>,
+    command: &str,
+    args: &RunArgs,
+    selection: &Selection,
+) -> Result<(), Failure> {
+    if args.dry_run || args.cached_only {
+        return Err(Failure::usage(
+            "--fix runs tools: not with --dry-run or --cached-only",
+        ));
+    }
+    pre_commit::fix::fix(project, context.shell, |view| {
+        let mut selection = selection.clone();
+        complete(&mut selection, context, command, args, view);
+        let selected = select(&view.plan, &view.snapshot, &selection);
+        Ok(selected
+            .map_err(|error| Failure::usage(error.to_string()))?
+            .checks)
+    })
 }
 
 /// `validate`.

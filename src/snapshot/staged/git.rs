@@ -83,6 +83,14 @@ impl Staging {
         }
     }
 
+    /// The same with another index.
+    pub(crate) fn with_index(&self, index: &Path) -> Self {
+        Self {
+            index: index.to_path_buf(),
+            ..self.clone()
+        }
+    }
+
     /// The top folder of the work tree.
     #[must_use]
     pub fn top(&self) -> &Path {
@@ -174,7 +182,7 @@ impl Staging {
         Talk::start(Path::new("git"), &args, self.top(), &self.env, &pairs(&set))
     }
 
-    fn variables(
+    pub(crate) fn variables(
         &self,
         work_tree: &Path,
         index: &Path,

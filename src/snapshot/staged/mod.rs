@@ -2,10 +2,11 @@
 //!
 //! - [`git`]: where, and running git there. - [`object`]: what an index or a tree lists.
 //! - [`convert`], [`private`]: what a checkout would make of a file. - [`blobs`]: content. - [`memo`]: what is known.
+//! - [`stage`]: the one thing that writes an index, when a fix is asked for.
 //!
 //! The index is read by itself; git is started for what is not known yet, for content, for rules that changed, and for
-//! indexes that only git understands. The work tree, the index and the refs are never written, and the work tree is not
-//! read either: what is staged and what is on disk have the same digests where they are the same.
+//! indexes that only git understands. Taking one writes neither work tree nor index nor refs, and does not look at the
+//! work tree: what is staged and what is on disk have the same digests where they are the same.
 
 mod blobs;
 mod convert;
@@ -13,6 +14,7 @@ mod git;
 mod memo;
 mod object;
 mod private;
+mod stage;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -34,6 +36,7 @@ use object::{Listed, ObjectId, What, rel_path};
 use private::Private;
 
 pub use git::Staging;
+pub use stage::merge;
 
 /// Submodules within each other; more are taken for a circle.
 const DEPTH: usize = 20;
@@ -60,6 +63,8 @@ struct Source {
 struct HeldFile {
     source: usize,
     id: ObjectId,
+    /// What is on disk does not count for git.
+    apart: bool,
     /// As git lists it, if a checkout converts it.
     converted: Option<Box<Listed>>,
 }
@@ -331,6 +336,7 @@ impl Taker<'_> {
         let held = HeldFile {
             source,
             id: file.id,
+            apart: file.apart,
             converted,
         };
         self.found.push((entry, held));

@@ -68,6 +68,8 @@ pub(crate) struct Listed {
     pub(crate) path: Vec<u8>,
     pub(crate) what: What,
     pub(crate) id: ObjectId,
+    /// What is on disk does not count for git.
+    pub(crate) apart: bool,
 }
 
 impl Listed {
@@ -85,6 +87,7 @@ impl Listed {
             path: path.to_vec(),
             what,
             id,
+            apart: false,
         })
     }
 
@@ -123,7 +126,9 @@ pub(crate) fn of_index(bytes: &[u8], hash_len: usize) -> Result<Index, NotUnders
             }
         } else if !row.intent_to_add {
             let id = ObjectId::new(row.id).ok_or(NotUnderstood)?;
-            found.listed.push(Listed::new(path, row.mode, id)?);
+            let mut listed = Listed::new(path, row.mode, id)?;
+            listed.apart = row.apart;
+            found.listed.push(listed);
         }
         Ok(())
     })?;

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::snapshot::staged::convert::{ATTRIBUTES, Settings, converts, os_path};
 use crate::snapshot::staged::git::Staging;
@@ -14,6 +14,8 @@ use crate::snapshot::{Kind, SnapshotError};
 #[derive(Debug, Default)]
 pub(crate) struct Private {
     dir: Mutex<Option<tempfile::TempDir>>,
+    /// Held while git works there, and while something is read: nobody sees half a file.
+    work: Mutex<()>,
 }
 
 impl Private {
@@ -25,6 +27,7 @@ impl Private {
         attributes: &[Listed],
         files: &[&Listed],
     ) -> Result<Vec<bool>, SnapshotError> {
+        let _alone = self.alone();
         let args = [
             &["check-attr", "--cached", "-z", "--stdin"][..],
             &ATTRIBUTES,
@@ -60,6 +63,7 @@ impl Private {
         attributes: &[Listed],
         files: &[&Listed],
     ) -> Result<(), SnapshotError> {
+        let _alone = self.alone();
         let tree = self.places(staging)?.1;
         let new: Vec<&Listed> = files
             .iter()
@@ -76,6 +80,7 @@ impl Private {
 
     /// The content of a file that was checked out.
     pub(crate) fn read(&self, staging: &Staging, file: &Listed) -> io::Result<Vec<u8>> {
+        let _alone = self.alone();
         let (_, tree) = self.places(staging).map_err(io::Error::other)?;
         std::fs::read(tree.join(os_path(&file.path)))
     }
@@ -108,6 +113,10 @@ impl Private {
             lines,
         )?;
         staging.run(args, &tree, &index, input.to_vec())
+    }
+
+    fn alone(&self) -> MutexGuard<'_, ()> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The index and the work tree.

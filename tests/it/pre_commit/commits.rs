@@ -375,3 +375,27 @@ fn a_name_that_is_not_utf_8_is_left_out_with_a_warning() {
     );
     assert_eq!(repo.sandbox.json(&["pre-commit"]).ran().len(), 1);
 }
+
+/// What is staged is known by its blobs: git is not asked again.
+#[test]
+fn a_fresh_hook_starts_no_git() {
+    let repo = Repo::with(&[("a.yaml", "a: 1\n"), (".gitattributes", "*.x eol=crlf\n")]);
+    repo.sandbox.write("b.x", "1\n");
+    repo.git(&["add", "--all"]).expect(0);
+    repo.commits_exactly(&["commit", "-qm", "known"]);
+    // Until times have settled, a run still looks twice.
+    let marker = repo.sandbox.outer().join("asked");
+    let text = format!("#!/bin/sh\necho \"$@\" >>'{}'\nexit 1\n", marker.display());
+    for attempt in 0.. {
+        repo.sandbox.json(&["pre-commit"]).expect(0).expect_fresh();
+        repo.sandbox.program("git", &text);
+        let json = repo.sandbox.json(&["pre-commit"]);
+        let asked = std::fs::read_to_string(&marker);
+        if asked.is_err() {
+            return json.expect_fresh();
+        }
+        assert!(attempt < 5, "git was asked: {asked:?}");
+        std::fs::remove_file(&marker).expect("marker");
+        std::fs::remove_file(repo.sandbox.outer().join("bin/git")).expect("spy");
+    }
+}

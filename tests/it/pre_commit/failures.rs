@@ -52,7 +52,7 @@ fn a_failure_stops_the_commit_and_says_what_and_how_to_go_on() {
             run.stderr,
             "      Failed own: 1 error\n\
              a:2: error: bad1\n\
-             error: 1 check stopped the commit; nothing was changed\n\
+             error: 1 check stopped the commit\n\
              help: `DAGCACHE_SKIP=own` before the command leaves out this check, \
              `--no-verify` after it all of them\n"
         );

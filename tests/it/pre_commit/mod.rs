@@ -3,6 +3,7 @@
 mod commits;
 mod content;
 mod failures;
+mod fix;
 mod install;
 mod interrupted;
 

@@ -75,6 +75,11 @@ impl Place {
 pub(super) fn install(context: &Context<'_>, args: &InstallArgs) -> Result<Exit, Failure> {
     let staging = staging(context)?;
     let name = args.hook_type.name();
+    if args.fix && args.hook_type == HookType::PrePush {
+        return Err(Failure::usage(
+            "what is pushed is committed already: no --fix",
+        ));
+    }
     if let Some(from) = staging.hooks_of_all().map_err(anyhow::Error::from)? {
         return Err(Failure::usage(format!(
             "core.hooksPath is set to {from} for all repositories of this user; \
@@ -90,12 +95,8 @@ pub(super) fn install(context: &Context<'_>, args: &InstallArgs) -> Result<Exit,
     let program = program
         .to_str()
         .context("the path of this program is not valid UTF-8")?;
-    write(
-        &place.hook,
-        &script(args.hook_type, program),
-        there == There::Ours,
-    )
-    .with_context(|| format!("cannot write {}", place.hook.display()))?;
+    write(&place.hook, &script(args, program), there == There::Ours)
+        .with_context(|| format!("cannot write {}", place.hook.display()))?;
     let mut line = format!("{} in {}", name, place.hook.display());
     if place.aside.symlink_metadata().is_ok() {
         line.push_str(", after the hook that was there");
@@ -156,10 +157,11 @@ fn hooks_dir(staging: &Staging) -> Result<PathBuf, Failure> {
     Ok(dir)
 }
 
-fn script(hook: HookType, program: &str) -> String {
-    let name = hook.name();
+fn script(args: &InstallArgs, program: &str) -> String {
+    let name = args.hook_type.name();
+    let fix = if args.fix { " --fix" } else { "" };
     let program = quoted(program);
-    let (keep, chain, run) = match hook {
+    let (keep, chain, run) = match args.hook_type {
         // What git says on standard input is for both.
         HookType::PrePush => (
             "pushed=$(cat; echo x)\npushed=${pushed%x}\n",
@@ -186,7 +188,7 @@ fn script(hook: HookType, program: &str) -> String {
          \x20   fi\n\
          \x20   dagcache=cargo-dagcache\n\
          fi\n\
-         {run}\n"
+         {run}{fix}\n"
     )
 }
 

@@ -1,7 +1,8 @@
 //! `pre-commit`: exactly what is staged is checked, and nothing of the user's is written.
 //!
-//! - [`install`]: the hook itself. Here: what a run of it looks at, and what of its failures is old.
+//! - [`install`]: the hook itself. - [`fix`]: mending what is staged, if asked for. Here: what a run of it looks at, and what of its failures is old.
 
+pub(super) mod fix;
 mod install;
 
 use std::io::Read as _;
@@ -12,7 +13,7 @@ use anyhow::Context as _;
 
 use crate::cli::args::{HookArgs, PreCommitAction, PreCommitArgs};
 use crate::cli::commands::project::{Files, Project, View};
-use crate::cli::commands::run::execute_in;
+use crate::cli::commands::run::{self, execute_in};
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::event::{Event, Sink};
@@ -27,18 +28,22 @@ use crate::snapshot::staged::Staging;
 /// Runs, installs or uninstalls.
 pub fn pre_commit(context: &Context<'_>, args: &PreCommitArgs) -> Result<Exit, Failure> {
     match &args.action {
-        None => run(context, &args.run),
-        Some(PreCommitAction::Run(args)) => run(context, args),
+        None => run_hook(context, &args.run),
+        Some(PreCommitAction::Run(args)) => run_hook(context, args),
         Some(PreCommitAction::Install(args)) => install::install(context, args),
         Some(PreCommitAction::Uninstall { hook_type }) => install::uninstall(context, *hook_type),
     }
 }
 
-fn run(context: &Context<'_>, args: &HookArgs) -> Result<Exit, Failure> {
+fn run_hook(context: &Context<'_>, args: &HookArgs) -> Result<Exit, Failure> {
     let staging = staging(context)?;
     let root = root(context, &staging)?;
     if !args.pushed {
         let project = Project::open_at(context, root, Files::Staged(staging))?;
+        if args.fix {
+            let selection = Selection::default();
+            run::fix(&project, context, "pre-commit", &args.run, &selection)?;
+        }
         return check(&project, context, args, "pre-commit");
     }
     let mut exit = Exit::Passed;
@@ -120,11 +125,12 @@ pub(super) fn already_failing(
         .filter(|record| record.verdict == Verdict::Failed)
         .collect();
     let before = match &project.files {
+        _ if failed.is_empty() => None,
         Files::WorkTree => None,
         Files::Staged(staging) => staging.head().map(|head| (staging, head)),
         Files::Commit(staging, commit) => staging.parent(commit).map(|parent| (staging, parent)),
     };
-    let Some((staging, commit)) = before.filter(|_| !failed.is_empty()) else {
+    let Some((staging, commit)) = before else {
         return Vec::new();
     };
     let files = Files::Commit(staging.clone(), commit);
@@ -137,19 +143,13 @@ pub(super) fn already_failing(
         .filter_map(|record| before.plan.check(&record.id))
         .filter(|check| view.plan.check(&check.id).is_some())
         .collect();
-    let options = Options {
-        caching: Caching::Only,
-        jobs: 1,
-        fail_fast: false,
-        dry_run: false,
-        keep_room: false,
-        narrowed: true,
-        outputs: false,
-        discover: false,
-        audit: None,
-    };
     let known = project
-        .run(&before, &checks, options, &Mutex::new(Silent))
+        .run(
+            &before,
+            &checks,
+            looking(Caching::Only),
+            &Mutex::new(Silent),
+        )
         .records;
     failed
         .iter()
@@ -199,8 +199,23 @@ pub(super) fn verdict(view: &View, records: &[CheckRecord], known: &[String]) ->
     }
 }
 
+/// For a look besides the run: nothing is brought anywhere, and no later reason refers to it.
+pub(super) fn looking(caching: Caching) -> Options {
+    Options {
+        caching,
+        jobs: 1,
+        fail_fast: false,
+        dry_run: false,
+        keep_room: false,
+        narrowed: true,
+        outputs: false,
+        discover: false,
+        audit: None,
+    }
+}
+
 /// Hears nothing.
-struct Silent;
+pub(super) struct Silent;
 
 impl Sink for Silent {
     fn event(&mut self, _: &Event<'_>) {}

@@ -1,0 +1,183 @@
+//! `--fix`: tools that can mend what they find do it on the snapshot, before it is checked.
+//!
+//! For a commit the result is staged, and brought to the work tree: as it is where the file there is what was staged,
+//! else by a three-way merge; where that is not to be had, or the file changed meanwhile, it is left alone and said.
+//! Without a commit the work tree is all there is, and a file that changed meanwhile is left alone.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+
+use crate::cli::commands::pre_commit::{Silent, looking};
+use crate::cli::commands::project::{Files, Project, View};
+use crate::cli::exit::Failure;
+use crate::digest::Digest;
+use crate::ecosystem::mend;
+use crate::fs::below::{Content, Found, look, put};
+use crate::path::RelPath;
+use crate::plan::Check;
+use crate::record::Verdict;
+use crate::report::Shell;
+use crate::report::shell::Tone;
+use crate::report::text::count;
+use crate::run::Caching;
+use crate::run::mend::{Mended, mend};
+use crate::snapshot::Snapshot;
+use crate::snapshot::staged::{Staging, merge};
+
+/// Mends what the selected checks find, one after the other.
+pub(in crate::cli::commands) fn fix<'c>(
+    project: &Project<'_>,
+    shell: &Shell,
+    select: impl Fn(&View) -> Result<Vec<Check>, Failure> + 'c,
+) -> Result<(), Failure> {
+    let mut done = BTreeSet::new();
+    loop {
+        // Each on what the one before has made.
+        let view = project.look()?;
+        let mut checks = select(&view)?;
+        checks.retain(|check| !done.contains(&check.id) && mend::command(check).is_some());
+        checks.sort_by_key(|check| mend::ORDER.iter().position(|id| *id == mend::kind(check)));
+        let Some(check) = checks.first() else {
+            return Ok(());
+        };
+        done.insert(check.id.clone());
+        one(project, shell, &view, check)?;
+    }
+}
+
+fn one(project: &Project<'_>, shell: &Shell, view: &View, check: &Check) -> Result<(), Failure> {
+    let Some(command) = mend::command(check) else {
+        return Ok(());
+    };
+    let options = looking(Caching::On);
+    let silent = Mutex::new(Silent);
+    let found = project.run(view, &[check], options, &silent).records;
+    if !found.iter().any(|record| record.verdict == Verdict::Failed) {
+        return Ok(());
+    }
+    let session = project.session(view, options, &silent);
+    let mended = match mend(&session, check, &command) {
+        Ok(mended) => mended,
+        Err(why) => {
+            shell.warning(&format!("{} cannot mend what it finds: {why}", check.id));
+            return Ok(());
+        }
+    };
+    let left = match &project.files {
+        Files::WorkTree => on_disk(&view.snapshot, &mended),
+        Files::Staged(staging) => staged(staging, &view.snapshot, &mended)?,
+        Files::Commit(..) => return Ok(()),
+    };
+    let fixed = mended.len() - left.iter().filter(|left| !left.staged).count();
+    if fixed > 0 {
+        let line = format!("{} in {}", count(fixed, "file", "files"), check.id);
+        shell.status(Tone::Good, "Fixed", &line);
+    }
+    for left in left {
+        let where_ = if left.staged { " on disk" } else { "" };
+        let line = format!("{}{where_} as it is: {}", left.path, left.why);
+        shell.status(Tone::Note, "Left", &line);
+    }
+    Ok(())
+}
+
+/// A file that was not mended, or not everywhere.
+struct Left {
+    path: RelPath,
+    /// Whether it is in the commit, and only the one on disk is not mended.
+    staged: bool,
+    why: String,
+}
+
+/// Writes to the work tree what was made of its own files.
+fn on_disk(snapshot: &Snapshot, mended: &[Mended]) -> Vec<Left> {
+    let mut all = Vec::new();
+    for file in mended {
+        let entry = snapshot.entry(file.file);
+        let written = replace(snapshot, &entry.path, &file.bytes, |bytes| {
+            let same = Digest::of(bytes) == entry.digest;
+            same.then(|| file.bytes.clone()).ok_or(MEANWHILE.to_owned())
+        });
+        all.extend(written.err().map(|why| Left {
+            path: entry.path.clone(),
+            staged: false,
+            why,
+        }));
+    }
+    all
+}
+
+const MEANWHILE: &str = "it was edited meanwhile";
+
+/// Stages what was made of staged files, and brings it to the work tree.
+fn staged(staging: &Staging, snapshot: &Snapshot, mended: &[Mended]) -> Result<Vec<Left>, Failure> {
+    let (ours, others): (Vec<&Mended>, Vec<&Mended>) = mended
+        .iter()
+        .partition(|file| snapshot.can_stage(file.file));
+    let mut left: Vec<Left> = others
+        .into_iter()
+        .map(|file| Left {
+            path: snapshot.entry(file.file).path.clone(),
+            staged: false,
+            why: "git converts it, or it is not checked out here".to_owned(),
+        })
+        .collect();
+    let changes: Vec<_> = ours
+        .iter()
+        .map(|file| (file.file, file.bytes.as_slice()))
+        .collect();
+    snapshot
+        .stage(staging, &changes)
+        .map_err(anyhow::Error::from)?;
+    for file in ours {
+        let path = &snapshot.entry(file.file).path;
+        let base = snapshot.read(file.file);
+        let written = replace(snapshot, path, &file.bytes, |bytes| {
+            let base = base.as_deref().map_err(ToString::to_string)?;
+            if bytes == base {
+                return Ok(file.bytes.clone());
+            }
+            match merge(staging, bytes, base, &file.bytes) {
+                Ok(Some(merged)) => Ok(merged),
+                Ok(None) => Err("edits that are not staged are in the way".to_owned()),
+                Err(error) => Err(error.to_string()),
+            }
+        });
+        left.extend(written.err().map(|why| Left {
+            path: path.clone(),
+            staged: true,
+            why,
+        }));
+    }
+    Ok(left)
+}
+
+/// Replaces a file of the work tree by what `make` makes of it, unless it changes meanwhile. One that is not there stays
+/// away.
+fn replace(
+    snapshot: &Snapshot,
+    path: &RelPath,
+    fixed: &[u8],
+    make: impl FnOnce(&[u8]) -> Result<Vec<u8>, String>,
+) -> Result<(), String> {
+    let root = snapshot.root();
+    let look = || look(root, path).map_err(|error| error.to_string());
+    let before = look()?;
+    let (bytes, executable) = match &before {
+        Found::Absent => return Ok(()),
+        Found::File { bytes, .. } if bytes == fixed => return Ok(()),
+        Found::File {
+            bytes, executable, ..
+        } => (bytes, *executable),
+        Found::Link(_) | Found::Other => return Err("there is something else".to_owned()),
+    };
+    let made = make(bytes)?;
+    if look()? != before {
+        return Err(MEANWHILE.to_owned());
+    }
+    let content = Content::File {
+        bytes: &made,
+        executable,
+    };
+    put(root, path, content).map_err(|error| error.to_string())
+}

@@ -1,0 +1,98 @@
+//! Mending: a tool that can, does it in a room, and what it made of the files is told. Nothing of the user's is written.
+
+use crate::digest::Digest;
+use crate::engine::{Ended, Prepare, Request};
+use crate::fs::below::{Found, look};
+use crate::key::fingerprint::layer_key;
+use crate::plan::{Check, Command, Layer};
+use crate::run::Session;
+use crate::snapshot::{FileId, Kind};
+
+/// Files for one process: their paths have to fit on a command line.
+const AT_ONCE: usize = 500;
+
+/// What a file became.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mended {
+    /// Which one.
+    pub file: FileId,
+    /// All of it.
+    pub bytes: Vec<u8>,
+}
+
+/// Runs `command` in a room with the files of `check`. Returns what it changed; files it made or removed do not count.
+///
+/// # Errors
+/// Why it could not be run; a whole sentence.
+pub fn mend(
+    session: &Session<'_>,
+    check: &Check,
+    command: &Command,
+) -> Result<Vec<Mended>, String> {
+    let layers: Vec<(&Layer, Digest)> = check
+        .layers
+        .iter()
+        .filter_map(|name| session.plan.layer(name))
+        .map(|layer| (layer, layer_key(session.plan, layer)))
+        .collect();
+    let prepare = Prepare {
+        layers: &layers,
+        snapshot: session.snapshot,
+        env: session.env,
+        force: false,
+    };
+    let (engine, interrupt) = (session.engine, session.interrupt);
+    let prepared = interrupt.block_on(engine.prepare(&prepare, interrupt.token()));
+    let said = |error| format!("{:#}", anyhow::Error::new(error));
+    prepared.map_err(|error| error.to_string())?.map_err(said)?;
+    let parts = check.inputs.parts.as_deref().unwrap_or_default();
+    let mut batches: Vec<&[FileId]> = parts.chunks(AT_ONCE).collect();
+    if check.inputs.parts.is_none() {
+        batches.push(&[]);
+    }
+    let mut mended = Vec::new();
+    for files in batches {
+        let request = Request {
+            // A room of its own: what is mended there must not be taken for what a check saw.
+            id: &format!("{} --fix", check.id),
+            command,
+            snapshot: session.snapshot,
+            shared: &check.inputs.shared,
+            parts: files,
+            outside: &check.inputs.outside,
+            env: session.env,
+            layers: &layers,
+            product_key: Digest::of(b"mend"),
+            timeout: check.timeout,
+            again: true,
+            live: None,
+        };
+        let executed = interrupt.block_on(engine.run(&request, interrupt.token()));
+        let executed = executed.map_err(|error| error.to_string())?.map_err(said)?;
+        if !matches!(executed.ended, Ended::Exit(0..128)) {
+            return Err(format!(
+                "it did not end well: {}",
+                executed.output.stderr.trim()
+            ));
+        }
+        let Some(place) = &executed.place else {
+            return Err("this engine does not tell what it made of the files".to_owned());
+        };
+        let mut all: Vec<FileId> = [&check.inputs.shared, files].concat();
+        all.sort_unstable();
+        all.dedup();
+        for file in all {
+            let entry = session.snapshot.entry(file);
+            if entry.kind == Kind::Symlink {
+                continue;
+            }
+            let found = look(place.tree(), &entry.path).map_err(|error| error.to_string())?;
+            if let Found::File { bytes, .. } = found
+                && Digest::of(&bytes) != entry.digest
+            {
+                mended.push(Mended { file, bytes });
+            }
+        }
+    }
+    Ok(mended)
+}

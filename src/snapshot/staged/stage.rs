@@ -1,0 +1,137 @@
+//! Staging other content for files, because a fix was asked for: in the index that git makes the commit of, and, where
+//! that is one for this commit only (`git commit PATH`), in the one that stays.
+
+use std::path::{Path, PathBuf};
+
+use crate::process::talk;
+use crate::snapshot::staged::git::Staging;
+use crate::snapshot::staged::object::{Listed, ObjectId, What};
+use crate::snapshot::{Contents, FileId, Kind, Snapshot, SnapshotError};
+
+impl Snapshot {
+    /// Whether [`Snapshot::stage`] can stage other content for a file: not for one of a submodule, nor for one that a
+    /// checkout converts, nor where git shall not look at what is on disk.
+    #[must_use]
+    pub fn can_stage(&self, file: FileId) -> bool {
+        match &self.contents {
+            Contents::Git(held) => held
+                .files
+                .get(file as usize)
+                .is_some_and(|file| file.source == 0 && file.converted.is_none() && !file.apart),
+            Contents::Disk | Contents::Memory(_) => false,
+        }
+    }
+
+    /// Stages other content for files of this snapshot, where they are still staged as they are in it.
+    ///
+    /// # Errors
+    /// If git cannot keep the content, or cannot write the index.
+    pub fn stage(&self, staging: &Staging, files: &[(FileId, &[u8])]) -> Result<(), SnapshotError> {
+        let Contents::Git(held) = &self.contents else {
+            return Ok(());
+        };
+        let strip = staging.repository.prefix_of(self.root());
+        let mut changes = Vec::new();
+        for (file, bytes) in files.iter().filter(|(file, _)| self.can_stage(*file)) {
+            let Some(known) = held.files.get(*file as usize) else {
+                continue;
+            };
+            let entry = self.entry(*file);
+            let listed = Listed {
+                path: [&strip, entry.path.as_bytes()].concat(),
+                what: What::File(entry.kind),
+                id: known.id,
+                apart: false,
+            };
+            changes.push((listed, write(staging, bytes)?));
+        }
+        for index in indexes(staging) {
+            update(staging, &index, &changes)?;
+        }
+        Ok(())
+    }
+}
+
+/// The index of the commit and, while that is one for it only, the one that git puts in its place afterwards.
+fn indexes(staging: &Staging) -> Vec<PathBuf> {
+    let mut all = vec![staging.index.clone()];
+    let name = staging.index.file_name().unwrap_or_default();
+    if name.as_encoded_bytes().starts_with(b"next-index-") {
+        let stays = staging.repository.git_dir.join("index.lock");
+        all.extend(Some(stays).filter(|path| path.is_file()));
+    }
+    all
+}
+
+/// Keeps content as a blob.
+fn write(staging: &Staging, bytes: &[u8]) -> Result<ObjectId, SnapshotError> {
+    let args = ["hash-object", "-w", "--stdin", "--no-filters"];
+    let said = staging.run(&args, staging.top(), &staging.index, bytes.to_vec())?;
+    let id = ObjectId::from_hex(said.trim_ascii());
+    id.ok_or_else(|| staging.failed("`git hash-object` printed something unexpected"))
+}
+
+fn update(
+    staging: &Staging,
+    index: &Path,
+    changes: &[(Listed, ObjectId)],
+) -> Result<(), SnapshotError> {
+    let now = staging.with_index(index);
+    let now = super::index(&now)?;
+    let mut lines = Vec::new();
+    for (before, id) in changes {
+        // Somebody may have staged something else meanwhile.
+        if !now.listed.contains(before) {
+            continue;
+        }
+        let mode = match before.what {
+            What::File(Kind::Executable) => "100755",
+            _ => "100644",
+        };
+        lines.extend_from_slice(format!("{mode} {id} 0\t").as_bytes());
+        lines.extend_from_slice(&before.path);
+        lines.push(0);
+    }
+    if lines.is_empty() {
+        return Ok(());
+    }
+    // In the user's own way: the form of the index, and hooks on it, are theirs.
+    let set = staging.variables(staging.top(), index)?;
+    let set: Vec<_> = set
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    let args = ["update-index", "-z", "--index-info"];
+    let git = Path::new("git");
+    let said = talk::feed(git, &args, staging.top(), &staging.env, &set, lines)
+        .map_err(|error| staging.failed(&error.to_string()))?;
+    if said.status.success() {
+        return Ok(());
+    }
+    Err(staging.failed(String::from_utf8_lossy(&said.stderr).trim()))
+}
+
+/// A three-way merge as git does it: what `ours` and `theirs` made of `base`; `None` if they are at odds.
+///
+/// # Errors
+/// If git cannot be asked.
+pub fn merge(
+    staging: &Staging,
+    ours: &[u8],
+    base: &[u8],
+    theirs: &[u8],
+) -> Result<Option<Vec<u8>>, SnapshotError> {
+    let written = || -> std::io::Result<_> {
+        let dir = tempfile::tempdir()?;
+        for (name, bytes) in [("ours", ours), ("base", base), ("theirs", theirs)] {
+            std::fs::write(dir.path().join(name), bytes)?;
+        }
+        Ok(dir)
+    };
+    let dir = written().map_err(|error| staging.failed(&error.to_string()))?;
+    let args = ["merge-file", "-p", "--quiet", "ours", "base", "theirs"];
+    // It fails by the number of conflicts, and for binary files.
+    Ok(staging
+        .run(&args, dir.path(), &staging.index, Vec::new())
+        .ok())
+}
