@@ -172,6 +172,20 @@ impl Room {
         Err(RoomError::Full(first))
     }
 
+    /// The files it held after it was last reset, as (path in the project, digest); empty if that is not known. What
+    /// became of them since is for [`Room::reset`] to see.
+    #[must_use]
+    pub fn held(&self) -> Vec<(String, Digest)> {
+        let bytes = std::fs::read(self.dir.join(MANIFEST));
+        let manifest = bytes.ok().and_then(|bytes| Manifest::decode(&bytes));
+        let files = manifest.into_iter().flat_map(|manifest| manifest.files);
+        let inside = files.filter_map(|(path, file)| {
+            let (_, path) = path.split_once("/tree/")?;
+            Some((path.to_owned(), file.digest))
+        });
+        inside.collect()
+    }
+
     /// Makes it hold exactly `contents`, with empty `home`, `tmp` and `bin`.
     ///
     /// # Errors

@@ -413,3 +413,6 @@ fn nonce() -> String {
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     format!("{}-{}-{count}", since.as_nanos(), std::process::id())
 }
+
+#[cfg(test)]
+mod tests;

@@ -67,7 +67,8 @@ impl Stage {
                 .all(|(path, file)| self.files.get(path) == Some(file))
     }
 
-    /// Puts these into it, and nothing else but what is there and is still in the snapshot as it is.
+    /// Puts these into it, and nothing else but what is there, also from earlier runs, and is still in the snapshot as
+    /// it is: what one check needs is not sent again after a run of another.
     pub fn put(
         &mut self,
         snapshot: &Snapshot,
@@ -75,16 +76,12 @@ impl Stage {
         outside: &[OutsideFile],
     ) -> Result<(), EngineError> {
         // If this fails, nothing is known of what is there.
-        let there = std::mem::take(&mut self.files);
+        self.files.clear();
         self.sent = Mutex::default();
-        let before = self.room.layout();
-        let tree = format!("{}/", below(&before, &before.tree()));
         let mut all: BTreeSet<FileId> = files.iter().copied().flatten().copied().collect();
-        for (path, file) in &there {
-            let known = path
-                .strip_prefix(&tree)
-                .and_then(|path| snapshot.find(path));
-            all.extend(known.filter(|id| content(snapshot, *id) == *file));
+        for (path, digest) in self.room.held() {
+            let known = snapshot.find(&path);
+            all.extend(known.filter(|id| snapshot.entry(*id).digest == digest));
         }
         let all: Vec<FileId> = all.into_iter().collect();
         self.room.reset(&Contents {

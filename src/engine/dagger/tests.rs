@@ -1,5 +1,9 @@
 use std::path::Path;
 
+use dagger_sdk::Query;
+use serde_json::{Value, json};
+
+use super::client::Recorder;
 use super::program::Program;
 use super::*;
 use crate::engine::Ended;
@@ -444,4 +448,300 @@ async fn an_image_is_resolved_and_asked() {
         .await
         .unwrap();
     assert!(said.starts_with("12."), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_from_above_the_project_keep_their_place() {
+    let mut bench = bench!(&fresh("sha256sum ../etc/passwd; cat a; ls"));
+    let content = std::fs::read("/etc/passwd").unwrap();
+    bench.outside = vec![OutsideFile {
+        up: 1, // The root of a snapshot in memory is `/nonexistent`.
+        path: RelPath::new("etc/passwd").unwrap(),
+        digest: Digest::of(&content),
+    }];
+    let said = bench
+        .run(&[("a", "text\n"), ("b/c", "")])
+        .await
+        .output
+        .stdout;
+    let digest = Digest::of(&content);
+    assert_eq!(said, format!("{digest}  ../etc/passwd\ntext\na\nb\n"));
+    bench.outside[0].digest = Digest::of(b"");
+    let changed = bench.try_run(&[("a", "text\n")]).await;
+    assert!(
+        matches!(changed, Err(EngineError::Changed(_))),
+        "{changed:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_is_an_image_and_programs_come_from_others() {
+    let mut bench = bench!("cat /etc/debian_version; /opt/prog -c 'echo run'");
+    let session = bench.engine.session(&bench.cancel).await.unwrap();
+    let archive = bench._dir.path().join("base.tar");
+    let (query, path) = (session.query(), archive.to_string_lossy().into_owned());
+    let export = session.run("export", move || {
+        let (query, path) = (query.clone(), path.clone());
+        async move {
+            let container = query.container().from(DEBIAN);
+            Ok(container.as_tarball().export(path).await?)
+        }
+    });
+    export.await.unwrap();
+    let build = Build::Archive {
+        path: archive,
+        digest: Digest::of(b""),
+    };
+    let script = Script {
+        text: "test -x /opt/prog".to_owned(),
+        programs: vec![(
+            DEBIAN.to_owned(),
+            "/bin/sh".to_owned(),
+            "/opt/prog".to_owned(),
+        )],
+        ..Script::default()
+    };
+    bench.layers = vec![layer("base", build)];
+    bench
+        .layers
+        .push(layer("tools:prog", Build::Script(Box::new(script))));
+    let said = bench.run(&[]).await.output.stdout;
+    assert!(
+        said.starts_with("12.") && said.ends_with("\nrun\n"),
+        "{said}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_layers_that_are_no_text_come_as_they_are() {
+    let mut bench = bench!("cat /opt/sum");
+    let script = Script {
+        text: fresh("sha256sum <in/binary >/opt/sum; stat -c %a in in/binary >>/opt/sum"),
+        files: vec![(RelPath::new("in/binary").unwrap(), vec![0, 255, 10])],
+        ..Script::default()
+    };
+    bench
+        .layers
+        .push(layer("tools:x", Build::Script(Box::new(script))));
+    let said = bench.run(&[]).await.output.stdout;
+    let digest = Digest::of(&[0, 255, 10]);
+    assert_eq!(said, format!("{digest}  -\n755\n644\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_earlier_run_staged_is_kept_for_others() {
+    let bench = bench!("true");
+    let snapshot = Snapshot::in_memory(&[("a", "1"), ("b", "2")]);
+    let later = Snapshot::in_memory(&[("a", "1"), ("b", "3"), ("c", "")]);
+    bench.try_run_on(&snapshot, &[]).await.unwrap();
+    let inode = |name: &str| {
+        let stage = walkdir::WalkDir::new(bench._dir.path());
+        let mut found = stage
+            .into_iter()
+            .flatten()
+            .filter(|entry| entry.path().ends_with(format!("tree/{name}")));
+        found
+            .next()
+            .map(|entry| std::os::unix::fs::MetadataExt::ino(&entry.metadata().unwrap()))
+    };
+    let before = inode("a");
+    *bench.engine.stage.write().await = None;
+    bench.try_run_on(&later, &["c"]).await.unwrap();
+    assert!(before.is_some() && inode("a") == before);
+    assert_eq!(inode("b"), None);
+}
+
+/// A recorder that gives every leaf an answer of its kind: `ID`, or the text for what is told by `contents`.
+fn recorder(contents: &'static str) -> Arc<Recorder> {
+    Recorder::new(move |query| {
+        let fields = fields(query);
+        let leaf = fields.last().map(String::as_str);
+        let answer = json!(if leaf == Some("contents") {
+            contents
+        } else {
+            "ID"
+        });
+        let nest = |below: Value, name: &String| json!({ name.as_str(): below });
+        Ok(Some(fields.iter().rev().fold(answer, nest)))
+    })
+}
+
+/// The names of the fields of a chain, outermost first.
+fn fields(query: &str) -> Vec<String> {
+    let (mut names, mut name) = (Vec::new(), String::new());
+    let (mut depth, mut in_text, mut escaped) = (0, false, false);
+    for c in query.trim_start_matches("query").chars() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if in_text => escaped = true,
+            '"' => in_text = !in_text,
+            _ if in_text => {}
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            '{' | '}' if depth == 0 => names.push(std::mem::take(&mut name)),
+            _ if depth == 0 => name.push(c),
+            _ => {}
+        }
+    }
+    names.retain(|name| !name.is_empty() && !name.starts_with("..."));
+    names
+}
+
+/// Queries with what differs from run to run, or is long, left out.
+fn golden(recorder: &Recorder) -> Vec<String> {
+    let nonces = regex::Regex::new("[0-9]{19}-[0-9]+-[0-9]+").unwrap();
+    let scripts = regex::Regex::new(r#""-(e?u?c)","unset(\\.|[^"\\])*""#).unwrap();
+    let asked = recorder.asked();
+    asked
+        .iter()
+        .map(|query| {
+            let query = nonces.replace_all(query, "NONCE");
+            scripts.replace_all(&query, r#""-$1",SCRIPT"#).into_owned()
+        })
+        .collect()
+}
+
+fn recipe(build: Build, files: &[(&str, &[u8])]) -> Arc<Recipe> {
+    let build = match build {
+        Build::Script(script) => Build::Script(Box::new(Script {
+            files: files
+                .iter()
+                .map(|(path, content)| (RelPath::new(path).unwrap(), content.to_vec()))
+                .collect(),
+            ..*script
+        })),
+        other => other,
+    };
+    let env = Env::from_pairs(&[("PIP_INDEX_URL", "x"), ("EMPTY", "")]);
+    let settings = Settings {
+        connect: Connect {
+            program: Program::of("/dagger".into(), "dagger v0.21.8 (x) y").unwrap(),
+            address: None,
+            env: env.clone(),
+            timeout: None,
+        },
+        platform: "linux/amd64".to_owned(),
+        rooms: "/rooms".into(),
+        generations: HashMap::from([("tools:x".to_owned(), 2)]),
+    };
+    let snapshot = Snapshot::in_memory(&[]);
+    let key = Digest::of(b"key");
+    let recipe = Recipe::new(
+        &layer("tools:x", build),
+        key,
+        &snapshot,
+        &env,
+        &settings,
+        false,
+    );
+    Arc::new(recipe.unwrap())
+}
+
+#[tokio::test]
+async fn an_image_is_asked_for_by_digest_and_platform() {
+    let recorder = recorder("");
+    let reference = "docker.io/library/debian@sha256:1".to_owned();
+    let recipe = recipe(Build::Image { reference }, &[]);
+    let ready = layers::prepare(recorder.query(), None, recipe, Path::new("/s").into())
+        .await
+        .unwrap();
+    assert_eq!(ready.built, None);
+    assert_eq!(
+        golden(&recorder),
+        [
+            r#"query{container(platform:"linux/amd64"){from(address:"docker.io/library/debian@sha256:1"){withUser(name:"0:0"){sync}}}}"#
+        ]
+    );
+}
+
+#[tokio::test]
+async fn the_pipeline_of_a_layer() {
+    let script = Script {
+        text: "TEXT".to_owned(),
+        programs: vec![(
+            "r@sha256:2".to_owned(),
+            "/bin/k".to_owned(),
+            "/opt/dagcache/k/k".to_owned(),
+        )],
+        set_env: vec![("A".to_owned(), "b".to_owned())],
+        lasting_env: vec![
+            ("PATH".to_owned(), "/opt/dagcache/k".to_owned()),
+            ("L".to_owned(), "1".to_owned()),
+        ],
+        user_env: vec![
+            "PIP_INDEX_URL".to_owned(),
+            "EMPTY".to_owned(),
+            "UNSET".to_owned(),
+        ],
+        ..Script::default()
+    };
+    let recorder = recorder("somebody else's");
+    let recipe = recipe(Build::Script(Box::new(script)), &[("f", b"text")]);
+    let below = recorder.query().container();
+    let ready = layers::prepare(
+        recorder.query(),
+        Some(below),
+        recipe,
+        Path::new("/s").into(),
+    )
+    .await
+    .unwrap();
+    assert_eq!(ready.built, None);
+    let queries = golden(&recorder)
+        .join("\n")
+        .replace(&Digest::of(b"key").to_string(), "KEY");
+    matches_golden(&queries, include_str!("golden/layer.graphql"), "layer");
+}
+
+#[tokio::test]
+async fn the_pipeline_of_a_check() {
+    let recorder = recorder("");
+    let query = recorder.query();
+    let upload = stage::Upload {
+        from: "/rooms/stage/up/up1/tree".into(),
+        to: "/dagcache/up/up1/tree".into(),
+        include: vec!["a".to_owned()],
+        exclude: vec!["a/b".to_owned(), ".git".to_owned()],
+    };
+    let place = upload.to.to_string_lossy().into_owned();
+    let files = check::send(query.clone(), upload).await.unwrap();
+    let argv = ["sh", "-c", "true"].map(str::to_owned).to_vec();
+    let mut command = Command::new(argv, RelPath::root(), Vec::new(), Arc::new(NoFindings));
+    command.outputs = vec!["build/*.txt".to_owned()];
+    command.secrets = ["TOKEN", "UNSET"]
+        .map(crate::plan::check::Secret::new)
+        .to_vec();
+    let snapshot = Snapshot::in_memory(&[]);
+    let request = Request {
+        id: "check",
+        command: &command,
+        snapshot: &snapshot,
+        shared: &[],
+        parts: &[],
+        outside: &[],
+        env: &Env::from_pairs(&[("TOKEN", "never shown")]),
+        layers: &[],
+        product_key: Digest::of(b""),
+        timeout: Some(Duration::from_secs(7)),
+        again: true,
+        live: None,
+    };
+    let action = Action::new(&request, Path::new("/scratch"));
+    let on = Query::container(&query);
+    action.run(query, on, (files, place)).await.unwrap();
+    let queries = golden(&recorder).join("\n");
+    assert!(!queries.contains("never shown"));
+    matches_golden(&queries, include_str!("golden/check.graphql"), "check");
+}
+
+/// Compares with a file of this folder; with `DAGCACHE_BLESS` set it is written instead.
+fn matches_golden(found: &str, expected: &str, name: &str) {
+    if std::env::var_os("DAGCACHE_BLESS").is_some() {
+        let path = format!(
+            "{}/src/engine/dagger/golden/{name}.graphql",
+            env!("CARGO_MANIFEST_DIR")
+        );
+        return std::fs::write(path, format!("{found}\n")).unwrap();
+    }
+    assert_eq!(found, expected.trim_end());
 }
