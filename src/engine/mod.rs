@@ -270,6 +270,34 @@ pub fn folders(request: &Request<'_>) -> Vec<RelPath> {
         .collect()
 }
 
+/// Whether cargo says that a lockfile does not fit the manifests: what the check would be told as well, and so a verdict.
+#[must_use]
+pub fn refuses_lockfile(output: &str) -> bool {
+    output.contains("--locked was passed to prevent this")
+}
+
+/// The outcome of a check that cargo refuses, by what it says.
+#[must_use]
+pub fn refused(stderr: &str) -> Executed {
+    let code = 101;
+    Executed {
+        output: Output {
+            exit_code: code,
+            stdout: String::new(),
+            stderr: format!("{}\n", stderr.trim_end()),
+        },
+        ended: Ended::Exit(code),
+        duration: Duration::ZERO,
+        peak_memory: None,
+        truncated: false,
+        confined: true, // Nothing ran.
+        reads: None,
+        seeded: false,
+        replayed: false,
+        place: None,
+    }
+}
+
 /// How an ended command reads in a message, after its name.
 #[must_use]
 pub fn describe(ended: Ended) -> String {

@@ -15,6 +15,7 @@ use crate::engine::environment::environment;
 use crate::engine::relative::Relative;
 use crate::engine::{
     Ended, EngineError, Executed, Place, Request, describe, folders, part_arguments, quoted,
+    refused, refuses_lockfile,
 };
 use crate::env::PATH;
 use crate::path::RelPath;
@@ -297,6 +298,10 @@ pub(super) fn failed(
             program: stderr.trim().to_owned(),
             message: missing(request, stderr.trim()),
         }),
+        exit::BEFORE if refuses_lockfile(&stderr) => {
+            let said = stderr.trim_end().rsplit_once('\n');
+            Ok(refused(said.map_or("", |(said, _)| said)))
+        }
         exit::BEFORE => {
             let (said, last) = stderr.trim_end().rsplit_once('\n').unwrap_or(("", &stderr));
             let mut numbers = last.split(' ').map(|number| number.trim().parse::<i32>());

@@ -19,8 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::digest::{Digest, Hasher};
 use crate::engine::folder::Folder;
-use crate::engine::local::blocking;
-use crate::engine::{EngineError, Prepare, Prepared, describe, quoted};
+use crate::engine::{EngineError, Prepare, Prepared, blocking, describe, quoted, refuses_lockfile};
 use crate::path::RelPath;
 use crate::plan::check::OutsideFile;
 use crate::plan::{Build, Layer};
@@ -38,9 +37,6 @@ const POLL: Duration = Duration::from_millis(50);
 /// gets its own pip, which takes seconds.
 const CAN_INSTALL_ELSEWHERE: &str =
     "import pip, sys; sys.exit([int(n) for n in pip.__version__.split('.')[:2]] < [22, 3])";
-
-/// How cargo ends its complaint about a lockfile that does not fit the manifests.
-const REFUSED: &str = "--locked was passed to prevent this";
 
 /// The layers of a host.
 #[derive(Debug)]
@@ -362,7 +358,7 @@ impl Builder<'_> {
         if ended == Ended::Exit(0) {
             return Ok(None);
         }
-        if output.contains(REFUSED) {
+        if refuses_lockfile(&output) {
             return Ok(Some(output.replace(&format!("{}/", source.display()), "")));
         }
         Err(self.failure(cargo, &fetch, ended, output))

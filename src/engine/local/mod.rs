@@ -9,7 +9,6 @@
 //! Layers are built as the user, with the network and unconfined.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -19,7 +18,7 @@ use crate::engine::folder::Folder;
 use crate::engine::relative::Relative;
 use crate::engine::{
     Capabilities, Ended, Engine, EngineError, Executed, Pending, Place, Prepare, Prepared, Request,
-    blocking,
+    blocking, refused, refuses_lockfile,
 };
 use crate::plan::{Output, Tool};
 use crate::process::{self, Launch, Limits};
@@ -147,23 +146,7 @@ impl LocalEngine {
     fn refused(&self, request: &Request<'_>) -> Option<Executed> {
         let mut layers = request.layers.iter();
         let stderr = layers.find_map(|(layer, key)| self.layers.refused(layer, *key))?;
-        let code = 101;
-        Some(Executed {
-            output: Output {
-                exit_code: code,
-                stdout: String::new(),
-                stderr,
-            },
-            ended: Ended::Exit(code),
-            duration: Duration::ZERO,
-            peak_memory: None,
-            truncated: false,
-            confined: true, // Nothing ran.
-            reads: None,
-            seeded: false,
-            replayed: false,
-            place: None,
-        })
+        Some(refused(&stderr))
     }
 
     /// Opens the program of that name, one of the command's tools, at the user's terminal, in a room as the check has
@@ -226,7 +209,12 @@ impl LocalEngine {
         let ran = action.run(self.limits).await;
         room.end(ran.is_ok());
         let reads = reads(room, request);
-        let ran = ran?;
+        let ran = match ran {
+            Err(EngineError::Before { output, .. }) if refuses_lockfile(&output) => {
+                return Ok(refused(&output));
+            }
+            ran => ran?,
+        };
         room.believe()?;
         Ok(Executed {
             output: Output {

@@ -113,4 +113,13 @@ fn verdicts_are_those_of_this_host() {
         }
     }
     assert_eq!(findings(&there), findings(&here));
+    // A lockfile that does not fit is what cargo complains about, not something that kept the check from running.
+    sandbox.write("Cargo.toml", manifest.replace("0.1.0", "0.2.0"));
+    let refused = |run: &Json| {
+        let check = run.check("rust:clippy").clone();
+        ["verdict", "exit_code", "stderr"].map(|key| check[key].clone())
+    };
+    let here = sandbox.json(&[&both[..], &["--engine", "local"]].concat());
+    let there = engine.json(&sandbox, &[&both[..], &["--engine", "dagger"]].concat());
+    assert_eq!(refused(&there.expect(1)), refused(&here.expect(1)));
 }
