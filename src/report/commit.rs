@@ -2,7 +2,7 @@
 //! and how to go on without it.
 
 use crate::event::{Event, Sink};
-use crate::finding::Severity;
+use crate::finding::{Finding, Severity};
 use crate::process::quoted;
 use crate::record::{CheckRecord, INTERRUPTED, RunRecord, Verdict};
 use crate::report::shell::{Shell, Tone, Verbosity};
@@ -112,20 +112,29 @@ impl<'a> Commit<'a> {
             }
             _ => self.shell.status(Tone::Bad, "Failed", &line),
         }
-        for finding in record.findings.iter().take(MOST) {
+        let is_error = |finding: &&Finding| finding.severity == Severity::Error;
+        let told = record.findings.iter().any(|finding| is_error(&finding));
+        // What stops the commit is not to be looked for among what does not.
+        let only = told && self.shell.verbosity() < Verbosity::Verbose;
+        let findings = record.findings.iter();
+        let shown: Vec<&Finding> = findings.filter(|found| !only || is_error(found)).collect();
+        for finding in shown.iter().take(MOST) {
             match &finding.rendered {
                 Some(rendered) => self.shell.line(&format!("{}\n", rendered.trim_end())),
                 None => self.shell.line(&text::finding(finding)),
             }
         }
-        if record.findings.len() > MOST {
-            let more = record.findings.len() - MOST;
+        if shown.len() > MOST {
+            let more = shown.len() - MOST;
             self.shell.line(&format!("… and {more} more"));
         }
-        let told = record
-            .findings
-            .iter()
-            .any(|finding| finding.severity == Severity::Error);
+        let hidden = record.findings.len() - shown.len();
+        if hidden > 0 {
+            let hidden = text::count(hidden, "warning", "warnings");
+            self.shell.line(&format!(
+                "… and {hidden} (`cargo dagcache pre-commit -v` shows all)"
+            ));
+        }
         if record.findings.is_empty() && !record.quiet_stdout {
             self.stream(&record.stdout);
         }

@@ -13,7 +13,8 @@ fn repo(more: &str) -> Repo {
     repo.sandbox.script(
         "own.sh",
         "code=0\nfor f in a b; do n=0; while read -r word; do n=$((n + 1))\n\
-         case $word in bad*) echo \"$f:$n: error: $word\"; code=1;; esac; done <$f; done; exit $code",
+         case $word in bad*) echo \"$f:$n: error: $word\"; code=1;;\n\
+         odd*) echo \"$f:$n: warning: $word\";; esac; done <$f; done; exit $code",
     );
     repo.sandbox.write("a", "fine\n");
     repo.git(&["add", "--all"]).expect(0);
@@ -61,6 +62,17 @@ fn a_failure_stops_the_commit_and_says_what_and_how_to_go_on() {
     let mut skipped = repo.git_command(&repo.sandbox.project(), &["commit", "-qam", "skip"]);
     skipped.env("DAGCACHE_SKIP", "own,not-here");
     Run::of(skipped).expect(0);
+}
+
+#[test]
+fn what_stops_a_commit_is_not_hidden_among_warnings() {
+    let repo = repo("");
+    let run = commit(&repo, "odd1\nbad1\nodd2\n").expect(1);
+    let said = "a:2: error: bad1\n… and 2 warnings (`cargo dagcache pre-commit -v` shows all)\n";
+    assert!(run.stderr.contains(said), "{}", run.stderr);
+    repo.git(&["add", "--all"]).expect(0);
+    let run = repo.sandbox.run(&["pre-commit", "-v"]).expect(1);
+    assert!(run.stderr.contains("a:3: warning: odd2"), "{}", run.stderr);
 }
 
 #[test]
