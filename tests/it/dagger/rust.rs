@@ -123,3 +123,24 @@ fn verdicts_are_those_of_this_host() {
     let there = engine.json(&sandbox, &[&both[..], &["--engine", "dagger"]].concat());
     assert_eq!(refused(&there.expect(1)), refused(&here.expect(1)));
 }
+
+#[test]
+fn what_a_tool_mends_in_a_container_comes_back() {
+    let Some(engine) = engine() else { return };
+    let manifest = "[package]\nname = \"app\"\nversion = \"0.1.0\"\nedition = \"2021\"\n";
+    let sandbox = Sandbox::with(&[
+        ("Cargo.toml", manifest),
+        ("src/lib.rs", "mod a;\nfn  one( ) {}\n"),
+        ("src/a.rs", "// fine\n"),
+    ]);
+    sandbox.commit("files");
+    let args = ["lint", "--engine", "dagger", "--fix", "--only", "rust:fmt"];
+    let run = engine.run(&sandbox, &args).expect(0);
+    assert!(
+        run.stderr.contains("Fixed 1 file in rust:fmt"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(sandbox.read("src/lib.rs"), "mod a;\nfn one() {}\n");
+    assert_eq!(sandbox.git(&["status", "--porcelain"]), " M src/lib.rs\n");
+}
