@@ -151,6 +151,30 @@ fn what_failed_before_stops_nothing_if_the_configuration_says_so() {
     assert!(run.stderr.contains("block, warn"), "{}", run.stderr);
 }
 
+/// A check that says nothing but that it failed may have failed of something else.
+#[test]
+fn a_failure_without_findings_is_old_only_for_the_same_content() {
+    let repo = repo("");
+    let mute = "[hook]\nalready-failing = \"warn\"\n[checks.mute]\ncommand = [\"./mute.sh\"]\ninputs = [\"a\"]\n";
+    repo.sandbox.write("dagcache.toml", format!("{OWN}{mute}"));
+    repo.sandbox
+        .script("mute.sh", "read -r first <a; [ \"$first\" = fine ]");
+    repo.sandbox.write("a", "one\n");
+    repo.sandbox.run(&["dev-check"]).expect(1);
+    repo.git(&["add", "--all"]).expect(0);
+    repo.git(&["commit", "-qm", "broken", "--no-verify"])
+        .expect(0);
+    repo.sandbox.write("b", "fine\nfine\n");
+    let run = repo.git(&["commit", "-qam", "elsewhere"]).expect(0);
+    assert!(
+        run.stderr.contains("Failed mute (already failing)"),
+        "{}",
+        run.stderr
+    );
+    let run = commit(&repo, "two\n").expect(1);
+    assert!(run.stderr.contains("Failed mute\n"), "{}", run.stderr);
+}
+
 /// An output that git tracks is compared with what is staged, not with what is on disk, and never written.
 #[test]
 fn outputs_are_compared_with_what_is_staged() {

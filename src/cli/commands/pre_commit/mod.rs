@@ -158,11 +158,14 @@ pub(super) fn already_failing(
         .collect()
 }
 
-/// Whether a failure is that of the commit before: nothing was found that was not found there. Where it was found may
-/// have moved.
+/// Whether a failure is that of the commit before: it is of the same content, or nothing was found that was not found
+/// there, though it may have moved. Of a check that only says that it failed, other content is another failure.
 fn is_old(now: &CheckRecord, before: &CheckRecord) -> bool {
     if now.id != before.id || before.verdict != Verdict::Failed {
         return false;
+    }
+    if now.key.is_some() && now.key == before.key {
+        return true;
     }
     let errors = |record: &CheckRecord| {
         let all = record.findings.iter();
@@ -171,10 +174,11 @@ fn is_old(now: &CheckRecord, before: &CheckRecord) -> bool {
         all.sort();
         all
     };
-    let mut old = errors(before).into_iter();
-    errors(now)
-        .iter()
-        .all(|finding| old.any(|other| other == *finding))
+    let (found, mut old) = (errors(now), errors(before).into_iter());
+    !found.is_empty()
+        && found
+            .iter()
+            .all(|finding| old.any(|other| other == *finding))
 }
 
 fn content(finding: &Finding) -> (String, String, String) {
