@@ -1,5 +1,5 @@
 //! Files of the user's, looked at and written below a folder that must not be left: no link is followed on the way,
-//! whoever puts one there at whatever moment.
+//! whoever puts one there at whatever moment, and nothing is replaced that was not looked at.
 //!
 //! Stays free of deciding whether anything is to be written.
 
@@ -11,7 +11,8 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, mkdirat, openat, renameat, statat, symlinkat, unlinkat,
+    AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, fchmod, mkdirat, openat, renameat,
+    renameat_with, statat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -38,6 +39,25 @@ pub enum Found {
     Other,
 }
 
+impl Found {
+    /// Whether both are the same, whenever they changed.
+    fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Self::File {
+                    bytes, executable, ..
+                },
+                Self::File {
+                    bytes: others,
+                    executable: others_is,
+                    ..
+                },
+            ) => bytes == others && executable == others_is,
+            _ => self == other,
+        }
+    }
+}
+
 /// What to write.
 #[derive(Debug, Clone, Copy)]
 pub enum Content<'a> {
@@ -60,16 +80,19 @@ pub fn look(root: &Path, path: &RelPath) -> io::Result<Found> {
     let Some(dir) = folder_of(root, path, false)? else {
         return Ok(Found::Absent);
     };
-    let name = path.file_name();
-    let stat = match statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+    look_in(&dir, path.file_name())
+}
+
+fn look_in(dir: &OwnedFd, name: &str) -> io::Result<Found> {
+    let stat = match statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => stat,
         Err(Errno::NOENT) => return Ok(Found::Absent),
         Err(error) => return Err(error.into()),
     };
     match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => read(&dir, name),
+        FileType::RegularFile => read(dir, name),
         FileType::Symlink => {
-            let target = rustix::fs::readlinkat(&dir, name, Vec::new())?;
+            let target = rustix::fs::readlinkat(dir, name, Vec::new())?;
             Ok(Found::Link(target.into_bytes()))
         }
         _ => Ok(Found::Other),
@@ -93,27 +116,98 @@ fn read(dir: &OwnedFd, name: &str) -> io::Result<Found> {
     })
 }
 
-/// Replaces or creates `path` below `root` in one step; missing folders are made. What is there must not be a folder.
+/// Replaces what was `found` at `path` below `root` in one step, whose permissions stay but for the executable bit; or
+/// creates it, and missing folders with it. Returns `false`, and leaves everything as it is, if something else is there
+/// by now: an edit of the last moment is not lost.
 ///
 /// # Errors
 /// If a folder on the way is a link or no folder, or something cannot be written.
-pub fn put(root: &Path, path: &RelPath, content: Content<'_>) -> io::Result<()> {
+pub fn put(root: &Path, path: &RelPath, content: Content<'_>, found: &Found) -> io::Result<bool> {
     let dir = folder_of(root, path, true)?.ok_or(io::ErrorKind::NotFound)?;
-    let name = format!(".dagcache-{}-{}", std::process::id(), nanos());
+    let new = format!(".dagcache-{}-{}", std::process::id(), nanos());
     let write = || match content {
         Content::File { bytes, executable } => {
             let mode = if executable { 0o777 } else { 0o666 };
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-            let file = openat(&dir, &name, flags, Mode::from_raw_mode(mode))?;
+            let file = openat(&dir, &new, flags, Mode::from_raw_mode(mode))?;
+            if let Some(mode) = mode_of(&dir, path.file_name(), executable) {
+                fchmod(&file, mode)?;
+            }
             File::from(file).write_all(bytes)
         }
-        Content::Link(target) => Ok(symlinkat(target, &dir, &name)?),
+        Content::Link(target) => Ok(symlinkat(target, &dir, &new)?),
     };
-    let renamed = write().and_then(|()| Ok(renameat(&dir, &name, &dir, path.file_name())?));
-    if renamed.is_err() {
-        let _ = unlinkat(&dir, &name, AtFlags::empty());
+    let written = write();
+    let done = written.and_then(|()| take_place(&dir, &new, path.file_name(), found));
+    if !matches!(done, Ok(Place::Taken | Place::Mixed)) {
+        let _ = unlinkat(&dir, &new, AtFlags::empty());
     }
-    renamed
+    match done? {
+        Place::Taken => Ok(true),
+        Place::Left => Ok(false),
+        Place::Mixed => Err(io::Error::other(format!(
+            "it was edited at the last moment; the edit is in {new} beside it"
+        ))),
+    }
+}
+
+/// Where the new one is.
+enum Place {
+    /// In its place.
+    Taken,
+    /// Still where it was written.
+    Left,
+    /// In its place, and what was there is where it was written: it could not be taken back.
+    Mixed,
+}
+
+/// The permissions of the file that is there, if there is one.
+fn mode_of(dir: &OwnedFd, name: &str, executable: bool) -> Option<Mode> {
+    let stat = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return None;
+    }
+    let mode = stat.st_mode & 0o777;
+    // Who may read it may execute it.
+    let bits = if executable { (mode & 0o444) >> 2 } else { 0 };
+    Some(Mode::from_raw_mode(mode & !0o111 | bits))
+}
+
+/// Puts `new` in the place of `name` if that is still what was found.
+fn take_place(dir: &OwnedFd, new: &str, name: &str, found: &Found) -> io::Result<Place> {
+    if *found == Found::Absent {
+        match renameat_with(dir, new, dir, name, RenameFlags::NOREPLACE) {
+            Ok(()) => return Ok(Place::Taken),
+            Err(Errno::EXIST) => return Ok(Place::Left),
+            Err(error) if cannot(error) => {}
+            Err(error) => return Err(error.into()),
+        }
+    } else {
+        let swap = || renameat_with(dir, new, dir, name, RenameFlags::EXCHANGE);
+        match swap() {
+            Ok(()) => {
+                let there = look_in(dir, new);
+                if there.is_ok_and(|there| found.is_like(&there)) {
+                    let _ = unlinkat(dir, new, AtFlags::empty());
+                    return Ok(Place::Taken);
+                }
+                return Ok(swap().map_or(Place::Mixed, |()| Place::Left));
+            }
+            Err(Errno::NOENT) => return Ok(Place::Left),
+            Err(error) if cannot(error) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if !found.is_like(&look_in(dir, name)?) {
+        return Ok(Place::Left);
+    }
+    renameat(dir, new, dir, name)?;
+    Ok(Place::Taken)
+}
+
+/// Whether the file system has no such step.
+fn cannot(error: Errno) -> bool {
+    [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP].contains(&error)
 }
 
 /// Differs between two threads of a process, too.
@@ -183,19 +277,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (root, path) = (dir.path(), rel("a/b/c"));
         assert_eq!(look(root, &path).unwrap(), Found::Absent);
-        put(root, &path, file(b"long text")).unwrap();
-        put(
-            root,
-            &path,
-            Content::File {
-                bytes: b"x",
-                executable: true,
-            },
-        )
-        .unwrap();
+        let replace = |content| put(root, &path, content, &look(root, &path).unwrap()).unwrap();
+        assert!(replace(file(b"long text")));
+        assert!(replace(Content::File {
+            bytes: b"x",
+            executable: true,
+        }));
         let found = look(root, &path).unwrap();
         assert!(matches!(found, Found::File { bytes, executable: true, .. } if bytes == b"x"));
-        put(root, &path, Content::Link(b"target")).unwrap();
+        assert!(replace(Content::Link(b"target")));
         assert_eq!(look(root, &path).unwrap(), Found::Link(b"target".to_vec()));
         assert_eq!(look(root, &rel("a/b")).unwrap(), Found::Other);
         assert_eq!(std::fs::read_dir(root.join("a/b")).unwrap().count(), 1);
@@ -207,11 +297,12 @@ mod tests {
         let outside = tempfile::tempdir().unwrap();
         std::fs::write(outside.path().join("file"), "theirs").unwrap();
         symlink(outside.path(), dir.path().join("link")).unwrap();
-        let error = put(dir.path(), &rel("link/file"), file(b"ours")).unwrap_err();
+        let error = put(dir.path(), &rel("link/file"), file(b"ours"), &Found::Absent).unwrap_err();
         assert_eq!(error.to_string(), "link is a link, or no folder");
         assert!(look(dir.path(), &rel("link/file")).is_err());
         symlink(outside.path().join("file"), dir.path().join("end")).unwrap();
-        put(dir.path(), &rel("end"), file(b"ours")).unwrap();
+        let end = look(dir.path(), &rel("end")).unwrap();
+        assert!(put(dir.path(), &rel("end"), file(b"ours"), &end).unwrap());
         assert_eq!(
             std::fs::read(outside.path().join("file")).unwrap(),
             b"theirs"
@@ -223,7 +314,48 @@ mod tests {
     fn a_folder_in_its_place_stays_and_nothing_is_left_beside_it() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("a")).unwrap();
-        assert!(put(dir.path(), &rel("a"), file(b"x")).is_err());
+        for found in [Found::Absent, Found::Link(b"x".to_vec())] {
+            assert!(!put(dir.path(), &rel("a"), file(b"x"), &found).unwrap());
+        }
+        assert!(dir.path().join("a").is_dir());
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_was_not_looked_at_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, path) = (dir.path(), rel("a"));
+        std::fs::write(root.join("a"), "seen").unwrap();
+        let found = look(root, &path).unwrap();
+        std::fs::write(root.join("a"), "edit").unwrap();
+        assert!(!put(root, &path, file(b"ours"), &found).unwrap());
+        assert!(!put(root, &path, file(b"ours"), &Found::Absent).unwrap());
+        assert_eq!(std::fs::read(root.join("a")).unwrap(), b"edit");
+        std::fs::remove_file(root.join("a")).unwrap();
+        assert!(!put(root, &path, file(b"ours"), &found).unwrap());
+        assert_eq!(std::fs::read_dir(root).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn permissions_stay_but_for_the_executable_bit() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let (root, path) = (dir.path(), rel("a"));
+        std::fs::write(root.join("a"), "private").unwrap();
+        for (before, executable, after) in [
+            (0o640, false, 0o640),
+            (0o640, true, 0o750),
+            (0o755, false, 0o644),
+        ] {
+            let mode = std::fs::Permissions::from_mode(before);
+            std::fs::set_permissions(root.join("a"), mode).unwrap();
+            let content = Content::File {
+                bytes: b"new",
+                executable,
+            };
+            assert!(put(root, &path, content, &look(root, &path).unwrap()).unwrap());
+            let mode = root.join("a").metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, after);
+        }
     }
 }

@@ -217,6 +217,8 @@ enum Delivered {
     Told(String),
 }
 
+const EDITED: &str = "the file there was edited during the run";
+
 fn deliver_one(session: &Session<'_>, file: &Made) -> Delivered {
     let path = &file.path;
     let root = session.snapshot.root();
@@ -242,7 +244,7 @@ fn deliver_one(session: &Session<'_>, file: &Made) -> Delivered {
         Found::File { changed, .. }
             if *changed >= session.started && Rule::EditedOutputsStay.holds() =>
         {
-            return refused("the file there was edited during the run");
+            return refused(EDITED);
         }
         Found::File { bytes, .. } => match kept(session.store, bytes) {
             Ok(kept) => kept.map(|kept| {
@@ -262,10 +264,11 @@ fn deliver_one(session: &Session<'_>, file: &Made) -> Delivered {
     if !Rule::OutputsAreRestored.holds() {
         return Delivered::Done;
     }
-    if let Err(error) = put(root, path, file.content()) {
-        return refused(&error.to_string());
+    match put(root, path, file.content(), &found) {
+        Ok(true) => replaced.map_or(Delivered::Done, Delivered::Told),
+        Ok(false) => refused(EDITED),
+        Err(error) => refused(&error.to_string()),
     }
-    replaced.map_or(Delivered::Done, Delivered::Told)
 }
 
 /// Keeps what is about to be replaced. What a check made itself is in the store anyway: that is `None`.

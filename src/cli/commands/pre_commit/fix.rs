@@ -161,8 +161,8 @@ fn replace(
     make: impl FnOnce(&[u8]) -> Result<Vec<u8>, String>,
 ) -> Result<(), String> {
     let root = snapshot.root();
-    let look = || look(root, path).map_err(|error| error.to_string());
-    let before = look()?;
+    let said = |error: std::io::Error| error.to_string();
+    let before = look(root, path).map_err(said)?;
     let (bytes, executable) = match &before {
         Found::Absent => return Ok(()),
         Found::File { bytes, .. } if bytes == fixed => return Ok(()),
@@ -171,13 +171,12 @@ fn replace(
         } => (bytes, *executable),
         Found::Link(_) | Found::Other => return Err("there is something else".to_owned()),
     };
-    let made = make(bytes)?;
-    if look()? != before {
-        return Err(MEANWHILE.to_owned());
-    }
     let content = Content::File {
-        bytes: &made,
+        bytes: &make(bytes)?,
         executable,
     };
-    put(root, path, content).map_err(|error| error.to_string())
+    match put(root, path, content, &before).map_err(said)? {
+        true => Ok(()),
+        false => Err(MEANWHILE.to_owned()),
+    }
 }
