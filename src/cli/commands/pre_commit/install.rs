@@ -1,6 +1,7 @@
 //! The hook itself: a few lines of shell that start this program, in the folder where git looks for hooks.
 //!
-//! Another's hook is never overwritten: it is left alone, or moved aside and run first, and comes back at the end.
+//! Another's hook is never overwritten: it is left alone, or moved aside and run first, and comes back at the end. Nor is
+//! one of ours that was edited: a hook holds the digest of its own text.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -11,12 +12,16 @@ use crate::cli::args::{HookType, InstallArgs};
 use crate::cli::commands::pre_commit::staging;
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
+use crate::digest::Digest;
 use crate::process::quoted;
 use crate::report::shell::Tone;
 use crate::snapshot::staged::Staging;
 
 /// In every hook that is ours, and in no other.
 const MARK: &str = "# The hook of cargo-dagcache.";
+
+/// The line after it, with the digest of the lines that follow.
+const SUM: &str = "# It is left alone once it was edited: ";
 
 /// What another's hook is called while ours runs it first.
 const ASIDE: &str = "before-dagcache";
@@ -36,6 +41,7 @@ impl HookType {
 enum There {
     Nothing,
     Ours,
+    Edited,
     Anothers,
 }
 
@@ -47,7 +53,7 @@ struct Place {
 
 impl Place {
     fn of(staging: &Staging, hook: HookType) -> Result<Self, Failure> {
-        let dir = hooks_dir(staging)?;
+        let dir = staging.hooks_dir().map_err(anyhow::Error::from)?;
         Ok(Self {
             hook: dir.join(hook.name()),
             aside: dir.join(format!("{}.{ASIDE}", hook.name())),
@@ -64,11 +70,19 @@ impl Place {
         }
         let shown = self.hook.display();
         let text = std::fs::read(&self.hook).with_context(|| format!("cannot read {shown}"))?;
-        let ours = text
-            .split(|byte| *byte == b'\n')
-            .any(|line| line.starts_with(MARK.as_bytes()));
-        Ok(if ours { There::Ours } else { There::Anothers })
+        let text = String::from_utf8_lossy(&text);
+        let Some((_, ours)) = text.split_once(MARK) else {
+            return Ok(There::Anothers);
+        };
+        let mut lines = ours.splitn(3, '\n').skip(1);
+        let sum = lines.next().and_then(|line| line.strip_prefix(SUM));
+        let whole = sum.is_some_and(|sum| sum == sum_of(lines.next().unwrap_or_default()));
+        Ok(if whole { There::Ours } else { There::Edited })
     }
+}
+
+fn sum_of(text: &str) -> String {
+    Digest::of(text.as_bytes()).to_string()
 }
 
 /// Has git run this program before each commit (or merge, or push).
@@ -88,8 +102,15 @@ pub(super) fn install(context: &Context<'_>, args: &InstallArgs) -> Result<Exit,
     }
     let place = Place::of(&staging, args.hook_type)?;
     let there = place.there()?;
-    if there == There::Anothers {
-        make_way(&place, args, name)?;
+    match there {
+        There::Nothing | There::Ours => {}
+        There::Anothers => make_way(&place, args, name)?,
+        There::Edited => {
+            let hook = place.hook.display();
+            return Err(Failure::usage(format!(
+                "{hook} was edited by hand; remove it, then install again"
+            )));
+        }
     }
     let program = std::env::current_exe().context("this program does not find itself")?;
     let program = program
@@ -134,6 +155,7 @@ pub(super) fn uninstall(context: &Context<'_>, hook: HookType) -> Result<Exit, F
     let (verb, line) = match place.there()? {
         There::Nothing => ("Nothing", format!("no {} hook to uninstall", hook.name())),
         There::Anothers => ("Kept", format!("{shown}, which is another's hook")),
+        There::Edited => ("Kept", format!("{shown}, which was edited by hand")),
         There::Ours if place.aside.symlink_metadata().is_ok() => {
             std::fs::rename(&place.aside, &place.hook)
                 .with_context(|| format!("cannot bring back {shown}"))?;
@@ -149,12 +171,6 @@ pub(super) fn uninstall(context: &Context<'_>, hook: HookType) -> Result<Exit, F
     };
     context.shell.status(Tone::Good, verb, &line);
     Ok(Exit::Passed)
-}
-
-/// Where git looks for hooks.
-fn hooks_dir(staging: &Staging) -> Result<PathBuf, Failure> {
-    let dir = staging.hooks_dir().map_err(anyhow::Error::from)?;
-    Ok(dir)
 }
 
 fn script(args: &InstallArgs, program: &str) -> String {
@@ -174,10 +190,8 @@ fn script(args: &InstallArgs, program: &str) -> String {
             "exec \"$dagcache\" pre-commit run",
         ),
     };
-    format!(
-        "#!/bin/sh\n\
-         {MARK} `cargo dagcache pre-commit uninstall --hook-type {name}` takes it away.\n\
-         dagcache={program}\n\
+    let rest = format!(
+        "dagcache={program}\n\
          {keep}\
          if [ -x \"$0.{ASIDE}\" ]; then {chain}; fi\n\
          if ! [ -x \"$dagcache\" ]; then\n\
@@ -189,6 +203,13 @@ fn script(args: &InstallArgs, program: &str) -> String {
          \x20   dagcache=cargo-dagcache\n\
          fi\n\
          {run}{fix}\n"
+    );
+    let sum = sum_of(&rest);
+    format!(
+        "#!/bin/sh\n\
+         {MARK} `cargo dagcache pre-commit uninstall --hook-type {name}` takes it away.\n\
+         {SUM}{sum}\n\
+         {rest}"
     )
 }
 
