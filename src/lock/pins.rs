@@ -186,16 +186,22 @@ impl<'a> Pins<'a> {
         Err(whys.join("\n"))
     }
 
-    /// One line for each image that was used and that nothing pins.
+    /// One line on the images that were used and that nothing pins.
     #[must_use]
-    pub fn warnings(&self) -> Vec<String> {
+    pub fn warning(&self) -> Option<String> {
         let state = self.lock();
-        let line = |name: &String| {
-            format!(
-                "image `{name}` is not pinned: `cargo dagcache lock` writes its digest to {NAME}"
-            )
+        let names: Vec<String> = state.unpinned.iter().map(|n| format!("`{n}`")).collect();
+        let (all, digests) = match names.as_slice() {
+            [] => return None,
+            [one] => (format!("image {one} is not pinned"), "its digest"),
+            several => (
+                format!("images {} are not pinned", several.join(", ")),
+                "their digests",
+            ),
         };
-        state.unpinned.iter().map(line).collect()
+        Some(format!(
+            "{all}: `cargo dagcache lock` writes {digests} to {NAME}"
+        ))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -437,7 +443,7 @@ mod tests {
         assert_eq!(pins.image("rust:1"), Ok(image.clone()));
         assert_eq!(pins.reference(RUST), Ok(image.reference()));
         assert!(world.registry.asked().is_empty());
-        assert!(pins.warnings().is_empty());
+        assert_eq!(pins.warning(), None);
         let other = Pins {
             platform: "linux/other".to_owned(),
             ..world.pins(&lock)
@@ -457,10 +463,10 @@ mod tests {
         for pins in [&first, &world.pins(&lock)] {
             assert_eq!(pins.image(RUST), Ok(image.clone()));
             assert_eq!(
-                pins.warnings(),
-                [format!(
+                pins.warning(),
+                Some(format!(
                     "image `{RUST}` is not pinned: `cargo dagcache lock` writes its digest to dagcache.lock"
-                )]
+                ))
             );
         }
         assert!(world.registry.asked().is_empty());
@@ -502,7 +508,7 @@ mod tests {
         let named = pins.image(&format!("rust@{digest}")).expect("an image");
         assert_eq!(named.digest, digest);
         assert_eq!(world.registry.asked(), ["ask base", "ask base"]);
-        assert!(pins.warnings().is_empty());
+        assert_eq!(pins.warning(), None);
         let used = pins.used().expect("images");
         assert_eq!(used, [named]);
         assert!(pins.image("./no.tar").is_err());

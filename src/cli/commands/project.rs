@@ -270,7 +270,7 @@ impl<'a> Project<'a> {
         let wishes = Wishes::of(config);
         let pins = Pins::new(&locked, facts, tools, root, resolver.as_ref(), wishes);
         let mut plan = self.planned(snapshot, config, Some(&pins))?;
-        plan.warnings.extend(pins.warnings());
+        plan.warnings.extend(pins.warning());
         Ok(plan)
     }
 
