@@ -81,6 +81,24 @@ pub struct Options {
     pub audit: Option<audit::Sample>,
 }
 
+impl Options {
+    /// For a look beside a run: nothing is brought anywhere, and no later reason refers to it.
+    #[must_use]
+    pub const fn beside(caching: Caching) -> Self {
+        Self {
+            caching,
+            jobs: 1,
+            fail_fast: false,
+            dry_run: false,
+            keep_room: false,
+            narrowed: true,
+            outputs: false,
+            discover: false,
+            audit: None,
+        }
+    }
+}
+
 /// Everything a run works with.
 pub struct Session<'a> {
     /// The steps.

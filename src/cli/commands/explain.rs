@@ -11,7 +11,7 @@ use crate::cli::args::ExplainArgs;
 use crate::cli::commands::project::Project;
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
-use crate::event::{Event, Sink};
+use crate::event::Silent;
 use crate::key::diff::shown;
 use crate::key::fingerprint::{Part, PartKind};
 use crate::key::tree::Trees;
@@ -39,17 +39,7 @@ pub fn explain(context: &Context<'_>, args: &ExplainArgs) -> Result<Exit, Failur
     };
     let selected = select(&view.plan, &view.snapshot, &selection)
         .map_err(|error| Failure::usage(error.to_string()))?;
-    let options = Options {
-        caching: Caching::On,
-        jobs: 1,
-        fail_fast: false,
-        dry_run: false,
-        keep_room: false,
-        narrowed: false,
-        outputs: false,
-        discover: false,
-        audit: None,
-    };
+    let options = Options::beside(Caching::On);
     let sink = Mutex::new(Silent);
     let session = project.session(&view, options, &sink);
     let last = project.store.last(&project.id);
@@ -76,12 +66,6 @@ pub fn explain(context: &Context<'_>, args: &ExplainArgs) -> Result<Exit, Failur
     context.shell.data(&text);
     project.remember();
     Ok(Exit::Passed)
-}
-
-struct Silent;
-
-impl Sink for Silent {
-    fn event(&mut self, _: &Event<'_>) {}
 }
 
 /// Why the check would run; `None` if it would not.

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use crate::cli::args::{LintArgs, MessageFormat, RunArgs, ValidateArgs};
-use crate::cli::commands::pre_commit;
+use crate::cli::commands::already_failing::{already_failing, verdict};
+use crate::cli::commands::fix;
 use crate::cli::commands::project::{Files, Project, View};
 use crate::cli::commands::upkeep::over_bound;
 use crate::cli::context::Context;
@@ -79,7 +80,7 @@ pub fn fix(
             "--fix runs tools: not with --dry-run or --cached-only",
         ));
     }
-    pre_commit::fix::fix(project, context.shell, |view| {
+    fix::fix(project, context.shell, |view| {
         let mut selection = selection.clone();
         complete(&mut selection, context, command, args, view);
         let selected = select(&view.plan, &view.snapshot, &selection);
@@ -215,7 +216,7 @@ pub fn execute_in(
         remaining = Some(again);
     }
     let known = match is_hook {
-        true => pre_commit::already_failing(project, &view, &records),
+        true => already_failing(project, &view, &records),
         false => Vec::new(),
     };
     project.close();
@@ -235,7 +236,7 @@ pub fn execute_in(
         }
     }
     if is_hook {
-        summary.verdict = pre_commit::verdict(&view, &records, &known);
+        summary.verdict = verdict(&view, &records, &known);
         emit(&reporter, &Event::AlreadyFailing(&known));
     }
     emit(&reporter, &Event::RunFinished(&summary));

@@ -7,11 +7,11 @@
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
-use crate::cli::commands::pre_commit::{Silent, looking};
 use crate::cli::commands::project::{Files, Project, View};
 use crate::cli::exit::Failure;
 use crate::digest::Digest;
 use crate::ecosystem::mend;
+use crate::event::Silent;
 use crate::fs::below::{Content, Found, look, put};
 use crate::path::RelPath;
 use crate::plan::Check;
@@ -19,13 +19,13 @@ use crate::record::Verdict;
 use crate::report::Shell;
 use crate::report::shell::Tone;
 use crate::report::text::count;
-use crate::run::Caching;
 use crate::run::mend::{Mended, mend};
+use crate::run::{Caching, Options};
 use crate::snapshot::Snapshot;
 use crate::snapshot::staged::{Staging, merge};
 
 /// Mends what the selected checks find, one after the other.
-pub(in crate::cli::commands) fn fix<'c>(
+pub(super) fn fix<'c>(
     project: &Project<'_>,
     shell: &Shell,
     select: impl Fn(&View) -> Result<Vec<Check>, Failure> + 'c,
@@ -49,7 +49,7 @@ fn one(project: &Project<'_>, shell: &Shell, view: &View, check: &Check) -> Resu
     let Some(command) = mend::command(check) else {
         return Ok(());
     };
-    let options = looking(Caching::On);
+    let options = Options::beside(Caching::On);
     let silent = Mutex::new(Silent);
     let found = project.run(view, &[check], options, &silent).records;
     if !found.iter().any(|record| record.verdict == Verdict::Failed) {
