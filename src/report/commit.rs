@@ -1,5 +1,5 @@
 //! The report of a git hook: nothing where all is well; else one line for each check that failed, then what it found,
-//! and how to go on without it.
+//! and how to go on without it. What several checks found alike is told once, below their lines.
 
 use crate::event::{Event, Sink};
 use crate::finding::{Finding, Severity};
@@ -10,6 +10,9 @@ use crate::report::text;
 
 /// Findings of one check that are printed.
 const MOST: usize = 50;
+
+/// Checks that are named as what can be left out.
+const NAMED: usize = 4;
 
 /// Keeps what failed until all is known, so that one check's lines stand together.
 #[derive(Debug)]
@@ -70,8 +73,13 @@ impl<'a> Commit<'a> {
             self.shell.warning(warning);
         }
         self.failed.sort_by(|a, b| a.id.cmp(&b.id));
-        for record in &self.failed {
-            self.one(record);
+        let mut rest: Vec<&CheckRecord> = self.failed.iter().collect();
+        while let Some(first) = rest.first().copied() {
+            let alike = |record: &&CheckRecord| found_alike(first, record);
+            let (group, others): (Vec<_>, Vec<_>) = rest.into_iter().partition(alike);
+            group.iter().for_each(|record| self.headline(record));
+            self.details(first);
+            rest = others;
         }
         if run.verdict < Verdict::Failed {
             return;
@@ -83,18 +91,18 @@ impl<'a> Commit<'a> {
             .iter()
             .map(|record| record.id.as_str())
             .collect();
+        let (skip, left_out) = match ids.len() {
+            1 => (quoted(&ids.concat()), "this check"),
+            2..=NAMED => (quoted(&ids.join(",")), "these checks"),
+            _ => ("ID,ID".to_owned(), "the checks with these ids"),
+        };
         self.shell.line(&format!(
-            "help: `DAGCACHE_SKIP={}` before the command leaves out {}, `--no-verify` after it all of them",
-            quoted(&ids.join(",")),
-            if ids.len() == 1 { "this check" } else { "these checks" },
+            "help: `DAGCACHE_SKIP={skip}` before the command leaves out {left_out}, `--no-verify` after it all of them"
         ));
     }
 
-    fn one(&self, record: &CheckRecord) {
-        let errors = record
-            .findings
-            .iter()
-            .filter(|finding| finding.severity == Severity::Error);
+    fn headline(&self, record: &CheckRecord) {
+        let errors = record.findings.iter().filter(|found| is_error(found));
         let found = match (record.verdict, errors.count()) {
             (Verdict::Error, _) => {
                 let message = record.message.as_deref();
@@ -112,8 +120,10 @@ impl<'a> Commit<'a> {
             }
             _ => self.shell.status(Tone::Bad, "Failed", &line),
         }
-        let is_error = |finding: &&Finding| finding.severity == Severity::Error;
-        let told = record.findings.iter().any(|finding| is_error(&finding));
+    }
+
+    fn details(&self, record: &CheckRecord) {
+        let told = record.findings.iter().any(is_error);
         // What stops the commit is not to be looked for among what does not.
         let only = told && self.shell.verbosity() < Verbosity::Verbose;
         let findings = record.findings.iter();
@@ -152,6 +162,17 @@ impl<'a> Commit<'a> {
             self.shell.line(text);
         }
     }
+}
+
+/// Whether two checks have the same to say: one and the same, or they found the same errors and say nothing else.
+fn found_alike(a: &CheckRecord, b: &CheckRecord) -> bool {
+    let silent = |record: &CheckRecord| record.message.is_none();
+    let same = || silent(a) && silent(b) && a.findings == b.findings;
+    a.id == b.id || a.findings.iter().any(is_error) && same()
+}
+
+fn is_error(finding: &Finding) -> bool {
+    finding.severity == Severity::Error
 }
 
 impl Sink for Commit<'_> {

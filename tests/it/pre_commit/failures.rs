@@ -151,6 +151,20 @@ fn what_failed_before_stops_nothing_if_the_configuration_says_so() {
     assert!(run.stderr.contains("block, warn"), "{}", run.stderr);
 }
 
+#[test]
+fn what_several_checks_found_alike_is_told_once() {
+    let repo = repo("");
+    let more = OWN.replace("checks.own", "checks.other");
+    let third = "[checks.third]\ncommand = [\"false\"]\n";
+    repo.sandbox
+        .write("dagcache.toml", format!("{OWN}{more}{third}"));
+    let run = commit(&repo, "bad1\n").expect(1);
+    let told = "      Failed other: 1 error\n      Failed own: 1 error\na:1: error: bad1\n      Failed third\n";
+    assert!(run.stderr.starts_with(told), "{}", run.stderr);
+    let help = "DAGCACHE_SKIP=other,own,third` before the command leaves out these checks";
+    assert!(run.stderr.contains(help), "{}", run.stderr);
+}
+
 /// A check that says nothing but that it failed may have failed of something else.
 #[test]
 fn a_failure_without_findings_is_old_only_for_the_same_content() {
