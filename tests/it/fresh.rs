@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::{Json, Run, Sandbox, binary, have};
+use crate::support::{Json, Run, Sandbox, copy_binary, have};
 
 const CONFIG: &str = r#"
 [checks.noisy]
@@ -157,7 +157,7 @@ fn a_fresh_run_starts_no_process_and_no_thread() {
     sandbox.run(&["dev-check"]).expect(1);
     // Its folder may be closed to others.
     let copy = sandbox.outer().join("cargo-dagcache");
-    std::fs::copy(binary(), &copy).expect("copy");
+    copy_binary(&copy);
     sandbox.give_to_nobody();
 
     let run = Run::of(without_processes(

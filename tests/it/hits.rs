@@ -187,7 +187,7 @@ fn another_user_has_the_same_keys() {
     let sandbox = sandbox();
     let first = sandbox.json(&["lint"]).expect(0);
     let binary = sandbox.outer().join("dagcache");
-    std::fs::copy(crate::support::binary(), &binary).expect("binary");
+    crate::support::copy_binary(&binary);
     sandbox.give_to_nobody();
     let mut command = std::process::Command::new(binary);
     command

@@ -437,6 +437,13 @@ pub fn binary() -> PathBuf {
     )
 }
 
+/// Copies the binary, by another process: a child of another test could hold what this one writes open, and nobody
+/// can start a program that is being written.
+pub fn copy_binary(to: &Path) {
+    let copied = Command::new("cp").arg(binary()).arg(to).status();
+    assert!(copied.expect("cp").success(), "{}", to.display());
+}
+
 /// Fixtures; `DAGCACHE_TEST_FIXTURES` names a copy that another user may read.
 pub fn fixtures() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
