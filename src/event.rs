@@ -35,6 +35,8 @@ pub enum Event<'a> {
         /// Why.
         miss: Option<&'a Miss>,
     },
+    /// A file is no part of what is checked; holds a whole sentence.
+    LeftOut(&'a str),
     /// A layer was built for a check.
     LayerBuilt {
         /// Its name.

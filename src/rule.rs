@@ -57,6 +57,10 @@ rules! {
     BlobIds = "blob-ids",
     /// What is known of converted files holds under the rules of their conversion.
     CheckoutRules = "checkout-rules",
+    /// What is known of a file that a filter makes holds as long as the one on disk stays.
+    FiltersAgain = "filters-again",
+    /// What is staged while the hook runs is checked, too.
+    IndexStays = "index-stays",
     /// What git ignores is not in a commit.
     NothingBeside = "nothing-beside",
 

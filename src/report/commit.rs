@@ -179,6 +179,8 @@ impl Sink for Commit<'_> {
     fn event(&mut self, event: &Event<'_>) {
         match event {
             Event::RunStarted { checks, .. } => self.total = *checks,
+            // A commit that passes without it is not all well.
+            Event::LeftOut(text) => self.shell.warning(text),
             Event::Warning(text) => self.warnings.push((*text).to_owned()),
             Event::EngineLost { why, .. } => self.warnings.push(text::engine_lost(why, false)),
             Event::CheckStarted { id, .. } => {

@@ -324,7 +324,7 @@ impl Sink for Human<'_> {
                     self.say_engine();
                 }
             }
-            Event::Warning(text) => self.shell.warning(text),
+            Event::Warning(text) | Event::LeftOut(text) => self.shell.warning(text),
             Event::EngineLost { why, .. } => {
                 let verbose = self.shell.verbosity() == Verbosity::Verbose;
                 self.shell.warning(&text::engine_lost(why, verbose));

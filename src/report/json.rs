@@ -57,7 +57,7 @@ impl Sink for Json<'_> {
                 return self.shell.warning(&text::engine_lost(why, false));
             }
             Event::RunFinished(record) => run(record),
-            Event::Warning(text) => return self.shell.warning(text),
+            Event::Warning(text) | Event::LeftOut(text) => return self.shell.warning(text),
             Event::AlreadyFailing([]) => return,
             Event::AlreadyFailing(ids) => json!({"reason": "already-failing", "ids": ids}),
             Event::CheckStarted { .. } | Event::LayerBuilt { .. } | Event::Audited(_) => return,

@@ -28,6 +28,8 @@ pub enum Reason {
     Repository,
     /// It may not be read.
     Unreadable,
+    /// A submodule whose commit has not been fetched.
+    NoCommit,
 }
 
 impl Reason {
@@ -37,6 +39,7 @@ impl Reason {
             Self::NotUtf8 => 1,
             Self::Repository => 2,
             Self::Unreadable => 3,
+            Self::NoCommit => 4,
         }
     }
 
@@ -46,6 +49,7 @@ impl Reason {
             1 => Self::NotUtf8,
             2 => Self::Repository,
             3 => Self::Unreadable,
+            4 => Self::NoCommit,
             _ => return None,
         })
     }
@@ -58,6 +62,9 @@ impl fmt::Display for Reason {
             Self::NotUtf8 => "its name is not valid UTF-8",
             Self::Repository => "it is a git repository of its own",
             Self::Unreadable => "it cannot be read",
+            Self::NoCommit => {
+                "the commit of this submodule is not there; `git submodule update` may bring it"
+            }
         })
     }
 }

@@ -222,9 +222,15 @@ pub(crate) fn path_value(repository: &Repository, key: &str, env: &Env) -> Optio
     (!path.is_empty()).then(|| repository.top.join(OsStr::from_bytes(path)))
 }
 
+/// As git reads a boolean: a word, or a number, perhaps with a unit.
 pub(crate) fn is_true(value: &[u8]) -> bool {
     let value = value.to_ascii_lowercase();
-    matches!(value.as_slice(), b"true" | b"yes" | b"on" | b"1")
+    if matches!(value.as_slice(), b"true" | b"yes" | b"on") {
+        return true;
+    }
+    let number = std::str::from_utf8(&value).unwrap_or_default();
+    let number = number.trim_end_matches(['k', 'm', 'g']);
+    number.parse::<i64>().is_ok_and(|number| number != 0)
 }
 
 fn included<'a>(key: &str, value: Option<&'a [u8]>) -> Option<&'a [u8]> {

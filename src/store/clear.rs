@@ -39,6 +39,7 @@ const CLEARED: &[&str] = &[
     "trees",
     "last",
     "memo",
+    "checkouts",
     "layers",
     "quarantine",
     "distrusted",

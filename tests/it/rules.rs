@@ -39,6 +39,14 @@ pub const RULES: &[(&str, &str)] = &[
         "pre_commit::content::line_ends_idents_and_encodings_by_attributes",
     ),
     (
+        "filters-again",
+        "pre_commit::content::a_filter_that_makes_something_else_later",
+    ),
+    (
+        "index-stays",
+        "pre_commit::interrupted::what_is_staged_meanwhile_is_checked_too",
+    ),
+    (
         "nothing-beside",
         "pre_commit::commits::what_git_ignores_is_not_in_a_commit",
     ),

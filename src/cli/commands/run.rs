@@ -368,7 +368,7 @@ fn start(
     for odd in view.snapshot.odd() {
         emit(
             reporter,
-            &Event::Warning(&format!("{} is left out: {}", odd.display, odd.reason)),
+            &Event::LeftOut(&format!("{} is left out: {}", odd.display, odd.reason)),
         );
     }
     if !unsupported.is_empty() {

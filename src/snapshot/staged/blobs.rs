@@ -5,9 +5,10 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::digest::{Digest, Hasher};
 use crate::process::talk::Talk;
+use crate::snapshot::SnapshotError;
 use crate::snapshot::parallel::in_chunks;
 use crate::snapshot::staged::git::Staging;
-use crate::snapshot::staged::object::ObjectId;
+use crate::snapshot::staged::object::{Listed, ObjectId};
 
 /// Questions at once: their text must fit into a pipe.
 const AT_ONCE: usize = 200;
@@ -40,38 +41,57 @@ impl Blobs {
         read.map(|()| content)
     }
 
-    /// The digests of blobs, in order.
-    pub(crate) fn digests(&self, staging: &Staging, ids: &[ObjectId]) -> io::Result<Vec<Digest>> {
-        if ids.len() > MANY {
-            let chunks = in_chunks(ids.len(), MANY, |range| {
+    /// The digests of the blobs of files, in order.
+    ///
+    /// # Errors
+    /// If one of them cannot be read; names the file and says what git says.
+    pub(crate) fn digests(&self, staging: &Staging, files: &[&Listed]) -> io::Result<Vec<Digest>> {
+        if files.len() > MANY {
+            let chunks = in_chunks(files.len(), MANY, |range| {
                 let own = Self::default();
-                own.some(staging, ids.get(range).unwrap_or_default())
+                own.some(staging, files.get(range).unwrap_or_default())
             });
             return Ok(chunks.into_iter().collect::<io::Result<Vec<_>>>()?.concat());
         }
-        self.some(staging, ids)
+        self.some(staging, files)
     }
 
-    fn some(&self, staging: &Staging, ids: &[ObjectId]) -> io::Result<Vec<Digest>> {
+    fn some(&self, staging: &Staging, files: &[&Listed]) -> io::Result<Vec<Digest>> {
         let mut talk = self.talk.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut digests = Vec::with_capacity(ids.len());
+        let mut digests = Vec::with_capacity(files.len());
         let asked = with(&mut talk, staging, |talk| {
-            for ids in ids.chunks(AT_ONCE) {
-                let questions: Vec<String> = ids.iter().map(|id| format!("{id}\n")).collect();
-                talk.ask(questions.concat().as_bytes())?;
-                for id in ids {
-                    let size = header(talk, *id)?;
+            for files in files.chunks(AT_ONCE) {
+                let questions = files.iter().map(|file| format!("{}\n", file.id));
+                talk.ask(questions.collect::<String>().as_bytes())?;
+                for file in files {
+                    let size = header(talk, file.id)?;
                     digests.push(digest(talk, size)?);
                     end(talk)?;
                 }
             }
             Ok(())
         });
-        if asked.is_err() {
-            *talk = None;
-        }
-        asked.map(|()| digests)
+        let Err(error) = asked else {
+            return Ok(digests);
+        };
+        *talk = None;
+        Err(match files.get(digests.len()) {
+            Some(file) => unreadable(staging, file, &error),
+            None => error,
+        })
     }
+}
+
+/// Says of which file the blob cannot be read, and why, in git's own words.
+fn unreadable(staging: &Staging, file: &Listed, error: &io::Error) -> io::Error {
+    let args = ["cat-file", "blob", &file.id.to_string()];
+    let said = staging.run(&args, staging.top(), &staging.index, Vec::new());
+    let said = match said {
+        Err(SnapshotError::Staged { reason, .. }) => reason,
+        _ => error.to_string(),
+    };
+    let path = String::from_utf8_lossy(&file.path);
+    io::Error::other(format!("the content of {path}: {said}"))
 }
 
 fn with(

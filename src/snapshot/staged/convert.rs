@@ -181,19 +181,41 @@ fn ask(repository: &Repository, staging: &Staging) -> Result<Answer, SnapshotErr
     Ok(Answer(settings, config, attributes))
 }
 
-/// Whether a file with these values of [`ATTRIBUTES`] is converted.
-pub(crate) fn converts(values: &[&[u8]; ATTRIBUTES.len()], settings: &Settings) -> bool {
-    let [text, crlf, eol, ident, filter, encoding] = *values;
-    let is_set = |value: &[u8]| value == b"set";
-    let has_value = |value: &[u8]| !matches!(value, b"unspecified" | b"unset" | b"set");
-    if is_set(ident) || has_value(encoding) {
-        return true;
+/// What a checkout makes of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum How {
+    /// What is in the repository.
+    AsIs,
+    /// Something that follows from it and the rules.
+    Converted,
+    /// Whatever a filter makes of it, which may depend on anything.
+    Filtered,
+}
+
+/// What a checkout makes of a file with these values of [`ATTRIBUTES`].
+pub(crate) fn how(values: &[&[u8]; ATTRIBUTES.len()], settings: &Settings) -> How {
+    if is_filtered(values[4], settings) {
+        How::Filtered
+    } else if converts(values, settings) {
+        How::Converted
+    } else {
+        How::AsIs
     }
-    if has_value(filter) {
-        let name = std::str::from_utf8(filter);
-        if name.map_or(true, |name| settings.filters.contains(name)) {
-            return true;
-        }
+}
+
+fn has_value(value: &[u8]) -> bool {
+    !matches!(value, b"unspecified" | b"unset" | b"set")
+}
+
+fn is_filtered(filter: &[u8], settings: &Settings) -> bool {
+    let name = std::str::from_utf8(filter);
+    has_value(filter) && name.map_or(true, |name| settings.filters.contains(name))
+}
+
+fn converts(values: &[&[u8]; ATTRIBUTES.len()], settings: &Settings) -> bool {
+    let [text, crlf, eol, ident, _, encoding] = *values;
+    if ident == b"set" || has_value(encoding) {
+        return true;
     }
     let kind = if text == b"unspecified" { crlf } else { text };
     if kind == b"unset" {
@@ -295,7 +317,8 @@ mod tests {
             ),
             (&[("working-tree-encoding", "UTF-16")], [true, true, true]),
         ] {
-            let found = [&plain, &auto, &eol].map(|with| converts(&values(given), with));
+            let with = [&plain, &auto, &eol];
+            let found = with.map(|with| how(&values(given), with) != How::AsIs);
             // In doubt, git is asked: more may be said to convert than does.
             for (found, expect) in found.into_iter().zip(expect) {
                 assert!(found || !expect, "{given:?}: {found} instead of {expect}");

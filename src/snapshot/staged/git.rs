@@ -6,6 +6,7 @@ use crate::env::{self, Env};
 use crate::process::talk::{self, Talk};
 use crate::snapshot::SnapshotError;
 use crate::snapshot::repository::{Repository, one_line};
+use crate::snapshot::stat::Stat;
 
 /// Where git makes a commit, as it tells its hooks, or as it would find it from a folder.
 #[derive(Debug, Clone)]
@@ -14,6 +15,10 @@ pub struct Staging {
     pub(crate) index: PathBuf,
     pub(crate) env: Env,
 }
+
+/// The index file at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp(Stat);
 
 /// Kept from git while it works for us: hooks on written indexes, and whatever else it would do beside.
 const PLAIN: [&str; 12] = [
@@ -106,7 +111,7 @@ impl Staging {
     /// The commit that the next one follows; `None` before the first.
     #[must_use]
     pub fn head(&self) -> Option<String> {
-        self.commit("HEAD^{commit}")
+        self.commit("HEAD")
     }
 
     /// The first parent of a commit.
@@ -115,10 +120,19 @@ impl Staging {
         self.commit(&format!("{commit}^1"))
     }
 
-    fn commit(&self, name: &str) -> Option<String> {
-        let args = ["rev-parse", "--verify", "--quiet", name];
+    /// The id of the commit that a name leads to, if it leads to one.
+    #[must_use]
+    pub fn commit(&self, name: &str) -> Option<String> {
+        let name = format!("{name}^{{commit}}");
+        let args = ["rev-parse", "--verify", "--quiet", &name];
         let said = self.run(&args, self.top(), &self.index, Vec::new()).ok()?;
         Some(String::from_utf8(said).ok()?.trim().to_owned())
+    }
+
+    /// Differs from another moment's if the index was written between them.
+    #[must_use]
+    pub fn stamp(&self) -> Option<Stamp> {
+        Stat::of(&self.index).ok().map(Stamp)
     }
 
     /// Where git looks for hooks.

@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! identity [u8; 32] · rules · digest of the rules [u8; 32] · length of ids u8
-//! number of rows u32 · a row for each file of the last index, by path: path · id · converted u8 · digest [u8; 32]
+//! number of rows u32 · a row for each file of the last index, by path: path · id · how u8 · digest [u8; 32]
+//!   · of a filtered file: whether one is on disk u8 · its stat
 //! number of others u32 · other blobs: id · digest [u8; 32] · number of trees u32 · trees: id · what git lists of it
 //! ```
 //! A blob's digest follows from its id, whatever repository it is in. That of a converted file, and whether it is
-//! one, hold under the digest of the rules.
+//! one, hold under the digest of the rules; that of a filtered file also only as long as the one on disk stays.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -15,12 +16,13 @@ use crate::digest::Digest;
 use crate::fs::sealed::{Reader, Seal};
 use crate::fs::{self, FsError};
 use crate::rule::Rule;
-use crate::snapshot::staged::convert::{self, Rules};
+use crate::snapshot::staged::convert::{self, How, Rules};
 use crate::snapshot::staged::object::ObjectId;
+use crate::snapshot::stat::Stat;
 
 const SEAL: Seal = Seal {
     magic: *b"dc-blob\n",
-    version: 1,
+    version: 2,
 };
 
 /// Other blobs that are kept: enough for the commits one goes to and fro between.
@@ -31,8 +33,10 @@ const OTHERS: usize = 20_000;
 pub(crate) struct Row {
     pub(crate) path: Vec<u8>,
     pub(crate) id: ObjectId,
-    pub(crate) converted: bool,
+    pub(crate) how: How,
     pub(crate) digest: Digest,
+    /// Of a filtered file: that on disk before it was made.
+    pub(crate) on_disk: Option<Stat>,
 }
 
 /// What is remembered.
@@ -80,8 +84,16 @@ impl Memo {
         for row in &self.rows {
             out.bytes(&row.path);
             out.raw(row.id.as_bytes());
-            out.u8(u8::from(row.converted));
+            out.u8(match row.how {
+                How::AsIs => 0,
+                How::Converted => 1,
+                How::Filtered => 2,
+            });
             out.raw(row.digest.as_bytes());
+            if row.how == How::Filtered {
+                out.u8(u8::from(row.on_disk.is_some()));
+                row.on_disk.unwrap_or_default().encode(&mut out);
+            }
         }
         let others = self.others.get(..OTHERS).unwrap_or(&self.others);
         out.u32(number(others.len()));
@@ -99,7 +111,7 @@ impl Memo {
 
     /// The digests of all blobs that are as they are in a checkout.
     pub(crate) fn blobs(&self) -> HashMap<ObjectId, Digest> {
-        let rows = self.rows.iter().filter(|row| !row.converted);
+        let rows = self.rows.iter().filter(|row| row.how == How::AsIs);
         let rows = rows.map(|row| (row.id, row.digest));
         rows.chain(self.others.iter().copied()).collect()
     }
@@ -118,12 +130,23 @@ fn decode(payload: &[u8], identity: Digest) -> Option<Memo> {
         ..Memo::default()
     };
     for _ in 0..from.u32()? {
-        memo.rows.push(Row {
+        let mut row = Row {
             path: from.bytes()?.to_vec(),
             id: id(&mut from)?,
-            converted: from.u8()? != 0,
+            how: match from.u8()? {
+                0 => How::AsIs,
+                1 => How::Converted,
+                2 => How::Filtered,
+                _ => return None,
+            },
             digest: from.digest()?,
-        });
+            on_disk: None,
+        };
+        if row.how == How::Filtered {
+            let there = from.u8()? != 0;
+            row.on_disk = Stat::decode(&mut from).filter(|_| there);
+        }
+        memo.rows.push(row);
     }
     for _ in 0..from.u32()? {
         memo.others.push((id(&mut from)?, from.digest()?));
@@ -149,8 +172,9 @@ mod tests {
             rows: vec![Row {
                 path: b"a/b".to_vec(),
                 id: id(1),
-                converted: true,
+                how: How::Filtered,
                 digest: Digest::of(b"x"),
+                on_disk: Some(Stat::default()),
             }],
             others: vec![(id(2), Digest::of(b"y"))],
             trees: BTreeMap::from([(id(3), b"listing".to_vec())]),

@@ -27,10 +27,10 @@ use crate::path::RelPath;
 use crate::rule::Rule;
 use crate::snapshot::odd::{Odd, Reason};
 use crate::snapshot::repository::{self, Repository};
-use crate::snapshot::stat::Time;
+use crate::snapshot::stat::{Stat, Time};
 use crate::snapshot::{Contents, Effort, Entry, Kind, Snapshot, SnapshotError};
 use blobs::Blobs;
-use convert::Rules;
+use convert::{How, Rules};
 use memo::{Memo, Row};
 use object::{Listed, ObjectId, What, rel_path};
 use private::Private;
@@ -260,14 +260,14 @@ impl Taker<'_> {
                 .collect(),
             staging,
             blobs: Blobs::default(),
-            private: Private::default(),
+            private: Private::new(self.memo_dir),
         };
         let plain = rules.convert_nothing(&listed);
         let (files, links): (Vec<_>, Vec<_>) = listed
             .into_iter()
             .filter(|file| file.path.starts_with(strip))
             .partition(|file| file.what != What::Gitlink);
-        let settled = settle(&source, &files, &known, &rules, under, plain)?;
+        let settled = settle(&source, &files, &known, &rules, (under, plain, self.began))?;
         self.hashed += settled.hashed;
         let mut trees = BTreeMap::new();
         let at = self.sources.len();
@@ -278,7 +278,7 @@ impl Taker<'_> {
         for link in links {
             let below = link.path.get(strip.len()..).unwrap_or_default();
             let Some(dir) = rel_path(&[add.as_bytes(), below].concat()) else {
-                self.leave_out(below, add);
+                self.leave_out(below, add, Reason::NotUtf8);
                 continue;
             };
             let top = source.staging.top().join(convert::os_path(&link.path));
@@ -288,12 +288,13 @@ impl Taker<'_> {
             let staging = source.staging.inner(repository);
             let listing = match known.trees.get(&link.id) {
                 Some(listing) => listing.clone(),
-                None => tree(&staging, &link.id.to_string()).map_err(|_| {
-                    source.staging.failed(&format!(
-                        "the commit {} of the submodule {dir} is not there; `git submodule update` may bring it",
-                        link.id
-                    ))
-                })?,
+                None => match tree(&staging, &link.id.to_string()) {
+                    Ok(listing) => listing,
+                    Err(_) => {
+                        self.leave_out(below, add, Reason::NoCommit);
+                        continue;
+                    }
+                },
             };
             inner.push((dir, staging.clone(), parsed(&staging, &listing)?));
             trees.insert(link.id, listing);
@@ -321,7 +322,7 @@ impl Taker<'_> {
         let What::File(kind) = file.what else { return };
         let below = file.path.get(strip.len()..).unwrap_or_default();
         let Some(path) = rel_path(&[add.as_bytes(), below].concat()) else {
-            return self.leave_out(below, add);
+            return self.leave_out(below, add, Reason::NotUtf8);
         };
         let kind = match kind {
             Kind::Symlink if rules.settings.no_links => Kind::File,
@@ -332,7 +333,7 @@ impl Taker<'_> {
             kind,
             digest: known.digest,
         };
-        let converted = known.converted.then(|| Box::new(file.clone()));
+        let converted = (known.how != How::AsIs).then(|| Box::new(file.clone()));
         let held = HeldFile {
             source,
             id: file.id,
@@ -342,7 +343,7 @@ impl Taker<'_> {
         self.found.push((entry, held));
     }
 
-    fn leave_out(&mut self, path: &[u8], add: &str) {
+    fn leave_out(&mut self, path: &[u8], add: &str, reason: Reason) {
         let display = format!("{add}{}", String::from_utf8_lossy(path));
         let holder = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
         let holder = path.get(..holder).unwrap_or_default();
@@ -351,7 +352,7 @@ impl Taker<'_> {
             display,
             owner: dir.to_string(),
             dir,
-            reason: Reason::NotUtf8,
+            reason,
         });
     }
 
@@ -390,19 +391,20 @@ impl Taker<'_> {
                 .map(|(file, known)| Row {
                     path: file.path.clone(),
                     id: file.id,
-                    converted: known.converted,
+                    how: known.how,
                     digest: known.digest,
+                    on_disk: known.on_disk,
                 })
                 .collect();
         } else {
             memo.under = old.under;
             memo.rows.clone_from(&old.rows);
-            let plain = fresh.filter(|(_, known)| !known.converted);
+            let plain = fresh.filter(|(_, known)| known.how == How::AsIs);
             memo.others = plain.map(|(file, known)| (file.id, known.digest)).collect();
         }
         let mut others: BTreeMap<ObjectId, Digest> = old.blobs().into_iter().collect();
         others.extend(std::mem::take(&mut memo.others));
-        for row in memo.rows.iter().filter(|row| !row.converted) {
+        for row in memo.rows.iter().filter(|row| row.how == How::AsIs) {
             others.remove(&row.id);
         }
         memo.others = others.into_iter().collect();
@@ -441,8 +443,10 @@ fn identity(staging: &Staging) -> Digest {
 /// What is known of a file.
 #[derive(Debug, Clone, Copy)]
 struct Settled {
-    converted: bool,
+    how: How,
     digest: Digest,
+    /// Of a filtered file: that on disk before.
+    on_disk: Option<Stat>,
 }
 
 /// What is known of files, and how it came about.
@@ -462,31 +466,33 @@ fn settle(
     files: &[Listed],
     memo: &Memo,
     rules: &Rules,
-    under: Digest,
-    plain: bool,
+    (under, plain, began): (Digest, bool, Time),
 ) -> Result<Found, SnapshotError> {
     let same_rules = memo.under == Some(under) || !Rule::CheckoutRules.holds();
-    let mut converted: Vec<Option<bool>> = Vec::with_capacity(files.len());
+    let mut hows: Vec<Option<How>> = Vec::with_capacity(files.len());
     let mut digests: Vec<Option<Digest>> = Vec::with_capacity(files.len());
     let mut rows = memo.rows.iter().peekable();
     for file in files {
         while rows.next_if(|row| row.path < file.path).is_some() {}
         let row = rows.peek().filter(|row| row.path == file.path);
         let how = match row {
-            _ if plain || !file.is_regular() => Some(false),
-            Some(row) if same_rules => Some(row.converted),
+            _ if plain || !file.is_regular() => Some(How::AsIs),
+            Some(row) if same_rules => Some(row.how),
             _ => None,
         };
         let same = row.filter(|row| row.id == file.id || !Rule::BlobIds.holds());
-        let known = same.filter(|row| how == Some(row.converted));
-        converted.push(how);
+        let known = same.filter(|row| how == Some(row.how));
+        let known = known.filter(|row| {
+            let filtered = row.how == How::Filtered && Rule::FiltersAgain.holds();
+            let now = || on_disk(source, file, began);
+            !filtered || row.on_disk != Some(Stat::default()) && row.on_disk == now()
+        });
+        hows.push(how);
         digests.push(known.map(|row| row.digest));
     }
     let stale =
         !same_rules || memo.rows.len() != files.len() || digests.iter().any(Option::is_none);
-    let unknown: Vec<usize> = (0..files.len())
-        .filter(|at| converted[*at].is_none())
-        .collect();
+    let unknown: Vec<usize> = (0..files.len()).filter(|at| hows[*at].is_none()).collect();
     let mut asked = false;
     if !unknown.is_empty() {
         asked = true;
@@ -494,20 +500,31 @@ fn settle(
         let (staging, attributes) = (&source.staging, &source.attributes);
         let told = source
             .private
-            .converted(staging, &rules.settings, attributes, &some)?;
+            .how(staging, &rules.settings, attributes, &some)?;
         for (at, told) in unknown.into_iter().zip(told) {
-            converted[at] = Some(told);
+            hows[at] = Some(told);
         }
     }
+    let hows: Vec<How> = hows
+        .into_iter()
+        .map(|how| how.unwrap_or(How::AsIs))
+        .collect();
+    // Before a filter runs: what it made is not believed once that has changed.
+    let disk = files.iter().zip(&hows).map(|(file, how)| match how {
+        How::Filtered => on_disk(source, file, began),
+        How::AsIs | How::Converted => None,
+    });
+    let disk: Vec<Option<Stat>> = disk.collect();
     let missing: Vec<usize> = (0..files.len())
         .filter(|at| digests[*at].is_none())
         .collect();
-    let hashed = fill(source, files, memo, &converted, &mut digests, &missing)?;
-    asked |= missing.iter().any(|at| converted[*at] == Some(true));
-    let known = converted.into_iter().zip(digests);
-    let files = known.map(|(converted, digest)| Settled {
-        converted: converted == Some(true),
+    let hashed = fill(source, files, memo, &hows, &mut digests, &missing)?;
+    asked |= missing.iter().any(|at| hows[*at] != How::AsIs);
+    let known = hows.into_iter().zip(digests).zip(disk);
+    let files = known.map(|((how, digest), on_disk)| Settled {
+        how,
         digest: digest.unwrap_or(Digest::from_bytes([0; 32])),
+        on_disk,
     });
     Ok(Found {
         files: files.collect(),
@@ -517,12 +534,23 @@ fn settle(
     })
 }
 
+/// The stat of a file on disk; one that changed just now is like no other.
+fn on_disk(source: &Source, file: &Listed, began: Time) -> Option<Stat> {
+    let path = source.staging.top().join(convert::os_path(&file.path));
+    let stat = Stat::of_link(&path).ok()?;
+    Some(if stat.is_settled(began) {
+        stat
+    } else {
+        Stat::default()
+    })
+}
+
 /// Finds the missing digests. Returns how many files were read.
 fn fill(
     source: &Source,
     files: &[Listed],
     memo: &Memo,
-    converted: &[Option<bool>],
+    hows: &[How],
     digests: &mut [Option<Digest>],
     missing: &[usize],
 ) -> Result<usize, SnapshotError> {
@@ -534,7 +562,7 @@ fn fill(
     let known = memo.blobs();
     let (mut blobs, mut conversions) = (Vec::new(), Vec::new());
     for at in missing.iter().copied() {
-        if converted[at] == Some(true) {
+        if hows[at] != How::AsIs {
             conversions.push(at);
             continue;
         }
@@ -544,8 +572,8 @@ fn fill(
         }
     }
     if !blobs.is_empty() {
-        let ids: Vec<ObjectId> = blobs.iter().map(|at| files[*at].id).collect();
-        let found = source.blobs.digests(staging, &ids).map_err(failed)?;
+        let some: Vec<&Listed> = blobs.iter().map(|at| &files[*at]).collect();
+        let found = source.blobs.digests(staging, &some).map_err(failed)?;
         for (at, digest) in blobs.iter().zip(found) {
             digests[*at] = Some(digest);
         }

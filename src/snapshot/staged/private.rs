@@ -1,32 +1,47 @@
-//! An index and a work tree of our own, in a temporary folder: git tells there what a checkout would give, and writes
-//! nothing anywhere else.
+//! An index and a work tree of our own, in a folder of the store's: git tells there what a checkout would give, and
+//! writes nothing anywhere else. A run that was killed leaves its folder, and a later one takes it away.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use crate::snapshot::staged::convert::{ATTRIBUTES, Settings, converts, os_path};
+use crate::process::quoted;
+use crate::snapshot::staged::convert::{ATTRIBUTES, How, Settings, how, os_path};
 use crate::snapshot::staged::git::Staging;
 use crate::snapshot::staged::object::{Listed, What};
 use crate::snapshot::{Kind, SnapshotError};
 
+/// After that long a folder is one that a killed run has left.
+const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// The folder, made at the first need.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Private {
+    within: PathBuf,
     dir: Mutex<Option<tempfile::TempDir>>,
     /// Held while git works there, and while something is read: nobody sees half a file.
     work: Mutex<()>,
 }
 
 impl Private {
-    /// For each of `files`, whether a checkout converts it. `attributes` are all files of attributes in the commit.
-    pub(crate) fn converted(
+    /// One beside the store's folder for memos.
+    pub(crate) fn new(memo_dir: &Path) -> Self {
+        Self {
+            within: memo_dir.with_file_name("checkouts"),
+            dir: Mutex::default(),
+            work: Mutex::default(),
+        }
+    }
+
+    /// For each of `files`, what a checkout makes of it. `attributes` are all files of attributes in the commit.
+    pub(crate) fn how(
         &self,
         staging: &Staging,
         settings: &Settings,
         attributes: &[Listed],
         files: &[&Listed],
-    ) -> Result<Vec<bool>, SnapshotError> {
+    ) -> Result<Vec<How>, SnapshotError> {
         let _alone = self.alone();
         let args = [
             &["check-attr", "--cached", "-z", "--stdin"][..],
@@ -48,7 +63,7 @@ impl Private {
                     }
                 }
             }
-            found.push(converts(&values, settings));
+            found.push(how(&values, settings));
         }
         if found.len() == files.len() {
             return Ok(found);
@@ -73,7 +88,12 @@ impl Private {
         if new.is_empty() {
             return Ok(());
         }
-        let args = ["checkout-index", "-z", "--stdin", "--force"];
+        let mut args = Vec::new();
+        for setting in filters(staging) {
+            args.extend(["-c".to_owned(), setting]);
+        }
+        let mut args: Vec<&str> = args.iter().map(String::as_str).collect();
+        args.extend(["checkout-index", "-z", "--stdin", "--force"]);
         self.run(staging, attributes, &new, &args, &paths(&new))
             .map(|_| ())
     }
@@ -115,6 +135,27 @@ impl Private {
         staging.run(args, &tree, &index, input.to_vec())
     }
 
+    /// In the store, or, if it cannot be written, among the files of the system that pass.
+    fn make(&self) -> io::Result<tempfile::TempDir> {
+        let make = || {
+            std::fs::create_dir_all(&self.within)?;
+            tempfile::tempdir_in(&self.within)
+        };
+        let made = make().or_else(|_| tempfile::tempdir());
+        for old in std::fs::read_dir(&self.within)
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            let age = old.metadata().and_then(|meta| meta.modified());
+            let age = age.ok().and_then(|time| time.elapsed().ok());
+            if age.is_some_and(|age| age > ABANDONED) {
+                let _ = std::fs::remove_dir_all(old.path());
+            }
+        }
+        made
+    }
+
     fn alone(&self) -> MutexGuard<'_, ()> {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -123,7 +164,7 @@ impl Private {
     fn places(&self, staging: &Staging) -> Result<(PathBuf, PathBuf), SnapshotError> {
         let mut dir = self.dir.lock().unwrap_or_else(PoisonError::into_inner);
         if dir.is_none() {
-            let made = tempfile::tempdir().and_then(|made| {
+            let made = self.make().and_then(|made| {
                 std::fs::create_dir(made.path().join("tree"))?;
                 Ok(made)
             });
@@ -135,6 +176,34 @@ impl Private {
         let path = path.unwrap_or_default();
         Ok((path.join("index"), path.join("tree")))
     }
+}
+
+/// The commands of filters, to be run where git runs them in a checkout: at the top of the user's work tree.
+fn filters(staging: &Staging) -> Vec<String> {
+    let args = [
+        "config",
+        "-z",
+        "--get-regexp",
+        r"^filter\..*\.(smudge|process)$",
+    ];
+    // Git fails where there are none.
+    let said = staging.run(&args, staging.top(), &staging.index, Vec::new());
+    let said = String::from_utf8(said.unwrap_or_default()).unwrap_or_default();
+    let top = quoted(&staging.top().to_string_lossy());
+    let settings = said.split('\0').filter_map(|setting| {
+        let (key, command) = setting.split_once('\n')?;
+        // A later setting without a value takes the filter away.
+        if command.is_empty() || key.contains('=') {
+            return Some(format!("{key}={command}"));
+        }
+        // In the command of a smudge, `%` is special.
+        let top = match key.ends_with(".smudge") {
+            true => top.replace('%', "%%"),
+            false => top.clone(),
+        };
+        Some(format!("{key}=cd {top} && {command}"))
+    });
+    settings.collect()
 }
 
 fn paths(files: &[&Listed]) -> Vec<u8> {

@@ -201,6 +201,16 @@ fn submodules() {
     std::fs::write(sub.join("inner"), "3\n").expect("write");
     repo.sandbox.write("a", "2\n");
     repo.commits_exactly(&["commit", "-qm", "the old one", "a"]);
+    // A commit of it that nobody has fetched: it is left out, and said.
+    let nowhere = "160000,0123456789012345678901234567890123456789,lib/sub";
+    repo.git(&["update-index", "--cacheinfo", nowhere])
+        .expect(0);
+    let json = repo.sandbox.json(&["pre-commit"]).expect(0);
+    let said = "lib/sub is left out: the commit of this submodule is not there";
+    assert!(json.run.stderr.contains(said), "{}", json.run.stderr);
+    let seen = json.check("see")["stdout"].as_str().expect("output");
+    assert!(!seen.contains("./lib/sub/inner "), "{seen}");
+    repo.git(&["reset", "-q"]).expect(0);
     // A commit inside of it: the repository is elsewhere.
     repo.watch(
         &repo.sandbox.path(".git/modules/lib/sub/hooks"),
@@ -374,6 +384,24 @@ fn a_name_that_is_not_utf_8_is_left_out_with_a_warning() {
         json.run.stderr
     );
     assert_eq!(repo.sandbox.json(&["pre-commit"]).ran().len(), 1);
+    // Though nothing else is to be said.
+    let run = repo.sandbox.run(&["pre-commit"]).expect(0);
+    assert!(run.stderr.contains("is left out"), "{}", run.stderr);
+}
+
+#[test]
+fn a_blob_that_is_not_there_is_told_with_its_file() {
+    let repo = Repo::with(&[("dir/a", "1\n")]);
+    let id = repo.git(&["rev-parse", "HEAD:dir/a"]).expect(0).stdout;
+    let (folder, name) = id.trim().split_at(2);
+    repo.sandbox
+        .remove(&format!(".git/objects/{folder}/{name}"));
+    let run = repo.sandbox.run(&["pre-commit"]).expect(3);
+    assert!(
+        run.stderr.contains("the content of dir/a: "),
+        "{}",
+        run.stderr
+    );
 }
 
 /// What is staged is known by its blobs: git is not asked again.

@@ -26,6 +26,11 @@ fn line_ends_by_configuration() {
     repo.sandbox.write(".gitattributes", "*.sh text eol=lf\n");
     repo.sandbox.write("text", "some\nlines\n");
     twice(&repo);
+    // Numbers are truths, too.
+    repo.git(&["config", "--global", "core.autocrlf", "2"])
+        .expect(0);
+    repo.sandbox.write("text", "more\nlines\n");
+    twice(&repo);
     repo.git(&["config", "--global", "core.autocrlf", "input"])
         .expect(0);
     repo.sandbox.write("text", "and\nmore\n");
@@ -104,6 +109,53 @@ fn filters() {
         .expect(0);
     let run = repo.sandbox.run(&["pre-commit"]).expect(3);
     assert!(run.stderr.contains("smudge filter"), "{}", run.stderr);
+}
+
+/// What a filter makes may depend on anything: it holds as long as the file on disk stays.
+#[test]
+fn a_filter_that_makes_something_else_later() {
+    let repo = Repo::with(&[("text", "x\n")]);
+    let data = repo.sandbox.outer().join("data");
+    let smudge = format!("cat '{}' 2>/dev/null || cat", data.display());
+    for (name, value) in [("smudge", smudge.as_str()), ("clean", "sed s/.*/pointer/")] {
+        let name = format!("filter.data.{name}");
+        repo.git(&["config", "--global", &name, value]).expect(0);
+    }
+    repo.sandbox.write(".gitattributes", "text filter=data\n");
+    repo.git(&["add", "--all"]).expect(0);
+    repo.commits_exactly(&["commit", "-qm", "first"]);
+    let again = || {
+        repo.sandbox.remove("text");
+        repo.git(&["checkout", "-q", "text"]).expect(0);
+        let args = ["commit", "-q", "--allow-empty", "-m", "again"];
+        repo.commits_exactly(&args)
+    };
+    std::fs::write(&data, "fetched\n").expect("data");
+    again();
+    std::fs::write(&data, "another\n").expect("data");
+    again();
+}
+
+/// Git runs filters at the top of the work tree.
+#[test]
+fn a_filter_of_the_repository_itself() {
+    let repo = Repo::with(&[("text", "x\n")]);
+    repo.sandbox.script("tools/100%/f", "tr a-z A-Z");
+    for (name, value) in [
+        ("filter.own.smudge", "./tools/100%/f"),
+        ("filter.own.clean", "tr A-Z a-z"),
+        ("filter.own.required", "true"),
+    ] {
+        repo.git(&["config", name, value]).expect(0);
+    }
+    repo.sandbox.write(".gitattributes", "text filter=own\n");
+    repo.git(&["add", "--all"]).expect(0);
+    repo.git(&["commit", "-qm", "shouted"]).expect(0);
+    repo.sandbox.remove("text");
+    repo.git(&["checkout", "-q", "text"]).expect(0);
+    assert_eq!(repo.sandbox.read("text"), "X\n");
+    let json = repo.sandbox.json(&["dev-check"]).expect(0);
+    json.expect_fresh();
 }
 
 /// A filter that never makes the same: what is checked is not what was hashed. Told, and not remembered.

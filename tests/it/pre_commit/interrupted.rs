@@ -121,25 +121,31 @@ fn what_is_saved_while_the_hook_runs_stays_and_is_not_checked() {
     assert_eq!(status, " M a\n?? new\n");
 }
 
-/// What is staged while the program runs by itself is not in the commit that it was asked about: what was hashed is
-/// what is checked.
+/// Git reads the index again after the hook: what somebody stages while it runs is in the commit.
 #[test]
-fn what_is_staged_meanwhile_is_not_checked() {
+fn what_is_staged_meanwhile_is_checked_too() {
     let repo = Repo::with(&[("a", "1\n")]);
     repo.sandbox.write(
         "dagcache.toml",
-        "[checks.see]\ncommand = [\"./wait.sh\"]\ninputs = [\"a\"]\ntools = [\"mkfifo\", \"cat\"]\n",
+        "[checks.see]\ncommand = [\"./wait.sh\"]\ninputs = [\"a\"]\ntools = [\"mkfifo\"]\n",
     );
-    repo.sandbox
-        .script("wait.sh", "mkfifo gate; read line <gate; cat a");
+    repo.sandbox.script(
+        "wait.sh",
+        "read -r a <a; [ \"$a\" = good ] || exit 1; mkfifo gate; read line <gate",
+    );
+    repo.sandbox.write("a", "good\n");
     repo.git(&["add", "--all"]).expect(0);
-    let run = repo
-        .sandbox
-        .start(&["pre-commit", "--message-format", "json"]);
+    let project = repo.sandbox.project();
+    let mut command = repo.git_command(&project, &["commit", "-qm", "staged meanwhile"]);
+    let commit = command
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("git");
     let gate = repo.sandbox.gate();
-    repo.sandbox.write("a", "2\n");
+    repo.sandbox.write("a", "bad\n");
     repo.git(&["add", "a"]).expect(0);
     open_gate(&gate);
-    let json = crate::support::Json::of(Run::end_of(run)).expect(0);
-    assert_eq!(json.check("see")["stdout"], "1\n");
+    Run::end_of(commit).expect(1);
+    assert_eq!(repo.git(&["show", "HEAD:a"]).expect(0).stdout, "1\n");
 }
