@@ -1,7 +1,8 @@
 //! `--fix`: tools that can mend what they find do it on the snapshot, before it is checked.
 //!
-//! For a commit the result is staged, and brought to the work tree: as it is where the file there is what was staged,
-//! else by a three-way merge; where that is not to be had, or the file changed meanwhile, it is left alone and said.
+//! For a commit only files are mended that it changes. The result is staged, and brought to the work tree: as it is where
+//! the file there is what was staged, else by a three-way merge; where that is not to be had, or the file changed
+//! meanwhile, it is left alone and said.
 //! Without a commit the work tree is all there is, and a file that changed meanwhile is left alone.
 
 use std::collections::BTreeSet;
@@ -56,7 +57,7 @@ fn one(project: &Project<'_>, shell: &Shell, view: &View, check: &Check) -> Resu
         return Ok(());
     }
     let session = project.session(view, options, &silent);
-    let mended = match mend(&session, check, &command) {
+    let mut mended = match mend(&session, check, &command) {
         Ok(mended) => mended,
         Err(why) => {
             shell.warning(&format!("{} cannot mend what it finds: {why}", check.id));
@@ -65,7 +66,12 @@ fn one(project: &Project<'_>, shell: &Shell, view: &View, check: &Check) -> Resu
     };
     let left = match &project.files {
         Files::WorkTree => on_disk(&view.snapshot, &mended),
-        Files::Staged(staging) => staged(staging, &view.snapshot, &mended)?,
+        Files::Staged(staging) => {
+            let changed = view.snapshot.changed(staging);
+            let changed = changed.map_err(anyhow::Error::from)?;
+            mended.retain(|file| changed.contains(&file.file));
+            staged(staging, &view.snapshot, &mended)?
+        }
         Files::Commit(..) => return Ok(()),
     };
     let fixed = mended.len() - left.iter().filter(|left| !left.staged).count();

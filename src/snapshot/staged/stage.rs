@@ -1,6 +1,7 @@
 //! Staging other content for files, because a fix was asked for: in the index that git makes the commit of, and, where
 //! that is one for this commit only (`git commit PATH`), in the one that stays.
 
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use crate::process::talk;
@@ -9,6 +10,30 @@ use crate::snapshot::staged::object::{Listed, ObjectId, What};
 use crate::snapshot::{Contents, FileId, Kind, Snapshot, SnapshotError};
 
 impl Snapshot {
+    /// The files that the commit changes: those which are not the same in the one before. All, where there is none.
+    ///
+    /// # Errors
+    /// If git does not tell.
+    pub fn changed(&self, staging: &Staging) -> Result<BTreeSet<FileId>, SnapshotError> {
+        let Contents::Git(held) = &self.contents else {
+            return Ok(BTreeSet::new());
+        };
+        let before = match staging.head() {
+            Some(head) => super::parsed(staging, &super::tree(staging, &head)?)?,
+            None => Vec::new(),
+        };
+        let before = before.into_iter().map(|file| (file.path, file.id));
+        let before: HashMap<Vec<u8>, ObjectId> = before.collect();
+        let strip = staging.repository.prefix_of(self.root());
+        let ids = (0..).zip(self.entries.iter().zip(&held.files));
+        let changed = ids.filter(|(_, (entry, file))| {
+            let path = [&strip, entry.path.as_bytes()].concat();
+            // A submodule's files are not the commit's own.
+            file.source == 0 && before.get(&path) != Some(&file.id)
+        });
+        Ok(changed.map(|(id, _)| id).collect())
+    }
+
     /// Whether [`Snapshot::stage`] can stage other content for a file: not for one of a submodule, nor for one that a
     /// checkout converts, nor where git shall not look at what is on disk.
     #[must_use]

@@ -78,6 +78,25 @@ fn what_else_is_staged_stays_out_of_the_commit_of_a_path() {
 }
 
 #[test]
+fn what_the_commit_does_not_change_is_not_mended() {
+    let repo = repo();
+    repo.sandbox.write("src/lib.rs", BAD);
+    repo.git(&["commit", "-qam", "bad", "--no-verify"])
+        .expect(0);
+    let more = format!("{BAD}// more\n");
+    repo.sandbox.write("src/lib.rs", &more);
+    repo.git(&["add", "--all"]).expect(0);
+    repo.sandbox.write("other", "2\n");
+    // In the commit of this path the other file is as it was.
+    let run = repo.git(&["commit", "-qm", "a path", "other"]).expect(1);
+    assert!(!run.stderr.contains("Fixed"), "{}", run.stderr);
+    assert_eq!(status(&repo), " M other\nM  src/lib.rs\n");
+    assert_eq!(repo.sandbox.read("src/lib.rs"), more);
+    repo.git(&["commit", "-qam", "both"]).expect(0);
+    assert_eq!(committed(&repo), format!("{GOOD}// more\n"));
+}
+
+#[test]
 fn edits_that_are_not_staged_are_merged_with() {
     let repo = repo();
     repo.sandbox.write("src/lib.rs", BAD);
