@@ -101,6 +101,11 @@ fn another_hook_is_left_alone_or_run_first_and_comes_back() {
             .path(".git/hooks/pre-commit.before-dagcache")
             .exists()
     );
+    // Also if somebody has removed ours.
+    install(&repo, &["--chain"]).expect(0);
+    repo.sandbox.remove(".git/hooks/pre-commit");
+    repo.sandbox.run(&["pre-commit", "uninstall"]).expect(0);
+    assert_eq!(repo.sandbox.read(".git/hooks/pre-commit"), before);
     // Two others: which one would come back?
     install(&repo, &["--chain"]).expect(0);
     repo.sandbox.script(".git/hooks/pre-commit", "true");
@@ -128,7 +133,7 @@ fn a_program_that_is_gone_is_looked_up_on_path_or_told() {
     let repo = repo();
     let copy = repo.sandbox.outer().join("copy/cargo-dagcache");
     std::fs::create_dir(copy.parent().expect("folder")).expect("folder");
-    std::fs::copy(crate::support::binary(), &copy).expect("copy");
+    crate::support::copy_binary(&copy);
     let ours = repo.sandbox.command(&["pre-commit", "install"]);
     let mut command = std::process::Command::new(&copy);
     command
@@ -189,6 +194,36 @@ fn a_folder_of_hooks_that_is_configured() {
     expect_stop(&repo, true);
 }
 
+/// Husky names its hooks by where they are, and writes them anew.
+#[test]
+fn a_folder_of_husky() {
+    let repo = repo();
+    repo.git(&["config", "core.hooksPath", ".husky/_"])
+        .expect(0);
+    repo.sandbox.script(".husky/_/pre-commit", ". ./h");
+    let run = install(&repo, &["--chain"]).expect(2);
+    let line = "put a line `cargo-dagcache pre-commit run` into ";
+    assert!(
+        run.stderr.contains(line) && run.stderr.contains(".husky/pre-commit"),
+        "{}",
+        run.stderr
+    );
+    assert!(repo.sandbox.read(".husky/_/pre-commit").contains(". ./h"));
+}
+
+#[test]
+fn where_a_fix_would_come_too_late_it_is_refused() {
+    let repo = repo();
+    for hook in ["pre-push", "pre-merge-commit"] {
+        let run = install(&repo, &["--fix", "--hook-type", hook]).expect(2);
+        assert!(
+            run.stderr.contains(&format!("no --fix with {hook}")),
+            "{}",
+            run.stderr
+        );
+    }
+}
+
 #[test]
 fn in_a_linked_work_tree_it_is_the_hook_of_all() {
     let repo = repo();
@@ -229,6 +264,10 @@ fn what_is_pushed_is_checked() {
     repo.git(&["push", "-q", &path, "main"]).expect(0);
     repo.git(&["push", "-q", &path, "main:side"]).expect(0);
     repo.git(&["push", "-q", &path, ":side"]).expect(0);
+    // What has no files has nothing to check.
+    let blob = repo.git(&["rev-parse", "HEAD:a.yaml"]).expect(0).stdout;
+    repo.git(&["tag", "blob", blob.trim()]).expect(0);
+    repo.git(&["push", "-q", &path, "blob"]).expect(0);
     // Chained, both hear what git says.
     repo.sandbox
         .run(&["pre-commit", "uninstall", "--hook-type", "pre-push"])

@@ -60,6 +60,13 @@ impl Place {
         })
     }
 
+    /// The script that husky's own hook starts, if this is a folder of husky's: it is written anew at each installation.
+    fn of_husky(&self) -> Option<PathBuf> {
+        let folder = self.hook.parent()?;
+        let scripts = folder.parent().filter(|_| folder.ends_with(".husky/_"))?;
+        Some(scripts.join(self.hook.file_name()?))
+    }
+
     fn there(&self) -> Result<There, Failure> {
         if self.hook.symlink_metadata().is_err() {
             return Ok(There::Nothing);
@@ -89,10 +96,13 @@ fn sum_of(text: &str) -> String {
 pub(super) fn install(context: &Context<'_>, args: &InstallArgs) -> Result<Exit, Failure> {
     let staging = staging(context)?;
     let name = args.hook_type.name();
-    if args.fix && args.hook_type == HookType::PrePush {
-        return Err(Failure::usage(
-            "what is pushed is committed already: no --fix",
-        ));
+    let too_late = match args.hook_type {
+        HookType::PreCommit => None,
+        HookType::PreMergeCommit => Some("git has made the tree of the merge before it asks"),
+        HookType::PrePush => Some("what is pushed is committed already"),
+    };
+    if let Some(why) = too_late.filter(|_| args.fix) {
+        return Err(Failure::usage(format!("no --fix with {name}: {why}")));
     }
     if let Some(from) = staging.hooks_of_all().map_err(anyhow::Error::from)? {
         return Err(Failure::usage(format!(
@@ -101,6 +111,13 @@ pub(super) fn install(context: &Context<'_>, args: &InstallArgs) -> Result<Exit,
         )));
     }
     let place = Place::of(&staging, args.hook_type)?;
+    if let Some(script) = place.of_husky() {
+        return Err(Failure::usage(format!(
+            "husky writes the hooks here: put a line `{}` into {}",
+            command(args.hook_type),
+            script.display()
+        )));
+    }
     let there = place.there()?;
     match there {
         There::Nothing | There::Ours => {}
@@ -126,14 +143,19 @@ pub(super) fn install(context: &Context<'_>, args: &InstallArgs) -> Result<Exit,
     Ok(Exit::Passed)
 }
 
+/// What another's hook may call.
+const fn command(hook: HookType) -> &'static str {
+    match hook {
+        HookType::PrePush => "cargo-dagcache pre-commit run --pushed",
+        HookType::PreCommit | HookType::PreMergeCommit => "cargo-dagcache pre-commit run",
+    }
+}
+
 /// Moves another's hook aside, if that was asked for.
 fn make_way(place: &Place, args: &InstallArgs, name: &str) -> Result<(), Failure> {
     let (hook, aside) = (place.hook.display(), place.aside.display());
     if !args.chain {
-        let again = match args.hook_type {
-            HookType::PrePush => "cargo-dagcache pre-commit run --pushed",
-            HookType::PreCommit | HookType::PreMergeCommit => "cargo-dagcache pre-commit run",
-        };
+        let again = command(args.hook_type);
         return Err(Failure::usage(format!(
             "there is another hook: {hook}; `--chain` runs it first, or let it call `{again}`"
         )));
@@ -153,10 +175,12 @@ pub(super) fn uninstall(context: &Context<'_>, hook: HookType) -> Result<Exit, F
     let place = Place::of(&staging(context)?, hook)?;
     let shown = place.hook.display();
     let (verb, line) = match place.there()? {
-        There::Nothing => ("Nothing", format!("no {} hook to uninstall", hook.name())),
+        There::Nothing if place.aside.symlink_metadata().is_err() => {
+            ("Nothing", format!("no {} hook to uninstall", hook.name()))
+        }
         There::Anothers => ("Kept", format!("{shown}, which is another's hook")),
         There::Edited => ("Kept", format!("{shown}, which was edited by hand")),
-        There::Ours if place.aside.symlink_metadata().is_ok() => {
+        There::Nothing | There::Ours if place.aside.symlink_metadata().is_ok() => {
             std::fs::rename(&place.aside, &place.hook)
                 .with_context(|| format!("cannot bring back {shown}"))?;
             (
@@ -164,7 +188,7 @@ pub(super) fn uninstall(context: &Context<'_>, hook: HookType) -> Result<Exit, F
                 format!("{}; the hook that was there before is back", hook.name()),
             )
         }
-        There::Ours => {
+        There::Nothing | There::Ours => {
             std::fs::remove_file(&place.hook).with_context(|| format!("cannot remove {shown}"))?;
             ("Uninstalled", format!("{} from {shown}", hook.name()))
         }
