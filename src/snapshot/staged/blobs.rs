@@ -5,9 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::digest::{Digest, Hasher};
 use crate::process::talk::Talk;
-use crate::snapshot::SnapshotError;
 use crate::snapshot::parallel::in_chunks;
-use crate::snapshot::staged::git::Staging;
+use crate::snapshot::staged::git::{Staging, reason};
 use crate::snapshot::staged::object::{Listed, ObjectId};
 
 /// Questions at once: their text must fit into a pipe.
@@ -86,10 +85,7 @@ impl Blobs {
 fn unreadable(staging: &Staging, file: &Listed, error: &io::Error) -> io::Error {
     let args = ["cat-file", "blob", &file.id.to_string()];
     let said = staging.run(&args, staging.top(), &staging.index, Vec::new());
-    let said = match said {
-        Err(SnapshotError::Staged { reason, .. }) => reason,
-        _ => error.to_string(),
-    };
+    let said = said.map_or_else(reason, |_| error.to_string());
     let path = String::from_utf8_lossy(&file.path);
     io::Error::other(format!("the content of {path}: {said}"))
 }

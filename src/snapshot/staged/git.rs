@@ -224,6 +224,14 @@ impl Staging {
     }
 }
 
+/// What git said, without where.
+pub(crate) fn reason(error: SnapshotError) -> String {
+    match error {
+        SnapshotError::Staged { reason, .. } => reason,
+        other => other.to_string(),
+    }
+}
+
 fn pairs<'a>(set: &'a [(&'static str, String)]) -> Vec<(&'static str, &'a str)> {
     set.iter()
         .map(|(name, value)| (*name, value.as_str()))

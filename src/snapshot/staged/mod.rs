@@ -163,7 +163,9 @@ fn index(staging: &Staging) -> Result<object::Index, SnapshotError> {
         std::fs::create_dir(&tree)?;
         let args = ["update-index", "--no-split-index", "--force-write-index"];
         let written = staging.run(&args, &tree, &copy, Vec::new());
-        written.map_err(io::Error::other)?;
+        let shown = (copy.to_string_lossy(), staging.index.to_string_lossy());
+        let said = |error| git::reason(error).replace(&*shown.0, &shown.1);
+        written.map_err(|error| io::Error::other(said(error)))?;
         std::fs::read(copy)
     };
     let bytes = plain().map_err(|error| staging.failed(&error.to_string()))?;

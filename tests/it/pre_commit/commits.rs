@@ -268,6 +268,17 @@ fn indexes_of_every_form() {
 }
 
 #[test]
+fn a_damaged_index_is_told_once() {
+    let repo = Repo::with(&[("a", "1\n")]);
+    repo.sandbox.write(".git/index", "nothing");
+    let run = repo.sandbox.run(&["pre-commit"]).expect(3);
+    let said = run.stderr.matches("cannot read what git holds").count();
+    assert_eq!(said, 1, "{}", run.stderr);
+    assert!(run.stderr.contains(".git/index"), "{}", run.stderr);
+    assert_eq!(repo.sandbox.read(".git/index"), "nothing");
+}
+
+#[test]
 fn a_repository_of_sha256() {
     let repo = Repo::new();
     std::fs::remove_dir_all(repo.sandbox.path(".git")).expect("old");
