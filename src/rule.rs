@@ -263,6 +263,8 @@ rules! {
     StagedUpload = "staged-upload",
     /// A run that must be another one is one for the engine, too.
     RunAgain = "run-again",
+    /// A place that is kept is made what was uploaded by content, whatever its times say.
+    KeptByContent = "kept-by-content",
 }
 
 impl Rule {

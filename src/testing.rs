@@ -92,6 +92,7 @@ impl Damage {
 pub(crate) struct FakeImages {
     pub(crate) configured: Option<String>,
     pub(crate) packages: Vec<String>,
+    pub(crate) incremental: bool,
     pub(crate) tools: std::collections::BTreeMap<String, String>,
     /// Goes into all digests.
     pub(crate) salt: String,
@@ -154,6 +155,10 @@ impl crate::plan::Images for FakeImages {
 
     fn packages(&self) -> &[String] {
         &self.packages
+    }
+
+    fn incremental(&self) -> bool {
+        self.incremental
     }
 
     fn tool(&self, name: &str) -> Option<&str> {

@@ -43,6 +43,7 @@ fn engine(reader: &mut Reader<'_>, top: &DeTable<'_>) -> Engine {
             .parsed(table, "kind", engine_kind)
             .unwrap_or_default(),
         address: reader.text(table, "address"),
+        incremental: reader.flag(table, "incremental").unwrap_or_default(),
     }
 }
 

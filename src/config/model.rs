@@ -44,6 +44,8 @@ pub struct Engine {
     pub kind: EngineKind,
     /// Address of a Dagger runner.
     pub address: Option<String>,
+    /// Whether Rust checks in containers build on what their last run made.
+    pub incremental: bool,
 }
 
 /// The engines to choose from.

@@ -87,6 +87,12 @@ pub(super) const ENGINE: &[Key] = &[
         None,
         "Address of a Dagger runner. $_EXPERIMENTAL_DAGGER_RUNNER_HOST wins.",
     ),
+    key(
+        "incremental",
+        Kind::Flag,
+        Some("false"),
+        "Whether Rust checks in containers build on what their last run made, in a volume of the engine, instead of compiling all of the project's own packages in each run.",
+    ),
 ];
 
 pub(super) const LAYERS: &[Key] = &[

@@ -51,6 +51,7 @@ exclude = ["tests/fixtures", "!tests/fixtures/keep"]
 [engine]
 kind = "local"
 address = "unix:///run/engine.sock"
+incremental = true
 [layers.base]
 image = "rust:1.95-slim"
 packages = ["pkg-config"]
@@ -102,6 +103,7 @@ fn nothing_configured_means_defaults() {
 fn every_key_reaches_the_model() {
     let config = good(FULL).config;
     assert_eq!(config.engine.kind, EngineKind::Local);
+    assert!(config.engine.incremental);
     assert_eq!(config.max_size, Some(10 << 30));
     assert_eq!(
         config.base.image.as_deref(),
@@ -116,7 +118,7 @@ fn every_key_reaches_the_model() {
         Some("secrets.baseline")
     );
     let check = &config.checks["headers"];
-    assert_eq!(check.place.to_string(), "dagcache.toml:11:9");
+    assert_eq!(check.place.to_string(), "dagcache.toml:12:9");
     assert_eq!(check.command.as_ref().map(Vec::len), Some(2));
     assert_eq!(check.dir.as_deref(), Some("sub"));
     assert_eq!(check.per_file, Some(true));
@@ -140,8 +142,8 @@ fn keys_without_effect_are_warnings() {
     assert_eq!(
         good(FULL).warnings,
         [
-            "`remote.registry` has no effect yet (dagcache.toml:38:1)",
-            "`remote.trusted-keys` has no effect yet (dagcache.toml:39:1)",
+            "`remote.registry` has no effect yet (dagcache.toml:39:1)",
+            "`remote.trusted-keys` has no effect yet (dagcache.toml:40:1)",
         ]
     );
 }

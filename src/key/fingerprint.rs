@@ -280,6 +280,9 @@ fn push_command(print: &mut Fingerprint, command: &Command, env: &Env) {
     for output in &command.outputs {
         print.push(PartKind::Option, "output", Some(output.clone()));
     }
+    if command.keep.is_some() {
+        print.push(PartKind::Option, "incremental", Some("true".to_owned()));
+    }
     print.push(
         PartKind::Option,
         "network",

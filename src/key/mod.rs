@@ -11,7 +11,7 @@
 //! | secret variables: HMAC of the value ([`secret`]), unset | `env NAME` |
 //! | fixed variables | `set-env NAME` |
 //! | programs on PATH, also absent ones | `tool NAME` |
-//! | output parser, outputs, network, products | `option NAME` |
+//! | output parser, outputs, network, products, incremental | `option NAME` |
 //! | shared files: path, kind, content | `inputs` (digest of their [`tree`]) |
 //! | files outside the snapshot the tool finds | `outside` |
 //! | checked files of a check with parts | `files` (digest of their tree); each part's key holds its own file only |

@@ -71,6 +71,8 @@ pub struct Wishes {
     pub image: Option<String>,
     /// `[layers.base] packages`.
     pub packages: Vec<String>,
+    /// `[engine] incremental`.
+    pub incremental: bool,
     /// `[layers.tools]`.
     pub tools: BTreeMap<String, String>,
 }
@@ -82,6 +84,7 @@ impl Wishes {
         Self {
             image: config.base.image.clone(),
             packages: config.base.packages.clone(),
+            incremental: config.engine.incremental,
             tools: config.tools.clone(),
         }
     }
@@ -336,6 +339,10 @@ impl Images for Pins<'_> {
 
     fn packages(&self) -> &[String] {
         &self.wishes.packages
+    }
+
+    fn incremental(&self) -> bool {
+        self.wishes.incremental
     }
 
     fn tool(&self, name: &str) -> Option<&str> {

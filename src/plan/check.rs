@@ -172,6 +172,11 @@ pub struct Command {
     pub parse: Arc<dyn Parse>,
     /// Whether stdout is the product and is left out of human reports when the check passes (`kustomize build`).
     pub quiet_stdout: bool,
+    /// If set, the place it runs in is kept for its next run, where an engine can bring its files there up to date by
+    /// content. Holds shell text (`sh -c`) that is run instead of each of `before`, which are its arguments. `$0` is a
+    /// file with the paths (relative to the project root, one with `../` lies above) that were added, changed or removed
+    /// since the last run: empty if that is not known, or nothing was.
+    pub keep: Option<String>,
     /// What has to follow when arguments were appended to `argv` (a parser that knows `--strict`, say).
     pub amend: Option<fn(&mut Self)>,
 }
@@ -200,6 +205,7 @@ impl Command {
             secrets: Vec::new(),
             parse,
             quiet_stdout: false,
+            keep: None,
             amend: None,
         }
     }

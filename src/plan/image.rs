@@ -62,6 +62,11 @@ pub trait Images {
     /// System packages that `[layers.base]` wants, sorted.
     fn packages(&self) -> &[String];
 
+    /// Whether `[engine]` wants checks to build on what their last run made.
+    fn incremental(&self) -> bool {
+        false
+    }
+
     /// Where `[layers.tools]` says that a program comes from.
     fn tool(&self, name: &str) -> Option<&str>;
 }

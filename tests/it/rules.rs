@@ -366,6 +366,11 @@ pub const RULES: &[(&str, &str)] = &[
         "run-again",
         "dagger::checks::a_run_that_must_be_another_one_is_one",
     ),
+    #[cfg(all(feature = "dagger", unix))]
+    (
+        "kept-by-content",
+        "dagger::rust::in_a_place_that_is_kept_the_content_decides",
+    ),
 ];
 
 /// (rules, a test that passes without them all the same): the other half of what a line above says of two rules.

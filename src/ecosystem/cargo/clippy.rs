@@ -24,6 +24,7 @@ use std::sync::Arc;
 use crate::ecosystem::Scope;
 use crate::env;
 use crate::path::RelPath;
+use crate::plan::Images;
 use crate::plan::check::{Command, Inputs, OutsideFile, Seed, Tool, Work};
 use crate::snapshot::FileId;
 use crate::tool::rustup::Toolchain;
@@ -87,7 +88,8 @@ impl Clippy<'_> {
         argv.push("--message-format=json".to_owned());
         let mut own = self.lockfile.own_packages(scope);
         own.extend(self.workspace.members.iter().map(|m| m.name.clone()));
-        if self.programs.host().is_none() {
+        let keep = scope.images.is_some_and(Images::incremental);
+        if self.programs.host().is_none() && !keep {
             // By name alone their namesakes would go too; the version of a skeleton's tells them from the real ones.
             let shared = self.lockfile.shared_names(scope);
             own.retain(|name| !shared.contains(name));
@@ -103,7 +105,10 @@ impl Clippy<'_> {
         };
         match self.programs {
             Programs::Host(toolchain) => self.on_host(scope, toolchain, own, command),
-            Programs::Image(_) => container::clippy(self.lockfile, command),
+            Programs::Image(_) => {
+                let packages = keep.then(|| self.packages(scope));
+                container::clippy(self.dir, self.lockfile, packages.as_ref(), command)
+            }
         }
     }
 
@@ -116,6 +121,14 @@ impl Clippy<'_> {
         }
     }
 
+    fn packages(&self, scope: &Scope<'_>) -> Packages {
+        Packages {
+            members: self.workspace.members.clone(),
+            others: self.workspace.path_dependencies.clone(),
+            vendored: vendored(scope),
+        }
+    }
+
     fn on_host(
         &self,
         scope: &Scope<'_>,
@@ -124,9 +137,9 @@ impl Clippy<'_> {
         command: Command,
     ) -> Command {
         let target = target_folder(scope, self.dir);
-        let vendored = vendored(scope);
+        let packages = self.packages(scope);
         // Cargo takes a vendored package's units for good whatever became of its files: those of others are no help.
-        let seed = vendored.is_empty().then(|| TargetFolder {
+        let seed = packages.vendored.is_empty().then(|| TargetFolder {
             path: config::target_folder(scope, self.dir),
             own,
         });
@@ -135,11 +148,7 @@ impl Clippy<'_> {
             set_env.insert(env::RUSTUP_TOOLCHAIN.to_owned(), name.clone());
         }
         Command {
-            refresh: Some(Arc::new(Packages {
-                members: self.workspace.members.clone(),
-                others: self.workspace.path_dependencies.clone(),
-                vendored,
-            })),
+            refresh: Some(Arc::new(packages)),
             set_env,
             grants: self.grants(toolchain),
             products: self.dir.join(target).into_iter().collect(),

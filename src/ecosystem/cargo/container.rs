@@ -29,6 +29,7 @@ use crate::tool::rustup::{Asked, asked_for, resolve_any};
 use super::clippy::environment;
 use super::deps::Lockfile;
 use super::programs::Programs;
+use super::refresh::Packages;
 use super::{check, manifests, missing_clippy, plan_clippy, plan_later, plan_missing, rustfmt};
 use super::{reader, with_host};
 
@@ -131,14 +132,26 @@ pub fn plan(scope: &Scope<'_>, images: &dyn Images, plan: &mut Plan) -> Result<(
 }
 
 /// What `rust:clippy` is in a container: every run begins with what the deps layer holds, so that the artifacts of own
-/// packages, which are those of a skeleton, always go first.
-pub fn clippy(lockfile: &Lockfile, mut command: Command) -> Command {
+/// packages, which are those of a skeleton, always go first. With `packages`, its place is kept: then those go which
+/// cargo would trust without reason.
+pub fn clippy(
+    dir: &RelPath,
+    lockfile: &Lockfile,
+    packages: Option<&Packages>,
+    mut command: Command,
+) -> Command {
     command.set_env = environment(TARGET);
     command.set_env.extend(homes());
     if matches!(lockfile, Lockfile::Resolved(_)) {
         let copy = ["cp", &deps::lockfile(), "Cargo.lock"];
         command.before.insert(0, copy.map(str::to_owned).to_vec());
     }
+    command.keep = packages.map(|packages| {
+        // It is not uploaded: what runs leave of it is removed, and put there again as it was.
+        let resolved = matches!(lockfile, Lockfile::Resolved(_));
+        let resolved = resolved.then(|| dir.join("Cargo.lock").ok()).flatten();
+        packages.narrow(resolved.as_ref())
+    });
     command
 }
 

@@ -18,6 +18,7 @@ use std::collections::BTreeSet;
 
 use crate::path::RelPath;
 use crate::plan::check::{Change, Changes, Refresh};
+use crate::process::quoted;
 use crate::rule::Rule;
 
 use super::workspace::Member;
@@ -82,6 +83,60 @@ impl Packages {
         Stale::Members(stale)
     }
 
+    /// The same for a place in a container, as shell text for [`Command::keep`](crate::plan::Command::keep).
+    /// `passed` is a path whose changes tell nothing. Vendored packages are part of what the place began with.
+    pub fn narrow(&self, passed: Option<&RelPath>) -> String {
+        let pattern = |dir: &RelPath| match dir.is_root() {
+            true => "*".to_owned(),
+            false => format!("{}/*", quoted(dir.as_str())),
+        };
+        let mut owners: Vec<(&RelPath, String)> = Vec::new();
+        let of_others = self
+            .others
+            .iter()
+            .map(|dir| (dir, "exec \"$@\"".to_owned()));
+        owners.extend(of_others);
+        let of_members = self.members.iter();
+        owners.extend(of_members.map(|m| (&m.dir, format!("stale=\"${{stale}}{} \"", m.name))));
+        // The innermost first; what is no member comes before one in the same folder.
+        owners.sort_by_key(|(dir, _)| std::cmp::Reverse(dir.len()));
+        let owners = owners.iter();
+        let owners = owners.map(|(dir, then)| format!("{}) {then} ;;\n    ", pattern(dir)));
+        let builders = self.members.iter().filter(|member| member.runs_at_build);
+        let builders: String = builders.map(|member| format!("{} ", member.name)).collect();
+        let passed = passed.map(|path| format!("{}) continue ;;\n    ", quoted(path.as_str())));
+        let (passed, owners) = (passed.unwrap_or_default(), owners.collect::<String>());
+        format!(
+            r#"[ "$1 $2" = 'cargo clean' ] || exec "$@"
+stale=' {builders}' changed=
+while IFS= read -r path; do
+    case $path in
+    {passed}../*) exec "$@" ;;
+    *.rs) changed=1 ;;
+    *) exec "$@" ;;
+    esac
+    case $path in
+    {owners}*) exec "$@" ;;
+    esac
+done <"$0" || exit
+[ -n "$changed" ] || exec "$@"
+left=$#
+while [ "$left" -gt 0 ]; do
+    word=$1 left=$((left - 1))
+    shift
+    if [ "$word" = -p ]; then
+        name=$1 left=$((left - 1))
+        shift
+        case $stale in *" $name "*) set -- "$@" -p "$name" ;; esac
+    else
+        set -- "$@" "$word"
+    fi
+done
+exec "$@"
+"#
+        )
+    }
+
     /// The member in whose folder, and in no other package's below that, a path lies.
     fn owner(&self, path: &str) -> Option<&Member> {
         let inside = self.members.iter().filter(|m| is_below(path, &m.dir));
@@ -143,6 +198,48 @@ mod tests {
             others: vec![dir("a/vendor/x")],
             vendored: vec![dir("third/y")],
         }
+    }
+
+    /// What [`Packages::narrow`] makes of a command after changes of these paths.
+    #[cfg(unix)]
+    fn narrowed(paths: &str, command: &str) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("changed");
+        std::fs::write(&file, paths).unwrap();
+        // Says what it would run.
+        let text = packages().narrow(RelPath::new("Cargo.lock").ok().as_ref());
+        let text = text.replace("exec \"$@\"", "{ echo \"$@\"; exit; }");
+        let output = std::process::Command::new("sh")
+            .args(["-c", &text])
+            .arg(&file)
+            .args(command.split(' '))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn in_a_container_the_same_is_removed() {
+        let clean = "cargo clean --quiet -p root -p a -p b --profile=ci";
+        for (paths, left) in [
+            ("a/src/lib.rs\n", "-p a -p b"),
+            ("a/src/lib.rs\nCargo.lock\n", "-p a -p b"),
+            ("src/lib.rs\n", "-p root -p b"),
+            ("ab/src/lib.rs\n", "-p root -p b"),
+            ("b/x y.rs\n", "-p b"),
+            ("a/vendor/x/src/lib.rs\n", "-p root -p a -p b"),
+            ("a/src/lib.rs\na/data\n", "-p root -p a -p b"),
+            ("../clippy.toml\n", "-p root -p a -p b"),
+            ("../x.rs\n", "-p root -p a -p b"),
+            ("Cargo.lock\n", "-p root -p a -p b"),
+            ("", "-p root -p a -p b"),
+        ] {
+            let expected = format!("cargo clean --quiet {left} --profile=ci");
+            assert_eq!(narrowed(paths, clean), expected, "{paths}");
+        }
+        assert_eq!(narrowed("", "cp x y"), "cp x y");
     }
 
     fn removed(changes: &[(&str, bool)]) -> String {

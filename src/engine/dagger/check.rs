@@ -8,9 +8,10 @@ use std::time::Duration;
 use dagger_sdk::{Container, DirectoryFilterOpts, HostDirectoryOpts, Id, Query};
 
 use super::failure::Failure;
+use super::kept::{self, Kept};
 use super::stage::{Upload, escaped};
 use super::wrapper::{AGAIN, LIMIT, NONCE, OUT, Wrapped, exit, seconds};
-use super::{PLACE, nonce};
+use super::{PLACE, Settings, nonce, wrapper};
 use crate::engine::environment::environment;
 use crate::engine::relative::Relative;
 use crate::engine::{
@@ -40,12 +41,15 @@ pub(super) struct Action {
     pub again: bool,
     /// Patterns of what it makes, if that is wanted.
     pub outputs: Vec<String>,
+    /// The place that it is run in, if that is one for more than this run.
+    kept: Option<Kept>,
     /// A folder of this run's own.
     pub scratch: PathBuf,
 }
 
 impl Action {
-    pub fn new(request: &Request<'_>, scratch: &Path) -> Self {
+    /// `place` is where its files belong.
+    pub fn new(request: &Request<'_>, settings: &Settings, place: &str, scratch: &Path) -> Self {
         let command = request.command;
         let layout = layout(request);
         let tree = layout.tree();
@@ -77,7 +81,13 @@ impl Action {
             Some(refresh) => refresh.before(&command.before, &Changes::Unknown),
             None => command.before.clone(),
         };
+        let kept = Kept::of(request, settings);
+        let narrow = command.keep.as_ref().filter(|_| kept.is_some());
         let wrapped = Wrapped {
+            kept: narrow.map(|narrow| wrapper::Kept {
+                begin: kept::begin(place, &text(tree.clone())),
+                narrow: narrow.clone(),
+            }),
             dir: at(&command.dir),
             path: path(&command.tools),
             folders: made,
@@ -99,6 +109,7 @@ impl Action {
                 [] => Vec::new(),
                 globs => output_patterns(globs),
             },
+            kept,
             scratch: scratch.to_owned(),
             layout,
         }
@@ -120,7 +131,10 @@ impl Action {
         on: Container,
         (files, place): (Id, String),
     ) -> Result<String, Failure> {
-        let mut container = on.with_mounted_directory(place, files);
+        let mut container = match &self.kept {
+            Some(kept) => kept.mounted(&query, &on, files).await?,
+            None => on.with_mounted_directory(place, files),
+        };
         for name in &self.secrets {
             // Without a key of our own: the engine's is made from the value.
             let secret = query.secret(format!("env://{name}")).id().await?;

@@ -3,6 +3,7 @@
 //! - [`program`]: the `dagger` command and its version. - [`session`]: its child `dagger session`, one for a run.
 //! - `client`: what is sent to it. - [`failure`]: what its answers mean.
 //! - `layers`: plan layers as containers. - `stage`: the files as they are uploaded. - `check`: one check in its container.
+//! - `kept`: a place for more than one run, where that is wanted.
 //! - `usage`: what the engine holds, and how it is.
 //! - `wrapper`: what runs in there before and after the check's command.
 //!
@@ -31,6 +32,7 @@ use crate::snapshot::{FileId, Snapshot};
 mod check;
 mod client;
 pub mod failure;
+mod kept;
 mod layers;
 pub mod program;
 pub mod session;
@@ -327,7 +329,7 @@ impl DaggerEngine {
         let on = self.ready(request.layers)?;
         let files = self.upload(session, request).await?;
         let scratch = scratch()?;
-        let action = Action::new(request, scratch.path());
+        let action = Action::new(request, &self.settings, &files.1, scratch.path());
         let query = session.query();
         let pipeline = {
             let action = action.clone();

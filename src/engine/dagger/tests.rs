@@ -613,17 +613,6 @@ fn recipe(build: Build, files: &[(&str, &[u8])]) -> Arc<Recipe> {
         other => other,
     };
     let env = Env::from_pairs(&[("PIP_INDEX_URL", "x"), ("EMPTY", "")]);
-    let settings = Settings {
-        connect: Connect {
-            program: Program::of("/dagger".into(), "dagger v0.21.8 (x) y").unwrap(),
-            address: None,
-            env: env.clone(),
-            timeout: None,
-        },
-        platform: "linux/amd64".to_owned(),
-        rooms: "/rooms".into(),
-        generations: HashMap::from([("tools:x".to_owned(), 2)]),
-    };
     let snapshot = Snapshot::in_memory(&[]);
     let key = Digest::of(b"key");
     let recipe = Recipe::new(
@@ -631,10 +620,24 @@ fn recipe(build: Build, files: &[(&str, &[u8])]) -> Arc<Recipe> {
         key,
         &snapshot,
         &env,
-        &settings,
+        &settings(&env),
         false,
     );
     Arc::new(recipe.unwrap())
+}
+
+fn settings(env: &Env) -> Settings {
+    Settings {
+        connect: Connect {
+            program: Program::of("/dagger".into(), "dagger v0.21.8 (x) y").unwrap(),
+            address: None,
+            env: env.clone(),
+            timeout: None,
+        },
+        platform: "linux/amd64".to_owned(),
+        rooms: "/rooms/project".into(),
+        generations: HashMap::from([("tools:x".to_owned(), 2)]),
+    }
 }
 
 #[tokio::test]
@@ -695,6 +698,37 @@ async fn the_pipeline_of_a_layer() {
 
 #[tokio::test]
 async fn the_pipeline_of_a_check() {
+    let mut command = command();
+    command.outputs = vec!["build/*.txt".to_owned()];
+    command.secrets = ["TOKEN", "UNSET"]
+        .map(crate::plan::check::Secret::new)
+        .to_vec();
+    // Not with these.
+    command.keep = Some("exec \"$@\"".to_owned());
+    let queries = pipeline(&command).await;
+    assert!(!queries.contains("never shown"));
+    matches_golden(&queries, include_str!("golden/check.graphql"), "check");
+}
+
+#[tokio::test]
+async fn the_pipeline_of_a_check_in_a_place_that_is_kept() {
+    let mut command = command();
+    command.keep = Some("exec \"$@\"".to_owned());
+    let queries = pipeline(&command).await;
+    let key = |name: &str, text: &[u8]| (Digest::of(text).to_string(), name.to_owned());
+    let keys = [key("KEY", b"key"), key("PRODUCTS", b"products")];
+    let plain = |text: String, (key, name): (String, String)| text.replace(&key, &name);
+    let queries = keys.into_iter().fold(queries, plain);
+    matches_golden(&queries, include_str!("golden/kept.graphql"), "kept");
+}
+
+fn command() -> Command {
+    let argv = ["sh", "-c", "true"].map(str::to_owned).to_vec();
+    Command::new(argv, RelPath::root(), Vec::new(), Arc::new(NoFindings))
+}
+
+/// What the engine is asked for a check.
+async fn pipeline(command: &Command) -> String {
     let recorder = recorder("");
     let query = recorder.query();
     let upload = stage::Upload {
@@ -705,33 +739,28 @@ async fn the_pipeline_of_a_check() {
     };
     let place = upload.to.to_string_lossy().into_owned();
     let files = check::send(query.clone(), upload).await.unwrap();
-    let argv = ["sh", "-c", "true"].map(str::to_owned).to_vec();
-    let mut command = Command::new(argv, RelPath::root(), Vec::new(), Arc::new(NoFindings));
-    command.outputs = vec!["build/*.txt".to_owned()];
-    command.secrets = ["TOKEN", "UNSET"]
-        .map(crate::plan::check::Secret::new)
-        .to_vec();
     let snapshot = Snapshot::in_memory(&[]);
+    let mut layer = layer("tools:x", Build::Present);
+    layer.kind = LayerKind::Deps;
+    let env = Env::from_pairs(&[("TOKEN", "never shown")]);
     let request = Request {
         id: "check",
-        command: &command,
+        command,
         snapshot: &snapshot,
         shared: &[],
         parts: &[],
         outside: &[],
-        env: &Env::from_pairs(&[("TOKEN", "never shown")]),
-        layers: &[],
-        product_key: Digest::of(b""),
+        env: &env,
+        layers: &[(&layer, Digest::of(b"key"))],
+        product_key: Digest::of(b"products"),
         timeout: Some(Duration::from_secs(7)),
         again: true,
         live: None,
     };
-    let action = Action::new(&request, Path::new("/scratch"));
+    let action = Action::new(&request, &settings(&env), &place, Path::new("/scratch"));
     let on = Query::container(&query);
     action.run(query, on, (files, place)).await.unwrap();
-    let queries = golden(&recorder).join("\n");
-    assert!(!queries.contains("never shown"));
-    matches_golden(&queries, include_str!("golden/check.graphql"), "check");
+    golden(&recorder).join("\n")
 }
 
 /// Compares with a file of this folder; with `DAGCACHE_BLESS` set it is written instead.

@@ -7,11 +7,12 @@
 
 use std::time::Duration;
 
+use super::kept::{CHANGED, END};
 use crate::process::quoted;
 use crate::rule::Rule;
 
-/// Where a command's files are in its container.
-pub(super) const OUT: &str = "/dagcache/out";
+/// Where a command's files are in its container: not in its place, which may be a volume, as nothing comes out of one.
+pub(super) const OUT: &str = "/opt/dagcache/.out";
 
 /// The variable that tells one run from another. Its value is in no key of the engine.
 pub(super) const NONCE: &str = "DAGCACHE_RUN";
@@ -88,6 +89,15 @@ before() {
 }
 "#;
 
+/// A place that is kept, as the script takes it.
+#[derive(Debug)]
+pub(super) struct Kept {
+    /// Shell text that comes first.
+    pub begin: String,
+    /// Shell text that is given each command before as its arguments, and as its name the file of what has changed.
+    pub narrow: String,
+}
+
 /// A command as the script takes it.
 #[derive(Debug, Default)]
 pub(super) struct Wrapped {
@@ -95,6 +105,8 @@ pub(super) struct Wrapped {
     pub dir: String,
     /// Folders in front of the image's PATH.
     pub path: Vec<String>,
+    /// What makes a place that is kept what it has to be.
+    pub kept: Option<Kept>,
     /// Folders to make.
     pub folders: Vec<String>,
     /// Folders that nobody needs afterwards.
@@ -167,6 +179,9 @@ impl Wrapped {
             line(&format!("PATH={}:$PATH", quoted(&self.path.join(":"))));
         }
         line("export PATH");
+        if let Some(kept) = &self.kept {
+            line(&kept.begin);
+        }
         if !self.folders.is_empty() {
             line(&format!("mkdir -p {} || exit 123", words(&self.folders)));
         }
@@ -182,7 +197,11 @@ impl Wrapped {
         }
         line("now; start=$at");
         for (number, argv) in self.before.iter().enumerate() {
-            line(&format!("before {number} {}", words(argv)));
+            let narrowed = match &self.kept {
+                Some(kept) => format!("sh -c {} {CHANGED} ", quoted(&kept.narrow)),
+                None => String::new(),
+            };
+            line(&format!("before {number} {narrowed}{}", words(argv)));
         }
         line("there \"$1\"");
         line("run \"$@\"");
@@ -193,6 +212,9 @@ impl Wrapped {
         line("printf %s \"$((at - began))\" >\"$out/centiseconds\" || exit 123");
         if !self.passing.is_empty() {
             line(&format!("rm -rf {}", words(&self.passing)));
+        }
+        if self.kept.is_some() {
+            line(END);
         }
         line("exit 0");
         lines.join("\n")

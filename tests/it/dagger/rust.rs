@@ -86,6 +86,81 @@ fn every_edit_has_its_own_verdict_and_dependencies_stay() {
     assert!(!red.run.stderr.contains("deps:rust"), "{}", red.run.stderr);
 }
 
+/// The targets that cargo compiled.
+fn compiled(run: &Json) -> String {
+    let stdout = run.check("rust:clippy")["stdout"].as_str().unwrap_or("");
+    let messages = stdout
+        .lines()
+        .map(serde_json::from_str::<serde_json::Value>);
+    let compiled = messages
+        .flatten()
+        .filter(|message| message["fresh"] == false);
+    let names = compiled.filter_map(|message| Some(message["target"]["name"].as_str()?.to_owned()));
+    let names: std::collections::BTreeSet<String> = names.collect();
+    names.into_iter().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn in_a_place_that_is_kept_the_content_decides() {
+    let Some(engine) = engine() else { return };
+    if !registry() {
+        return;
+    }
+    let sandbox = sandbox();
+    sandbox.write("dagcache.toml", "[engine]\nincremental = true\n");
+    // Nobody tells cargo what it reads.
+    let script = "fn main() {\n    let data = std::fs::read_to_string(\"data\").unwrap();\n    \
+                  println!(\"cargo:rustc-env=DATA={data}\");\n    \
+                  println!(\"cargo:rerun-if-changed=build.rs\");\n}\n";
+    sandbox.write("build.rs", script);
+    sandbox.write("data", "1");
+    let assertion = "const _: () = assert!(env!(\"DATA\").len() == 1);\n";
+    sandbox.write("src/main.rs", format!("{GOOD}{assertion}"));
+    let one = "mod two;\npub fn one() -> i32 {\n    two::TWO\n}\n";
+    sandbox.write("lib/src/lib.rs", one);
+    let (good, bad) = ("pub const TWO: i32 = 2;\n", "pub const TWO: i32 = z;\n");
+    sandbox.write("lib/src/two.rs", good);
+    let lint = |more: &[&str]| clippy(engine, &sandbox, more);
+    assert_eq!(compiled(&lint(&[]).expect(0)), "app build-script-build lib");
+    // The same size and time; back again, past what is stored.
+    let path = sandbox.path("lib/src/two.rs");
+    let time = std::fs::metadata(&path).and_then(|meta| meta.modified());
+    let time = time.expect("a time");
+    let put = |text: &str| {
+        std::fs::write(&path, text).expect("written");
+        let file = std::fs::File::options().write(true).open(&path);
+        file.and_then(|file| file.set_modified(time)).expect("set");
+    };
+    for _ in 0..2 {
+        put(bad);
+        let red = lint(&["--no-cache"]).expect(1);
+        assert!(findings(&red).iter().any(|f| f.contains("two.rs")));
+        put(good);
+        let green = lint(&["--no-cache"]).expect(0);
+        assert_eq!(findings(&green), [""; 0]);
+    }
+    // What an edit does not reach is not compiled again; its warnings are there all the same.
+    let main = GOOD.replace("lib::one()", "lib::one() + 1");
+    let main = format!("{main}{assertion}");
+    sandbox.write("lib/src/two.rs", format!("{good}fn unused() {{}}\n"));
+    assert_eq!(compiled(&lint(&[]).expect(0)), "app build-script-build lib");
+    sandbox.write("src/main.rs", main);
+    let green = lint(&[]).expect(0);
+    assert_eq!(compiled(&green), "app build-script-build");
+    assert!(findings(&green).iter().any(|f| f.contains("dead_code")));
+    // Data that a build script read; a module beside another one; a module that is gone.
+    sandbox.write("data", "12");
+    lint(&[]).expect(1);
+    sandbox.write("data", "1");
+    lint(&["--no-cache"]).expect(0);
+    sandbox.write("lib/src/two/mod.rs", good);
+    lint(&[]).expect(1);
+    std::fs::remove_file(sandbox.path("lib/src/two.rs")).expect("removed");
+    lint(&[]).expect(0);
+    std::fs::remove_dir_all(sandbox.path("lib/src/two")).expect("removed");
+    lint(&[]).expect(1);
+}
+
 #[test]
 fn verdicts_are_those_of_this_host() {
     let Some(engine) = engine() else { return };

@@ -307,3 +307,25 @@ proptest::proptest! {
         let _ = (image(Some(&channel), None), is_met(&channel, &there), is_fixed(&channel));
     }
 }
+
+#[test]
+fn the_place_of_clippy_is_kept_only_if_that_is_wanted() {
+    let kept = |images: &FakeImages| {
+        let plan = planned(&[("Cargo.lock", &LOCK.replace("unreached", "a"))], images);
+        let clippy = command(&plan, "rust:clippy");
+        let cleaned = clippy.before[0].ends_with(&["-p".to_owned(), "a".to_owned()]);
+        (
+            clippy.keep.is_some(),
+            cleaned,
+            command(&plan, "rust:fmt").keep.is_some(),
+        )
+    };
+    // One that shares its name with a package of a registry is told from that by its version only where none of its
+    // own units can be left.
+    assert_eq!(kept(&images()), (false, false, false));
+    let incremental = FakeImages {
+        incremental: true,
+        ..images()
+    };
+    assert_eq!(kept(&incremental), (true, true, false));
+}
