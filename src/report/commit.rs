@@ -46,6 +46,8 @@ impl<'a> Commit<'a> {
     }
 
     fn check_finished(&mut self, record: &CheckRecord) {
+        // It may have been checked again because something else was staged meanwhile.
+        self.failed.retain(|before| before.id != record.id);
         self.done += 1;
         self.running.retain(|id| *id != record.id);
         if record.message.as_deref() == Some(INTERRUPTED) {

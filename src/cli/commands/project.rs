@@ -29,7 +29,7 @@ use crate::report::{Verbosity, text};
 use crate::run::cancel::Interrupt;
 use crate::run::{self, Options, Session};
 use crate::snapshot::Snapshot;
-use crate::snapshot::staged::Staging;
+use crate::snapshot::staged::{Staging, Stamp};
 use crate::store::Store;
 use crate::tool::discovered::Discovered;
 use crate::tool::{Tools, is_on_path};
@@ -171,6 +171,15 @@ impl<'a> Project<'a> {
             }
         }
         self.view(snapshot).map_err(|refused| refused.1)
+    }
+
+    /// The moment of what is looked at, where something else may be staged later.
+    #[must_use]
+    pub fn stamp(&self) -> Option<Stamp> {
+        match &self.files {
+            Files::Staged(staging) => staging.stamp(),
+            Files::WorkTree | Files::Commit(..) => None,
+        }
     }
 
     /// Takes a snapshot.

@@ -21,8 +21,10 @@ use crate::report::Verbosity;
 use crate::report::commit::Commit;
 use crate::report::human::Human;
 use crate::report::json::Json;
+use crate::rule::Rule;
 use crate::run::audit::Sample;
 use crate::run::{Caching, Options, summarize};
+use crate::snapshot::staged::Stamp;
 use crate::store::prune::DEFAULT_MAX_SIZE;
 
 /// How often a snapshot is taken again because files changed under the run.
@@ -149,6 +151,7 @@ pub fn execute_in(
         return Err(Failure::not_yet(option));
     }
     let is_hook = !matches!(project.files, Files::WorkTree);
+    let mut stamp = project.stamp();
     let mut view = project.look()?;
     complete(&mut selection, context, command, args, &view);
     for name in overlays {
@@ -164,7 +167,7 @@ pub fn execute_in(
     let mut records: Vec<CheckRecord> = Vec::new();
     let mut remaining: Option<Vec<String>> = None;
     let mut overhead_ms = 0;
-    let (mut changes, mut discoveries) = (0, 0);
+    let (mut changes, mut discoveries, mut rounds) = (0, 0, 0);
     for attempt in 1.. {
         let selected = select(&view.plan, &view.snapshot, &selection)
             .map_err(|error| Failure::usage(error.to_string()))?;
@@ -207,7 +210,19 @@ pub fn execute_in(
             }
         }
         if again.is_empty() {
-            break;
+            let Some(now) = staged_meanwhile(project, &view, stamp)? else {
+                break;
+            };
+            rounds += 1;
+            if rounds >= TRIES {
+                return Err(Failure::CouldNotRun(anyhow::anyhow!(
+                    "what is staged changes while it is checked; commit again when nothing else stages files"
+                )));
+            }
+            (stamp, view) = (now, project.look()?);
+            records.clear();
+            remaining = None;
+            continue;
         }
         view = project.look()?;
         if view.choice.class() != engine {
@@ -246,6 +261,21 @@ pub fn execute_in(
         .signal()
         .map_or_else(|| Exit::of(summary.verdict), Exit::Interrupted);
     Ok((exit, Ran { records }))
+}
+
+/// Git reads the index again after its hook: if something else is staged by now than was looked at, that has to be
+/// checked, too. Returns when it was. An index that was only written anew, as `git status` does, is no other.
+fn staged_meanwhile(
+    project: &Project<'_>,
+    view: &View,
+    before: Option<Stamp>,
+) -> Result<Option<Option<Stamp>>, Failure> {
+    let now = project.stamp();
+    if now == before || !Rule::IndexStays.holds() {
+        return Ok(None);
+    }
+    let same = project.snapshot()?.entries() == view.snapshot.entries();
+    Ok((!same).then_some(now))
 }
 
 /// Fills in what the command line and the environment add to a selection.

@@ -1,4 +1,4 @@
-//! The repository that a commit is made in, and running git there: never on its work tree, never on its index.
+//! The repository that a commit is made in, and running git there, which writes neither its work tree nor its index.
 
 use std::path::{Path, PathBuf};
 
@@ -120,9 +120,17 @@ impl Staging {
         self.commit(&format!("{commit}^1"))
     }
 
-    /// The id of the commit that a name leads to, if it leads to one.
-    #[must_use]
-    pub fn commit(&self, name: &str) -> Option<String> {
+    /// Whether an id is that of a commit, or of a tag of one.
+    ///
+    /// # Errors
+    /// If git does not say.
+    pub fn is_commit(&self, id: &str) -> Result<bool, SnapshotError> {
+        let args = ["cat-file", "-t", &format!("{id}^{{}}")];
+        let said = self.run(&args, self.top(), &self.index, Vec::new())?;
+        Ok(said.trim_ascii() == b"commit")
+    }
+
+    fn commit(&self, name: &str) -> Option<String> {
         let name = format!("{name}^{{commit}}");
         let args = ["rev-parse", "--verify", "--quiet", &name];
         let said = self.run(&args, self.top(), &self.index, Vec::new()).ok()?;

@@ -5,8 +5,9 @@
 //! - [`stage`]: the one thing that writes an index, when a fix is asked for.
 //!
 //! The index is read by itself; git is started for what is not known yet, for content, for rules that changed, and for
-//! indexes that only git understands. Taking one writes neither work tree nor index nor refs, and does not look at the
-//! work tree: what is staged and what is on disk have the same digests where they are the same.
+//! indexes that only git understands. Taking one writes neither work tree nor index nor refs, and does not read the
+//! work tree: what is staged and what is on disk have the same digests where they are the same. Only whether a file that
+//! a filter made has changed on disk is looked at, and filters run there, as in a checkout.
 
 mod blobs;
 mod convert;
@@ -35,7 +36,7 @@ use memo::{Memo, Row};
 use object::{Listed, ObjectId, What, rel_path};
 use private::Private;
 
-pub use git::Staging;
+pub use git::{Staging, Stamp};
 pub use stage::merge;
 
 /// Submodules within each other; more are taken for a circle.
@@ -486,8 +487,8 @@ fn settle(
         let known = same.filter(|row| how == Some(row.how));
         let known = known.filter(|row| {
             let filtered = row.how == How::Filtered && Rule::FiltersAgain.holds();
-            let now = || on_disk(source, file, began);
-            !filtered || row.on_disk != Some(Stat::default()) && row.on_disk == now()
+            let settled = row.on_disk.filter(|stat| *stat != Stat::default());
+            !filtered || settled.is_some() && settled == on_disk(source, file, began)
         });
         hows.push(how);
         digests.push(known.map(|row| row.digest));

@@ -134,6 +134,12 @@ fn a_filter_that_makes_something_else_later() {
     again();
     std::fs::write(&data, "another\n").expect("data");
     again();
+    // One that is not on disk says nothing.
+    repo.sandbox.remove("text");
+    for text in ["third\n", "fourth\n"] {
+        std::fs::write(&data, text).expect("data");
+        repo.commits_exactly(&["commit", "-q", "--allow-empty", "-m", "gone"]);
+    }
 }
 
 /// Git runs filters at the top of the work tree.

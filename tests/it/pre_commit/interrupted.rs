@@ -149,3 +149,32 @@ fn what_is_staged_meanwhile_is_checked_too() {
     Run::end_of(commit).expect(1);
     assert_eq!(repo.git(&["show", "HEAD:a"]).expect(0).stdout, "1\n");
 }
+
+/// `git status` writes the index anew, and nothing else is staged by that.
+#[test]
+fn an_index_that_is_only_written_anew_is_not_checked_again() {
+    let repo = Repo::with(&[("a", "1\n")]);
+    repo.sandbox.write(
+        "dagcache.toml",
+        "[checks.see]\ncommand = [\"./wait.sh\"]\ninputs = [\"a\"]\ntools = [\"mkfifo\"]\ncache = false\n",
+    );
+    repo.sandbox
+        .script("wait.sh", "mkfifo gate; read line <gate");
+    repo.git(&["add", "--all"]).expect(0);
+    let index = repo.sandbox.path(".git/index");
+    let before = std::fs::metadata(&index).expect("index");
+    let run = repo
+        .sandbox
+        .start(&["pre-commit", "--message-format", "json"]);
+    let gate = repo.sandbox.gate();
+    repo.git(&["update-index", "--force-write-index"]).expect(0);
+    let after = std::fs::metadata(&index).expect("index");
+    assert_ne!(
+        std::os::unix::fs::MetadataExt::ino(&before),
+        std::os::unix::fs::MetadataExt::ino(&after)
+    );
+    open_gate(&gate);
+    let json = crate::support::Json::of(Run::end_of(run)).expect(0);
+    let runs = json.checks().into_iter().filter(|line| line["id"] == "see");
+    assert_eq!(runs.count(), 1);
+}

@@ -7,7 +7,7 @@ mod install;
 use std::io::Read as _;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 
 use crate::cli::args::{HookArgs, PreCommitAction, PreCommitArgs};
 use crate::cli::commands::project::{Files, Project};
@@ -15,12 +15,8 @@ use crate::cli::commands::run::{self, execute_in};
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::plan::select::Selection;
-use crate::rule::Rule;
 use crate::snapshot::SnapshotError;
 use crate::snapshot::staged::Staging;
-
-/// How often what is staged is checked again because it changed meanwhile.
-const TRIES: usize = 5;
 
 /// Runs, installs or uninstalls.
 pub fn pre_commit(context: &Context<'_>, args: &PreCommitArgs) -> Result<Exit, Failure> {
@@ -36,41 +32,24 @@ fn run_hook(context: &Context<'_>, args: &HookArgs) -> Result<Exit, Failure> {
     let staging = staging(context)?;
     let root = root(context, &staging)?;
     if !args.pushed {
-        let index = staging.clone();
         let project = Project::open_at(context, root, Files::Staged(staging))?;
         if args.fix {
             let selection = Selection::default();
             run::fix(&project, context, "pre-commit", &args.run, &selection)?;
         }
-        return until_it_stays(&project, &index, context, args);
+        return check(&project, context, args, "pre-commit");
     }
     let mut exit = Exit::Passed;
-    // A tag may be of something that is no commit, and has nothing to check.
-    for commit in pushed()?.iter().filter_map(|id| staging.commit(id)) {
+    for commit in pushed()? {
+        // A tag may be of something that is no commit, and has nothing to check.
+        if !staging.is_commit(&commit).map_err(anyhow::Error::from)? {
+            continue;
+        }
         let files = Files::Commit(staging.clone(), commit);
         let project = Project::open_at(context, root.clone(), files)?;
         exit = exit.max(check(&project, context, args, "pre-push")?);
     }
     Ok(exit)
-}
-
-/// Checks what is staged. Git reads the index again after the hook: what was staged meanwhile is checked, too.
-fn until_it_stays(
-    project: &Project<'_>,
-    staging: &Staging,
-    context: &Context<'_>,
-    args: &HookArgs,
-) -> Result<Exit, Failure> {
-    for _ in 0..TRIES {
-        let before = staging.stamp();
-        let exit = check(project, context, args, "pre-commit")?;
-        if exit != Exit::Passed || staging.stamp() == before || !Rule::IndexStays.holds() {
-            return Ok(exit);
-        }
-    }
-    Err(Failure::CouldNotRun(anyhow!(
-        "what is staged changes while it is checked; commit again when nothing else stages files"
-    )))
 }
 
 fn check(
