@@ -121,7 +121,9 @@ fn read(dir: &OwnedFd, name: &str) -> io::Result<Found> {
 /// by now: an edit of the last moment is not lost.
 ///
 /// # Errors
-/// If a folder on the way is a link or no folder, or something cannot be written.
+/// If a folder on the way is a link or no folder, or something cannot be written. Also if there was such an edit and
+/// the file system would not take it back: then the new content is in place, and the error names the file beside it
+/// that holds the edit.
 pub fn put(root: &Path, path: &RelPath, content: Content<'_>, found: &Found) -> io::Result<bool> {
     let dir = folder_of(root, path, true)?.ok_or(io::ErrorKind::NotFound)?;
     let new = format!(".dagcache-{}-{}", std::process::id(), nanos());
@@ -146,7 +148,7 @@ pub fn put(root: &Path, path: &RelPath, content: Content<'_>, found: &Found) -> 
         Place::Taken => Ok(true),
         Place::Left => Ok(false),
         Place::Mixed => Err(io::Error::other(format!(
-            "it was edited at the last moment; the edit is in {new} beside it"
+            "it was replaced, and had been edited at the last moment: that edit is in {new} beside it"
         ))),
     }
 }
@@ -168,6 +170,9 @@ fn mode_of(dir: &OwnedFd, name: &str, executable: bool) -> Option<Mode> {
         return None;
     }
     let mode = stat.st_mode & 0o777;
+    if executable == (mode & 0o100 != 0) {
+        return Some(Mode::from_raw_mode(mode));
+    }
     // Who may read it may execute it.
     let bits = if executable { (mode & 0o444) >> 2 } else { 0 };
     Some(Mode::from_raw_mode(mode & !0o111 | bits))
@@ -207,7 +212,7 @@ fn take_place(dir: &OwnedFd, new: &str, name: &str, found: &Found) -> io::Result
 
 /// Whether the file system has no such step.
 fn cannot(error: Errno) -> bool {
-    [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP].contains(&error)
+    [Errno::INVAL, Errno::NOSYS, Errno::NOTSUP, Errno::OPNOTSUPP].contains(&error)
 }
 
 /// Differs between two threads of a process, too.
@@ -346,6 +351,7 @@ mod tests {
             (0o640, false, 0o640),
             (0o640, true, 0o750),
             (0o755, false, 0o644),
+            (0o711, true, 0o711),
         ] {
             let mode = std::fs::Permissions::from_mode(before);
             std::fs::set_permissions(root.join("a"), mode).unwrap();
