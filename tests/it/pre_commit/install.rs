@@ -60,14 +60,17 @@ fn a_hook_that_was_edited_is_left_alone() {
     let repo = repo();
     install(&repo, &[]).expect(0);
     let hook = repo.sandbox.read(".git/hooks/pre-commit");
-    let edited = hook.replace("exec ", "echo mine\nexec ");
-    assert_ne!(edited, hook);
-    repo.sandbox.write(".git/hooks/pre-commit", &edited);
-    let run = install(&repo, &["--chain"]).expect(2);
-    assert!(run.stderr.contains("edited by hand"), "{}", run.stderr);
-    let run = repo.sandbox.run(&["pre-commit", "uninstall"]).expect(0);
-    assert!(run.stderr.contains("edited by hand"), "{}", run.stderr);
-    assert_eq!(repo.sandbox.read(".git/hooks/pre-commit"), edited);
+    let first = hook.replace("#!/bin/sh\n", "#!/bin/sh\nexport MY=1\n");
+    let last = hook.replace("exec ", "echo mine\nexec ");
+    for edited in [first, last] {
+        assert_ne!(edited, hook);
+        repo.sandbox.write(".git/hooks/pre-commit", &edited);
+        let run = install(&repo, &["--chain"]).expect(2);
+        assert!(run.stderr.contains("edited by hand"), "{}", run.stderr);
+        let run = repo.sandbox.run(&["pre-commit", "uninstall"]).expect(0);
+        assert!(run.stderr.contains("edited by hand"), "{}", run.stderr);
+        assert_eq!(repo.sandbox.read(".git/hooks/pre-commit"), edited);
+    }
     repo.sandbox.write(".git/hooks/pre-commit", &hook);
     repo.sandbox.run(&["pre-commit", "uninstall"]).expect(0);
     assert!(!repo.sandbox.path(".git/hooks/pre-commit").exists());

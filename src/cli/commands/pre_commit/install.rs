@@ -20,7 +20,7 @@ use crate::snapshot::staged::Staging;
 /// In every hook that is ours, and in no other.
 const MARK: &str = "# The hook of cargo-dagcache.";
 
-/// The line after it, with the digest of the lines that follow.
+/// The line after it, with the digest of all others.
 const SUM: &str = "# It is left alone once it was edited: ";
 
 /// What another's hook is called while ours runs it first.
@@ -78,18 +78,19 @@ impl Place {
         let shown = self.hook.display();
         let text = std::fs::read(&self.hook).with_context(|| format!("cannot read {shown}"))?;
         let text = String::from_utf8_lossy(&text);
-        let Some((_, ours)) = text.split_once(MARK) else {
+        if !text.lines().any(|line| line.starts_with(MARK)) {
             return Ok(There::Anothers);
-        };
-        let mut lines = ours.splitn(3, '\n').skip(1);
-        let sum = lines.next().and_then(|line| line.strip_prefix(SUM));
-        let whole = sum.is_some_and(|sum| sum == sum_of(lines.next().unwrap_or_default()));
+        }
+        let parts = text.split_once(SUM);
+        let parts = parts.and_then(|(head, rest)| Some((head, rest.split_once('\n')?)));
+        let whole = parts.is_some_and(|(head, (sum, rest))| sum == sum_of(head, rest));
         Ok(if whole { There::Ours } else { There::Edited })
     }
 }
 
-fn sum_of(text: &str) -> String {
-    Digest::of(text.as_bytes()).to_string()
+/// Of the lines before and after the one that holds it.
+fn sum_of(head: &str, rest: &str) -> String {
+    Digest::of([head, rest].concat().as_bytes()).to_string()
 }
 
 /// Has git run this program before each commit (or merge, or push).
@@ -113,8 +114,9 @@ pub(super) fn install(context: &Context<'_>, args: &InstallArgs) -> Result<Exit,
     let place = Place::of(&staging, args.hook_type)?;
     if let Some(script) = place.of_husky() {
         return Err(Failure::usage(format!(
-            "husky writes the hooks here: put a line `{}` into {}",
+            "husky writes the hooks here: put a line `{}{}` into {}",
             command(args.hook_type),
+            if args.fix { " --fix" } else { "" },
             script.display()
         )));
     }
@@ -228,13 +230,12 @@ fn script(args: &InstallArgs, program: &str) -> String {
          fi\n\
          {run}{fix}\n"
     );
-    let sum = sum_of(&rest);
-    format!(
+    let head = format!(
         "#!/bin/sh\n\
-         {MARK} `cargo dagcache pre-commit uninstall --hook-type {name}` takes it away.\n\
-         {SUM}{sum}\n\
-         {rest}"
-    )
+         {MARK} `cargo dagcache pre-commit uninstall --hook-type {name}` takes it away.\n"
+    );
+    let sum = sum_of(&head, &rest);
+    format!("{head}{SUM}{sum}\n{rest}")
 }
 
 /// Writes a program whole or not at all, over nothing but what is ours.
