@@ -13,6 +13,7 @@
 //!     trees/ab/<digest> folders of Merkle trees, for miss reasons ([`tree`])
 //!     last/<project>    the last key of each check of a project, for miss reasons ([`last`])
 //!     memo/             what the snapshot, the facts and the tools remember
+//!     checkouts/        folders where git converts files for a snapshot, as long as it needs them
 //!     runs/<day>.jsonl  run records, a line each ([`runs`])
 //!     rooms/ layers/    what the local engine keeps
 //!     generations/<project> how often layers were cleared ([`generations`]); not cleared

@@ -109,6 +109,10 @@ impl Store {
             "old quarantine",
             self.old("quarantine", KEEP_QUARANTINE, policy),
         );
+        plan.add(
+            "files of runs that were killed",
+            self.old("checkouts", DAY, policy),
+        );
         let mut records = self.old("runs", KEEP_RECORDS, policy);
         records.extend(self.old("memo", KEEP_RECORDS, policy));
         let reads = files_below(&self.base.join("reads")).map(|(path, _)| path);

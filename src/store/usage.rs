@@ -46,6 +46,7 @@ const FOLDERS: &[(&str, &str)] = &[
     ("layers", "layers"),
     ("memo", "memo"),
     ("last", "memo"),
+    ("checkouts", "memo"),
     ("runs", "runs"),
     ("quarantine", "quarantined"),
 ];
