@@ -115,6 +115,11 @@ impl Action {
         }
     }
 
+    /// Whether its place is kept, which one run at a time can be in.
+    pub fn is_kept(&self) -> bool {
+        self.kept.is_some()
+    }
+
     /// Where what the command left is brought to.
     pub fn out(&self) -> PathBuf {
         self.scratch.join("out")

@@ -331,6 +331,8 @@ impl DaggerEngine {
         let scratch = scratch()?;
         let action = Action::new(request, &self.settings, &files.1, scratch.path());
         let query = session.query();
+        // Another run of it may be in the place first.
+        let turns = if action.is_kept() { 2 } else { 1 };
         let pipeline = {
             let action = action.clone();
             move || {
@@ -341,7 +343,8 @@ impl DaggerEngine {
         let running = session.run(request.id, pipeline);
         let ended = match request.timeout {
             Some(limit) => {
-                let limited = tokio::time::timeout(limit + AFTER_TIMEOUT, running).await;
+                let patience = (limit + AFTER_TIMEOUT) * turns;
+                let limited = tokio::time::timeout(patience, running).await;
                 limited.unwrap_or_else(|_| Err(check::too_long()))
             }
             None => running.await,
