@@ -188,13 +188,18 @@ fn filters(staging: &Staging) -> Vec<String> {
     ];
     // Git fails where there are none.
     let said = staging.run(&args, staging.top(), &staging.index, Vec::new());
-    let said = String::from_utf8(said.unwrap_or_default()).unwrap_or_default();
+    let said = said.unwrap_or_default();
     let top = quoted(&staging.top().to_string_lossy());
-    let settings = said.split('\0').filter_map(|setting| {
+    let settings = said.split(|byte| *byte == 0).filter_map(|setting| {
+        let setting = std::str::from_utf8(setting).ok()?;
         let (key, command) = setting.split_once('\n')?;
+        // An argument cannot say that key.
+        if key.contains('=') {
+            return None;
+        }
         // A later setting without a value takes the filter away.
-        if command.is_empty() || key.contains('=') {
-            return Some(format!("{key}={command}"));
+        if command.is_empty() {
+            return Some(format!("{key}="));
         }
         // In the command of a smudge, `%` is special.
         let top = match key.ends_with(".smudge") {

@@ -10,7 +10,7 @@ use crate::snapshot::staged::object::{Listed, ObjectId, What};
 use crate::snapshot::{Contents, FileId, Kind, Snapshot, SnapshotError};
 
 impl Snapshot {
-    /// The files that the commit changes: those which are not the same in the one before. All, where there is none.
+    /// The files that are not the same in the commit that is checked out. All, where there is none.
     ///
     /// # Errors
     /// If git does not tell.
