@@ -91,6 +91,18 @@ fn kill_9_at_any_moment_of_a_hook() {
     );
 }
 
+/// A commit whose hook waits for its gate to be opened.
+fn commit_at_gate(repo: &Repo, message: &str) -> (std::process::Child, PathBuf) {
+    let project = repo.sandbox.project();
+    let mut command = repo.git_command(&project, &["commit", "-qm", message]);
+    let commit = command
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("git");
+    (commit, repo.sandbox.gate())
+}
+
 #[test]
 fn what_is_saved_while_the_hook_runs_stays_and_is_not_checked() {
     let repo = Repo::with(&[("a", "1\n")]);
@@ -102,14 +114,7 @@ fn what_is_saved_while_the_hook_runs_stays_and_is_not_checked() {
         .script("wait.sh", "mkfifo gate; read line <gate; cat a");
     repo.sandbox.write("a", "2\n");
     repo.git(&["add", "--all"]).expect(0);
-    let project = repo.sandbox.project();
-    let mut command = repo.git_command(&project, &["commit", "-qm", "edited meanwhile"]);
-    let commit = command
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .expect("git");
-    let gate = repo.sandbox.gate();
+    let (commit, gate) = commit_at_gate(&repo, "edited meanwhile");
     repo.sandbox.write("a", "saved meanwhile\n");
     repo.sandbox.write("new", "saved meanwhile\n");
     open_gate(&gate);
@@ -135,14 +140,7 @@ fn what_is_staged_meanwhile_is_checked_too() {
     );
     repo.sandbox.write("a", "good\n");
     repo.git(&["add", "--all"]).expect(0);
-    let project = repo.sandbox.project();
-    let mut command = repo.git_command(&project, &["commit", "-qm", "staged meanwhile"]);
-    let commit = command
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .expect("git");
-    let gate = repo.sandbox.gate();
+    let (commit, gate) = commit_at_gate(&repo, "staged meanwhile");
     repo.sandbox.write("a", "bad\n");
     repo.git(&["add", "a"]).expect(0);
     open_gate(&gate);
