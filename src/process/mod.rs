@@ -11,7 +11,7 @@
 
 use std::io;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{PoisonError, RwLock};
 
 use crate::env::Env;
@@ -36,22 +36,27 @@ pub fn capture(
     env: &Env,
     set: &[(&str, &str)],
 ) -> io::Result<Output> {
+    let mut command = helper(program, args, dir, env, set);
+    start(command.stdin(Stdio::null()))?.wait_with_output()
+}
+
+/// A helper with exactly these variables, whose output is read.
+fn helper(program: &Path, args: &[&str], dir: &Path, env: &Env, set: &[(&str, &str)]) -> Command {
     let mut command = Command::new(program);
     command
         .args(args)
         .current_dir(dir)
         .env_clear()
         .envs(env.all())
-        .stdin(Stdio::null());
-    for (name, value) in set {
-        command.env(name, value);
-    }
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let child = {
-        let _alone = starting();
-        command.spawn()?
-    };
-    child.wait_with_output()
+        .envs(set.iter().copied())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn start(command: &mut Command) -> io::Result<Child> {
+    let _alone = starting();
+    command.spawn()
 }
 
 /// One word as a shell takes it: in quotes, if it needs them.

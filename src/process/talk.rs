@@ -2,10 +2,10 @@
 
 use std::io::{self, BufReader, Read, Write as _};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Output, Stdio};
 
 use crate::env::Env;
-use crate::process::starting;
+use crate::process::{helper, start};
 
 /// As [`crate::process::capture`], with `input` as standard input.
 ///
@@ -19,7 +19,8 @@ pub fn feed(
     set: &[(&str, &str)],
     input: Vec<u8>,
 ) -> io::Result<Output> {
-    let mut child = spawn(program, args, dir, env, set, Stdio::piped())?;
+    let mut command = helper(program, args, dir, env, set);
+    let mut child = start(command.stdin(Stdio::piped()))?;
     let stdin = child.stdin.take();
     // Beside it, so that neither waits for the other to read.
     let writer = std::thread::Builder::new().spawn(move || {
@@ -51,7 +52,8 @@ impl Talk {
         env: &Env,
         set: &[(&str, &str)],
     ) -> io::Result<Self> {
-        let mut child = spawn(program, args, dir, env, set, Stdio::null())?;
+        let mut command = helper(program, args, dir, env, set);
+        let mut child = start(command.stdin(Stdio::piped()).stderr(Stdio::null()))?;
         let stdin = child.stdin.take();
         let stdout = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
         Ok(Self {
@@ -84,26 +86,4 @@ impl Drop for Talk {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn spawn(
-    program: &Path,
-    args: &[&str],
-    dir: &Path,
-    env: &Env,
-    set: &[(&str, &str)],
-    stderr: Stdio,
-) -> io::Result<Child> {
-    let mut command = Command::new(program);
-    command
-        .args(args)
-        .current_dir(dir)
-        .env_clear()
-        .envs(env.all())
-        .envs(set.iter().copied())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(stderr);
-    let _alone = starting();
-    command.spawn()
 }
