@@ -255,4 +255,4 @@ fi
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::ecosystem) mod tests;

@@ -189,13 +189,7 @@ impl Sink for Commit<'_> {
                 self.running.push((*id).to_owned());
                 self.shell.progress(self.done, self.total, &self.running);
             }
-            Event::LayerBuilt { name, duration_ms } => {
-                if self.shell.verbosity() > Verbosity::Quiet {
-                    let took = text::duration(*duration_ms);
-                    self.shell
-                        .status(Tone::Good, "Built", &format!("layer {name} in {took}"));
-                }
-            }
+            Event::LayerBuilt { name, duration_ms } => self.shell.built(name, *duration_ms),
             Event::Audited(_) => {}
             Event::AlreadyFailing(ids) => self.known = ids.to_vec(),
             Event::CheckFinished(record) => self.check_finished(record),

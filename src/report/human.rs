@@ -344,13 +344,7 @@ impl Sink for Human<'_> {
                 self.running.push((*id).to_owned());
                 self.shell.progress(self.done, self.total, &self.running);
             }
-            Event::LayerBuilt { name, duration_ms } => {
-                if self.shell.verbosity() > Verbosity::Quiet {
-                    let took = text::duration(*duration_ms);
-                    self.shell
-                        .status(Tone::Good, "Built", &format!("layer {name} in {took}"));
-                }
-            }
+            Event::LayerBuilt { name, duration_ms } => self.shell.built(name, *duration_ms),
             Event::Audited(id) => {
                 if self.shell.verbosity() > Verbosity::Quiet {
                     let line = format!("{id}, its stored result holds");

@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use owo_colors::OwoColorize as _;
 
 use crate::env::Env;
+use crate::report::text;
 
 /// `--color`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -130,6 +131,14 @@ impl Shell {
         let mut stdout = anstream::stdout();
         let _ = stdout.write_all(text.as_bytes());
         let _ = stdout.flush();
+    }
+
+    /// Says that a layer was built, and how long it took, in milliseconds; not where only errors are wanted.
+    pub fn built(&self, layer: &str, duration_ms: u64) {
+        if self.verbosity > Verbosity::Quiet {
+            let took = text::duration(duration_ms);
+            self.status(Tone::Good, "Built", &format!("layer {layer} in {took}"));
+        }
     }
 
     /// Shows the live line: `done` of `total`, and what is being run. Only on a terminal.

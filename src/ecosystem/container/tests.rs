@@ -40,18 +40,18 @@ fn with_config(config: &str) -> Vec<(&str, &str)> {
     files
 }
 
-fn layers<'a>(plan: &'a Plan, id: &str) -> &'a [String] {
+pub(in crate::ecosystem) fn layers<'a>(plan: &'a Plan, id: &str) -> &'a [String] {
     &plan.check(id).expect(id).layers
 }
 
-fn keys(plan: &Plan) -> BTreeMap<String, String> {
+pub(in crate::ecosystem) fn keys(plan: &Plan) -> BTreeMap<String, String> {
     let layers = plan.layers.iter();
     layers
         .map(|layer| (layer.name.clone(), layer_key(plan, layer).to_string()))
         .collect()
 }
 
-fn script<'a>(plan: &'a Plan, name: &str) -> &'a Script {
+pub(in crate::ecosystem) fn script<'a>(plan: &'a Plan, name: &str) -> &'a Script {
     match &plan.layer(name).expect(name).build {
         Build::Script(script) => script,
         other => panic!("{other:?}"),

@@ -3,10 +3,10 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use super::*;
+use crate::ecosystem::container::tests::{keys, layers, script};
 use crate::ecosystem::python::tests::Project;
 use crate::env::Env;
 use crate::facts::Facts;
-use crate::key::layer_key;
 use crate::plan::Tool;
 use crate::testing::FakeImages;
 use crate::tool::Tools;
@@ -74,24 +74,6 @@ fn planned(changes: &[(&str, &str)], images: &FakeImages) -> Plan {
     let mut plan = Plan::default();
     super::plan(&scope, images, &mut plan).expect("a plan");
     plan
-}
-
-fn keys(plan: &Plan) -> BTreeMap<String, String> {
-    let layers = plan.layers.iter();
-    layers
-        .map(|layer| (layer.name.clone(), layer_key(plan, layer).to_string()))
-        .collect()
-}
-
-fn script<'a>(plan: &'a Plan, name: &str) -> &'a Script {
-    match &plan.layer(name).expect(name).build {
-        Build::Script(script) => script,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn layers<'a>(plan: &'a Plan, id: &str) -> &'a [String] {
-    &plan.check(id).expect(id).layers
 }
 
 fn command<'a>(plan: &'a Plan, id: &str) -> &'a Command {
