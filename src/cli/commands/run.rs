@@ -1,31 +1,28 @@
-//! `lint`, `validate`, `dev-check`, `ci`: select, run, report.
+//! `lint`, `validate`, `dev-check`, `ci`: select, run, report. [`tell`]: what is said of it.
+
+mod tell;
 
 use std::collections::BTreeSet;
-use std::sync::Mutex;
 
-use crate::cli::args::{LintArgs, MessageFormat, RunArgs, ValidateArgs};
+use crate::cli::args::{LintArgs, RunArgs, ValidateArgs};
 use crate::cli::commands::already_failing::{already_failing, verdict};
 use crate::cli::commands::fix;
 use crate::cli::commands::project::{Files, Project, View};
-use crate::cli::commands::upkeep::over_bound;
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::ecosystem::kustomize;
 use crate::env::DAGCACHE_SKIP;
-use crate::event::{Event, Sink};
-use crate::fs::sealed::Seal;
+use crate::event::Event;
 use crate::plan::Check;
 use crate::plan::select::{Selection, select};
-use crate::record::{CheckRecord, RunRecord, Verdict};
-use crate::report::Verbosity;
-use crate::report::commit::Commit;
-use crate::report::human::Human;
-use crate::report::json::Json;
+use crate::record::CheckRecord;
 use crate::rule::Rule;
 use crate::run::audit::Sample;
 use crate::run::{Caching, Options, summarize};
 use crate::snapshot::staged::Stamp;
-use crate::store::prune::DEFAULT_MAX_SIZE;
+use tell::{
+    conclude, discovered, emit, fall_back, gone, never_still, no_engine, reporter, say_lacks, start,
+};
 
 /// How often a snapshot is taken again because files changed under the run.
 const TRIES: usize = 3;
@@ -192,7 +189,7 @@ pub fn execute_in(
         let mut again = outcome.changed;
         changes += usize::from(!again.is_empty());
         if changes >= TRIES {
-            records.extend(again.drain(..).map(|id| never_still(&id, &reporter)));
+            records.extend(again.drain(..).map(|id| never_still(&id, TRIES, &reporter)));
         }
         discoveries += usize::from(!outcome.lacking.is_empty());
         options.discover = discoveries < DISCOVERIES;
@@ -219,7 +216,7 @@ pub fn execute_in(
                     "what is staged changes while it is checked; commit again when nothing else stages files"
                 )));
             }
-            (stamp, view) = (now, project.look()?);
+            (stamp, view) = now;
             records.clear();
             remaining = None;
             continue;
@@ -264,18 +261,20 @@ pub fn execute_in(
 }
 
 /// Git reads the index again after its hook: if something else is staged by now than was looked at, that has to be
-/// checked, too. Returns when it was. An index that was only written anew, as `git status` does, is no other.
+/// checked, too. Returns the look at that, and the moment before. An index that was only written anew, as `git status`
+/// does, is no other.
 fn staged_meanwhile(
     project: &Project<'_>,
     view: &View,
     before: Option<Stamp>,
-) -> Result<Option<Option<Stamp>>, Failure> {
+) -> Result<Option<(Option<Stamp>, View)>, Failure> {
     let now = project.stamp();
     if now == before || !Rule::IndexStays.holds() {
         return Ok(None);
     }
-    let same = project.snapshot()?.entries() == view.snapshot.entries();
-    Ok((!same).then_some(now))
+    let there = project.look()?;
+    let same = there.snapshot.entries() == view.snapshot.entries();
+    Ok((!same).then_some((now, there)))
 }
 
 /// Fills in what the command line and the environment add to a selection.
@@ -330,191 +329,5 @@ fn sample(percent: u8) -> Sample {
     Sample {
         percent,
         seed: nanos << 32 | u64::from(std::process::id()),
-    }
-}
-
-/// Human or JSON.
-enum Reporter<'a> {
-    Human(Human<'a>),
-    Commit(Commit<'a>),
-    Json(Json<'a>),
-}
-
-impl Sink for Reporter<'_> {
-    fn event(&mut self, event: &Event<'_>) {
-        match self {
-            Self::Human(human) => human.event(event),
-            Self::Commit(commit) => commit.event(event),
-            Self::Json(json) => json.event(event),
-        }
-    }
-}
-
-fn reporter<'a>(
-    context: &Context<'a>,
-    repeat: &str,
-    dry_run: bool,
-    is_hook: bool,
-) -> Mutex<Reporter<'a>> {
-    let shell = context.shell;
-    let brief = is_hook && !dry_run && shell.verbosity() < Verbosity::Verbose;
-    Mutex::new(match context.global.message_format {
-        MessageFormat::Json => Reporter::Json(Json::new(shell)),
-        _ if brief => Reporter::Commit(Commit::new(shell, repeat == "pre-push")),
-        _ => Reporter::Human(Human::new(
-            shell,
-            format!("cargo dagcache {repeat}"),
-            dry_run,
-        )),
-    })
-}
-
-fn emit(reporter: &Mutex<Reporter<'_>>, event: &Event<'_>) {
-    reporter
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
-        .event(event);
-}
-
-fn start(
-    reporter: &Mutex<Reporter<'_>>,
-    command: &str,
-    checks: usize,
-    view: &View,
-    unsupported: &[String],
-) {
-    emit(
-        reporter,
-        &Event::RunStarted {
-            command,
-            engine: view.choice.class(),
-            taken: &view.choice.to_string(),
-            checks,
-        },
-    );
-    for warning in view.loaded.warnings.iter().chain(&view.plan.warnings) {
-        emit(reporter, &Event::Warning(warning));
-    }
-    for odd in view.snapshot.odd() {
-        emit(
-            reporter,
-            &Event::LeftOut(&format!("{} is left out: {}", odd.display, odd.reason)),
-        );
-    }
-    if !unsupported.is_empty() {
-        emit(
-            reporter,
-            &Event::Warning(&format!(
-                "not supported yet, not run: {}",
-                unsupported.join(", ")
-            )),
-        );
-    }
-}
-
-/// What to say of programs that a check is run again with.
-fn discovered(id: &str, programs: &[String]) -> String {
-    let list = |quote: &str| {
-        let all = programs.iter().map(|name| format!("{quote}{name}{quote}"));
-        all.collect::<Vec<_>>().join(", ")
-    };
-    let (names, tools) = (list("`"), list("\""));
-    let (were, them) = match programs {
-        [_] => ("was", "it"),
-        _ => ("were", "them"),
-    };
-    let table = if id.contains(':') {
-        format!("[checks.\"{id}\"]")
-    } else {
-        format!("[checks.{id}]")
-    };
-    format!(
-        "{id}: {names} {were} missing on its PATH; run again with {them}, now and from now on; `tools = [{tools}]` in {table} says so"
-    )
-}
-
-/// Dagger was lost: what is left runs on this machine.
-fn fall_back(project: &Project<'_>, why: &str, reporter: &Mutex<Reporter<'_>>) {
-    project.engines.lose(why);
-    emit(
-        reporter,
-        &Event::EngineLost {
-            why,
-            engine: "local",
-        },
-    );
-}
-
-/// A check that the engine it has to run on was lost for.
-fn no_engine(id: &str, why: &str, reporter: &Mutex<Reporter<'_>>) -> CheckRecord {
-    let mut record = CheckRecord::not_run(id, Verdict::Error, None);
-    record.message = Some(why.to_owned());
-    emit(reporter, &Event::CheckFinished(&record));
-    record
-}
-
-/// Checks that the plan for the other engine does not have.
-fn gone(ids: &mut Vec<String>, view: &View, reporter: &Mutex<Reporter<'_>>) -> Vec<CheckRecord> {
-    let (known, gone): (Vec<String>, Vec<String>) = std::mem::take(ids)
-        .into_iter()
-        .partition(|id| view.plan.check(id).is_some());
-    *ids = known;
-    let why = "the Dagger engine was lost, and this machine has no such check";
-    gone.iter().map(|id| no_engine(id, why, reporter)).collect()
-}
-
-fn never_still(id: &str, reporter: &Mutex<Reporter<'_>>) -> CheckRecord {
-    let mut record = CheckRecord::not_run(id, Verdict::Error, None);
-    record.message = Some(format!(
-        "its files kept changing while it was run ({TRIES} tries)"
-    ));
-    emit(reporter, &Event::CheckFinished(&record));
-    record
-}
-
-/// Says what this system cannot keep checks from: once per store, and whenever details are wanted.
-fn say_lacks(context: &Context<'_>, project: &Project<'_>, reporter: &Mutex<Reporter<'_>>) {
-    let lacks = project.engines.local.lacks();
-    let said = project.store.folder("memo").join("said-unconfined");
-    let verbose = context.shell.verbosity() == Verbosity::Verbose;
-    if lacks.is_empty() || (said.exists() && !verbose) {
-        return;
-    }
-    let text = format!(
-        "checks are not fully confined on this system ({}); their results are good for this machine only",
-        lacks.join("; ")
-    );
-    emit(reporter, &Event::Warning(&text));
-    if project.store.writable() {
-        // Only that it is there counts; sealed, as all that is beside it.
-        let seal = Seal {
-            magic: *b"dc-said\n",
-            version: 1,
-        };
-        let _ = seal.save(&said, seal.writer());
-    }
-}
-
-/// Remembers the run. A failure to remember costs time later, and is told once by the store itself.
-fn conclude(
-    context: &Context<'_>,
-    project: &Project<'_>,
-    view: &View,
-    summary: &RunRecord,
-    dry_run: bool,
-) {
-    project.remember();
-    if dry_run {
-        return;
-    }
-    let store = &project.store;
-    let _ = store.append_run(summary);
-    if summary.misses() == 0 {
-        return;
-    }
-    let _ = store.note_project(&project.id, &project.root);
-    let bound = view.loaded.config.max_size.unwrap_or(DEFAULT_MAX_SIZE);
-    if let Some(size) = store.measure_daily().filter(|size| size.bytes > bound) {
-        context.shell.warning(&over_bound(size, bound));
     }
 }

@@ -194,7 +194,8 @@ pub(crate) enum How {
 
 /// What a checkout makes of a file with these values of [`ATTRIBUTES`].
 pub(crate) fn how(values: &[&[u8]; ATTRIBUTES.len()], settings: &Settings) -> How {
-    if is_filtered(values[4], settings) {
+    let [.., filter, _] = *values;
+    if is_filtered(filter, settings) {
         How::Filtered
     } else if converts(values, settings) {
         How::Converted
