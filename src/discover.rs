@@ -78,7 +78,7 @@ fn unseen(scope: &Scope<'_>, check: &Check) -> Option<String> {
     }
     let odd = scope
         .snapshot
-        .odd()
+        .left_out()
         .iter()
         .find(|odd| sees_folder(scope, check, &odd.dir))?;
     Some(format!("{} {}", odd.display, odd.reason))

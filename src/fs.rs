@@ -1,12 +1,12 @@
 //! Files of this program's own: read whole, written whole; errors name the path.
 //!
-//! - [`below`]: files of the user's, without ever leaving a folder.
+//! - [`beneath`]: files of the user's, without ever leaving a folder.
 //! - [`sealed`]: files with magic, version and checksum, for what may be lost but must never be believed when damaged.
 //! - [`mod@remove`]: deleting, whatever the modes, following no link.
 //!
 //! Stays free of the store's layout.
 
-pub mod below;
+pub mod beneath;
 pub mod remove;
 pub mod sealed;
 

@@ -11,7 +11,7 @@ use toml::de::{DeTable, DeValue};
 use crate::config::ConfigError;
 use crate::config::diagnose::{Mark, Problem, Source};
 use crate::path::RelPath;
-use crate::snapshot::{FileId, Kind, Odd, Reason, Snapshot};
+use crate::snapshot::{FileId, Kind, LeftOut, Reason, Snapshot};
 
 const OWN_FILE: &str = "dagcache.toml";
 /// As many links as Linux follows.
@@ -131,8 +131,8 @@ fn bytes_of(snapshot: &Snapshot, name: &str) -> Result<Option<Vec<u8>>, ConfigEr
 
 /// Whether a file at the root is there and may not be read. To go on without would drop its checks.
 fn left_out(snapshot: &Snapshot, name: &str) -> bool {
-    let unreadable = |odd: &Odd| odd.reason == Reason::Unreadable && odd.display == name;
-    snapshot.odd().iter().any(unreadable)
+    let unreadable = |odd: &LeftOut| odd.reason == Reason::Unreadable && odd.display == name;
+    snapshot.left_out().iter().any(unreadable)
 }
 
 /// The file that a chain of links ends at, if it is one of the project.

@@ -5,9 +5,9 @@
 pub mod cargo;
 pub mod container;
 pub mod custom;
+pub mod fix;
 pub mod kustomize;
 pub mod markdown;
-pub mod mend;
 pub mod node;
 pub mod program;
 pub mod python;

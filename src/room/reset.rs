@@ -235,7 +235,7 @@ impl Reset<'_> {
                 self.disturbed.store(true, Ordering::Relaxed);
             }
             if right {
-                at(&path, self.mend(&path, &meta, wanted.kind, untouched))?;
+                at(&path, self.repair(&path, &meta, wanted.kind, untouched))?;
                 return written(&path, wanted);
             }
             at(&path, remove(&path))?;
@@ -247,7 +247,7 @@ impl Reset<'_> {
         written(&path, wanted)
     }
 
-    fn mend(
+    fn repair(
         &self,
         path: &Path,
         meta: &fs::Metadata,

@@ -13,9 +13,9 @@ use crate::plan::output::Output;
 use crate::plan::{Builtin, Command, InputView, Layer};
 use crate::record::INTERRUPTED;
 use crate::rule::Rule;
-use crate::run::lacking::lacking;
 use crate::run::lookup::Pending;
 use crate::run::mask::Mask;
+use crate::run::missing_programs::missing_programs;
 use crate::run::result::Trouble;
 use crate::run::{Caching, Session};
 use crate::snapshot::{FileId, Snapshot};
@@ -259,13 +259,13 @@ fn found_all(
         stderr,
     } = &executed.output;
     let programs = match session.options.discover {
-        true => lacking(command, session.env, *exit_code, stdout, stderr),
+        true => missing_programs(command, session.env, *exit_code, stdout, stderr),
         false => Vec::new(),
     };
     if programs.is_empty() {
         return Ok(executed);
     }
-    Err(Trouble::Lacking(programs))
+    Err(Trouble::MissingPrograms(programs))
 }
 
 fn verdict_of(

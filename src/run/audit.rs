@@ -71,7 +71,7 @@ pub(super) fn audit(session: &Session<'_>, pending: &Pending<'_>, hit: &CheckRec
     let now = match now {
         Ok(now) => now,
         Err(Trouble::Changed) => return Finished::Changed,
-        Err(Trouble::Lacking(programs)) => return Finished::Lacking(programs),
+        Err(Trouble::MissingPrograms(programs)) => return Finished::MissingPrograms(programs),
         Err(Trouble::Error(message, _) | Trouble::Lost(message)) => {
             let text = format!("{} could not be audited: {message}", hit.id);
             session.emit(&Event::Warning(&text));

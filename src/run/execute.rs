@@ -25,7 +25,7 @@ pub enum Finished {
     /// Its files changed meanwhile: a new snapshot is due.
     Changed,
     /// It failed for want of these programs, which the user has: it is to be planned with them.
-    Lacking(Vec<String>),
+    MissingPrograms(Vec<String>),
     /// The engine was lost, and says so: there is no verdict.
     Lost(String),
 }
@@ -78,7 +78,7 @@ pub fn execute(session: &Session<'_>, pending: &Pending<'_>) -> Finished {
             Finished::Done(Box::new(record), seen)
         }
         Err(Trouble::Changed) => Finished::Changed,
-        Err(Trouble::Lacking(programs)) => Finished::Lacking(programs),
+        Err(Trouble::MissingPrograms(programs)) => Finished::MissingPrograms(programs),
         Err(Trouble::Lost(message)) => Finished::Lost(message),
         Err(Trouble::Error(message, output)) => {
             record.verdict = Verdict::Error;

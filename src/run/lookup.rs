@@ -13,12 +13,12 @@ use crate::path::RelPath;
 use crate::plan::{CacheMode, Check, Work};
 use crate::record::{Cache, CheckRecord, NO_CACHE, Verdict};
 use crate::rule::Rule;
-use crate::run::lacking::lacking;
+use crate::run::missing_programs::missing_programs;
 use crate::run::outputs::{Made, deliver, stored};
 use crate::run::parts::Parts;
 use crate::run::result::{advice, conclude, replay};
-use crate::run::trust::{DISTRUSTED, distrusted, expired};
-use crate::run::{Caching, Session, narrow, overkeyed};
+use crate::run::usable::{DISTRUSTED, distrusted, expired};
+use crate::run::{Caching, Session, overkeyed, read_keys};
 use crate::store::entry::{Entry, Lookup};
 use crate::store::last::{Last, Seen};
 
@@ -178,7 +178,7 @@ pub(super) fn find(
         return Err(Some(Miss::about(MissKind::NotCached, "cache = false")));
     }
     let mut why = None;
-    for key in narrow::keys(session, check, key) {
+    for key in read_keys::keys(session, check, key) {
         match session.store.lookup(&key) {
             Lookup::Hit(entry) if expired(check, &entry) => {
                 why = Some(Miss::of(MissKind::Expired));
@@ -209,7 +209,7 @@ pub(super) fn find(
 fn appeared(session: &Session<'_>, check: &Check, entry: &Entry) -> Option<String> {
     let command = check.work.command()?;
     let (code, env) = (entry.exit_code, session.env);
-    let programs = lacking(command, env, code, &entry.stdout, &entry.stderr);
+    let programs = missing_programs(command, env, code, &entry.stdout, &entry.stderr);
     programs.into_iter().next()
 }
 
@@ -305,7 +305,7 @@ fn compare(session: &Session<'_>, check: &Check, key: &CheckKey, last: &Last) ->
     };
     let old = session.store.fingerprint(&seen.fingerprint);
     let (key, read) = match &old {
-        Some(old) => narrow::key_like(session, check, key, old),
+        Some(old) => read_keys::key_like(session, check, key, old),
         None => (key.clone(), Vec::new()),
     };
     if seen.key == key.whole {
@@ -328,7 +328,7 @@ fn compare(session: &Session<'_>, check: &Check, key: &CheckKey, last: &Last) ->
     let now = LazyCell::new(|| {
         let sets = [Some(&check.inputs.shared), check.inputs.parts.as_ref()];
         let sets = sets.into_iter().flatten();
-        let mut all = narrow::objects(session, check, &read);
+        let mut all = read_keys::objects(session, check, &read);
         for files in sets {
             all.extend(tree::objects(session.snapshot, files).1);
         }
@@ -339,7 +339,7 @@ fn compare(session: &Session<'_>, check: &Check, key: &CheckKey, last: &Last) ->
         None => store.tree(digest),
     };
     let all = differences(&old, &key.fingerprint, &is_config, &mut object).into_iter();
-    let all = all.map(|miss| narrow::with_content(session.snapshot, miss));
+    let all = all.map(|miss| read_keys::with_content(session.snapshot, miss));
     Past::Other(all.collect())
 }
 

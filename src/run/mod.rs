@@ -2,11 +2,11 @@
 //!
 //! - [`result`]: what a check gave, and storing it. - [`parts`]: results of a check that works file by file.
 //! - [`lookup`]: each check's key and what the store knows of it. - [`act`]: one action on an engine.
-//! - [`narrow`]: keys of checks whose runs tell what they read.
+//! - [`read_keys`]: keys of checks whose runs tell what they read.
 //! - [`execute`], [`part_runs`]: one miss, from lock to saved result. - [`pool`]: misses side by side.
-//! - [`outputs`]: what checks make. - [`mend`]: what tools make of files when told to mend them. - [`mask`]: secrets in what they say.
-//! - [`audit`]: whether stored results still hold. - [`trust`]: whether one may be used.
-//! - [`lacking`]: programs that a failed run did not find. - [`hint`]: what to add to the configuration after a failure. - [`cancel`]: signals.
+//! - [`outputs`]: what checks make. - [`fix`]: what tools make of files when told to mend them. - [`mask`]: secrets in what they say.
+//! - [`audit`]: whether stored results still hold. - [`usable`]: whether one may be used.
+//! - [`missing_programs`]: programs that a failed run did not find. - [`hint`]: what to add to the configuration after a failure. - [`cancel`]: signals.
 //! - `overkeyed`: for tests, what must not be in a key.
 //!
 //! A run emits [`Event`]s and returns what happened. Stays free of printing, of flags and of exit codes. A fully Fresh
@@ -16,19 +16,19 @@ pub mod act;
 pub mod audit;
 pub mod cancel;
 pub mod execute;
+pub mod fix;
 pub mod hint;
-mod lacking;
 pub mod lookup;
 mod mask;
-pub mod mend;
-pub mod narrow;
+mod missing_programs;
 mod outputs;
 mod overkeyed;
 pub mod part_runs;
 pub mod parts;
 pub mod pool;
+pub mod read_keys;
 pub mod result;
-mod trust;
+mod usable;
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -142,7 +142,7 @@ pub struct Outcome {
     pub changed: Vec<String>,
     /// Ids of checks that failed for want of programs the user has, with the names of these: they are to be planned
     /// with them. Nothing is stored of such a run.
-    pub lacking: Vec<(String, Vec<String>)>,
+    pub missing_programs: Vec<(String, Vec<String>)>,
     /// If the engine was lost: its message, and the ids of checks that have no verdict because of it. Nothing is stored
     /// of them.
     pub lost: Option<(String, Vec<String>)>,
@@ -221,7 +221,9 @@ fn run_pending(
                 outcome.records.push(*record);
             }
             execute::Finished::Changed => outcome.changed.push(id),
-            execute::Finished::Lacking(programs) => outcome.lacking.push((id, programs)),
+            execute::Finished::MissingPrograms(programs) => {
+                outcome.missing_programs.push((id, programs))
+            }
             execute::Finished::Lost(message) => outcome.lose(message, id),
         }
     }

@@ -13,7 +13,7 @@ use crate::discover::leaves;
 use crate::engine::Place;
 use crate::event::Event;
 use crate::finding::{Finding, Severity};
-use crate::fs::below::{Content, Found, look, put};
+use crate::fs::beneath::{Content, Found, look, put};
 use crate::path::RelPath;
 use crate::plan::{Check, Command};
 use crate::process::quoted;

@@ -11,9 +11,9 @@ use crate::key::{CheckKey, part_key};
 use crate::path::RelPath;
 use crate::plan::{CacheMode, Check};
 use crate::rule::Rule;
-use crate::run::lacking::lacking;
+use crate::run::missing_programs::missing_programs;
 use crate::run::result::{Done, full_disk};
-use crate::run::trust::{distrusted, too_old};
+use crate::run::usable::{distrusted, too_old};
 use crate::run::{Caching, Session, now_ms};
 use crate::snapshot::FileId;
 use crate::store::parts::{Pack, PartResult, Said};
@@ -54,7 +54,7 @@ impl<'a, 's> Parts<'a, 's> {
         let lacks = |part: &PartResult| {
             let (code, said) = (part.exit_code, &part.said);
             check.work.command().is_some_and(|command| {
-                !lacking(command, session.env, code, &said.stdout, &said.stderr).is_empty()
+                !missing_programs(command, session.env, code, &said.stdout, &said.stderr).is_empty()
             })
         };
         let known = |key| {

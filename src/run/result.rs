@@ -15,8 +15,8 @@ use crate::record::{Cache, CheckRecord, NO_CACHE, PartCount, Verdict};
 use crate::rule::Rule;
 use crate::run::hint::hint;
 use crate::run::outputs::Made;
-use crate::run::trust::{DISTRUSTED, distrusted};
-use crate::run::{Caching, Session, narrow, now_ms};
+use crate::run::usable::{DISTRUSTED, distrusted};
+use crate::run::{Caching, Session, now_ms, read_keys};
 use crate::snapshot::FileId;
 use crate::store::entry::Entry;
 use crate::store::last::Seen;
@@ -27,7 +27,7 @@ pub(super) enum Trouble {
     /// A file changed while it was read.
     Changed,
     /// It failed for want of these programs, which the user has.
-    Lacking(Vec<String>),
+    MissingPrograms(Vec<String>),
     /// The engine was lost: the message.
     Lost(String),
     /// It could not run: the message, and what the tool said before.
@@ -89,14 +89,14 @@ pub(super) fn conclude(
         Verdict::Failed
     };
     let narrow = done.reads.as_deref();
-    let narrow = narrow.and_then(|read| narrow::key_of_run(session, check, key, read));
+    let narrow = narrow.and_then(|read| read_keys::key_of_run(session, check, key, read));
     let used = narrow.as_ref().unwrap_or(key);
     record.key = Some(used.whole);
     let refused = refusal(session, check, [key, used], passed)
         .or_else(|| done.not_stored.clone())
         .or_else(|| full_disk(&done.stdout, &done.stderr).filter(|_| !passed));
     let seen = match session.options.caching {
-        Caching::On => narrow::remember(session, check, key, done.reads.as_deref())
+        Caching::On => read_keys::remember(session, check, key, done.reads.as_deref())
             .ok()
             .and_then(|()| save(session, check, used, &done, made, refused.is_none())),
         Caching::Off | Caching::Only => None,

@@ -20,7 +20,7 @@ use crate::fs::sealed::{Reader, Seal, Writer};
 use crate::path::RelPath;
 use crate::rule::Rule;
 use crate::snapshot::guard::{self, Guards};
-use crate::snapshot::odd::{Odd, Reason};
+use crate::snapshot::left_out::{LeftOut, Reason};
 use crate::snapshot::repository::{Repository, Settings};
 use crate::snapshot::stat::Stat;
 
@@ -79,7 +79,7 @@ pub(crate) struct Head {
     /// Files of ignore rules, and what leads to a submodule's repository.
     pub(crate) rules: Guards,
     pub(crate) sources: Vec<Source>,
-    pub(crate) odd: Vec<Odd>,
+    pub(crate) left_out: Vec<LeftOut>,
 }
 
 /// A folder's row.
@@ -256,8 +256,8 @@ fn encode_head(head: &Head, out: &mut Writer) {
         guard::encode_stat(source.index, out);
         out.raw(source.tracked.as_bytes());
     }
-    out.u32(u32::try_from(head.odd.len()).unwrap_or(u32::MAX));
-    for odd in &head.odd {
+    out.u32(u32::try_from(head.left_out.len()).unwrap_or(u32::MAX));
+    for odd in &head.left_out {
         out.bytes(odd.display.as_bytes());
         out.bytes(odd.dir.as_bytes());
         out.bytes(odd.owner.as_bytes());
@@ -278,7 +278,7 @@ fn decode_head(from: &mut Reader<'_>) -> Option<Head> {
         sources: (0..from.u32()?)
             .map(|_| decode_source(from))
             .collect::<Option<_>>()?,
-        odd: (0..from.u32()?)
+        left_out: (0..from.u32()?)
             .map(|_| decode_odd(from))
             .collect::<Option<_>>()?,
     })
@@ -297,8 +297,8 @@ fn decode_source(from: &mut Reader<'_>) -> Option<Source> {
     })
 }
 
-fn decode_odd(from: &mut Reader<'_>) -> Option<Odd> {
-    Some(Odd {
+fn decode_odd(from: &mut Reader<'_>) -> Option<LeftOut> {
+    Some(LeftOut {
         display: from.text()?.to_owned(),
         dir: RelPath::new(from.text()?).ok()?,
         owner: from.text()?.to_owned(),

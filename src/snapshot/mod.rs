@@ -10,8 +10,8 @@
 pub(crate) mod content;
 mod guard;
 mod index;
+mod left_out;
 mod memo;
-mod odd;
 mod parallel;
 mod repository;
 mod rules;
@@ -37,13 +37,13 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::env::Env;
 use crate::fs::FsError;
-use crate::fs::below::{Found, look};
+use crate::fs::beneath::{Found, look};
 use crate::path::RelPath;
 use crate::rule::Rule;
 use crate::snapshot::repository::Repository;
 use crate::snapshot::stat::{Stat, Time};
 
-pub use odd::{Odd, Reason};
+pub use left_out::{LeftOut, Reason};
 
 /// Index of a file in its snapshot. Ids follow the byte order of the paths.
 pub type FileId = u32;
@@ -89,7 +89,7 @@ pub struct Snapshot {
     root: PathBuf,
     entries: Vec<Entry>,
     contents: Contents,
-    odd: Vec<Odd>,
+    left_out: Vec<LeftOut>,
     submodules: Vec<RelPath>,
     effort: Effort,
     unsaved: Option<FsError>,
@@ -211,7 +211,7 @@ impl Snapshot {
             root,
             entries: Vec::new(),
             contents: Contents::Disk,
-            odd: Vec::new(),
+            left_out: Vec::new(),
             submodules: Vec::new(),
             effort: Effort::default(),
             unsaved: None,
@@ -233,8 +233,8 @@ impl Snapshot {
 
     /// Entries that were left out, sorted. A check that would see one of them is not stored.
     #[must_use]
-    pub fn odd(&self) -> &[Odd] {
-        &self.odd
+    pub fn left_out(&self) -> &[LeftOut] {
+        &self.left_out
     }
 
     /// Whether git tracks this path; also if that cannot be told. Reads the index.

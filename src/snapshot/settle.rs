@@ -9,8 +9,8 @@ use crate::digest::Digest;
 use crate::path::RelPath;
 use crate::snapshot::Kind;
 use crate::snapshot::content::{self, Content};
+use crate::snapshot::left_out::{LeftOut, Reason};
 use crate::snapshot::memo::{File, Memo};
-use crate::snapshot::odd::{Odd, Reason};
 use crate::snapshot::parallel::in_chunks;
 use crate::snapshot::stat::{Stat, Time};
 use crate::snapshot::sweep::is_gone;
@@ -35,7 +35,7 @@ pub(crate) struct Settled {
     /// Sorted by path; includes what cannot be read, without digest.
     pub(crate) files: Vec<File>,
     /// What cannot be read and is not tracked.
-    pub(crate) odd: Vec<Odd>,
+    pub(crate) left_out: Vec<LeftOut>,
     /// What cannot be read but is tracked, and why.
     pub(crate) unreadable: Vec<(String, io::Error)>,
     /// How many files were read.
@@ -153,7 +153,7 @@ impl Settled {
             return;
         }
         let dir = file.path.rsplit_once('/').map_or("", |(dir, _)| dir);
-        self.odd.push(Odd {
+        self.left_out.push(LeftOut {
             display: file.path.clone(),
             dir: RelPath::from_normal(dir.to_owned()),
             reason: Reason::Unreadable,

@@ -63,7 +63,7 @@ pub(crate) fn take_at(
             let submodules = submodules(&head.sources);
             return Ok(Snapshot {
                 entries,
-                odd: head.odd,
+                left_out: head.left_out,
                 submodules,
                 ..Snapshot::of(root.clone())
             });
@@ -232,7 +232,8 @@ fn known(
         })
         .collect();
     let owners: HashSet<&str> = kept_dirs.iter().map(|dir| dir.path.as_str()).collect();
-    head.odd.retain(|odd| owners.contains(odd.owner.as_str()));
+    head.left_out
+        .retain(|odd| owners.contains(odd.owner.as_str()));
     let mut universe = universe_of(listing, head);
     universe.dirs.extend(kept_dirs);
     universe.rows.extend(kept_rows(memo, &sweep, keeps));
@@ -292,7 +293,7 @@ fn walked(memo: Option<&Memo>, place: Place<'_>) -> Result<Universe, SnapshotErr
 fn universe_of(listing: Listing, mut head: Head) -> Universe {
     head.rules = listing.rules;
     head.sources = listing.sources;
-    head.odd.extend(listing.odd);
+    head.left_out.extend(listing.left_out);
     let rows = listing.files.into_iter().map(|file| Row {
         path: file.path,
         tracked: file.tracked,
@@ -318,7 +319,7 @@ fn finish(
 ) -> Result<Snapshot, SnapshotError> {
     universe.dirs.sort_by(|a, b| a.path.cmp(&b.path));
     universe.rows.sort_by(|a, b| a.path.cmp(&b.path));
-    universe.head.odd.sort();
+    universe.head.left_out.sort();
     universe.head.sources.sort_by(|a, b| a.base.cmp(&b.base));
     if let Some(memo) = memo {
         settle::attach(&mut universe.rows, memo);
@@ -331,16 +332,16 @@ fn finish(
         fs::write_atomic(memo_path, &bytes).err()
     };
     refuse_unreadable(&universe.unreadable, &settled)?;
-    let mut odd = universe.head.odd;
-    odd.extend(settled.odd);
-    odd.sort();
+    let mut left_out = universe.head.left_out;
+    left_out.extend(settled.left_out);
+    left_out.sort();
     Ok(Snapshot {
         effort: Effort {
             listed: universe.listed,
             hashed: settled.hashed,
         },
         submodules: submodules(&universe.head.sources),
-        odd,
+        left_out,
         unsaved,
         entries: settled.files.into_iter().filter_map(entry).collect(),
         ..Snapshot::of(place.root.to_path_buf())

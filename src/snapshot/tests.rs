@@ -152,8 +152,10 @@ fn paths(snapshot: &Snapshot) -> Vec<&str> {
 }
 
 fn reasons(snapshot: &Snapshot) -> Vec<(&str, Reason)> {
-    let odd = snapshot.odd().iter();
-    odd.map(|odd| (odd.display.as_str(), odd.reason)).collect()
+    let left_out = snapshot.left_out().iter();
+    left_out
+        .map(|odd| (odd.display.as_str(), odd.reason))
+        .collect()
 }
 
 #[test]
@@ -568,7 +570,7 @@ fn odd_entries_are_left_out_and_named_each_time() {
         (expect.to_vec(), Effort::default())
     );
     assert_eq!(paths(&again), [".gitignore", "dir/a"]);
-    assert_eq!(again.odd()[0].dir.as_str(), "dir");
+    assert_eq!(again.left_out()[0].dir.as_str(), "dir");
     fs::remove_dir_all(project.root.join("nested/.git")).unwrap();
     project.remove("dir/fifo");
     let snapshot = project.take_later();

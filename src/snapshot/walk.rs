@@ -20,8 +20,8 @@ use crate::rule::Rule;
 use crate::snapshot::SnapshotError;
 use crate::snapshot::guard::{self, Guards, State};
 use crate::snapshot::index::Tracked;
+use crate::snapshot::left_out::{LeftOut, Reason};
 use crate::snapshot::memo::{Dir, Head, Source};
-use crate::snapshot::odd::{Odd, Reason};
 use crate::snapshot::repository::{Repository, Settings};
 use crate::snapshot::rules::{self, Chain};
 use crate::snapshot::stat::{Stat, Time, keeps_folder_times};
@@ -52,7 +52,7 @@ pub(crate) struct Found {
 pub(crate) struct Listing {
     pub(crate) dirs: Vec<Dir>,
     pub(crate) files: Vec<Found>,
-    pub(crate) odd: Vec<Odd>,
+    pub(crate) left_out: Vec<LeftOut>,
     /// All guarded rules, old and new.
     pub(crate) rules: Guards,
     pub(crate) sources: Vec<Source>,
@@ -416,7 +416,7 @@ impl<'a> Walker<'a> {
                 // What the memo has below it would have to go.
                 self.gave_up |= self.knows(dir);
                 let owner = dir.to_owned();
-                self.odd(dir.as_bytes(), Reason::Repository, owner);
+                self.left_out(dir.as_bytes(), Reason::Repository, owner);
                 Ok(None)
             }
         }
@@ -449,7 +449,7 @@ impl<'a> Walker<'a> {
             return;
         }
         let Ok(text) = std::str::from_utf8(below) else {
-            return self.odd(below, Reason::NotUtf8, dir.to_owned());
+            return self.left_out(below, Reason::NotUtf8, dir.to_owned());
         };
         match kind {
             FileType::Directory if self.knows(text) => {}
@@ -465,18 +465,18 @@ impl<'a> Walker<'a> {
                 path: text.to_owned(),
                 tracked: listed,
             }),
-            _ => self.odd(below, Reason::Special, dir.to_owned()),
+            _ => self.left_out(below, Reason::Special, dir.to_owned()),
         }
     }
 
-    fn odd(&mut self, path: &[u8], reason: Reason, owner: String) {
+    fn left_out(&mut self, path: &[u8], reason: Reason, owner: String) {
         let display = String::from_utf8_lossy(path).into_owned();
         let holder = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
         let dir = std::str::from_utf8(path.get(..holder).unwrap_or_default())
             .ok()
             .and_then(|dir| RelPath::new(dir).ok())
             .unwrap_or_default();
-        self.out.odd.push(Odd {
+        self.out.left_out.push(LeftOut {
             display,
             dir,
             reason,
@@ -498,7 +498,7 @@ impl<'a> Walker<'a> {
                 if self.repos[todo.scope.repo].tracked.has_below(path) {
                     self.out.unreadable.push(todo.dir.clone());
                 }
-                self.odd(path, Reason::Unreadable, todo.dir.clone());
+                self.left_out(path, Reason::Unreadable, todo.dir.clone());
                 self.out.dirs.push(Dir {
                     path: todo.dir.clone(),
                     stat: None,

@@ -4,8 +4,8 @@
 //! racy rule, in one file for all projects.
 //! Stays free of running checks and of knowing any ecosystem.
 
-mod below;
 pub mod discovered;
+mod folder_digest;
 pub mod rustup;
 pub mod shims;
 
@@ -61,7 +61,7 @@ pub struct Tools {
 struct State {
     found: HashMap<String, Option<Program>>,
     files: BTreeMap<PathBuf, Known>,
-    below: below::Memo,
+    below: folder_digest::Memo,
     /// Whether there is something that the memo does not have.
     changed: bool,
 }
@@ -231,7 +231,7 @@ fn is_program(stat: &Stat) -> bool {
     stat.file_type() == FileType::RegularFile && stat.is_executable_by_any()
 }
 
-fn decode(payload: &[u8]) -> Option<(BTreeMap<PathBuf, Known>, below::Memo)> {
+fn decode(payload: &[u8]) -> Option<(BTreeMap<PathBuf, Known>, folder_digest::Memo)> {
     let mut reader = Reader::new(payload);
     let mut files = BTreeMap::new();
     for _ in 0..reader.u64()? {
@@ -243,7 +243,7 @@ fn decode(payload: &[u8]) -> Option<(BTreeMap<PathBuf, Known>, below::Memo)> {
         };
         files.insert(path, known);
     }
-    Some((files, below::Memo::decode(&mut reader)?))
+    Some((files, folder_digest::Memo::decode(&mut reader)?))
 }
 
 #[cfg(test)]

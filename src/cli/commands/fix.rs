@@ -1,6 +1,6 @@
 //! `--fix`: tools that can mend what they find do it on the snapshot, before it is checked.
 //!
-//! For a commit only files are mended that it changes. The result is staged, and brought to the work tree: as it is where
+//! For a commit only files are fixed that it changes. The result is staged, and brought to the work tree: as it is where
 //! the file there is what was staged, else by a three-way merge; where that is not to be had, or the file changed
 //! meanwhile, it is left alone and said.
 //! Without a commit the work tree is all there is, and a file that changed meanwhile is left alone.
@@ -11,16 +11,16 @@ use std::sync::Mutex;
 use crate::cli::commands::project::{Files, Project, View};
 use crate::cli::exit::Failure;
 use crate::digest::Digest;
-use crate::ecosystem::mend;
+use crate::ecosystem::fix;
 use crate::event::Silent;
-use crate::fs::below::{Content, Found, look, put};
+use crate::fs::beneath::{Content, Found, look, put};
 use crate::path::RelPath;
 use crate::plan::Check;
 use crate::record::Verdict;
 use crate::report::Shell;
 use crate::report::shell::Tone;
 use crate::report::text::count;
-use crate::run::mend::{Mended, mend};
+use crate::run::fix::{Fixed, apply};
 use crate::run::{Caching, Options};
 use crate::snapshot::Snapshot;
 use crate::snapshot::staged::{Staging, merge};
@@ -36,8 +36,8 @@ pub(super) fn fix<'c>(
         // Each on what the one before has made.
         let view = project.look()?;
         let mut checks = select(&view)?;
-        checks.retain(|check| !done.contains(&check.id) && mend::command(check).is_some());
-        checks.sort_by_key(|check| mend::ORDER.iter().position(|id| *id == mend::kind(check)));
+        checks.retain(|check| !done.contains(&check.id) && fix::command(check).is_some());
+        checks.sort_by_key(|check| fix::ORDER.iter().position(|id| *id == fix::kind(check)));
         let Some(check) = checks.first() else {
             return Ok(());
         };
@@ -47,7 +47,7 @@ pub(super) fn fix<'c>(
 }
 
 fn one(project: &Project<'_>, shell: &Shell, view: &View, check: &Check) -> Result<(), Failure> {
-    let Some(command) = mend::command(check) else {
+    let Some(command) = fix::command(check) else {
         return Ok(());
     };
     let options = Options::beside(Caching::On);
@@ -57,24 +57,24 @@ fn one(project: &Project<'_>, shell: &Shell, view: &View, check: &Check) -> Resu
         return Ok(());
     }
     let session = project.session(view, options, &silent);
-    let mut mended = match mend(&session, check, &command) {
-        Ok(mended) => mended,
+    let mut fixed = match apply(&session, check, &command) {
+        Ok(fixed) => fixed,
         Err(why) => {
             shell.warning(&format!("{} cannot mend what it finds: {why}", check.id));
             return Ok(());
         }
     };
     let left = match &project.files {
-        Files::WorkTree => on_disk(&view.snapshot, &mended),
+        Files::WorkTree => on_disk(&view.snapshot, &fixed),
         Files::Staged(staging) => {
             let changed = view.snapshot.changed(staging);
             let changed = changed.map_err(anyhow::Error::from)?;
-            mended.retain(|file| changed.contains(&file.file));
-            staged(staging, &view.snapshot, &mended)?
+            fixed.retain(|file| changed.contains(&file.file));
+            staged(staging, &view.snapshot, &fixed)?
         }
         Files::Commit(..) => return Ok(()),
     };
-    let fixed = mended.len() - left.iter().filter(|left| !left.staged).count();
+    let fixed = fixed.len() - left.iter().filter(|left| !left.staged).count();
     if fixed > 0 {
         let line = format!("{} in {}", count(fixed, "file", "files"), check.id);
         shell.status(Tone::Good, "Fixed", &line);
@@ -87,18 +87,18 @@ fn one(project: &Project<'_>, shell: &Shell, view: &View, check: &Check) -> Resu
     Ok(())
 }
 
-/// A file that was not mended, or not everywhere.
+/// A file that was not fixed, or not everywhere.
 struct Left {
     path: RelPath,
-    /// Whether it is in the commit, and only the one on disk is not mended.
+    /// Whether it is in the commit, and only the one on disk is not fixed.
     staged: bool,
     why: String,
 }
 
 /// Writes to the work tree what was made of its own files.
-fn on_disk(snapshot: &Snapshot, mended: &[Mended]) -> Vec<Left> {
+fn on_disk(snapshot: &Snapshot, fixed: &[Fixed]) -> Vec<Left> {
     let mut all = Vec::new();
-    for file in mended {
+    for file in fixed {
         let entry = snapshot.entry(file.file);
         let written = replace(snapshot, &entry.path, &file.bytes, |bytes| {
             let same = Digest::of(bytes) == entry.digest;
@@ -116,10 +116,9 @@ fn on_disk(snapshot: &Snapshot, mended: &[Mended]) -> Vec<Left> {
 const MEANWHILE: &str = "it was edited meanwhile";
 
 /// Stages what was made of staged files, and brings it to the work tree.
-fn staged(staging: &Staging, snapshot: &Snapshot, mended: &[Mended]) -> Result<Vec<Left>, Failure> {
-    let (ours, others): (Vec<&Mended>, Vec<&Mended>) = mended
-        .iter()
-        .partition(|file| snapshot.can_stage(file.file));
+fn staged(staging: &Staging, snapshot: &Snapshot, fixed: &[Fixed]) -> Result<Vec<Left>, Failure> {
+    let (ours, others): (Vec<&Fixed>, Vec<&Fixed>) =
+        fixed.iter().partition(|file| snapshot.can_stage(file.file));
     let mut left: Vec<Left> = others
         .into_iter()
         .map(|file| Left {

@@ -191,9 +191,9 @@ pub fn execute_in(
         if changes >= TRIES {
             records.extend(again.drain(..).map(|id| never_still(&id, TRIES, &reporter)));
         }
-        discoveries += usize::from(!outcome.lacking.is_empty());
+        discoveries += usize::from(!outcome.missing_programs.is_empty());
         options.discover = discoveries < DISCOVERIES;
-        for (id, programs) in outcome.lacking {
+        for (id, programs) in outcome.missing_programs {
             emit(&reporter, &Event::Warning(&discovered(&id, &programs)));
             project.discovered.add(&id, &programs);
             again.push(id);

@@ -11,12 +11,12 @@ use crate::engine::relative::Relative;
 use crate::engine::{Ended, EngineError, Request, describe, part_arguments, quoted};
 use crate::process::{self, Launch, Limits, Ran};
 
-use super::furnish::Furnished;
 use super::path_farm;
+use super::room_setup::RoomSetup;
 
 /// A check in its room.
 pub(super) struct Action<'a> {
-    pub furnished: &'a Furnished,
+    pub setup: &'a RoomSetup,
     pub launcher: Option<&'a Path>,
     pub relative: &'a Relative,
     /// Its working directory on the host.
@@ -64,7 +64,7 @@ impl Action<'_> {
     fn needed_before(&self) -> Vec<Vec<String>> {
         let command = self.request.command;
         match &command.refresh {
-            Some(refresh) => refresh.before(&command.before, self.furnished.held.room.changes()),
+            Some(refresh) => refresh.before(&command.before, self.setup.held.room.changes()),
             None => command.before.clone(),
         }
     }
@@ -95,7 +95,7 @@ impl Action<'_> {
             program: program.clone(),
             message,
         };
-        let Furnished { held, seen, .. } = self.furnished;
+        let RoomSetup { held, seen, .. } = self.setup;
         let room = &held.room;
         let found = path_farm::resolve(&room.bin(), &self.dir, program).map_err(spawn)?;
         let found = match found.strip_prefix(room.bin()) {
@@ -108,7 +108,7 @@ impl Action<'_> {
             dir: &self.seen_dir,
             env: self.env,
             hold: Some(room.lock()),
-            confined: self.furnished.confined(self.launcher),
+            confined: self.setup.confined(self.launcher),
         };
         let live = self.request.live.filter(|_| live);
         process::run(&launch, limits, self.cancel, live)

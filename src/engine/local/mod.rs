@@ -28,16 +28,16 @@ use crate::rule::Rule;
 mod action;
 pub mod confine;
 mod doubt;
-mod furnish;
 pub mod inspect;
 mod layers;
 mod path_farm;
+mod room_setup;
 
 use action::Action;
 use confine::{Confiner, Host, ROOM};
 use doubt::{lacks_packages, may_be_the_seeds};
-use furnish::{Furnished, Held, is_seeded, lockfiles, reads, seed};
 use layers::Layers;
+use room_setup::{Held, RoomSetup, is_seeded, lockfiles, reads, seed};
 
 /// Where the engine keeps things: folders of the store.
 #[derive(Debug, Clone)]
@@ -160,25 +160,25 @@ impl LocalEngine {
         name: &str,
         say: &(dyn Fn(&Path, &Path) + Sync),
     ) -> Result<Ended, EngineError> {
-        let furnished = blocking(|| self.furnish(request, true))?;
-        let env = environment(&furnished.seen, request.command, request.env);
+        let setup = blocking(|| self.set_up(request, true))?;
+        let env = environment(&setup.seen, request.command, request.env);
         let dir = &request.command.dir;
         let (host, seen) = (
-            dir.under(&furnished.held.room.tree()),
-            dir.under(&furnished.seen.tree()),
+            dir.under(&setup.held.room.tree()),
+            dir.under(&setup.seen.tree()),
         );
         say(&host, &seen);
         let launcher = self.confiner.as_ref().map(Confiner::launcher);
         let launch = Launch {
-            program: &furnished.seen.bin().join(name),
+            program: &setup.seen.bin().join(name),
             args: &[],
             dir: &seen,
             env: &env,
-            hold: Some(furnished.held.room.lock()),
-            confined: furnished.confined(launcher),
+            hold: Some(setup.held.room.lock()),
+            confined: setup.confined(launcher),
         };
         let ended = process::attend(&launch).await;
-        furnished.held.room.end(false);
+        setup.held.room.end(false);
         ended.map_err(|error| EngineError::Spawn {
             program: name.to_owned(),
             message: error.to_string(),
@@ -192,16 +192,16 @@ impl LocalEngine {
         cancel: &CancellationToken,
         seeds: bool,
     ) -> Result<Executed, EngineError> {
-        let furnished = blocking(|| self.furnish(request, seeds))?;
-        let room = &furnished.held.room;
-        let relative = Relative::new(&[room.layout(), furnished.seen.clone()]);
-        let env = environment(&furnished.seen, request.command, request.env);
+        let setup = blocking(|| self.set_up(request, seeds))?;
+        let room = &setup.held.room;
+        let relative = Relative::new(&[room.layout(), setup.seen.clone()]);
+        let env = environment(&setup.seen, request.command, request.env);
         let action = Action {
-            furnished: &furnished,
+            setup: &setup,
             launcher: self.confiner.as_ref().map(Confiner::launcher),
             relative: &relative,
             dir: request.command.dir.under(&room.tree()),
-            seen_dir: request.command.dir.under(&furnished.seen.tree()),
+            seen_dir: request.command.dir.under(&setup.seen.tree()),
             env: &env,
             request,
             cancel,
@@ -226,16 +226,16 @@ impl LocalEngine {
             duration: ran.duration,
             peak_memory: ran.peak_memory,
             truncated: ran.truncated,
-            confined: furnished.drawn.as_ref().is_some_and(|drawn| drawn.confined),
+            confined: setup.drawn.as_ref().is_some_and(|drawn| drawn.confined),
             reads,
             seeded: is_seeded(room, request.command),
             replayed: false,
-            place: Some(Place::new(room.tree(), furnished.held)),
+            place: Some(Place::new(room.tree(), setup.held)),
         })
     }
 
     /// A room with the inputs, the tools and the working directory of a request.
-    fn furnish(&self, request: &Request<'_>, seeds: bool) -> Result<Furnished, EngineError> {
+    fn set_up(&self, request: &Request<'_>, seeds: bool) -> Result<RoomSetup, EngineError> {
         let command = request.command;
         let rooms = self.rooms.get().map_err(|source| EngineError::Io {
             path: self.rooms.wanted().to_owned(),
@@ -267,7 +267,7 @@ impl LocalEngine {
         let confiner = self.confiner.as_ref();
         let drawn = confiner.map(|confiner| confiner.draw(command, &place, layer));
         let moved = drawn.as_ref().is_some_and(|drawn| drawn.moved);
-        Ok(Furnished {
+        Ok(RoomSetup {
             seen: if moved { place.moved(ROOM) } else { place },
             held: Held {
                 room,

@@ -26,7 +26,7 @@ use crate::env::Env;
 use crate::fs::FsError;
 use crate::path::RelPath;
 use crate::rule::Rule;
-use crate::snapshot::odd::{Odd, Reason};
+use crate::snapshot::left_out::{LeftOut, Reason};
 use crate::snapshot::repository::{self, Repository};
 use crate::snapshot::stat::{Stat, Time};
 use crate::snapshot::{Contents, Effort, Entry, Kind, Snapshot, SnapshotError};
@@ -197,7 +197,7 @@ fn take(
         keep,
         sources: Vec::new(),
         found: Vec::new(),
-        odd: Vec::new(),
+        left_out: Vec::new(),
         submodules: Vec::new(),
         hashed: 0,
         unsaved: None,
@@ -206,7 +206,7 @@ fn take(
     taker.source(staging.clone(), listed, &strip, "", 0)?;
     // A submodule's files may belong before others of its parent folder.
     taker.found.sort_by(|a, b| a.0.path.cmp(&b.0.path));
-    taker.odd.sort();
+    taker.left_out.sort();
     taker.submodules.sort();
     let (entries, files) = taker.found.into_iter().unzip();
     Ok(Snapshot {
@@ -215,7 +215,7 @@ fn take(
             sources: taker.sources,
             files,
         }),
-        odd: taker.odd,
+        left_out: taker.left_out,
         submodules: taker.submodules,
         effort: Effort {
             listed: 0,
@@ -233,7 +233,7 @@ struct Taker<'a> {
     keep: bool,
     sources: Vec<Source>,
     found: Vec<(Entry, HeldFile)>,
-    odd: Vec<Odd>,
+    left_out: Vec<LeftOut>,
     submodules: Vec<RelPath>,
     hashed: usize,
     unsaved: Option<FsError>,
@@ -351,7 +351,7 @@ impl Taker<'_> {
         let holder = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
         let holder = path.get(..holder).unwrap_or_default();
         let dir = rel_path(&[add.as_bytes(), holder].concat()).unwrap_or_default();
-        self.odd.push(Odd {
+        self.left_out.push(LeftOut {
             display,
             owner: dir.to_string(),
             dir,

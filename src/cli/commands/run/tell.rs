@@ -79,7 +79,7 @@ pub(super) fn start(
     for warning in view.loaded.warnings.iter().chain(&view.plan.warnings) {
         emit(reporter, &Event::Warning(warning));
     }
-    for odd in view.snapshot.odd() {
+    for odd in view.snapshot.left_out() {
         emit(
             reporter,
             &Event::LeftOut(&format!("{} is left out: {}", odd.display, odd.reason)),

@@ -32,7 +32,7 @@ impl Drop for Held {
 }
 
 /// A room that is ready for a check.
-pub(super) struct Furnished {
+pub(super) struct RoomSetup {
     pub held: Held,
     /// Where the check sees it.
     pub seen: Layout,
@@ -40,7 +40,7 @@ pub(super) struct Furnished {
     pub drawn: Option<Drawn>,
 }
 
-impl Furnished {
+impl RoomSetup {
     /// What a command started in it by this launcher is kept from.
     pub fn confined<'a>(&'a self, launcher: Option<&'a Path>) -> Option<Confined<'a>> {
         let (launcher, drawn) = launcher.zip(self.drawn.as_ref())?;

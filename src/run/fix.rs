@@ -2,7 +2,7 @@
 
 use crate::digest::Digest;
 use crate::engine::{Ended, Prepare, Request};
-use crate::fs::below::{Found, look};
+use crate::fs::beneath::{Found, look};
 use crate::key::fingerprint::layer_key;
 use crate::plan::{Check, Command, Layer};
 use crate::run::Session;
@@ -13,7 +13,7 @@ const AT_ONCE: usize = 500;
 
 /// What a file became.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mended {
+pub struct Fixed {
     /// Which one.
     pub file: FileId,
     /// All of it.
@@ -24,11 +24,11 @@ pub struct Mended {
 ///
 /// # Errors
 /// Why it could not be run; a whole sentence.
-pub fn mend(
+pub fn apply(
     session: &Session<'_>,
     check: &Check,
     command: &Command,
-) -> Result<Vec<Mended>, String> {
+) -> Result<Vec<Fixed>, String> {
     let layers: Vec<(&Layer, Digest)> = check
         .layers
         .iter()
@@ -53,10 +53,10 @@ pub fn mend(
     let mut command = command.clone();
     // An engine that runs it elsewhere brings what it made from there.
     command.outputs = vec!["**".to_owned()];
-    let mut mended = Vec::new();
+    let mut fixed = Vec::new();
     for files in batches {
         let request = Request {
-            // A room of its own: what is mended there must not be taken for what a check saw.
+            // A room of its own: what is fixed there must not be taken for what a check saw.
             id: &format!("{} --fix", check.id),
             command: &command,
             snapshot: session.snapshot,
@@ -93,9 +93,9 @@ pub fn mend(
             if let Found::File { bytes, .. } = found
                 && Digest::of(&bytes) != entry.digest
             {
-                mended.push(Mended { file, bytes });
+                fixed.push(Fixed { file, bytes });
             }
         }
     }
-    Ok(mended)
+    Ok(fixed)
 }

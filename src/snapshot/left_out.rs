@@ -6,7 +6,7 @@ use crate::path::RelPath;
 
 /// An entry that git would show or a tool may find, but that is left out. A check that would see it is not stored.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Odd {
+pub struct LeftOut {
     /// Its path for people, lossy where it is not UTF-8.
     pub display: String,
     /// The folder that holds it (the nearest one whose path is UTF-8).

@@ -13,7 +13,7 @@ use crate::tool::is_on_path;
 
 /// The programs that the output of a run names as missing, that are on the user's PATH, and that the check was not
 /// planned with. None of a run that passed.
-pub(super) fn lacking(
+pub(super) fn missing_programs(
     command: &Command,
     env: &Env,
     exit_code: i32,
