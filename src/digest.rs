@@ -14,7 +14,7 @@ pub struct Digest([u8; 32]);
 
 impl Digest {
     /// Length in bytes.
-    pub const LEN: usize = 32;
+    pub(crate) const LEN: usize = 32;
 
     /// Digest of `bytes`.
     #[must_use]
@@ -23,7 +23,7 @@ impl Digest {
     }
 
     /// Digest of several digests, in this order.
-    pub fn combined<'a>(digests: impl IntoIterator<Item = &'a Self>) -> Self {
+    pub(crate) fn combined<'a>(digests: impl IntoIterator<Item = &'a Self>) -> Self {
         let mut hasher = Hasher::new();
         for digest in digests {
             hasher.update(digest.as_bytes());
@@ -33,7 +33,7 @@ impl Digest {
 
     /// Wraps a digest that was computed or stored elsewhere.
     #[must_use]
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+    pub(crate) const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
@@ -45,7 +45,7 @@ impl Digest {
 
     /// The first 12 hexadecimal digits, for people. Never used as an identity.
     #[must_use]
-    pub fn short(&self) -> String {
+    pub(crate) fn short(&self) -> String {
         let mut hex = self.to_string();
         hex.truncate(12);
         hex
@@ -111,23 +111,23 @@ impl<'de> serde::Deserialize<'de> for Digest {
 
 /// Streaming SHA-256 over raw bytes. For canonical encodings of structured values see `key::encode`.
 #[derive(Clone, Default)]
-pub struct Hasher(sha2::Sha256);
+pub(crate) struct Hasher(sha2::Sha256);
 
 impl Hasher {
     /// An empty hasher.
     #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// Appends `bytes`.
-    pub fn update(&mut self, bytes: &[u8]) {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
     /// The digest of everything appended.
     #[must_use]
-    pub fn finish(self) -> Digest {
+    pub(crate) fn finish(self) -> Digest {
         Digest(self.0.finalize().into())
     }
 }

@@ -16,7 +16,7 @@ use crate::snapshot::{Entry, FileId, Kind};
 ///
 /// # Errors
 /// If something the user wrote (a manifest, a lockfile, a check) cannot be planned with.
-pub fn plan(scope: &Scope<'_>, config: &Config) -> Result<Plan, PlanError> {
+pub(crate) fn plan(scope: &Scope<'_>, config: &Config) -> Result<Plan, PlanError> {
     let mut plan = Plan::default();
     // Containers begin with images, which are added where they are needed.
     if scope.images.is_none() {
@@ -57,7 +57,7 @@ fn base() -> Layer {
 
 /// The C library of the host, by its dynamic loader.
 #[must_use]
-pub fn libc() -> &'static str {
+pub(crate) fn libc() -> &'static str {
     if !cfg!(target_os = "linux") {
         return "system";
     }
@@ -127,7 +127,7 @@ fn leaving_links(scope: &Scope<'_>) -> Vec<FileId> {
 /// Whether the target text of a link may lead out of the project: it is absolute, or climbs above the root. One that
 /// climbs after it has gone down may pass another link, so where it ends cannot be told from the text.
 #[must_use]
-pub fn leaves(link: &RelPath, target: &[u8]) -> bool {
+pub(crate) fn leaves(link: &RelPath, target: &[u8]) -> bool {
     let mut depth = link.segments().count().saturating_sub(1);
     let mut descended = false;
     for segment in target.split(|byte| *byte == b'/') {

@@ -7,7 +7,7 @@ use crate::record::{CheckRecord, RunRecord};
 
 /// One event.
 #[derive(Debug)]
-pub enum Event<'a> {
+pub(crate) enum Event<'a> {
     /// The checks are known.
     RunStarted {
         /// The command.
@@ -55,14 +55,14 @@ pub enum Event<'a> {
 }
 
 /// Takes events as they come. Called from several threads, one at a time.
-pub trait Sink: Send {
+pub(crate) trait Sink: Send {
     /// Takes one.
     fn event(&mut self, event: &Event<'_>);
 }
 
 /// Hears nothing: for a look beside a run.
 #[derive(Debug, Clone, Copy)]
-pub struct Silent;
+pub(crate) struct Silent;
 
 impl Sink for Silent {
     fn event(&mut self, _: &Event<'_>) {}

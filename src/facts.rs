@@ -26,7 +26,7 @@ const ROOMY: usize = 4 << 20;
 
 /// Remembered answers. Cheap to share between threads.
 #[derive(Debug, Default)]
-pub struct Facts {
+pub(crate) struct Facts {
     path: Option<PathBuf>,
     state: Mutex<State>,
 }
@@ -49,7 +49,7 @@ struct Answer {
 impl Facts {
     /// The answers in the file at `path`, to be saved there again. A file that is absent or damaged holds none.
     #[must_use]
-    pub fn load(path: &Path) -> Self {
+    pub(crate) fn load(path: &Path) -> Self {
         let answers = std::fs::read(path)
             .ok()
             .and_then(|bytes| decode(SEAL.open(&bytes)?));
@@ -67,7 +67,7 @@ impl Facts {
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn save(&self) -> Result<(), FsError> {
+    pub(crate) fn save(&self) -> Result<(), FsError> {
         let mut state = self.lock();
         let Some(path) = self.path.as_deref().filter(|_| state.changed) else {
             return Ok(());
@@ -92,7 +92,7 @@ impl Facts {
     ///
     /// # Errors
     /// Those of `derive`; a failure is not remembered.
-    pub fn derive<T, E>(
+    pub(crate) fn derive<T, E>(
         &self,
         kind: &str,
         input: Digest,
@@ -119,7 +119,7 @@ impl Facts {
 
     /// From now on, what was derived of that kind before counts no more: it is derived anew where it is asked for. What
     /// is not asked for stays.
-    pub fn renew(&self, kind: &str) {
+    pub(crate) fn renew(&self, kind: &str) {
         self.lock().renewed.insert(kind.to_owned(), BTreeSet::new());
     }
 

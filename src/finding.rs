@@ -9,7 +9,7 @@ use crate::path::RelPath;
 /// How serious a finding is. The verdict never comes from it: a tool's exit code decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Severity {
+pub(crate) enum Severity {
     /// Worth knowing, no call to act.
     Note,
     /// Reported, does not fail the check.
@@ -20,20 +20,20 @@ pub enum Severity {
 
 /// One diagnostic of a tool.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// The file it is about, relative to the project root; `None` if the tool named none.
-    pub path: Option<RelPath>,
+    pub(crate) path: Option<RelPath>,
     /// Line, from 1.
-    pub line: Option<u32>,
+    pub(crate) line: Option<u32>,
     /// Column in characters, from 1.
-    pub column: Option<u32>,
+    pub(crate) column: Option<u32>,
     /// How serious the tool calls it.
-    pub severity: Severity,
+    pub(crate) severity: Severity,
     /// The tool's own code or rule name (`E501`, `clippy::needless_return`, `document-start`).
-    pub code: Option<String>,
+    pub(crate) code: Option<String>,
     /// The message, one paragraph, without colour codes.
-    pub message: String,
+    pub(crate) message: String,
     /// The tool's own full text for it (rustc's snippet, a diff), without colour codes, if richer than the message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rendered: Option<String>,
+    pub(crate) rendered: Option<String>,
 }

@@ -6,9 +6,9 @@
 //!
 //! Stays free of the store's layout.
 
-pub mod beneath;
-pub mod remove;
-pub mod sealed;
+pub(crate) mod beneath;
+pub(crate) mod remove;
+pub(crate) mod sealed;
 
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -19,13 +19,13 @@ use crate::rule::Rule;
 /// A file could not be read or written.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} {}", path.display())]
-pub struct FsError {
+pub(crate) struct FsError {
     /// `read` or `write`.
-    pub action: &'static str,
+    pub(crate) action: &'static str,
     /// The file.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Why.
-    pub source: io::Error,
+    pub(crate) source: io::Error,
 }
 
 impl FsError {
@@ -42,7 +42,8 @@ impl FsError {
 ///
 /// # Errors
 /// If it cannot be read.
-pub fn read(path: &Path) -> Result<Vec<u8>, FsError> {
+#[cfg(test)]
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, FsError> {
     std::fs::read(path).map_err(FsError::on("read", path))
 }
 
@@ -51,7 +52,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>, FsError> {
 ///
 /// # Errors
 /// If the file beside it cannot be written, or not be renamed.
-pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
+pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
     write_with(path, bytes, 0o600)
 }
 
@@ -59,7 +60,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
 ///
 /// # Errors
 /// As [`write_atomic`].
-pub fn write_shared(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
+pub(crate) fn write_shared(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
     write_with(path, bytes, 0o666)
 }
 

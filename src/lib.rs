@@ -38,43 +38,65 @@
 //! - Events and records sit below `run` and `report`; neither of these imports the other.
 //! - Errors live in the module that raises them; exit codes are decided in `cli::exit` alone.
 
-pub mod digest;
-pub mod finding;
-pub mod path;
-pub mod rule;
+mod digest;
+mod finding;
+mod path;
+mod rule;
 
-pub mod env;
-pub mod fs;
-pub mod process;
+mod env;
+mod fs;
+mod process;
 
-pub mod facts;
-pub mod snapshot;
-pub mod tool;
+mod facts;
+mod snapshot;
+mod tool;
 
-pub mod plan;
+mod plan;
 
-pub mod config;
+mod config;
 
-pub mod ecosystem;
+mod ecosystem;
 
-pub mod lock;
+mod lock;
 
-pub mod discover;
+mod discover;
 
-pub mod key;
+mod key;
 
-pub mod event;
-pub mod record;
+mod event;
+mod record;
 
-pub mod room;
-pub mod store;
+mod room;
+mod store;
 
-pub mod engine;
+mod engine;
 
-pub mod report;
-pub mod run;
+mod report;
+mod run;
 
-pub mod cli;
+mod cli;
+
+pub use cli::main;
 
 #[cfg(test)]
-pub(crate) mod testing;
+mod testing;
+
+/// What `tests/it` and `tests/bench` call directly; everything else goes through the binary.
+#[doc(hidden)]
+pub mod for_tests {
+    use std::path::Path;
+
+    pub use crate::digest::Digest;
+    pub use crate::rule::Rule;
+
+    /// Takes a snapshot of the project at `root`. Returns its number of files and what taking it cost, as text.
+    ///
+    /// # Errors
+    /// If the project cannot be read.
+    pub fn take_snapshot(root: &Path, memo_dir: &Path) -> Result<(usize, String), String> {
+        let env = crate::env::Env::from_process();
+        let snapshot = crate::snapshot::Snapshot::take(root, memo_dir, &env);
+        let snapshot = snapshot.map_err(|error| error.to_string())?;
+        Ok((snapshot.entries().len(), format!("{:?}", snapshot.effort())))
+    }
+}

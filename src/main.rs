@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    dagcache::cli::main(std::env::args_os())
+    dagcache::main(std::env::args_os())
 }

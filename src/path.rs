@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 /// A project-relative path: UTF-8, `/`-separated, no empty, `.` or `..` segment, never absolute.
 /// The project root itself is the empty path. Ordered by its bytes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct RelPath(String);
+pub(crate) struct RelPath(String);
 
 /// Why a text is no [`RelPath`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RelPathError {
+pub(crate) enum RelPathError {
     /// It starts with `/` (or a Windows prefix).
     #[error("`{0}` is absolute, a path below the project root is needed")]
     Absolute(String),
@@ -32,7 +32,7 @@ pub enum RelPathError {
 impl RelPath {
     /// The project root.
     #[must_use]
-    pub fn root() -> Self {
+    pub(crate) fn root() -> Self {
         Self::default()
     }
 
@@ -40,14 +40,14 @@ impl RelPath {
     ///
     /// # Errors
     /// If it is absolute, leaves the root, or holds a NUL.
-    pub fn new(text: &str) -> Result<Self, RelPathError> {
+    pub(crate) fn new(text: &str) -> Result<Self, RelPathError> {
         Self::root().join(text)
     }
 
     /// Wraps a path that is known to be normal, such as one that a walk below the root built.
     /// Checked in debug builds.
     #[must_use]
-    pub fn from_normal(text: String) -> Self {
+    pub(crate) fn from_normal(text: String) -> Self {
         debug_assert_eq!(Self::new(&text).as_deref(), Ok(text.as_str()));
         Self(text)
     }
@@ -56,7 +56,7 @@ impl RelPath {
     ///
     /// # Errors
     /// As [`RelPath::new`], and if it is not UTF-8.
-    pub fn from_path(path: &Path) -> Result<Self, RelPathError> {
+    pub(crate) fn from_path(path: &Path) -> Result<Self, RelPathError> {
         let text = path
             .to_str()
             .ok_or_else(|| RelPathError::NotUtf8(path.display().to_string()))?;
@@ -67,7 +67,7 @@ impl RelPath {
     ///
     /// # Errors
     /// If `text` is absolute, leaves the root, or holds a NUL.
-    pub fn join(&self, text: &str) -> Result<Self, RelPathError> {
+    pub(crate) fn join(&self, text: &str) -> Result<Self, RelPathError> {
         if text.starts_with('/') {
             return Err(RelPathError::Absolute(text.to_owned()));
         }
@@ -91,25 +91,25 @@ impl RelPath {
 
     /// The text; empty for the root.
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 
     /// The text for people and for argv: `.` for the root.
     #[must_use]
-    pub fn display_dot(&self) -> &str {
+    pub(crate) fn display_dot(&self) -> &str {
         if self.0.is_empty() { "." } else { &self.0 }
     }
 
     /// Whether this is the project root.
     #[must_use]
-    pub fn is_root(&self) -> bool {
+    pub(crate) fn is_root(&self) -> bool {
         self.0.is_empty()
     }
 
     /// The folder that holds it; `None` for the root.
     #[must_use]
-    pub fn parent(&self) -> Option<Self> {
+    pub(crate) fn parent(&self) -> Option<Self> {
         if self.0.is_empty() {
             return None;
         }
@@ -123,7 +123,7 @@ impl RelPath {
 
     /// The last segment; empty for the root.
     #[must_use]
-    pub fn file_name(&self) -> &str {
+    pub(crate) fn file_name(&self) -> &str {
         // Asked for every file by every planner: names are short, so from the end byte by byte is quickest.
         match self.0.bytes().rposition(|byte| byte == b'/') {
             Some(at) => &self.0[at + 1..],
@@ -133,7 +133,7 @@ impl RelPath {
 
     /// What follows the last dot of the file name, if any.
     #[must_use]
-    pub fn extension(&self) -> Option<&str> {
+    pub(crate) fn extension(&self) -> Option<&str> {
         match self.file_name().rsplit_once('.') {
             Some((stem, extension)) if !stem.is_empty() => Some(extension),
             _ => None,
@@ -141,13 +141,13 @@ impl RelPath {
     }
 
     /// Its segments from the root down.
-    pub fn segments(&self) -> impl DoubleEndedIterator<Item = &str> {
+    pub(crate) fn segments(&self) -> impl DoubleEndedIterator<Item = &str> {
         self.0.split('/').filter(|s| !s.is_empty())
     }
 
     /// Whether it is `dir` or lies below it, by whole segments.
     #[must_use]
-    pub fn starts_with(&self, dir: &Self) -> bool {
+    pub(crate) fn starts_with(&self, dir: &Self) -> bool {
         dir.is_root()
             || self.0 == dir.0
             || (self.0.len() > dir.0.len()
@@ -157,7 +157,7 @@ impl RelPath {
 
     /// The part below `dir`; `None` if it is not below it.
     #[must_use]
-    pub fn strip_prefix(&self, dir: &Self) -> Option<&str> {
+    pub(crate) fn strip_prefix(&self, dir: &Self) -> Option<&str> {
         if !self.starts_with(dir) {
             return None;
         }
@@ -169,7 +169,7 @@ impl RelPath {
 
     /// This path as seen from the folder `dir`: `../b/c`; empty for `dir` itself.
     #[must_use]
-    pub fn seen_from(&self, dir: &Self) -> String {
+    pub(crate) fn seen_from(&self, dir: &Self) -> String {
         let pairs = dir.segments().zip(self.segments());
         let common = pairs.take_while(|(a, b)| a == b).count();
         let up = dir.segments().skip(common).map(|_| "..");
@@ -179,7 +179,7 @@ impl RelPath {
 
     /// [`RelPath::seen_from`] as an argument of a program that runs in `dir`: never to be taken for an option.
     #[must_use]
-    pub fn argument_from(&self, dir: &Self) -> String {
+    pub(crate) fn argument_from(&self, dir: &Self) -> String {
         let text = self.seen_from(dir);
         if text.starts_with('-') {
             format!("./{text}")
@@ -189,13 +189,13 @@ impl RelPath {
     }
 
     /// The folders that hold it, nearest first, the root last.
-    pub fn ancestors(&self) -> impl Iterator<Item = Self> {
+    pub(crate) fn ancestors(&self) -> impl Iterator<Item = Self> {
         std::iter::successors(self.parent(), Self::parent)
     }
 
     /// The file below `root`.
     #[must_use]
-    pub fn under(&self, root: &Path) -> PathBuf {
+    pub(crate) fn under(&self, root: &Path) -> PathBuf {
         if self.0.is_empty() {
             root.to_path_buf()
         } else {

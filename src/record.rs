@@ -9,14 +9,14 @@ use crate::finding::Finding;
 use crate::key::{Miss, MissKind};
 
 /// The message of a check that was stopped because the user interrupted the run.
-pub const INTERRUPTED: &str = "interrupted";
+pub(crate) const INTERRUPTED: &str = "interrupted";
 /// The subject of the miss reason of a check that was run because the user wanted no cache.
-pub const NO_CACHE: &str = "--no-cache";
+pub(crate) const NO_CACHE: &str = "--no-cache";
 
 /// How a check, or a run, ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// The tool's exit code was 0.
     Passed,
     /// It was not run (`--dry-run`, `--fail-fast`).
@@ -30,7 +30,7 @@ pub enum Verdict {
 /// Where a result came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Cache {
+pub(crate) enum Cache {
     /// The local store.
     Hit,
     /// A shared store.
@@ -46,65 +46,65 @@ pub enum Cache {
 impl Cache {
     /// Whether nothing was run for it.
     #[must_use]
-    pub const fn is_hit(self) -> bool {
+    pub(crate) const fn is_hit(self) -> bool {
         matches!(self, Self::Hit | Self::RemoteHit | Self::Joined)
     }
 }
 
 /// How many parts were replayed and run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PartCount {
+pub(crate) struct PartCount {
     /// Replayed.
-    pub hit: u32,
+    pub(crate) hit: u32,
     /// Run.
-    pub ran: u32,
+    pub(crate) ran: u32,
 }
 
 /// What became of one check.
 #[derive(Debug, Clone, PartialEq)]
-pub struct CheckRecord {
+pub(crate) struct CheckRecord {
     /// Its id.
-    pub id: String,
+    pub(crate) id: String,
     /// How it ended.
-    pub verdict: Verdict,
+    pub(crate) verdict: Verdict,
     /// Where the result came from.
-    pub cache: Cache,
+    pub(crate) cache: Cache,
     /// Why it was not Fresh.
-    pub miss: Option<Miss>,
+    pub(crate) miss: Option<Miss>,
     /// Its key; `None` only for an error before keying.
-    pub key: Option<Digest>,
+    pub(crate) key: Option<Digest>,
     /// The tool's exit code, if it ran.
-    pub exit_code: Option<i32>,
+    pub(crate) exit_code: Option<i32>,
     /// Standard output.
-    pub stdout: String,
+    pub(crate) stdout: String,
     /// Standard error.
-    pub stderr: String,
+    pub(crate) stderr: String,
     /// Diagnostics.
-    pub findings: Vec<Finding>,
+    pub(crate) findings: Vec<Finding>,
     /// What it took now, in milliseconds.
-    pub duration_ms: u64,
+    pub(crate) duration_ms: u64,
     /// What replaying saved against running, in milliseconds; negative if it cost more. 0 for a run.
-    pub saved_ms: i64,
+    pub(crate) saved_ms: i64,
     /// Parts replayed and run; `None` for a check without parts.
-    pub parts: Option<PartCount>,
+    pub(crate) parts: Option<PartCount>,
     /// Why it could not run, or what else there is to say; whole sentences.
-    pub message: Option<String>,
+    pub(crate) message: Option<String>,
     /// Why its result was not stored, where one would expect it to be.
-    pub not_stored: Option<String>,
+    pub(crate) not_stored: Option<String>,
     /// Whether stdout is a product that people do not want to see.
-    pub quiet_stdout: bool,
+    pub(crate) quiet_stdout: bool,
     /// Layers that were built for it.
-    pub built: Vec<String>,
+    pub(crate) built: Vec<String>,
     /// Layers that were there, of those it needed to run.
-    pub there: Vec<String>,
+    pub(crate) there: Vec<String>,
     /// Whether the engine remembered what is a miss here: nothing ran.
-    pub replayed: bool,
+    pub(crate) replayed: bool,
 }
 
 impl CheckRecord {
     /// A record of a check that did not run.
     #[must_use]
-    pub fn not_run(id: &str, verdict: Verdict, key: Option<Digest>) -> Self {
+    pub(crate) fn not_run(id: &str, verdict: Verdict, key: Option<Digest>) -> Self {
         Self {
             id: id.to_owned(),
             verdict,
@@ -130,38 +130,38 @@ impl CheckRecord {
 
 /// What one check did, as kept in a run record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CheckLine {
+pub(crate) struct CheckLine {
     /// Its id.
-    pub id: String,
+    pub(crate) id: String,
     /// How it ended.
-    pub verdict: Verdict,
+    pub(crate) verdict: Verdict,
     /// Where the result came from.
-    pub cache: Cache,
+    pub(crate) cache: Cache,
     /// Why it was run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub miss: Option<MissKind>,
+    pub(crate) miss: Option<MissKind>,
     /// What it was about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub subject: Option<String>,
+    pub(crate) subject: Option<String>,
     /// Milliseconds.
-    pub duration_ms: u64,
+    pub(crate) duration_ms: u64,
     /// Milliseconds saved.
-    pub saved_ms: i64,
+    pub(crate) saved_ms: i64,
     /// Parts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub parts: Option<PartCount>,
+    pub(crate) parts: Option<PartCount>,
     /// The engine, if it is another one than the run's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub engine: Option<String>,
+    pub(crate) engine: Option<String>,
     /// Layers that were built for it.
     #[serde(default, skip_serializing_if = "is_zero")]
-    pub layers_built: u32,
+    pub(crate) layers_built: u32,
     /// Layers that were there for it.
     #[serde(default, skip_serializing_if = "is_zero")]
-    pub layers_there: u32,
+    pub(crate) layers_there: u32,
     /// Whether the engine remembered what was a miss here.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub replayed: bool,
+    pub(crate) replayed: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
@@ -171,29 +171,29 @@ fn is_zero(number: &u32) -> bool {
 
 /// What one invocation did. Holds no values of variables and no output.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RunRecord {
+pub(crate) struct RunRecord {
     /// Start, milliseconds since 1970 UTC.
-    pub started_ms: u64,
+    pub(crate) started_ms: u64,
     /// From process start to run-finished, in milliseconds: the feedback time.
-    pub duration_ms: u64,
+    pub(crate) duration_ms: u64,
     /// The command (`dev-check`).
-    pub command: String,
+    pub(crate) command: String,
     /// Id of the project.
-    pub project: String,
+    pub(crate) project: String,
     /// Engine that was chosen.
-    pub engine: String,
+    pub(crate) engine: String,
     /// How it ended.
-    pub verdict: Verdict,
+    pub(crate) verdict: Verdict,
     /// Net time saved, in milliseconds.
-    pub saved_ms: i64,
+    pub(crate) saved_ms: i64,
     /// Its checks.
-    pub checks: Vec<CheckLine>,
+    pub(crate) checks: Vec<CheckLine>,
 }
 
 impl RunRecord {
     /// Checks that ran nothing.
     #[must_use]
-    pub fn hits(&self) -> usize {
+    pub(crate) fn hits(&self) -> usize {
         self.checks
             .iter()
             .filter(|check| check.cache.is_hit())
@@ -202,7 +202,7 @@ impl RunRecord {
 
     /// The others.
     #[must_use]
-    pub fn misses(&self) -> usize {
+    pub(crate) fn misses(&self) -> usize {
         self.checks.len() - self.hits()
     }
 }

@@ -177,8 +177,6 @@ rules! {
     UnsetEnv = "unset-env",
     /// Variables with fixed values are in the key.
     SetEnv = "set-env",
-    /// The engine's class and platform are in the key.
-    EngineClass = "engine-class",
     /// The version of keys is in every key.
     KeyVersion = "key-version",
     /// The value of a secret is in the key.
@@ -271,14 +269,14 @@ impl Rule {
     /// Whether the rule is in force: always, unless debug assertions are on and it was turned off.
     #[must_use]
     #[inline]
-    pub fn holds(self) -> bool {
+    pub(crate) fn holds(self) -> bool {
         !cfg!(debug_assertions) || !off::names().iter().any(|name| name == self.name())
     }
 }
 
 /// The variable by which a process of this program's own has the same rules; none if all hold.
 #[must_use]
-pub fn inherited() -> Option<(&'static str, std::ffi::OsString)> {
+pub(crate) fn inherited() -> Option<(&'static str, std::ffi::OsString)> {
     let names = std::env::var_os(off::VARIABLE).filter(|_| cfg!(debug_assertions));
     names.map(|names| (off::VARIABLE, names))
 }

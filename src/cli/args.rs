@@ -17,18 +17,18 @@ use crate::report::Color;
     max_term_width = 100,
     after_help = "Exit codes: 0 all passed, 1 a check failed, 2 usage or configuration, 3 could not run, 130/143 interrupted."
 )]
-pub struct Cli {
+pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
-    pub command: Commands,
+    pub(crate) command: Commands,
     /// Options of every command.
     #[command(flatten)]
-    pub global: Global,
+    pub(crate) global: Global,
 }
 
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
-pub struct Global {
+pub(crate) struct Global {
     /// Change to DIR first
     #[arg(
         short = 'C',
@@ -36,7 +36,7 @@ pub struct Global {
         global = true,
         help_heading = "Options everywhere"
     )]
-    pub directory: Option<PathBuf>,
+    pub(crate) directory: Option<PathBuf>,
     /// Work on the folder of this Cargo.toml
     #[arg(
         long,
@@ -44,7 +44,7 @@ pub struct Global {
         global = true,
         help_heading = "Options everywhere"
     )]
-    pub manifest_path: Option<PathBuf>,
+    pub(crate) manifest_path: Option<PathBuf>,
     /// Keep the cache in DIR [default: $DAGCACHE_DIR, else the platform's cache folder]
     #[arg(
         long,
@@ -52,7 +52,7 @@ pub struct Global {
         global = true,
         help_heading = "Options everywhere"
     )]
-    pub cache_dir: Option<PathBuf>,
+    pub(crate) cache_dir: Option<PathBuf>,
     /// Colour the output
     #[arg(
         long,
@@ -60,7 +60,7 @@ pub struct Global {
         global = true,
         help_heading = "Options everywhere"
     )]
-    pub color: Option<Color>,
+    pub(crate) color: Option<Color>,
     /// Say failures only
     #[arg(
         short,
@@ -69,13 +69,13 @@ pub struct Global {
         conflicts_with = "verbose",
         help_heading = "Options everywhere"
     )]
-    pub quiet: bool,
+    pub(crate) quiet: bool,
     /// Say Fresh checks and the output of passing tools too
     #[arg(short, long, action = ArgAction::Count, global = true, help_heading = "Options everywhere")]
-    pub verbose: u8,
+    pub(crate) verbose: u8,
     /// The engine that was typed, with those commands that take one.
     #[arg(skip)]
-    pub engine: Option<EngineArg>,
+    pub(crate) engine: Option<EngineArg>,
     /// How to report
     #[arg(
         long,
@@ -84,12 +84,12 @@ pub struct Global {
         default_value = "human",
         help_heading = "Options everywhere"
     )]
-    pub message_format: MessageFormat,
+    pub(crate) message_format: MessageFormat,
 }
 
 /// `--message-format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum MessageFormat {
+pub(crate) enum MessageFormat {
     /// Status lines for people, on stderr.
     Human,
     /// One JSON object a line, on stdout.
@@ -104,7 +104,7 @@ pub enum MessageFormat {
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-pub enum Commands {
+pub(crate) enum Commands {
     /// Run the checks with tag `lint`
     Lint(LintArgs),
     /// Run the checks with tag `validate`
@@ -142,7 +142,7 @@ pub enum Commands {
 impl Commands {
     /// The engine that was typed.
     #[must_use]
-    pub fn engine(&self) -> Option<EngineArg> {
+    pub(crate) fn engine(&self) -> Option<EngineArg> {
         let args = match self {
             Self::Lint(args) => args.run.engine,
             Self::Validate(args) => args.run.engine,
@@ -171,63 +171,63 @@ impl Commands {
 
 /// Arguments of a command that comes later.
 #[derive(Debug, Args)]
-pub struct Later {
+pub(crate) struct Later {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
     rest: Vec<String>,
 }
 
 /// `lint`.
 #[derive(Debug, Args)]
-pub struct LintArgs {
+pub(crate) struct LintArgs {
     /// Checks of YAML only
     #[arg(long)]
-    pub yaml_only: bool,
+    pub(crate) yaml_only: bool,
     /// Checks of Python only
     #[arg(long)]
-    pub python_only: bool,
+    pub(crate) python_only: bool,
     /// Checks of Rust only
     #[arg(long)]
-    pub rust_only: bool,
+    pub(crate) rust_only: bool,
     /// Checks of Markdown only
     #[arg(long)]
-    pub markdown_only: bool,
+    pub(crate) markdown_only: bool,
     /// Mend first what the tools can mend (ruff, rustfmt, mdformat)
     #[arg(long)]
-    pub fix: bool,
+    pub(crate) fix: bool,
     /// Only what sees these files or folders
     #[arg(value_name = "PATH")]
-    pub paths: Vec<PathBuf>,
+    pub(crate) paths: Vec<PathBuf>,
     /// Options of a run.
     #[command(flatten)]
-    pub run: RunArgs,
+    pub(crate) run: RunArgs,
 }
 
 /// `validate`.
 #[derive(Debug, Args)]
-pub struct ValidateArgs {
+pub(crate) struct ValidateArgs {
     /// Only this overlay: its path, or the unique last part of it (repeatable)
     #[arg(long, value_name = "NAME")]
-    pub overlay: Vec<String>,
+    pub(crate) overlay: Vec<String>,
     /// Options of a run.
     #[command(flatten)]
-    pub run: RunArgs,
+    pub(crate) run: RunArgs,
 }
 
 /// `pre-commit`.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
-pub struct PreCommitArgs {
+pub(crate) struct PreCommitArgs {
     /// What to do; `run` without it.
     #[command(subcommand)]
-    pub action: Option<PreCommitAction>,
+    pub(crate) action: Option<PreCommitAction>,
     /// Options of `run`.
     #[command(flatten)]
-    pub run: HookArgs,
+    pub(crate) run: HookArgs,
 }
 
 /// What `pre-commit` does.
 #[derive(Debug, Subcommand)]
-pub enum PreCommitAction {
+pub(crate) enum PreCommitAction {
     /// Run lint, validate and security on exactly what is staged; the work tree is never written (default)
     Run(Box<HookArgs>),
     /// Have git do so before every commit
@@ -242,35 +242,35 @@ pub enum PreCommitAction {
 
 /// Options of `pre-commit run`.
 #[derive(Debug, Args)]
-pub struct HookArgs {
+pub(crate) struct HookArgs {
     /// Check the commits that git is about to push, as it tells its pre-push hook
     #[arg(long, hide = true)]
-    pub pushed: bool,
+    pub(crate) pushed: bool,
     /// Mend first what the tools can mend; the result is staged, and merged into the work tree where it can be
     #[arg(long, conflicts_with = "pushed")]
-    pub fix: bool,
+    pub(crate) fix: bool,
     /// Options of a run.
     #[command(flatten)]
-    pub run: RunArgs,
+    pub(crate) run: RunArgs,
 }
 
 /// `pre-commit install`.
 #[derive(Debug, Args)]
-pub struct InstallArgs {
+pub(crate) struct InstallArgs {
     /// Which hook
     #[arg(long, value_name = "HOOK", default_value = "pre-commit")]
-    pub hook_type: HookType,
+    pub(crate) hook_type: HookType,
     /// Where there is another hook, run that first
     #[arg(long)]
-    pub chain: bool,
+    pub(crate) chain: bool,
     /// Have the hook mend first what the tools can mend (not for a push)
     #[arg(long)]
-    pub fix: bool,
+    pub(crate) fix: bool,
 }
 
 /// `--hook-type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum HookType {
+pub(crate) enum HookType {
     /// Before a commit.
     PreCommit,
     /// Before a merge makes a commit by itself.
@@ -281,66 +281,66 @@ pub enum HookType {
 
 /// `generate`.
 #[derive(Debug, Args)]
-pub struct GenerateArgs {
+pub(crate) struct GenerateArgs {
     /// Only this overlay: its path, or the unique last part of it (repeatable)
     #[arg(long, value_name = "NAME")]
-    pub overlay: Vec<String>,
+    pub(crate) overlay: Vec<String>,
     /// Where the manifests go, as DIR/NAME.yaml; existing ones are overwritten
     #[arg(long, value_name = "DIR", default_value = "manifests")]
-    pub output_dir: PathBuf,
+    pub(crate) output_dir: PathBuf,
     /// Options of a run.
     #[command(flatten)]
-    pub run: RunArgs,
+    pub(crate) run: RunArgs,
 }
 
 /// Options of everything that runs checks.
 #[derive(Debug, Clone, Args)]
-pub struct RunArgs {
+pub(crate) struct RunArgs {
     /// Replay what is known, run the rest (default)
     #[arg(long, overrides_with_all = ["no_cache", "cached_only"], help_heading = "Running")]
-    pub cached: bool,
+    pub(crate) cached: bool,
     /// Run everything, remember nothing
     #[arg(long, overrides_with_all = ["cached", "cached_only"], help_heading = "Running")]
-    pub no_cache: bool,
+    pub(crate) no_cache: bool,
     /// Replay what is known, run nothing: a miss is an error
     #[arg(long, overrides_with_all = ["cached", "no_cache"], help_heading = "Running")]
-    pub cached_only: bool,
+    pub(crate) cached_only: bool,
     /// Run checks side by side (default)
     #[arg(long, help_heading = "Running")]
-    pub parallel: bool,
+    pub(crate) parallel: bool,
     /// How many checks run side by side [default: the number of processors]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Running")]
-    pub jobs: Option<u16>,
+    pub(crate) jobs: Option<u16>,
     /// Begin nothing new after the first failure
     #[arg(long, overrides_with = "keep_going", help_heading = "Running")]
-    pub fail_fast: bool,
+    pub(crate) fail_fast: bool,
     /// Run everything in spite of failures (default)
     #[arg(long, overrides_with = "fail_fast", help_heading = "Running")]
-    pub keep_going: bool,
+    pub(crate) keep_going: bool,
     /// Only this check (repeatable)
     #[arg(long, value_name = "ID", help_heading = "Selection")]
-    pub only: Vec<String>,
+    pub(crate) only: Vec<String>,
     /// Not this check (repeatable; DAGCACHE_SKIP=ID,… does the same)
     #[arg(long, value_name = "ID", help_heading = "Selection")]
-    pub skip: Vec<String>,
+    pub(crate) skip: Vec<String>,
     /// Only checks with this tag (repeatable)
     #[arg(long, value_name = "TAG", help_heading = "Selection")]
-    pub tag: Vec<String>,
+    pub(crate) tag: Vec<String>,
     /// What runs the checks
     #[command(flatten)]
-    pub engine: EngineArgs,
+    pub(crate) engine: EngineArgs,
     /// Run nothing, tell what would run and why
     #[arg(long, help_heading = "Running")]
-    pub dry_run: bool,
+    pub(crate) dry_run: bool,
     /// Run this many of a hundred known results all the same, and compare: a wrong one fails, and is not used again
     #[arg(long, value_name = "PERCENT", value_parser = percent, conflicts_with_all = ["no_cache", "cached_only", "dry_run"], help_heading = "Running")]
-    pub audit: Option<u8>,
+    pub(crate) audit: Option<u8>,
     /// Say of failures where the room is that they ran in; it stays until the check runs again
     #[arg(long, help_heading = "Running")]
-    pub keep_room: bool,
+    pub(crate) keep_room: bool,
     /// Options that come later.
     #[command(flatten)]
-    pub later: LaterOptions,
+    pub(crate) later: LaterOptions,
 }
 
 /// `5` or `5%`, from 1 to 100.
@@ -352,7 +352,7 @@ fn percent(text: &str) -> Result<u8, String> {
 
 /// Options that DESIGN names and that come later: they are known, so that the answer is clear.
 #[derive(Debug, Clone, Args)]
-pub struct LaterOptions {
+pub(crate) struct LaterOptions {
     #[arg(long, hide = true)]
     watch: bool,
     #[arg(long, hide = true)]
@@ -372,7 +372,7 @@ pub struct LaterOptions {
 impl LaterOptions {
     /// The first one that was given.
     #[must_use]
-    pub fn given(&self) -> Option<&'static str> {
+    pub(crate) fn given(&self) -> Option<&'static str> {
         let given = [
             ("--watch", self.watch),
             ("--offline", self.offline),
@@ -391,15 +391,15 @@ impl LaterOptions {
 
 /// `--engine`, for commands that take an engine.
 #[derive(Debug, Clone, Copy, Args)]
-pub struct EngineArgs {
+pub(crate) struct EngineArgs {
     /// What runs checks and builds layers [default: `[engine] kind`, else auto]
     #[arg(long, value_name = "ENGINE", help_heading = "Running")]
-    pub engine: Option<EngineArg>,
+    pub(crate) engine: Option<EngineArg>,
 }
 
 /// The engines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum EngineArg {
+pub(crate) enum EngineArg {
     /// Dagger where one is configured or at hand, else this machine
     Auto,
     /// Containers of a Dagger engine
@@ -420,7 +420,7 @@ impl From<EngineArg> for EngineKind {
 
 /// `cache`.
 #[derive(Debug, Subcommand)]
-pub enum CacheCommand {
+pub(crate) enum CacheCommand {
     /// Show hit rate, time saved, feedback time and size
     Status {
         /// Count runs of the last while only (`7d`, `12h`)
@@ -470,40 +470,40 @@ pub enum CacheCommand {
 
 /// `explain`.
 #[derive(Debug, Args)]
-pub struct ExplainArgs {
+pub(crate) struct ExplainArgs {
     /// The check; two keys (their first digits, at least 4) to compare them; without any, one line for each check
     #[arg(value_name = "CHECK|KEY KEY", num_args = 0..=2)]
-    pub what: Vec<String>,
+    pub(crate) what: Vec<String>,
     /// The engine.
     #[command(flatten)]
-    pub engine: EngineArgs,
+    pub(crate) engine: EngineArgs,
 }
 
 /// `shell`.
 #[derive(Debug, Args)]
-pub struct ShellArgs {
+pub(crate) struct ShellArgs {
     /// The check
     #[arg(value_name = "CHECK")]
-    pub check: String,
+    pub(crate) check: String,
     /// The engine.
     #[command(flatten)]
-    pub engine: EngineArgs,
+    pub(crate) engine: EngineArgs,
 }
 
 /// `lock`.
 #[derive(Debug, Args)]
-pub struct LockArgs {
+pub(crate) struct LockArgs {
     /// Ask anew what images, system packages and lockfiles resolve to, instead of only what is missing
     #[arg(long)]
-    pub update: bool,
+    pub(crate) update: bool,
     /// The engine.
     #[command(flatten)]
-    pub engine: EngineArgs,
+    pub(crate) engine: EngineArgs,
 }
 
 /// `config`.
 #[derive(Debug, Clone, Copy, Subcommand)]
-pub enum ConfigCommand {
+pub(crate) enum ConfigCommand {
     /// Print the configuration that is in force, and where it comes from
     Show,
     /// Print its JSON schema

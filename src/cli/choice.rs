@@ -8,44 +8,44 @@ use crate::config::EngineKind;
 use crate::env::DAGGER_RUNNER_HOST;
 
 /// Where a Dagger engine listens if it was told nothing else.
-pub const DEFAULT_SOCKET: &str = "/run/dagger/engine.sock";
+pub(crate) const DEFAULT_SOCKET: &str = "/run/dagger/engine.sock";
 
 /// What is known before anything is connected to.
 #[derive(Debug, Clone, Copy)]
-pub struct Wish<'a> {
+pub(crate) struct Wish<'a> {
     /// Of the command line.
-    pub typed: Option<EngineKind>,
+    pub(crate) typed: Option<EngineKind>,
     /// Of the configuration.
-    pub configured: EngineKind,
+    pub(crate) configured: EngineKind,
     /// The address in the environment; it wins over that of the configuration. Empty counts as unset.
-    pub runner_host: Option<&'a str>,
+    pub(crate) runner_host: Option<&'a str>,
     /// The address in the configuration.
-    pub address: Option<&'a str>,
+    pub(crate) address: Option<&'a str>,
 }
 
 /// What the choice asks of the host.
-pub struct Host<'a> {
+pub(crate) struct Host<'a> {
     /// Whether something is at that path.
-    pub exists: &'a dyn Fn(&Path) -> bool,
+    pub(crate) exists: &'a dyn Fn(&Path) -> bool,
     /// Whether `dagger` is on PATH.
-    pub has_program: &'a dyn Fn() -> bool,
+    pub(crate) has_program: &'a dyn Fn() -> bool,
 }
 
 /// The engine that was taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Choice {
+pub(crate) struct Choice {
     /// Of Dagger, its address; `None` is the local engine.
-    pub dagger: Option<String>,
+    pub(crate) dagger: Option<String>,
     /// Whether the user named the engine: then there is no other to fall back to.
-    pub fixed: bool,
+    pub(crate) fixed: bool,
     /// Why, in words that follow the engine's name.
-    pub why: String,
+    pub(crate) why: String,
 }
 
 impl Choice {
     /// The engine's class, as in keys and records.
     #[must_use]
-    pub fn class(&self) -> &'static str {
+    pub(crate) fn class(&self) -> &'static str {
         if self.dagger.is_some() {
             "dagger"
         } else {
@@ -55,7 +55,7 @@ impl Choice {
 
     /// The local engine.
     #[must_use]
-    pub fn local(fixed: bool, why: impl Into<String>) -> Self {
+    pub(crate) fn local(fixed: bool, why: impl Into<String>) -> Self {
         Self {
             dagger: None,
             fixed,
@@ -77,7 +77,7 @@ impl std::fmt::Display for Choice {
 ///
 /// # Errors
 /// If Dagger is asked for and nothing says where; holds the whole message.
-pub fn choose(wish: &Wish<'_>, host: &Host<'_>) -> Result<Choice, String> {
+pub(crate) fn choose(wish: &Wish<'_>, host: &Host<'_>) -> Result<Choice, String> {
     let kind = wish.typed.unwrap_or(wish.configured);
     let asked = match wish.typed {
         Some(kind) => format!("--engine {}", kind.as_str()),

@@ -17,19 +17,19 @@ use crate::report::shell::Tone;
 
 /// Everything commands share.
 #[derive(Debug)]
-pub struct Context<'a> {
+pub(crate) struct Context<'a> {
     /// The output door.
-    pub shell: &'a Shell,
+    pub(crate) shell: &'a Shell,
     /// The user's environment, without what git tells its hooks.
-    pub env: Env,
+    pub(crate) env: Env,
     /// The environment as it is.
-    pub given_env: Env,
+    pub(crate) given_env: Env,
     /// Options of every command.
-    pub global: Global,
+    pub(crate) global: Global,
     /// The current directory, after `-C`.
-    pub cwd: PathBuf,
+    pub(crate) cwd: PathBuf,
     /// Start of the process.
-    pub started: (Instant, SystemTime),
+    pub(crate) started: (Instant, SystemTime),
 }
 
 impl<'a> Context<'a> {
@@ -37,7 +37,7 @@ impl<'a> Context<'a> {
     ///
     /// # Errors
     /// If the current directory or that of `-C` cannot be used.
-    pub fn new(
+    pub(crate) fn new(
         global: Global,
         shell: &'a Shell,
         env: Env,
@@ -71,7 +71,7 @@ impl<'a> Context<'a> {
     ///
     /// # Errors
     /// If `--manifest-path` names no Cargo.toml.
-    pub fn root(&self) -> Result<PathBuf, Failure> {
+    pub(crate) fn root(&self) -> Result<PathBuf, Failure> {
         let cwd = self
             .cwd
             .canonicalize()
@@ -95,7 +95,7 @@ impl<'a> Context<'a> {
 
     /// The cache folder: `--cache-dir`, `DAGCACHE_DIR`, else the platform's; `None` if there is no home folder.
     #[must_use]
-    pub fn cache_dir(&self) -> Option<PathBuf> {
+    pub(crate) fn cache_dir(&self) -> Option<PathBuf> {
         if let Some(dir) = &self.global.cache_dir {
             return Some(self.cwd.join(dir));
         }
@@ -119,7 +119,7 @@ impl<'a> Context<'a> {
     }
 
     /// Says that the cache is in use by somebody who has to finish first.
-    pub fn say_waiting(&self) {
+    pub(crate) fn say_waiting(&self) {
         let message = "waiting for other runs to leave the cache";
         self.shell.status(Tone::Note, "Blocking", message);
     }
@@ -128,7 +128,7 @@ impl<'a> Context<'a> {
     ///
     /// # Errors
     /// If it lies outside the project or is not UTF-8.
-    pub fn project_path(&self, root: &Path, typed: &Path) -> Result<RelPath, Failure> {
+    pub(crate) fn project_path(&self, root: &Path, typed: &Path) -> Result<RelPath, Failure> {
         let shown = typed.display();
         let absolute = normal(&self.cwd.join(typed));
         let absolute = absolute.canonicalize().unwrap_or(absolute);
@@ -141,7 +141,7 @@ impl<'a> Context<'a> {
 
 /// Id of a project in the store: only decides which memo, rooms and last keys are its own.
 #[must_use]
-pub fn project_id(root: &Path) -> String {
+pub(crate) fn project_id(root: &Path) -> String {
     Digest::of(root.as_os_str().as_encoded_bytes()).short()
 }
 

@@ -9,7 +9,7 @@ use crate::record::Verdict;
 
 /// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Exit {
+pub(crate) enum Exit {
     /// 0: everything passed.
     Passed,
     /// 1: a check failed.
@@ -25,7 +25,7 @@ pub enum Exit {
 impl Exit {
     /// The exit code of a run with that verdict.
     #[must_use]
-    pub fn of(verdict: Verdict) -> Self {
+    pub(crate) fn of(verdict: Verdict) -> Self {
         match verdict {
             Verdict::Passed | Verdict::Skipped => Self::Passed,
             Verdict::Failed => Self::Failed,
@@ -35,7 +35,7 @@ impl Exit {
 
     /// The number.
     #[must_use]
-    pub fn code(self) -> u8 {
+    pub(crate) fn code(self) -> u8 {
         match self {
             Self::Passed => 0,
             Self::Failed => 1,
@@ -54,7 +54,7 @@ impl From<Exit> for ExitCode {
 
 /// Why a command ended without a run of its own.
 #[derive(Debug)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// Exit code 2; the whole message.
     Usage(String),
     /// Exit code 3; the chain of causes.
@@ -63,13 +63,13 @@ pub enum Failure {
 
 impl Failure {
     /// Wrong usage or configuration.
-    pub fn usage(message: impl Into<String>) -> Self {
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::Usage(message.into())
     }
 
     /// What §10 names and this version does not have.
     #[must_use]
-    pub fn not_yet(what: &str) -> Self {
+    pub(crate) fn not_yet(what: &str) -> Self {
         Self::Usage(format!(
             "{what} is not supported yet by cargo-dagcache {}",
             env!("CARGO_PKG_VERSION")
@@ -78,7 +78,7 @@ impl Failure {
 
     /// Its exit.
     #[must_use]
-    pub fn exit(&self) -> Exit {
+    pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Usage(_) => Exit::Usage,
             Self::CouldNotRun(_) => Exit::CouldNotRun,

@@ -1,11 +1,11 @@
 //! The command line: argv → [`args`] (what was typed) → [`context`] (what it means here) → [`commands`] → [`exit`].
 //! [`choice`]: which engine a run takes.
 
-pub mod args;
-pub mod choice;
-pub mod commands;
-pub mod context;
-pub mod exit;
+pub(crate) mod args;
+pub(crate) mod choice;
+pub(crate) mod commands;
+pub(crate) mod context;
+pub(crate) mod exit;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -18,7 +18,7 @@ use crate::plan::CacheMode;
 use crate::snapshot::Snapshot;
 
 /// Built-in checks by id, without the folder they are about.
-pub const BUILT_IN: &[&str] = &[
+pub(crate) const BUILT_IN: &[&str] = &[
     "rust:fmt",
     "rust:clippy",
     "rust:test",
@@ -88,7 +88,7 @@ const GROUPS: &[&str] = &["path", "line", "column", "severity", "code", "message
 
 /// Whether an id is that of a built-in check.
 #[must_use]
-pub fn is_built_in_form(id: &str) -> bool {
+pub(crate) fn is_built_in_form(id: &str) -> bool {
     id.contains(':')
 }
 

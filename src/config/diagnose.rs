@@ -16,13 +16,13 @@ const LONGEST_WORD: usize = 64;
 
 /// Where something is written. Printed as `file:line:column`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub(crate) struct Place {
     /// The file.
-    pub file: RelPath,
+    pub(crate) file: RelPath,
     /// Line, from 1.
-    pub line: usize,
+    pub(crate) line: usize,
     /// Column in characters, from 1.
-    pub column: usize,
+    pub(crate) column: usize,
 }
 
 impl fmt::Display for Place {
@@ -77,7 +77,7 @@ pub(super) struct Mark {
 
 /// Everything that is wrong with the configuration.
 #[derive(Debug)]
-pub struct Report {
+pub(crate) struct Report {
     sources: Vec<Source>,
     problems: Vec<Problem>,
 }
@@ -95,7 +95,7 @@ impl Report {
 
     /// The text for people, in the manner of rustc; with colour codes if `colour`.
     #[must_use]
-    pub fn render(&self, colour: bool) -> String {
+    pub(crate) fn render(&self, colour: bool) -> String {
         let renderer = if colour {
             Renderer::styled()
         } else {
@@ -144,7 +144,7 @@ impl fmt::Display for Report {
 
 /// The known word that `word` was probably meant to be.
 #[must_use]
-pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let length = word.chars().count();
     if length > LONGEST_WORD {
         return None;

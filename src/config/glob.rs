@@ -12,7 +12,7 @@ const META: &[char] = &['*', '?', '[', ']', '{', '}', '\\'];
 
 /// A compiled list of patterns.
 #[derive(Debug, Clone)]
-pub struct Globs {
+pub(crate) struct Globs {
     rules: Vec<Rule>,
 }
 
@@ -38,7 +38,7 @@ impl Globs {
     ///
     /// # Errors
     /// The index of the first bad pattern, and what is wrong with it.
-    pub fn new(patterns: &[String]) -> Result<Self, (usize, String)> {
+    pub(crate) fn new(patterns: &[String]) -> Result<Self, (usize, String)> {
         let rules = patterns
             .iter()
             .enumerate()
@@ -53,13 +53,13 @@ impl Globs {
 
     /// No pattern: nothing matches.
     #[must_use]
-    pub const fn nothing() -> Self {
+    pub(crate) const fn nothing() -> Self {
         Self { rules: Vec::new() }
     }
 
     /// `**`: everything matches.
     #[must_use]
-    pub fn everything() -> Self {
+    pub(crate) fn everything() -> Self {
         Self {
             rules: vec![Rule {
                 text: "**".to_owned(),
@@ -71,7 +71,7 @@ impl Globs {
 
     /// Whether the last pattern that matches `path` includes it.
     #[must_use]
-    pub fn matches(&self, path: &RelPath) -> bool {
+    pub(crate) fn matches(&self, path: &RelPath) -> bool {
         self.rules
             .iter()
             .rev()
@@ -81,7 +81,7 @@ impl Globs {
 
     /// The paths that are named without any metacharacter and not excluded again. Only these may name a file that
     /// git ignores.
-    pub fn literal_paths(&self) -> impl Iterator<Item = &RelPath> {
+    pub(crate) fn literal_paths(&self) -> impl Iterator<Item = &RelPath> {
         self.rules
             .iter()
             .filter(|rule| rule.include)
@@ -93,7 +93,7 @@ impl Globs {
     }
 
     /// The patterns as they were written.
-    pub fn patterns(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn patterns(&self) -> impl Iterator<Item = &str> {
         self.rules.iter().map(|rule| rule.text.as_str())
     }
 }

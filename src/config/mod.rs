@@ -27,31 +27,31 @@ mod tests;
 use crate::path::RelPath;
 use crate::snapshot::Snapshot;
 
-pub use check::{BUILT_IN, is_built_in_form};
-pub use diagnose::{Place, Report, nearest};
-pub use glob::Globs;
-pub use model::{Base, CheckConfig, Config, Engine, EngineKind, Findings, Remote, SECRETS};
-pub use schema::schema;
-pub use show::show;
-pub use source::Origin;
+pub(crate) use check::{BUILT_IN, is_built_in_form};
+pub(crate) use diagnose::{Place, Report, nearest};
+pub(crate) use glob::Globs;
+pub(crate) use model::{CheckConfig, Config, EngineKind, Findings};
+pub(crate) use schema::schema;
+pub(crate) use show::show;
+pub(crate) use source::Origin;
 
 use source::TableRef;
 
 /// A configuration and where it came from.
 #[derive(Debug, Clone, Default)]
-pub struct Loaded {
+pub(crate) struct Loaded {
     /// What holds.
-    pub config: Config,
+    pub(crate) config: Config,
     /// Where it was found; `None` if all is default.
-    pub source: Option<Origin>,
+    pub(crate) source: Option<Origin>,
     /// What was understood but has no effect yet.
-    pub warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
     given: show::Given,
 }
 
 /// Why there is no configuration. Exit code 2.
 #[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
+pub(crate) enum ConfigError {
     /// A file cannot be read, or changed since the snapshot was taken (`InvalidData`): then a new one is due.
     #[error("cannot read {path}")]
     Read {
@@ -74,7 +74,7 @@ pub enum ConfigError {
 impl ConfigError {
     /// The text for people; with colour codes if `colour`.
     #[must_use]
-    pub fn render(&self, colour: bool) -> String {
+    pub(crate) fn render(&self, colour: bool) -> String {
         match self {
             Self::Invalid(report) => report.render(colour),
             Self::Read { source, .. } => format!("error: {self}: {source}"),
@@ -88,7 +88,7 @@ impl ConfigError {
 /// # Errors
 /// If there is more than one, if a file that may hold it cannot be read or is no TOML, or if anything in it is wrong;
 /// all that is wrong in a file is reported at once.
-pub fn load(snapshot: &Snapshot) -> Result<Loaded, ConfigError> {
+pub(crate) fn load(snapshot: &Snapshot) -> Result<Loaded, ConfigError> {
     load_from(snapshot, source::read(snapshot)?).map_err(ConfigError::Invalid)
 }
 

@@ -12,45 +12,45 @@ use crate::plan::CacheMode;
 use crate::snapshot::Snapshot;
 
 /// The id that alone takes a `baseline`.
-pub const SECRETS: &str = "security:secrets";
+pub(crate) const SECRETS: &str = "security:secrets";
 
 /// Everything a project can configure.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Config {
+pub(crate) struct Config {
     /// Files that plan no check and are never checked.
-    pub exclude: Globs,
+    pub(crate) exclude: Globs,
     /// Where checks run.
-    pub engine: Engine,
+    pub(crate) engine: Engine,
     /// `[layers.base]`.
-    pub base: Base,
+    pub(crate) base: Base,
     /// `[layers.tools]`: where programs come from in containers, by name.
-    pub tools: BTreeMap<String, String>,
+    pub(crate) tools: BTreeMap<String, String>,
     /// Checks of one's own and overrides of built-in ones, by id.
-    pub checks: BTreeMap<String, CheckConfig>,
+    pub(crate) checks: BTreeMap<String, CheckConfig>,
     /// Tags by command, where they differ from the default; see [`Config::tags_of`].
-    pub commands: BTreeMap<String, Vec<String>>,
+    pub(crate) commands: BTreeMap<String, Vec<String>>,
     /// `[hook] already-failing = "warn"`: what failed before stops no commit.
-    pub hook_warns: bool,
+    pub(crate) hook_warns: bool,
     /// `[cache] max-size` in bytes.
-    pub max_size: Option<u64>,
+    pub(crate) max_size: Option<u64>,
     /// `[remote]`. Has no effect yet.
-    pub remote: Remote,
+    pub(crate) remote: Remote,
 }
 
 /// `[engine]`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Engine {
+pub(crate) struct Engine {
     /// Which one.
-    pub kind: EngineKind,
+    pub(crate) kind: EngineKind,
     /// Address of a Dagger runner.
-    pub address: Option<String>,
+    pub(crate) address: Option<String>,
     /// Whether Rust checks in containers build on what their last run made.
-    pub incremental: bool,
+    pub(crate) incremental: bool,
 }
 
 /// The engines to choose from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum EngineKind {
+pub(crate) enum EngineKind {
     /// Dagger where one is configured or at hand, else local.
     #[default]
     Auto,
@@ -63,7 +63,7 @@ pub enum EngineKind {
 impl EngineKind {
     /// The word in the configuration.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Auto => "auto",
             Self::Dagger => "dagger",
@@ -74,68 +74,68 @@ impl EngineKind {
 
 /// `[layers.base]`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Base {
+pub(crate) struct Base {
     /// The image that containers begin with: its full name, or the path of an OCI archive.
-    pub image: Option<String>,
+    pub(crate) image: Option<String>,
     /// System packages in it, sorted.
-    pub packages: Vec<String>,
+    pub(crate) packages: Vec<String>,
 }
 
 /// `[remote]`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Remote {
+pub(crate) struct Remote {
     /// OCI repository.
-    pub registry: Option<String>,
+    pub(crate) registry: Option<String>,
     /// Public keys whose results are accepted.
-    pub trusted_keys: Vec<String>,
+    pub(crate) trusted_keys: Vec<String>,
 }
 
 /// `[checks.ID]`: the keys that were named.
 #[derive(Debug, Clone, PartialEq)]
-pub struct CheckConfig {
+pub(crate) struct CheckConfig {
     /// Where the table is.
-    pub place: Place,
+    pub(crate) place: Place,
     /// Program and arguments; never empty.
-    pub command: Option<Vec<String>>,
+    pub(crate) command: Option<Vec<String>>,
     /// Appended to the command.
-    pub args: Option<Vec<String>>,
+    pub(crate) args: Option<Vec<String>>,
     /// Working directory.
-    pub dir: Option<RelPath>,
+    pub(crate) dir: Option<RelPath>,
     /// What it may see.
-    pub inputs: Option<Globs>,
+    pub(crate) inputs: Option<Globs>,
     /// What it checks.
-    pub files: Option<Globs>,
+    pub(crate) files: Option<Globs>,
     /// Whether each of `files` is a part.
-    pub per_file: Option<bool>,
+    pub(crate) per_file: Option<bool>,
     /// Names of variables it may see.
-    pub env: Option<Vec<String>>,
+    pub(crate) env: Option<Vec<String>>,
     /// Variables with fixed values.
-    pub set_env: Option<BTreeMap<String, String>>,
+    pub(crate) set_env: Option<BTreeMap<String, String>>,
     /// Programs on its PATH besides the command.
-    pub tools: Option<Vec<String>>,
+    pub(crate) tools: Option<Vec<String>>,
     /// What it makes; never empty.
-    pub outputs: Option<Globs>,
+    pub(crate) outputs: Option<Globs>,
     /// How output becomes findings.
-    pub findings: Option<Findings>,
+    pub(crate) findings: Option<Findings>,
     /// What commands select it by.
-    pub tags: Option<Vec<String>>,
+    pub(crate) tags: Option<Vec<String>>,
     /// Wall time after which it is stopped.
-    pub timeout: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
     /// Older entries miss.
-    pub max_age: Option<Duration>,
+    pub(crate) max_age: Option<Duration>,
     /// What is stored.
-    pub cache: Option<CacheMode>,
+    pub(crate) cache: Option<CacheMode>,
     /// Whether it may use the network.
-    pub network: Option<bool>,
+    pub(crate) network: Option<bool>,
     /// Names of secret variables it may see.
-    pub secrets: Option<Vec<String>>,
+    pub(crate) secrets: Option<Vec<String>>,
     /// File of accepted findings (only for [`SECRETS`]).
-    pub baseline: Option<RelPath>,
+    pub(crate) baseline: Option<RelPath>,
 }
 
 /// How output becomes findings.
 #[derive(Debug, Clone)]
-pub enum Findings {
+pub(crate) enum Findings {
     /// `path:line:column: severity: message [code]`.
     Gcc,
     /// A SARIF log on standard output.
@@ -147,7 +147,7 @@ pub enum Findings {
 impl Findings {
     /// The value in the configuration.
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         match self {
             Self::Gcc => "gcc",
             Self::Sarif => "sarif",
@@ -171,7 +171,7 @@ impl Default for Globs {
 impl Config {
     /// The tags a command runs; `None` for every check.
     #[must_use]
-    pub fn tags_of(&self, command: &str) -> Option<Vec<String>> {
+    pub(crate) fn tags_of(&self, command: &str) -> Option<Vec<String>> {
         if let Some(tags) = self.commands.get(command) {
             return Some(tags.clone());
         }
@@ -186,7 +186,7 @@ impl Config {
 
     /// For each file of the snapshot, whether it is excluded.
     #[must_use]
-    pub fn excluded(&self, snapshot: &Snapshot) -> Vec<bool> {
+    pub(crate) fn excluded(&self, snapshot: &Snapshot) -> Vec<bool> {
         snapshot
             .entries()
             .iter()
@@ -196,47 +196,21 @@ impl Config {
 
     /// `[checks."security:secrets"] baseline`.
     #[must_use]
-    pub fn secrets_baseline(&self) -> Option<&RelPath> {
+    pub(crate) fn secrets_baseline(&self) -> Option<&RelPath> {
         self.checks.get(SECRETS)?.baseline.as_ref()
     }
 }
 
 impl CheckConfig {
-    /// A table without keys.
-    #[must_use]
-    pub const fn empty(place: Place) -> Self {
-        Self {
-            place,
-            command: None,
-            args: None,
-            dir: None,
-            inputs: None,
-            files: None,
-            per_file: None,
-            env: None,
-            set_env: None,
-            tools: None,
-            outputs: None,
-            findings: None,
-            tags: None,
-            timeout: None,
-            max_age: None,
-            cache: None,
-            network: None,
-            secrets: None,
-            baseline: None,
-        }
-    }
-
     /// The tags of a check of one's own: `lint` unless it says otherwise.
     #[must_use]
-    pub fn tags_or_default(&self) -> Vec<String> {
+    pub(crate) fn tags_or_default(&self) -> Vec<String> {
         self.tags.clone().unwrap_or_else(|| vec!["lint".to_owned()])
     }
 
     /// What of a check of one's own is stored: everything, but only passes for tag `test`, unless it says otherwise.
     #[must_use]
-    pub fn cache_or_default(&self) -> CacheMode {
+    pub(crate) fn cache_or_default(&self) -> CacheMode {
         let test = || self.tags.iter().flatten().any(|tag| tag == "test");
         self.cache.unwrap_or_else(|| {
             if test() {

@@ -359,7 +359,7 @@ fn table(keys: &[Key]) -> Value {
 
 /// The JSON schema of `dagcache.toml` and of the tables that stand for it.
 #[must_use]
-pub fn schema() -> String {
+pub(crate) fn schema() -> String {
     let mut root = Map::new();
     root.insert(
         "$schema".to_owned(),

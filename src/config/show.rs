@@ -77,7 +77,7 @@ fn plain(value: &DeValue<'_>) -> toml::Value {
 
 /// The effective configuration as TOML; a comment behind each value tells where it came from.
 #[must_use]
-pub fn show(loaded: &Loaded) -> String {
+pub(crate) fn show(loaded: &Loaded) -> String {
     let mut text = match &loaded.source {
         Some(origin) => format!("# {origin}\n"),
         None => "# no configuration, all defaults\n".to_owned(),

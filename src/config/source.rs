@@ -21,11 +21,11 @@ const SYNTAX_ERRORS: usize = 3;
 
 /// Where the configuration came from. Printed as `dagcache.toml` or `Cargo.toml [workspace.metadata.dagcache]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin {
+pub(crate) struct Origin {
     /// The file.
-    pub file: RelPath,
+    pub(crate) file: RelPath,
     /// The table in it; empty for the whole file.
-    pub table: &'static str,
+    pub(crate) table: &'static str,
 }
 
 impl fmt::Display for Origin {

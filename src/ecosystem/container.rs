@@ -24,10 +24,10 @@ use crate::plan::image::is_archive;
 use crate::plan::{Build, Image, Images, Layer, LayerKind, Plan, Script};
 
 /// The image for whatever needs nothing special.
-pub const DEBIAN: &str = "docker.io/library/debian:bookworm-slim";
+pub(crate) const DEBIAN: &str = "docker.io/library/debian:bookworm-slim";
 
 /// The user's variables that lead to the network.
-pub const PROXIES: [&str; 6] = [
+pub(crate) const PROXIES: [&str; 6] = [
     "HTTPS_PROXY",
     "HTTP_PROXY",
     "NO_PROXY",
@@ -50,19 +50,19 @@ const PLANNED: &str = "installed";
 
 /// A default image, and what it is for.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted<'a> {
+pub(crate) struct Wanted<'a> {
     /// `python`, `rust`, `debian`: part of the layer's name.
-    pub role: &'a str,
+    pub(crate) role: &'a str,
     /// The image.
-    pub image: &'a str,
+    pub(crate) image: &'a str,
     /// The folder of the project it is for, where folders may need different ones.
-    pub dir: &'a RelPath,
+    pub(crate) dir: &'a RelPath,
 }
 
 impl Wanted<'_> {
     /// [`DEBIAN`].
     #[must_use]
-    pub fn debian(root: &RelPath) -> Wanted<'_> {
+    pub(crate) fn debian(root: &RelPath) -> Wanted<'_> {
         Wanted {
             role: "debian",
             image: DEBIAN,
@@ -73,23 +73,23 @@ impl Wanted<'_> {
 
 /// What a container begins with.
 #[derive(Debug, Clone)]
-pub struct Base {
+pub(crate) struct Base {
     /// The image.
-    pub image: Image,
+    pub(crate) image: Image,
     /// Names of its layers, lowest first; never empty.
-    pub layers: Vec<String>,
+    pub(crate) layers: Vec<String>,
 }
 
 impl Base {
     /// The layer that others stand on.
     #[must_use]
-    pub fn top(&self) -> &str {
+    pub(crate) fn top(&self) -> &str {
         self.layers.last().map_or("base", String::as_str)
     }
 
     /// The layers of a check that stands on this and then on `layer`.
     #[must_use]
-    pub fn with(&self, layer: &str) -> Vec<String> {
+    pub(crate) fn with(&self, layer: &str) -> Vec<String> {
         let mut layers = self.layers.clone();
         layers.push(layer.to_owned());
         layers
@@ -98,7 +98,7 @@ impl Base {
 
 /// Whether containers begin with something that the user chose, so that it may hold what only he knows of.
 #[must_use]
-pub fn is_chosen(images: &dyn Images) -> bool {
+pub(crate) fn is_chosen(images: &dyn Images) -> bool {
     images.configured().is_some() || !images.packages().is_empty()
 }
 
@@ -106,7 +106,7 @@ pub fn is_chosen(images: &dyn Images) -> bool {
 ///
 /// # Errors
 /// If the image cannot be had: the whole message, with the way out.
-pub fn base(
+pub(crate) fn base(
     scope: &Scope<'_>,
     images: &dyn Images,
     plan: &mut Plan,
@@ -151,7 +151,7 @@ pub fn base(
 ///
 /// # Errors
 /// If it is an archive without a digest.
-pub fn image_layer(root: &Path, name: String, image: &Image) -> Result<Layer, String> {
+pub(crate) fn image_layer(root: &Path, name: String, image: &Image) -> Result<Layer, String> {
     Ok(Layer {
         name,
         kind: LayerKind::Base,

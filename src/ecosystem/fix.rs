@@ -3,7 +3,7 @@
 use crate::plan::{Check, Command, Work};
 
 /// What checks are mended in: what rewrites code comes before what only lays it out.
-pub const ORDER: [&str; 4] = [
+pub(crate) const ORDER: [&str; 4] = [
     "python:ruff-check",
     "python:ruff-format",
     "rust:fmt",
@@ -12,7 +12,7 @@ pub const ORDER: [&str; 4] = [
 
 /// The command that mends what this check finds; `None` if its tool only finds.
 #[must_use]
-pub fn command(check: &Check) -> Option<Command> {
+pub(crate) fn command(check: &Check) -> Option<Command> {
     let Work::Command(command) = &check.work else {
         return None;
     };
@@ -29,6 +29,6 @@ pub fn command(check: &Check) -> Option<Command> {
 
 /// Its id without the folder that it belongs to.
 #[must_use]
-pub fn kind(check: &Check) -> &str {
+pub(crate) fn kind(check: &Check) -> &str {
     check.id.split('@').next().unwrap_or_default()
 }

@@ -30,7 +30,7 @@ const PYPROJECT_PLUGIN: &str = "mdformat-pyproject";
 ///
 /// # Errors
 /// If a lock is broken.
-pub fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
+pub(crate) fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
     for site in sites(scope, "mdformat", &BTreeSet::new())? {
         let files = files(scope, &site.dir);
         if files.is_empty() {
@@ -120,7 +120,7 @@ fn stray(scope: &Scope<'_>, inputs: &Inputs) -> Option<String> {
 
 /// `mdformat --check`: `Error: File "PATH" is not formatted.` on stderr, wrapped at spaces.
 #[derive(Debug)]
-pub struct Mdformat;
+pub(crate) struct Mdformat;
 
 const BEFORE: &str = "Error: File \"";
 const AFTER: &str = "\" is not formatted.";

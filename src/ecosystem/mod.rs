@@ -2,17 +2,17 @@
 //!
 //! To add one: copy the smallest file, add one line to the catalogue.
 
-pub mod cargo;
-pub mod container;
-pub mod custom;
-pub mod fix;
-pub mod kustomize;
-pub mod markdown;
-pub mod node;
-pub mod program;
-pub mod python;
-pub mod secrets;
-pub mod yaml;
+pub(crate) mod cargo;
+pub(crate) mod container;
+pub(crate) mod custom;
+pub(crate) mod fix;
+pub(crate) mod kustomize;
+pub(crate) mod markdown;
+pub(crate) mod node;
+pub(crate) mod program;
+pub(crate) mod python;
+pub(crate) mod secrets;
+pub(crate) mod yaml;
 
 use std::path::PathBuf;
 
@@ -27,35 +27,35 @@ use crate::snapshot::{FileId, Snapshot};
 use crate::tool::Tools;
 
 /// What an ecosystem may look at while it plans. Helper processes go through [`Facts`].
-pub struct Scope<'a> {
+pub(crate) struct Scope<'a> {
     /// The project's files.
-    pub snapshot: &'a Snapshot,
+    pub(crate) snapshot: &'a Snapshot,
     /// For each file of the snapshot, whether the configuration excludes it: such a file plans no check and is never
     /// a checked file, but it stays readable as an input.
-    pub excluded: &'a [bool],
+    pub(crate) excluded: &'a [bool],
     /// Remembered answers.
-    pub facts: &'a Facts,
+    pub(crate) facts: &'a Facts,
     /// The host's programs.
-    pub tools: &'a Tools,
+    pub(crate) tools: &'a Tools,
     /// The user's environment.
-    pub env: &'a Env,
+    pub(crate) env: &'a Env,
     /// `[checks."security:secrets"] baseline`.
-    pub secrets_baseline: Option<&'a RelPath>,
+    pub(crate) secrets_baseline: Option<&'a RelPath>,
     /// Where checks are to run: in containers that begin with these images; `None` = on this host.
-    pub images: Option<&'a dyn Images>,
+    pub(crate) images: Option<&'a dyn Images>,
 }
 
 /// Planning failed on something the user can mend: names the file, the place and the way out. Exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
-pub struct PlanError {
+pub(crate) struct PlanError {
     /// The whole message; the first line says what, further lines (`  --> file:line:column`, `help: …`) say where and how.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 impl PlanError {
     /// A message.
-    pub fn new(message: impl Into<String>) -> Self {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
         }
@@ -63,10 +63,10 @@ impl PlanError {
 }
 
 /// One ecosystem: adds its layers, checks and warnings to the plan.
-pub type Planner = fn(&Scope<'_>, &mut Plan) -> Result<(), PlanError>;
+pub(crate) type Planner = fn(&Scope<'_>, &mut Plan) -> Result<(), PlanError>;
 
 /// Every ecosystem. Checks of the configuration ([`custom`]) come after them.
-pub const CATALOGUE: &[Planner] = &[
+pub(crate) const CATALOGUE: &[Planner] = &[
     cargo::plan,
     python::plan,
     yaml::plan,
@@ -78,7 +78,7 @@ pub const CATALOGUE: &[Planner] = &[
 
 impl Scope<'_> {
     /// The files that may be checked (not excluded), sorted, with their ids.
-    pub fn checked(&self) -> impl Iterator<Item = (FileId, &crate::snapshot::Entry)> {
+    pub(crate) fn checked(&self) -> impl Iterator<Item = (FileId, &crate::snapshot::Entry)> {
         self.snapshot
             .entries()
             .iter()
@@ -90,7 +90,7 @@ impl Scope<'_> {
 
     /// The content of a file as text, if it is there, is a regular file and is UTF-8.
     #[must_use]
-    pub fn text(&self, path: &str) -> Option<String> {
+    pub(crate) fn text(&self, path: &str) -> Option<String> {
         let id = self.snapshot.find(path)?;
         String::from_utf8(self.snapshot.read(id).ok()?).ok()
     }
@@ -99,7 +99,7 @@ impl Scope<'_> {
     /// `/`, nearest first: a tool that searches upwards would find them, so they are keyed and copied into the room's
     /// parent folders.
     #[must_use]
-    pub fn above(&self, names: &[&str]) -> Vec<OutsideFile> {
+    pub(crate) fn above(&self, names: &[&str]) -> Vec<OutsideFile> {
         let mut found = Vec::new();
         let above = self.snapshot.root().ancestors().skip(1);
         for (up, folder) in (1..).zip(above).filter(|_| Rule::ConfigAbove.holds()) {
@@ -122,7 +122,7 @@ impl Scope<'_> {
 
     /// The files with one of these names in `dir` and the folders above it up to the project root, nearest first.
     #[must_use]
-    pub fn chain(&self, dir: &RelPath, names: &[&str]) -> Vec<FileId> {
+    pub(crate) fn chain(&self, dir: &RelPath, names: &[&str]) -> Vec<FileId> {
         std::iter::once(dir.clone())
             .chain(dir.ancestors())
             .flat_map(|folder| names.iter().filter_map(move |name| folder.join(name).ok()))
@@ -132,14 +132,14 @@ impl Scope<'_> {
 
     /// The user's home folder.
     #[must_use]
-    pub fn home(&self) -> Option<PathBuf> {
+    pub(crate) fn home(&self) -> Option<PathBuf> {
         self.env.path(crate::env::HOME)
     }
 }
 
 /// The id of a check or layer that belongs to `dir`: `id` for the root, `id@dir` below it.
 #[must_use]
-pub fn id_at(id: &str, dir: &RelPath) -> String {
+pub(crate) fn id_at(id: &str, dir: &RelPath) -> String {
     if dir.is_root() {
         id.to_owned()
     } else {

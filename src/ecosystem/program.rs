@@ -37,15 +37,15 @@ const STAND_INS: &[&str] = &["rustup", "mise", "volta-shim", "proto-shim", "asdf
 
 /// What a program is.
 #[derive(Debug, Clone)]
-pub struct Behind {
+pub(crate) struct Behind {
     /// What to run.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// What decides what it does.
-    pub identity: Digest,
+    pub(crate) identity: Digest,
     /// What it needs on its PATH, by name.
-    pub needs: Vec<(String, Behind)>,
+    pub(crate) needs: Vec<(String, Behind)>,
     /// Why its identity does not tell what it does, if so: results must not be stored.
-    pub hidden: Option<String>,
+    pub(crate) hidden: Option<String>,
 }
 
 impl Behind {
@@ -67,22 +67,22 @@ impl Behind {
 }
 
 /// Looks a name up on the user's PATH.
-pub type Find<'a> = &'a dyn Fn(&str) -> Option<Program>;
+pub(crate) type Find<'a> = &'a dyn Fn(&str) -> Option<Program>;
 
 /// Tells what programs are, for one folder.
-pub struct Identify<'a> {
+pub(crate) struct Identify<'a> {
     /// The project and the host.
-    pub scope: &'a Scope<'a>,
+    pub(crate) scope: &'a Scope<'a>,
     /// The folder they will run in.
-    pub dir: &'a RelPath,
+    pub(crate) dir: &'a RelPath,
     /// Looks a name up.
-    pub find: Find<'a>,
+    pub(crate) find: Find<'a>,
 }
 
 impl Identify<'_> {
     /// What stands behind `program`.
     #[must_use]
-    pub fn behind(&self, program: &Program) -> Behind {
+    pub(crate) fn behind(&self, program: &Program) -> Behind {
         self.at_depth(program, 0)
     }
 
@@ -187,7 +187,7 @@ impl Identify<'_> {
 
     /// What stands behind the interpreter that a first line names; `None` if it is not there.
     #[must_use]
-    pub fn interpreter(&self, named: &str, depth: u32) -> Option<Behind> {
+    pub(crate) fn interpreter(&self, named: &str, depth: u32) -> Option<Behind> {
         let program = match named.starts_with('/') {
             true => self
                 .scope
@@ -241,7 +241,7 @@ fn head(path: &Path) -> std::io::Result<Option<String>> {
 
 /// The last part of a path, or the name itself.
 #[must_use]
-pub fn base_name(program: &str) -> &str {
+pub(crate) fn base_name(program: &str) -> &str {
     program.rsplit('/').next().unwrap_or(program)
 }
 
@@ -251,7 +251,7 @@ fn is_node(interpreter: &str) -> bool {
 
 /// The program in `#!/bin/sh -e` (an absolute path) or `#!/usr/bin/env -S bash -e` (a name).
 #[must_use]
-pub fn shebang(text: &str) -> Option<String> {
+pub(crate) fn shebang(text: &str) -> Option<String> {
     let end = text.floor_char_boundary(SHEBANG_LIMIT);
     let line = text[..end].strip_prefix("#!")?.lines().next()?;
     let mut words = line.split_whitespace();

@@ -21,7 +21,11 @@ const OURS: [&str; 3] = [HOME, PATH, TMPDIR];
 /// Colour is not forced: `CLICOLOR_FORCE` also changes what a script sees of the programs it calls and thereby verdicts
 /// (`ls` and `grep` inside pipes). A check that wants it has it in its arguments.
 #[must_use]
-pub fn environment(room: &Layout, command: &Command, user: &Env) -> Vec<(OsString, OsString)> {
+pub(crate) fn environment(
+    room: &Layout,
+    command: &Command,
+    user: &Env,
+) -> Vec<(OsString, OsString)> {
     let home = room.home();
     let mut vars: BTreeMap<OsString, OsString> = BTreeMap::new();
     if !Rule::EnvHidden.holds() {

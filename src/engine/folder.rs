@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 /// Where something is kept. What is written to a stand-in is gone when this is dropped.
 #[derive(Debug)]
-pub struct Folder {
+pub(crate) struct Folder {
     wanted: PathBuf,
     stand_in: OnceLock<Option<tempfile::TempDir>>,
 }
@@ -14,7 +14,7 @@ pub struct Folder {
 impl Folder {
     /// At `wanted`, which is made when it is first needed.
     #[must_use]
-    pub fn new(wanted: PathBuf) -> Self {
+    pub(crate) fn new(wanted: PathBuf) -> Self {
         Self {
             wanted,
             stand_in: OnceLock::new(),
@@ -23,7 +23,7 @@ impl Folder {
 
     /// The folder as it was asked for, for reading only.
     #[must_use]
-    pub fn wanted(&self) -> &Path {
+    pub(crate) fn wanted(&self) -> &Path {
         &self.wanted
     }
 
@@ -31,7 +31,7 @@ impl Folder {
     ///
     /// # Errors
     /// If not even a temporary one can be made.
-    pub fn get(&self) -> io::Result<&Path> {
+    pub(crate) fn get(&self) -> io::Result<&Path> {
         if self.stand_in.get().is_none() {
             let chosen = match probe(&self.wanted) {
                 Ok(()) => None,

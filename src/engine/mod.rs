@@ -21,29 +21,26 @@ use crate::env::Env;
 use crate::path::RelPath;
 use crate::plan::check::OutsideFile;
 use crate::plan::{Command, Layer, Output};
-pub use crate::process::{Ended, Live, Stream};
+pub(crate) use crate::process::{Ended, Live};
 use crate::snapshot::{FileId, Snapshot};
 
 #[cfg(all(feature = "dagger", unix))]
-pub mod dagger;
-pub mod environment;
-pub mod folder;
-pub mod local;
-pub mod relative;
+pub(crate) mod dagger;
+pub(crate) mod environment;
+pub(crate) mod folder;
+pub(crate) mod local;
+pub(crate) mod relative;
 
 /// What an engine returns at once and does when awaited. Dropping it ends what it started.
-pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+pub(crate) type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Runs steps.
-pub trait Engine: Send + Sync {
+pub(crate) trait Engine: Send + Sync {
     /// The engine's class: engines of different classes never share a key.
     fn class(&self) -> &'static str;
 
     /// `linux-x86_64-gnu`: where its programs run. Enters every key.
     fn platform(&self) -> &str;
-
-    /// What it can keep a check from.
-    fn capabilities(&self) -> Capabilities;
 
     /// Makes sure that all layers are there. What is already built is left as it is; a layer that another process is
     /// building is waited for.
@@ -71,110 +68,101 @@ pub trait Engine: Send + Sync {
     ) -> Pending<'a, Result<Executed, EngineError>>;
 }
 
-/// What an engine can keep a check from. What it cannot is said to the user.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Capabilities {
-    /// Undeclared files of the host cannot be read.
-    pub confined: bool,
-    /// Without permission, there is no network.
-    pub offline: bool,
-}
-
 /// What checks are about to be given.
-pub struct Expected<'a> {
+pub(crate) struct Expected<'a> {
     /// Where content comes from.
-    pub snapshot: &'a Snapshot,
+    pub(crate) snapshot: &'a Snapshot,
     /// Files they see, sorted and without repeats.
-    pub files: &'a [FileId],
+    pub(crate) files: &'a [FileId],
     /// Files from outside the snapshot, sorted and without repeats.
-    pub outside: &'a [OutsideFile],
+    pub(crate) outside: &'a [OutsideFile],
 }
 
 /// Layers to build where they are missing.
-pub struct Prepare<'a> {
+pub(crate) struct Prepare<'a> {
     /// Each after those it stands on, with its key.
-    pub layers: &'a [(&'a Layer, Digest)],
+    pub(crate) layers: &'a [(&'a Layer, Digest)],
     /// Where the files that builds need come from.
-    pub snapshot: &'a Snapshot,
+    pub(crate) snapshot: &'a Snapshot,
     /// The user's environment.
-    pub env: &'a Env,
+    pub(crate) env: &'a Env,
     /// Build even what is there: something outside (a package cache) was lost.
-    pub force: bool,
+    pub(crate) force: bool,
 }
 
 /// A layer that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Prepared {
+pub(crate) struct Prepared {
     /// Its name.
-    pub layer: String,
+    pub(crate) layer: String,
     /// How long building took; `None` if it was there.
-    pub built: Option<Duration>,
+    pub(crate) built: Option<Duration>,
 }
 
 /// One action.
-pub struct Request<'a> {
+pub(crate) struct Request<'a> {
     /// Id of the check.
-    pub id: &'a str,
+    pub(crate) id: &'a str,
     /// What runs.
-    pub command: &'a Command,
+    pub(crate) command: &'a Command,
     /// Where content comes from.
-    pub snapshot: &'a Snapshot,
+    pub(crate) snapshot: &'a Snapshot,
     /// Files it sees.
-    pub shared: &'a [FileId],
+    pub(crate) shared: &'a [FileId],
     /// Files it sees and, with [`Command::append_files`], is told to look at.
-    pub parts: &'a [FileId],
+    pub(crate) parts: &'a [FileId],
     /// Files from outside the snapshot.
-    pub outside: &'a [OutsideFile],
+    pub(crate) outside: &'a [OutsideFile],
     /// The user's environment; the declared names are taken from it.
-    pub env: &'a Env,
+    pub(crate) env: &'a Env,
     /// The layers it stands on, with their keys.
-    pub layers: &'a [(&'a Layer, Digest)],
+    pub(crate) layers: &'a [(&'a Layer, Digest)],
     /// Products of earlier runs are kept only if they were made under an equal one: the fingerprint without the tree.
-    pub product_key: Digest,
+    pub(crate) product_key: Digest,
     /// Wall time after which it is ended.
-    pub timeout: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
     /// Whether it must really run, also where the engine remembers a run like it: a stored result is not trusted, is
     /// too old or unwanted.
-    pub again: bool,
+    pub(crate) again: bool,
     /// Sees its output as it comes.
-    pub live: Option<Live<'a>>,
+    pub(crate) live: Option<Live<'a>>,
 }
 
 /// An action that came to an end.
 #[derive(Debug)]
-pub struct Executed {
+pub(crate) struct Executed {
     /// What it said. The exit code is only meaningful if it ended with [`Ended::Exit`]; otherwise it is 128 plus the
     /// signal, 124 after a timeout and 130 when cancelled.
-    pub output: Output,
+    pub(crate) output: Output,
     /// How it ended.
-    pub ended: Ended,
+    pub(crate) ended: Ended,
     /// Wall time of the command itself.
-    pub duration: Duration,
+    pub(crate) duration: Duration,
     /// Peak memory in bytes, where the engine can tell.
-    pub peak_memory: Option<u64>,
+    pub(crate) peak_memory: Option<u64>,
     /// Whether some of the output is missing.
-    pub truncated: bool,
+    pub(crate) truncated: bool,
     /// Whether it was kept from everything that it did not declare.
-    pub confined: bool,
+    pub(crate) confined: bool,
     /// The files whose content can have mattered, sorted, if [`Command::reads`] asked and it can be told.
-    pub reads: Option<Vec<FileId>>,
+    pub(crate) reads: Option<Vec<FileId>>,
     /// Whether it was given products that came from [`Command::seed`].
-    pub seeded: bool,
+    pub(crate) seeded: bool,
     /// Whether the engine remembered it: nothing ran now.
-    pub replayed: bool,
+    pub(crate) replayed: bool,
     /// Where it ran, untouched until this is dropped.
-    pub place: Option<Place>,
+    pub(crate) place: Option<Place>,
 }
 
 /// A folder that stays as the check left it for as long as this lives.
-pub struct Place {
+pub(crate) struct Place {
     tree: PathBuf,
     _hold: Box<dyn Any + Send + Sync>,
 }
 
 impl Place {
     /// A folder kept by `hold`.
-    pub fn new(tree: PathBuf, hold: impl Any + Send + Sync) -> Self {
+    pub(crate) fn new(tree: PathBuf, hold: impl Any + Send + Sync) -> Self {
         Self {
             tree,
             _hold: Box::new(hold),
@@ -183,7 +171,7 @@ impl Place {
 
     /// The copy of the project root.
     #[must_use]
-    pub fn tree(&self) -> &Path {
+    pub(crate) fn tree(&self) -> &Path {
         &self.tree
     }
 }
@@ -196,7 +184,7 @@ impl fmt::Debug for Place {
 
 /// An action could not be run, or says nothing about the project. Never stored.
 #[derive(Debug, thiserror::Error)]
-pub enum EngineError {
+pub(crate) enum EngineError {
     /// A file is no longer what was hashed: the snapshot is to be taken again.
     #[error("{} changed while the check was prepared", .0.display())]
     Changed(PathBuf),
@@ -257,7 +245,7 @@ fn tail(output: &str) -> String {
 
 /// The folders that are there for a check although no file is in them: where it runs, and those it is told to write to.
 #[must_use]
-pub fn folders(request: &Request<'_>) -> Vec<RelPath> {
+pub(crate) fn folders(request: &Request<'_>) -> Vec<RelPath> {
     let is_file = |path: &RelPath| {
         let id = request.snapshot.find(path);
         id.is_some_and(|id| request.shared.binary_search(&id).is_ok())
@@ -272,13 +260,13 @@ pub fn folders(request: &Request<'_>) -> Vec<RelPath> {
 
 /// Whether cargo says that a lockfile does not fit the manifests: what the check would be told as well, and so a verdict.
 #[must_use]
-pub fn refuses_lockfile(output: &str) -> bool {
+pub(crate) fn refuses_lockfile(output: &str) -> bool {
     output.contains("--locked was passed to prevent this")
 }
 
 /// The outcome of a check that cargo refuses, by what it says.
 #[must_use]
-pub fn refused(stderr: &str) -> Executed {
+pub(crate) fn refused(stderr: &str) -> Executed {
     let code = 101;
     Executed {
         output: Output {
@@ -300,7 +288,7 @@ pub fn refused(stderr: &str) -> Executed {
 
 /// How an ended command reads in a message, after its name.
 #[must_use]
-pub fn describe(ended: Ended) -> String {
+pub(crate) fn describe(ended: Ended) -> String {
     match ended {
         Ended::Exit(code) => format!("ended with exit code {code}"),
         Ended::Signal(signal) => format!("was ended by signal {signal}"),
@@ -313,7 +301,7 @@ pub fn describe(ended: Ended) -> String {
 
 /// A command line that a shell would take apart again.
 #[must_use]
-pub fn quoted<'a>(argv: impl Iterator<Item = &'a str>) -> String {
+pub(crate) fn quoted<'a>(argv: impl Iterator<Item = &'a str>) -> String {
     argv.map(crate::process::quoted)
         .collect::<Vec<_>>()
         .join(" ")
@@ -321,7 +309,7 @@ pub fn quoted<'a>(argv: impl Iterator<Item = &'a str>) -> String {
 
 /// The arguments a command gets for its parts: their paths relative to its working directory.
 #[must_use]
-pub fn part_arguments(dir: &RelPath, parts: &[FileId], snapshot: &Snapshot) -> Vec<String> {
+pub(crate) fn part_arguments(dir: &RelPath, parts: &[FileId], snapshot: &Snapshot) -> Vec<String> {
     let arguments = parts
         .iter()
         .map(|id| snapshot.entry(*id).path.argument_from(dir));

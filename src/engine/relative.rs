@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::room::Layout;
 
 /// What stands for each absolute place of a room.
-pub struct Relative {
+pub(crate) struct Relative {
     /// (prefix, replacement), a longer prefix before a shorter one.
     folders: Vec<(String, String)>,
 }
@@ -13,7 +13,7 @@ pub struct Relative {
 impl Relative {
     /// For one room, wherever it is seen, under its plain and its resolved path.
     #[must_use]
-    pub fn new(rooms: &[Layout]) -> Self {
+    pub(crate) fn new(rooms: &[Layout]) -> Self {
         let mut folders = Vec::new();
         for room in rooms {
             Self::add(&mut folders, room);
@@ -43,7 +43,7 @@ impl Relative {
 
     /// Lossy UTF-8 with all places of the room made relative.
     #[must_use]
-    pub fn text(&self, bytes: &[u8]) -> String {
+    pub(crate) fn text(&self, bytes: &[u8]) -> String {
         let mut text = String::from_utf8_lossy(bytes).into_owned();
         for (prefix, to) in &self.folders {
             if text.contains(prefix.as_str()) {

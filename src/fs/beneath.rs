@@ -21,7 +21,7 @@ use crate::rule::Rule;
 
 /// What is at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
+pub(crate) enum Found {
     /// Nothing.
     Absent,
     /// A file.
@@ -60,7 +60,7 @@ impl Found {
 
 /// What to write.
 #[derive(Debug, Clone, Copy)]
-pub enum Content<'a> {
+pub(crate) enum Content<'a> {
     /// A file.
     File {
         /// All of it.
@@ -76,7 +76,7 @@ pub enum Content<'a> {
 ///
 /// # Errors
 /// If a folder on the way is a link or no folder, or something cannot be read.
-pub fn look(root: &Path, path: &RelPath) -> io::Result<Found> {
+pub(crate) fn look(root: &Path, path: &RelPath) -> io::Result<Found> {
     let Some(dir) = folder_of(root, path, false)? else {
         return Ok(Found::Absent);
     };
@@ -124,7 +124,12 @@ fn read(dir: &OwnedFd, name: &str) -> io::Result<Found> {
 /// If a folder on the way is a link or no folder, or something cannot be written. Also if there was such an edit and
 /// the file system would not take it back: then the new content is in place, and the error names the file beside it
 /// that holds the edit.
-pub fn put(root: &Path, path: &RelPath, content: Content<'_>, found: &Found) -> io::Result<bool> {
+pub(crate) fn put(
+    root: &Path,
+    path: &RelPath,
+    content: Content<'_>,
+    found: &Found,
+) -> io::Result<bool> {
     let dir = folder_of(root, path, true)?.ok_or(io::ErrorKind::NotFound)?;
     let new = format!(".dagcache-{}-{}", std::process::id(), nanos());
     let write = || match content {

@@ -19,23 +19,23 @@ const HEADER: usize = 28;
 
 /// What a sealed file is for, and the version of its payload.
 #[derive(Debug, Clone, Copy)]
-pub struct Seal {
+pub(crate) struct Seal {
     /// Names the kind of file.
-    pub magic: [u8; 8],
+    pub(crate) magic: [u8; 8],
     /// Raised with every change of the payload.
-    pub version: u32,
+    pub(crate) version: u32,
 }
 
 impl Seal {
     /// A writer that has left room for the header.
     #[must_use]
-    pub fn writer(&self) -> Writer {
+    pub(crate) fn writer(&self) -> Writer {
         Writer(vec![0; HEADER])
     }
 
     /// Closes what a [`Seal::writer`] wrote: fills in the header.
     #[must_use]
-    pub fn close(&self, writer: Writer) -> Vec<u8> {
+    pub(crate) fn close(&self, writer: Writer) -> Vec<u8> {
         let mut bytes = writer.0;
         if let Some((header, payload)) = bytes.split_at_mut_checked(HEADER) {
             header.copy_from_slice(&self.header(payload));
@@ -54,7 +54,7 @@ impl Seal {
 
     /// The payload, if the seal is whole.
     #[must_use]
-    pub fn open<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+    pub(crate) fn open<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
         let (header, payload) = bytes.split_at_checked(HEADER)?;
         // Compared before the payload is hashed: a foreign file may be large.
         let length = u64::from_le_bytes(header.get(12..20)?.try_into().ok()?);
@@ -68,14 +68,14 @@ impl Seal {
     ///
     /// # Errors
     /// If it cannot be written.
-    pub fn save(&self, path: &Path, writer: Writer) -> Result<(), FsError> {
+    pub(crate) fn save(&self, path: &Path, writer: Writer) -> Result<(), FsError> {
         fs::write_atomic(path, &self.close(writer))
     }
 }
 
 /// Whether bytes are a sealed file of any kind and version.
 #[must_use]
-pub fn is_whole(bytes: &[u8]) -> bool {
+pub(crate) fn is_whole(bytes: &[u8]) -> bool {
     let (Some(magic), Some(version)) = (bytes.first_chunk(), bytes.get(8..12)) else {
         return false;
     };
@@ -88,31 +88,31 @@ pub fn is_whole(bytes: &[u8]) -> bool {
 
 /// Appends little-endian values.
 #[derive(Debug, Default)]
-pub struct Writer(pub(crate) Vec<u8>);
+pub(crate) struct Writer(pub(crate) Vec<u8>);
 
 impl Writer {
     /// One byte.
-    pub fn u8(&mut self, value: u8) {
+    pub(crate) fn u8(&mut self, value: u8) {
         self.0.push(value);
     }
 
     /// Four bytes.
-    pub fn u32(&mut self, value: u32) {
+    pub(crate) fn u32(&mut self, value: u32) {
         self.0.extend_from_slice(&value.to_le_bytes());
     }
 
     /// Eight bytes.
-    pub fn u64(&mut self, value: u64) {
+    pub(crate) fn u64(&mut self, value: u64) {
         self.0.extend_from_slice(&value.to_le_bytes());
     }
 
     /// Bytes as they are; the reader must know how many.
-    pub fn raw(&mut self, bytes: &[u8]) {
+    pub(crate) fn raw(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
     }
 
     /// Bytes after their length. A length over 4 GiB is cut, and then fails to read: a miss.
-    pub fn bytes(&mut self, bytes: &[u8]) {
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         self.u32(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
         self.raw(bytes);
     }
@@ -120,63 +120,63 @@ impl Writer {
 
 /// Takes little-endian values; `None` at the end of the bytes, or for values that cannot be.
 #[derive(Debug, Clone, Copy)]
-pub struct Reader<'a>(&'a [u8]);
+pub(crate) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
     /// Reads `bytes` from their start.
     #[must_use]
-    pub fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
 
     /// Whether all is read.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// The next `count` bytes.
-    pub fn raw(&mut self, count: usize) -> Option<&'a [u8]> {
+    pub(crate) fn raw(&mut self, count: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(count)?;
         self.0 = rest;
         Some(taken)
     }
 
     /// The next `N` bytes.
-    pub fn array<const N: usize>(&mut self) -> Option<&'a [u8; N]> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Option<&'a [u8; N]> {
         let (taken, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
         Some(taken)
     }
 
     /// One byte.
-    pub fn u8(&mut self) -> Option<u8> {
+    pub(crate) fn u8(&mut self) -> Option<u8> {
         self.array().map(|[byte]| *byte)
     }
 
     /// Four bytes.
-    pub fn u32(&mut self) -> Option<u32> {
+    pub(crate) fn u32(&mut self) -> Option<u32> {
         self.array().copied().map(u32::from_le_bytes)
     }
 
     /// Eight bytes.
-    pub fn u64(&mut self) -> Option<u64> {
+    pub(crate) fn u64(&mut self) -> Option<u64> {
         self.array().copied().map(u64::from_le_bytes)
     }
 
     /// Bytes after their length.
-    pub fn bytes(&mut self) -> Option<&'a [u8]> {
+    pub(crate) fn bytes(&mut self) -> Option<&'a [u8]> {
         let length = self.u32()?;
         self.raw(usize::try_from(length).ok()?)
     }
 
     /// Text after its length.
-    pub fn text(&mut self) -> Option<&'a str> {
+    pub(crate) fn text(&mut self) -> Option<&'a str> {
         std::str::from_utf8(self.bytes()?).ok()
     }
 
     /// A digest.
-    pub fn digest(&mut self) -> Option<Digest> {
+    pub(crate) fn digest(&mut self) -> Option<Digest> {
         self.array().copied().map(Digest::from_bytes)
     }
 }

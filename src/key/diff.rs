@@ -13,7 +13,7 @@ use crate::snapshot::Kind;
 /// The kind of a miss reason, as in reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum MissKind {
+pub(crate) enum MissKind {
     /// Never run in this project with anything comparable.
     New,
     /// A file has other content.
@@ -46,22 +46,22 @@ pub enum MissKind {
 
 /// Why a check was not Fresh.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Miss {
+pub(crate) struct Miss {
     /// Which kind of reason.
-    pub kind: MissKind,
+    pub(crate) kind: MissKind,
     /// The file, variable, program, layer or option it is about; the damaged file below the cache folder.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub path: Option<String>,
+    pub(crate) path: Option<String>,
     /// Value before; a digest for files. For [`MissKind::Damaged`] what is wrong.
-    pub from: Option<String>,
+    pub(crate) from: Option<String>,
     /// Value now.
-    pub to: Option<String>,
+    pub(crate) to: Option<String>,
 }
 
 impl Miss {
     /// A reason that names nothing.
     #[must_use]
-    pub fn of(kind: MissKind) -> Self {
+    pub(crate) fn of(kind: MissKind) -> Self {
         Self {
             kind,
             path: None,
@@ -72,7 +72,7 @@ impl Miss {
 
     /// A reason with its subject.
     #[must_use]
-    pub fn about(kind: MissKind, subject: impl Into<String>) -> Self {
+    pub(crate) fn about(kind: MissKind, subject: impl Into<String>) -> Self {
         Self {
             path: Some(subject.into()),
             ..Self::of(kind)
@@ -83,7 +83,7 @@ impl Miss {
 impl Miss {
     /// There is a result, but not one to be used: what is wrong with it (`it is truncated`), and with which file.
     #[must_use]
-    pub fn unusable(wrong: impl Into<String>, file: Option<String>) -> Self {
+    pub(crate) fn unusable(wrong: impl Into<String>, file: Option<String>) -> Self {
         Self {
             path: file,
             from: Some(wrong.into()),
@@ -144,7 +144,7 @@ fn named(f: &mut fmt::Formatter<'_>, subject: &str) -> fmt::Result {
 /// All differences between two fingerprints, most telling first: what was edited in the project comes before what
 /// follows from it. `is_config` tells configuration files from other inputs; `read` brings the objects of trees.
 #[must_use]
-pub fn differences(
+pub(crate) fn differences(
     old: &Fingerprint,
     new: &Fingerprint,
     is_config: &dyn Fn(&str) -> bool,
@@ -185,11 +185,11 @@ pub fn differences(
 }
 
 /// Stands for a value that is not shown.
-pub const HIDDEN: &str = "(hidden)";
+pub(crate) const HIDDEN: &str = "(hidden)";
 
 /// The value of a part for people and reports.
 #[must_use]
-pub fn shown(part: &Part) -> Option<String> {
+pub(crate) fn shown(part: &Part) -> Option<String> {
     let value = part.value.clone()?;
     let version = part.detail.iter().find(|(name, _)| name == "version");
     Some(match (part.kind, version) {

@@ -16,12 +16,12 @@ pub(crate) fn version() -> u32 {
 
 /// Hashes a sequence of values canonically. Lengths are 64-bit little-endian byte counts.
 #[derive(Clone)]
-pub struct Encoder(Hasher);
+pub(crate) struct Encoder(Hasher);
 
 impl Encoder {
     /// Starts an encoding of its own `domain` (`check`, `layer`, `part`), under [`KEY_VERSION`].
     #[must_use]
-    pub fn new(domain: &str) -> Self {
+    pub(crate) fn new(domain: &str) -> Self {
         let mut encoder = Self(Hasher::new());
         encoder
             .bytes(b"dagcache")
@@ -31,32 +31,32 @@ impl Encoder {
     }
 
     /// Appends bytes.
-    pub fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
         self.0.update(&(bytes.len() as u64).to_le_bytes());
         self.0.update(bytes);
         self
     }
 
     /// Appends text.
-    pub fn str(&mut self, text: &str) -> &mut Self {
+    pub(crate) fn str(&mut self, text: &str) -> &mut Self {
         self.bytes(text.as_bytes())
     }
 
     /// Appends a number (or the length of the list that follows).
-    pub fn number(&mut self, number: u64) -> &mut Self {
+    pub(crate) fn number(&mut self, number: u64) -> &mut Self {
         self.0.update(&number.to_le_bytes());
         self
     }
 
     /// Appends a digest (fixed width, no prefix).
-    pub fn digest(&mut self, digest: &Digest) -> &mut Self {
+    pub(crate) fn digest(&mut self, digest: &Digest) -> &mut Self {
         self.0.update(digest.as_bytes());
         self
     }
 
     /// The digest of all that was appended.
     #[must_use]
-    pub fn finish(self) -> Digest {
+    pub(crate) fn finish(self) -> Digest {
         self.0.finish()
     }
 }

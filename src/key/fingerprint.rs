@@ -16,7 +16,7 @@ use crate::snapshot::Entry;
 /// What a part of a fingerprint is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum PartKind {
+pub(crate) enum PartKind {
     /// Engine class and platform.
     Engine,
     /// A layer, by its key.
@@ -47,27 +47,27 @@ pub enum PartKind {
 
 /// One named part.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Part {
+pub(crate) struct Part {
     /// What it is about.
-    pub kind: PartKind,
+    pub(crate) kind: PartKind,
     /// Which one of its kind; empty where there is only one.
     #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub name: String,
+    pub(crate) name: String,
     /// Its value; `None` = unset or absent, which differs from empty.
-    pub value: Option<String>,
+    pub(crate) value: Option<String>,
     /// What a layer is made of; the version of a program. Not hashed (the value is a digest): only words reasons.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub detail: Vec<(String, String)>,
+    pub(crate) detail: Vec<(String, String)>,
 }
 
 /// All named parts of a key, in their fixed order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fingerprint {
+pub(crate) struct Fingerprint {
     /// [`KEY_VERSION`](crate::key::KEY_VERSION) of who made it: parts of another version say nothing about these.
     #[serde(default = "first_version")]
-    pub version: u32,
+    pub(crate) version: u32,
     /// The parts.
-    pub parts: Vec<Part>,
+    pub(crate) parts: Vec<Part>,
 }
 
 /// The one version that did not write itself down.
@@ -110,7 +110,7 @@ impl Fingerprint {
 
     /// The value of a part that there is one of.
     #[must_use]
-    pub fn value(&self, kind: PartKind) -> Option<&str> {
+    pub(crate) fn value(&self, kind: PartKind) -> Option<&str> {
         self.parts
             .iter()
             .find(|part| part.kind == kind)?
@@ -121,20 +121,20 @@ impl Fingerprint {
 
 /// The keys of one check.
 #[derive(Debug, Clone)]
-pub struct CheckKey {
+pub(crate) struct CheckKey {
     /// Key of the whole check.
-    pub whole: Digest,
+    pub(crate) whole: Digest,
     /// Everything but the checked files: what part keys start from.
-    pub common: Digest,
+    pub(crate) common: Digest,
     /// Everything but files of any kind: products of earlier runs may be reused where it is equal.
-    pub products: Digest,
+    pub(crate) products: Digest,
     /// The parts, for storing and for reasons.
-    pub fingerprint: Fingerprint,
+    pub(crate) fingerprint: Fingerprint,
 }
 
 /// Key of a layer: its parts and the layers below it. Its name is not in, so that equal layers are shared.
 #[must_use]
-pub fn layer_key(plan: &Plan, layer: &Layer) -> Digest {
+pub(crate) fn layer_key(plan: &Plan, layer: &Layer) -> Digest {
     let mut encoder = Encoder::new("layer");
     encoder.str(layer.kind.as_str());
     let below: Vec<&Layer> = layer
@@ -155,7 +155,7 @@ pub fn layer_key(plan: &Plan, layer: &Layer) -> Digest {
 
 /// Key of one part of a check: the common key and its file.
 #[must_use]
-pub fn part_key(common: &Digest, file: &Entry) -> Digest {
+pub(crate) fn part_key(common: &Digest, file: &Entry) -> Digest {
     let mut encoder = Encoder::new("part");
     if Rule::PartPath.holds() {
         encoder.digest(common).bytes(&tree::entry(file));
@@ -167,7 +167,7 @@ pub fn part_key(common: &Digest, file: &Entry) -> Digest {
 
 /// The keys of a check on the snapshot of `trees`, for an engine of `class` on `platform`.
 #[must_use]
-pub fn check_key(
+pub(crate) fn check_key(
     plan: &Plan,
     check: &Check,
     trees: &mut Trees<'_>,
@@ -176,9 +176,7 @@ pub fn check_key(
     platform: &str,
 ) -> CheckKey {
     let mut print = Fingerprint::default();
-    if Rule::EngineClass.holds() {
-        print.push(PartKind::Engine, "", Some(format!("{class} {platform}")));
-    }
+    print.push(PartKind::Engine, "", Some(format!("{class} {platform}")));
     for layer in check.layers.iter().filter_map(|name| plan.layer(name)) {
         print.parts.push(Part {
             kind: PartKind::Layer,
@@ -313,7 +311,7 @@ fn env_value(value: &OsString) -> String {
 
 /// Where an outside file lies, as people write it: `../../rustfmt.toml`.
 #[must_use]
-pub fn outside_name(file: &OutsideFile) -> String {
+pub(crate) fn outside_name(file: &OutsideFile) -> String {
     format!("{}{}", "../".repeat(file.up as usize), file.path)
 }
 
@@ -421,6 +419,22 @@ mod tests {
         let snapshot = Snapshot::in_memory(FILES);
         let part = part_key(&keys.common, snapshot.entry(1));
         assert_eq!(part.short(), "c275fa344245");
+    }
+
+    #[test]
+    fn engines_and_platforms_share_no_key() {
+        let mut check = check(command(&["true"]));
+        check.inputs = Inputs::default();
+        let snapshot = Snapshot::in_memory(&[]);
+        let of = |class, platform| {
+            let mut trees = Trees::new(&snapshot);
+            let env = Env::default();
+            check_key(&plan(), &check, &mut trees, &env, class, platform).whole
+        };
+        let local = of("local", "linux-x86_64");
+        assert_ne!(local, of("dagger", "linux-x86_64"));
+        assert_ne!(local, of("local", "macos-aarch64"));
+        assert_eq!(local, of("local", "linux-x86_64"));
     }
 
     #[test]

@@ -26,16 +26,16 @@
 //!
 //! Pure: stays free of IO and of reading the environment; the caller brings values.
 
-pub mod diff;
-pub mod encode;
-pub mod fingerprint;
-pub mod reads;
-pub mod secret;
-pub mod tree;
+pub(crate) mod diff;
+pub(crate) mod encode;
+pub(crate) mod fingerprint;
+pub(crate) mod reads;
+pub(crate) mod secret;
+pub(crate) mod tree;
 
-pub use diff::{Miss, MissKind};
-pub use fingerprint::{CheckKey, Fingerprint, Part, PartKind, check_key, layer_key, part_key};
+pub(crate) use diff::{Miss, MissKind};
+pub(crate) use fingerprint::{CheckKey, Fingerprint, check_key, layer_key, part_key};
 
 /// Version of everything that decides a key. Raised whenever an encoding, a rule or a built-in environment changes:
 /// every entry of every user then misses once.
-pub const KEY_VERSION: u32 = 2;
+pub(crate) const KEY_VERSION: u32 = 2;

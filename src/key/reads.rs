@@ -23,9 +23,9 @@ use crate::snapshot::FileId;
 
 /// A check's key without the content of its shared files.
 #[derive(Debug, Clone)]
-pub struct Weak {
+pub(crate) struct Weak {
     /// What sets of files read are known by.
-    pub key: Digest,
+    pub(crate) key: Digest,
     print: Fingerprint,
     products: Digest,
 }
@@ -33,7 +33,7 @@ pub struct Weak {
 impl Weak {
     /// That of a check with this whole key and these shared files.
     #[must_use]
-    pub fn of(key: &CheckKey, trees: &mut Trees<'_>, shared: &[FileId]) -> Self {
+    pub(crate) fn of(key: &CheckKey, trees: &mut Trees<'_>, shared: &[FileId]) -> Self {
         let shared = if Rule::NamesInKey.holds() {
             shared
         } else {
@@ -59,7 +59,7 @@ impl Weak {
 
     /// The key of a run that read these files, in the order of the snapshot.
     #[must_use]
-    pub fn strong(&self, trees: &mut Trees<'_>, read: &[FileId]) -> CheckKey {
+    pub(crate) fn strong(&self, trees: &mut Trees<'_>, read: &[FileId]) -> CheckKey {
         let mut fingerprint = self.print.clone();
         let tree = trees.digest(read).to_string();
         fingerprint.push(PartKind::Reads, "", Some(tree));

@@ -12,19 +12,19 @@ use crate::env::Env;
 use crate::plan::{Plan, Work};
 
 /// A shorter value cannot be told from other text, so it could not be masked.
-pub const SHORTEST: usize = 4;
+pub(crate) const SHORTEST: usize = 4;
 
 /// What values are sealed with.
-pub struct SealKey {
+pub(crate) struct SealKey {
     /// The key itself.
-    pub bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     /// Whether the team has it: results of other machines then have the same keys.
-    pub shared: bool,
+    pub(crate) shared: bool,
 }
 
 /// Gives each secret of the plan what stands for its value in keys. `key` is asked for only if there are secrets. A
 /// check with a secret that cannot be masked becomes one that cannot run.
-pub fn seal(plan: &mut Plan, env: &Env, key: impl FnOnce() -> SealKey) {
+pub(crate) fn seal(plan: &mut Plan, env: &Env, key: impl FnOnce() -> SealKey) {
     let commands = plan.checks.iter().filter_map(|check| check.work.command());
     if commands
         .into_iter()

@@ -11,13 +11,13 @@
 //! [`build`]: from the files of a snapshot. [`mod@diff`]: what differs between two. Stays free of IO: the store brings
 //! objects.
 
-pub mod build;
-pub mod diff;
+pub(crate) mod build;
+pub(crate) mod diff;
 
 use std::cmp::Ordering;
 
-pub use build::{Objects, Trees, names_objects, objects};
-pub use diff::{Change, Changes, Leaf, diff, paths};
+pub(crate) use build::{Objects, Trees, names_objects, objects};
+pub(crate) use diff::{Change, Leaf, diff, paths};
 
 use crate::digest::Digest;
 use crate::rule::Rule;
@@ -33,7 +33,7 @@ const FIXED: usize = 1 + 4 + Digest::LEN;
 
 /// What an entry of a folder is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Node {
+pub(crate) enum Node {
     /// A file or a link.
     Leaf(Kind),
     /// A folder.
@@ -63,13 +63,13 @@ impl Node {
 
 /// One entry of a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Item {
+pub(crate) struct Item {
     /// Its name, without a slash.
-    pub name: String,
+    pub(crate) name: String,
     /// What it is.
-    pub node: Node,
+    pub(crate) node: Node,
     /// Digest of its content, target text or object.
-    pub digest: Digest,
+    pub(crate) digest: Digest,
 }
 
 impl Item {
@@ -86,16 +86,16 @@ impl Item {
 
 /// A folder, read from its object.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tree {
+pub(crate) struct Tree {
     /// Its entries, in order.
-    pub items: Vec<Item>,
+    pub(crate) items: Vec<Item>,
 }
 
 impl Tree {
     /// Reads an object of either kind of tree; `None` if it is none, or not in its one canonical form. The caller has
     /// compared its digest.
     #[must_use]
-    pub fn decode(object: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(object: &[u8]) -> Option<Self> {
         let mut rest = object
             .strip_prefix(CONTENTS)
             .or_else(|| object.strip_prefix(NAMES))?;
@@ -154,7 +154,7 @@ pub(crate) fn entry(file: &Entry) -> Vec<u8> {
 }
 
 /// What stands for content in a tree without it.
-pub const NO_CONTENT: Digest = Digest::from_bytes([0; Digest::LEN]);
+pub(crate) const NO_CONTENT: Digest = Digest::from_bytes([0; Digest::LEN]);
 
 /// Appends an entry to an object.
 fn append(object: &mut Vec<u8>, depth: Depth, name: &str, node: Node, digest: &Digest) {

@@ -26,7 +26,7 @@ use crate::plan::image::{full_name, is_archive};
 use crate::snapshot::Snapshot;
 
 /// The file, at the root of the project.
-pub const NAME: &str = "dagcache.lock";
+pub(crate) const NAME: &str = "dagcache.lock";
 
 const VERSION: i64 = 1;
 
@@ -34,20 +34,20 @@ const HEADER: &str = "# The images that containers begin with. Written by `cargo
 
 /// The images that are pinned.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Lock {
+pub(crate) struct Lock {
     images: Vec<Image>,
 }
 
 /// The text is no lock. Exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}\n  --> {NAME}:{line}:{column}\nhelp: {help}")]
-pub struct LockError {
+pub(crate) struct LockError {
     /// What is wrong.
-    pub message: String,
+    pub(crate) message: String,
     /// Line, from 1.
-    pub line: usize,
+    pub(crate) line: usize,
     /// Column in characters, from 1.
-    pub column: usize,
+    pub(crate) column: usize,
     help: &'static str,
 }
 
@@ -81,7 +81,7 @@ struct Entry {
 impl Lock {
     /// A lock of these images.
     #[must_use]
-    pub fn new(mut images: Vec<Image>) -> Self {
+    pub(crate) fn new(mut images: Vec<Image>) -> Self {
         images.sort_by(|a, b| key(a).cmp(&key(b)));
         images.dedup_by(|a, b| key(a) == key(b));
         Self { images }
@@ -91,7 +91,7 @@ impl Lock {
     ///
     /// # Errors
     /// As [`Lock::parse`], or if the file cannot be read: the whole message.
-    pub fn of(snapshot: &Snapshot) -> Result<Self, String> {
+    pub(crate) fn of(snapshot: &Snapshot) -> Result<Self, String> {
         let Some(id) = snapshot.find(NAME) else {
             return Ok(Self::default());
         };
@@ -103,13 +103,13 @@ impl Lock {
 
     /// Sorted by name and platform.
     #[must_use]
-    pub fn images(&self) -> &[Image] {
+    pub(crate) fn images(&self) -> &[Image] {
         &self.images
     }
 
     /// The image of that name for that platform.
     #[must_use]
-    pub fn find(&self, name: &str, platform: &str) -> Option<&Image> {
+    pub(crate) fn find(&self, name: &str, platform: &str) -> Option<&Image> {
         let mut images = self.images.iter();
         images.find(|image| key(image) == (name, platform))
     }
@@ -118,7 +118,7 @@ impl Lock {
     ///
     /// # Errors
     /// If it is no lock, or one of a newer version; names the place and a way out.
-    pub fn parse(text: &str) -> Result<Self, LockError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, LockError> {
         let refused = |error: &toml::de::Error| {
             at(text, error.span(), error.message().to_owned(), WRITE_ANEW)
         };
@@ -149,7 +149,7 @@ impl Lock {
 
     /// The text; equal locks have equal text.
     #[must_use]
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let mut text = format!("{HEADER}version = {VERSION}\n");
         for image in &self.images {
             text.push_str("\n[[image]]\n");
@@ -174,7 +174,7 @@ impl Lock {
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn write(&self, root: &Path) -> Result<(), FsError> {
+    pub(crate) fn write(&self, root: &Path) -> Result<(), FsError> {
         write_shared(&root.join(NAME), self.text().as_bytes())
     }
 }
@@ -216,7 +216,7 @@ impl Entry {
 
 /// Whether a text is `sha256:` and 64 small hexadecimal digits.
 #[must_use]
-pub fn is_digest(text: &str) -> bool {
+pub(crate) fn is_digest(text: &str) -> bool {
     let hex = |c: char| matches!(c, '0'..='9' | 'a'..='f');
     text.strip_prefix("sha256:")
         .is_some_and(|digits| digits.len() == 64 && digits.chars().all(hex))

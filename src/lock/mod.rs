@@ -6,8 +6,8 @@
 //! Only `cargo dagcache lock` writes it. It is read from the snapshot, as every file of the project.
 //! Stays free of engines: who answers is behind [`Resolve`].
 
-pub mod format;
-pub mod pins;
+pub(crate) mod format;
+pub(crate) mod pins;
 
-pub use format::{Lock, LockError, NAME};
-pub use pins::{NoEngine, Pins, Resolve, Wishes, host_platform};
+pub(crate) use format::{Lock, NAME};
+pub(crate) use pins::{NoEngine, Pins, Resolve, Wishes, host_platform};

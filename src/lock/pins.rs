@@ -24,7 +24,7 @@ const HOLDS: &str = "image-holds/1";
 const SAID: &str = "image-says/1";
 
 /// Who knows what images are. Answers are asked for once and remembered.
-pub trait Resolve {
+pub(crate) trait Resolve {
     /// What the answers depend on besides the question: the engine's address.
     fn engine(&self) -> &str;
 
@@ -45,9 +45,9 @@ pub trait Resolve {
 
 /// Nobody can be asked.
 #[derive(Debug, Clone)]
-pub struct NoEngine {
+pub(crate) struct NoEngine {
     /// Why, in words for the user.
-    pub why: String,
+    pub(crate) why: String,
 }
 
 impl Resolve for NoEngine {
@@ -66,21 +66,21 @@ impl Resolve for NoEngine {
 
 /// What the configuration says about images.
 #[derive(Debug, Clone, Default)]
-pub struct Wishes {
+pub(crate) struct Wishes {
     /// `[layers.base] image`.
-    pub image: Option<String>,
+    pub(crate) image: Option<String>,
     /// `[layers.base] packages`.
-    pub packages: Vec<String>,
+    pub(crate) packages: Vec<String>,
     /// `[engine] incremental`.
-    pub incremental: bool,
+    pub(crate) incremental: bool,
     /// `[layers.tools]`.
-    pub tools: BTreeMap<String, String>,
+    pub(crate) tools: BTreeMap<String, String>,
 }
 
 impl Wishes {
     /// Those of a configuration.
     #[must_use]
-    pub fn of(config: &Config) -> Self {
+    pub(crate) fn of(config: &Config) -> Self {
         Self {
             image: config.base.image.clone(),
             packages: config.base.packages.clone(),
@@ -92,7 +92,7 @@ impl Wishes {
 
 /// The platform of containers on an engine of this machine.
 #[must_use]
-pub fn host_platform() -> String {
+pub(crate) fn host_platform() -> String {
     let arch = match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
@@ -102,21 +102,21 @@ pub fn host_platform() -> String {
 }
 
 /// Images for one plan.
-pub struct Pins<'a> {
+pub(crate) struct Pins<'a> {
     /// The project's lock.
-    pub lock: &'a Lock,
+    pub(crate) lock: &'a Lock,
     /// What is remembered.
-    pub facts: &'a Facts,
+    pub(crate) facts: &'a Facts,
     /// Digests of files.
-    pub tools: &'a Tools,
+    pub(crate) tools: &'a Tools,
     /// The project's root.
-    pub root: &'a Path,
+    pub(crate) root: &'a Path,
     /// Who is asked.
-    pub resolver: &'a dyn Resolve,
+    pub(crate) resolver: &'a dyn Resolve,
     /// What the configuration says.
-    pub wishes: Wishes,
+    pub(crate) wishes: Wishes,
     /// What containers run on.
-    pub platform: String,
+    pub(crate) platform: String,
     state: Mutex<State>,
 }
 
@@ -133,7 +133,7 @@ struct State {
 impl<'a> Pins<'a> {
     /// Images as the lock at hand pins them.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         lock: &'a Lock,
         facts: &'a Facts,
         tools: &'a Tools,
@@ -154,23 +154,17 @@ impl<'a> Pins<'a> {
     }
 
     /// Forgets what names mean and what containers said, so that this run asks again.
-    pub fn ask_again(facts: &Facts) {
+    pub(crate) fn ask_again(facts: &Facts) {
         for kind in [RESOLVED, HOLDS, SAID] {
             facts.renew(kind);
         }
-    }
-
-    /// Forgets what containers said (which versions packages resolved to), so that this run asks again: for after a
-    /// layer was built anew.
-    pub fn listen_again(facts: &Facts) {
-        facts.renew(SAID);
     }
 
     /// The images of registries that were needed so far.
     ///
     /// # Errors
     /// If some could not be had: why, for all of them, and the ways out.
-    pub fn used(&self) -> Result<Vec<Image>, String> {
+    pub(crate) fn used(&self) -> Result<Vec<Image>, String> {
         let state = self.lock();
         let of_registries = state.known.iter().filter(|(name, _)| !is_archive(name));
         let (good, bad): (Vec<_>, Vec<_>) = of_registries
@@ -191,7 +185,7 @@ impl<'a> Pins<'a> {
 
     /// One line on the images that were used and that nothing pins.
     #[must_use]
-    pub fn warning(&self) -> Option<String> {
+    pub(crate) fn warning(&self) -> Option<String> {
         let state = self.lock();
         let names: Vec<String> = state.unpinned.iter().map(|n| format!("`{n}`")).collect();
         let (all, digests) = match names.as_slice() {

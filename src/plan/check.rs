@@ -14,32 +14,32 @@ use crate::snapshot::FileId;
 
 /// One step that yields a verdict.
 #[derive(Debug, Clone)]
-pub struct Check {
+pub(crate) struct Check {
     /// `rust:clippy`, `yaml:yamllint@sub`, `kustomize:build:overlays/base`, or the name from the configuration.
-    pub id: String,
+    pub(crate) id: String,
     /// `lint`, `validate`, `security`, `test`, `ci`, or the user's own. What the commands select by.
-    pub tags: Vec<String>,
+    pub(crate) tags: Vec<String>,
     /// Ecosystem for `--rust-only` and its siblings: `rust`, `python`, `yaml`, `markdown`, `kustomize`; empty for others.
-    pub ecosystem: &'static str,
+    pub(crate) ecosystem: &'static str,
     /// What is done.
-    pub work: Work,
+    pub(crate) work: Work,
     /// What it may see.
-    pub inputs: Inputs,
+    pub(crate) inputs: Inputs,
     /// Names of the layers it stands on, `base` first.
-    pub layers: Vec<String>,
+    pub(crate) layers: Vec<String>,
     /// What of its results is stored.
-    pub cache: CacheMode,
+    pub(crate) cache: CacheMode,
     /// If set, the result is never stored, and this says why (`remote resource https://… is not pinned`).
-    pub not_cached: Option<String>,
+    pub(crate) not_cached: Option<String>,
     /// Entries older than this miss.
-    pub max_age: Option<Duration>,
+    pub(crate) max_age: Option<Duration>,
     /// Wall time after which it is stopped and counts as an error.
-    pub timeout: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
 }
 
 /// Which results of a check are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum CacheMode {
+pub(crate) enum CacheMode {
     /// Passes and failures.
     #[default]
     All,
@@ -51,7 +51,7 @@ pub enum CacheMode {
 
 /// What is done.
 #[derive(Debug, Clone)]
-pub enum Work {
+pub(crate) enum Work {
     /// Done in process, on verified content.
     Builtin(Arc<dyn Builtin>),
     /// A program run by an engine.
@@ -65,34 +65,34 @@ pub enum Work {
 
 /// The files a check may see, as indices into the snapshot, each list sorted and without repeats.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Inputs {
+pub(crate) struct Inputs {
     /// Files every part sees.
-    pub shared: Vec<FileId>,
+    pub(crate) shared: Vec<FileId>,
     /// The subset of `shared` that configures the tool; only used to word miss reasons (`config-changed`).
-    pub config: Vec<FileId>,
+    pub(crate) config: Vec<FileId>,
     /// For a check that works file by file: the checked files. Each is one part, which sees `shared` and itself.
     /// `None` = the whole check is one part.
-    pub parts: Option<Vec<FileId>>,
+    pub(crate) parts: Option<Vec<FileId>>,
     /// Files outside the universe or above the root that the tool would find, by the place they take in the room.
-    pub outside: Vec<OutsideFile>,
+    pub(crate) outside: Vec<OutsideFile>,
 }
 
 /// A file that is no member of the snapshot but that the check sees: configuration above the project root, or a
 /// literal ignored input.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct OutsideFile {
+pub(crate) struct OutsideFile {
     /// Where it is, from the root: `up` folders above the root, then `path`.
-    pub up: u32,
+    pub(crate) up: u32,
     /// The path below that folder.
-    pub path: RelPath,
+    pub(crate) path: RelPath,
     /// Its content's digest when planned.
-    pub digest: Digest,
+    pub(crate) digest: Digest,
 }
 
 /// A check done in process.
 ///
 /// Its verdict: failed if it returns a finding of severity `Error`.
-pub trait Builtin: fmt::Debug + Send + Sync {
+pub(crate) trait Builtin: fmt::Debug + Send + Sync {
     /// Goes into the key: equal versions and inputs of two built-ins must not make one result of theirs.
     fn name(&self) -> &'static str;
 
@@ -113,10 +113,7 @@ pub trait Builtin: fmt::Debug + Send + Sync {
 }
 
 /// What a built-in check sees.
-pub trait InputView {
-    /// All visible paths, sorted. For a check with parts this includes the shared files.
-    fn paths(&self) -> Vec<&RelPath>;
-
+pub(crate) trait InputView {
     /// The part this call is about; `None` for a whole check.
     fn part(&self) -> Option<&RelPath>;
 
@@ -129,62 +126,67 @@ pub trait InputView {
 
 /// A program run by an engine in a room or a container.
 #[derive(Clone)]
-pub struct Command {
+pub(crate) struct Command {
     /// Program and arguments. A program without `/` is looked up in `tools`; with `/` it is a file of the snapshot.
-    pub argv: Vec<String>,
+    pub(crate) argv: Vec<String>,
     /// Commands run before it in the same place, for their effect on `products` only (`cargo clean -p …`).
     /// A failure of one is an infrastructure error.
-    pub before: Vec<Vec<String>>,
+    pub(crate) before: Vec<Vec<String>>,
     /// Which of `before` are needed, and how, after given changes; `None` = always all of them.
-    pub refresh: Option<Arc<dyn Refresh>>,
+    pub(crate) refresh: Option<Arc<dyn Refresh>>,
     /// Working directory.
-    pub dir: RelPath,
+    pub(crate) dir: RelPath,
     /// Whether the parts' paths (relative to `dir`) are appended to argv.
-    pub append_files: bool,
+    pub(crate) append_files: bool,
     /// Whether many parts may share one process, their output being told apart by [`Parse`].
-    pub batch: bool,
+    pub(crate) batch: bool,
     /// Names of the user's variables it may see. Their values enter the key; unset differs from empty.
-    pub env: Vec<String>,
+    pub(crate) env: Vec<String>,
     /// Variables set to fixed values. In the key.
-    pub set_env: BTreeMap<String, String>,
+    pub(crate) set_env: BTreeMap<String, String>,
     /// Variables that grant a place of the host (`CARGO_HOME`). Their names are in the key, their values are not:
     /// what matters of the content is a layer's or a tool's business.
-    pub grants: BTreeMap<String, PathBuf>,
+    pub(crate) grants: BTreeMap<String, PathBuf>,
     /// The programs on its PATH, sorted by name.
-    pub tools: Vec<Tool>,
+    pub(crate) tools: Vec<Tool>,
     /// Names of those among `tools` that nobody declared: runs that failed for want of them told.
-    pub discovered: Vec<String>,
+    pub(crate) discovered: Vec<String>,
     /// Folders (relative to the project root) that survive between runs in the same room.
-    pub products: Vec<RelPath>,
+    pub(crate) products: Vec<RelPath>,
     /// What the first of `products` may begin with.
-    pub seed: Option<Arc<dyn Seed>>,
+    pub(crate) seed: Option<Arc<dyn Seed>>,
     /// If set, the content of files it did not read is left out of its key, where the engine can tell what it read.
     /// Names a file that every run reads: a run that seems not to is one whose reads could not be seen. Only for
     /// programs whose verdict follows from names and content: size and times of a file can be asked for unseen.
-    pub reads: Option<RelPath>,
+    pub(crate) reads: Option<RelPath>,
     /// Globs of what it makes, relative to the project root; the files are restored on a hit.
-    pub outputs: Vec<String>,
+    pub(crate) outputs: Vec<String>,
     /// Whether it may use the network.
-    pub network: bool,
+    pub(crate) network: bool,
     /// Secret variables of the user's it may see, sorted by name.
-    pub secrets: Vec<Secret>,
+    pub(crate) secrets: Vec<Secret>,
     /// How its output becomes findings.
-    pub parse: Arc<dyn Parse>,
+    pub(crate) parse: Arc<dyn Parse>,
     /// Whether stdout is the product and is left out of human reports when the check passes (`kustomize build`).
-    pub quiet_stdout: bool,
+    pub(crate) quiet_stdout: bool,
     /// If set, the place it runs in is kept for its next run, where an engine can bring its files there up to date by
     /// content. Holds shell text (`sh -c`) that is run instead of each of `before`, which are its arguments. `$0` is a
     /// file with the paths (relative to the project root, one with `../` lies above) that were added, changed or removed
     /// since the last run: empty if that is not known, or nothing was.
-    pub keep: Option<String>,
+    pub(crate) keep: Option<String>,
     /// What has to follow when arguments were appended to `argv` (a parser that knows `--strict`, say).
-    pub amend: Option<fn(&mut Self)>,
+    pub(crate) amend: Option<fn(&mut Self)>,
 }
 
 impl Command {
     /// A command that sees nothing of the user's, runs once for the whole check and leaves nothing.
     #[must_use]
-    pub fn new(argv: Vec<String>, dir: RelPath, tools: Vec<Tool>, parse: Arc<dyn Parse>) -> Self {
+    pub(crate) fn new(
+        argv: Vec<String>,
+        dir: RelPath,
+        tools: Vec<Tool>,
+        parse: Arc<dyn Parse>,
+    ) -> Self {
         Self {
             argv,
             before: Vec::new(),
@@ -213,19 +215,19 @@ impl Command {
 
 /// A secret variable: its value is masked in what the check says, and written nowhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Secret {
+pub(crate) struct Secret {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// What stands for its value in keys; `None` if it is unset, or not sealed yet.
-    pub mac: Option<Digest>,
+    pub(crate) mac: Option<Digest>,
     /// Whether others in the team get the same: without that, results stay on this machine.
-    pub shared: bool,
+    pub(crate) shared: bool,
 }
 
 impl Secret {
     /// Not sealed yet.
     #[must_use]
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
             mac: None,
@@ -237,7 +239,7 @@ impl Secret {
 impl Work {
     /// The program, if it is one.
     #[must_use]
-    pub fn command(&self) -> Option<&Command> {
+    pub(crate) fn command(&self) -> Option<&Command> {
         match self {
             Self::Command(command) => Some(command),
             _ => None,
@@ -248,7 +250,7 @@ impl Work {
 impl Command {
     /// The folders that `outputs` name without any metacharacter.
     #[must_use]
-    pub fn output_folders(&self) -> Vec<RelPath> {
+    pub(crate) fn output_folders(&self) -> Vec<RelPath> {
         let globs = self.outputs.iter().filter(|glob| !glob.starts_with('!'));
         let folder = |glob: &String| {
             let plain = glob.find(['*', '?', '[', '{', '\\']).unwrap_or(glob.len());
@@ -260,13 +262,13 @@ impl Command {
 }
 
 /// Knows which products of earlier runs cannot be trusted after some changes.
-pub trait Refresh: fmt::Debug + Send + Sync {
+pub(crate) trait Refresh: fmt::Debug + Send + Sync {
     /// What has to be done of `before`, or instead of it.
     fn before(&self, before: &[Vec<String>], changes: &Changes) -> Vec<Vec<String>>;
 }
 
 /// Products that somebody else made, for a place that has none yet.
-pub trait Seed: fmt::Debug + Send + Sync {
+pub(crate) trait Seed: fmt::Debug + Send + Sync {
     /// Copies them to `products`, a folder that is not there yet; `false` if there is nothing to copy.
     ///
     /// # Errors
@@ -276,7 +278,7 @@ pub trait Seed: fmt::Debug + Send + Sync {
 
 /// What became of the files of a place since the products in it were brought up to date.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Changes {
+pub(crate) enum Changes {
     /// There are no products.
     NoProducts,
     /// It cannot be told.
@@ -287,11 +289,11 @@ pub enum Changes {
 
 /// A file that changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
+pub(crate) struct Change {
     /// Its path in the project; one with `../` lies above it.
-    pub path: String,
+    pub(crate) path: String,
     /// Whether only its content changed: it was and is there, and is still of the same kind.
-    pub content_only: bool,
+    pub(crate) content_only: bool,
 }
 
 impl fmt::Debug for Command {
@@ -306,7 +308,7 @@ impl fmt::Debug for Command {
 
 /// A program a check may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Tool {
+pub(crate) enum Tool {
     /// A program of the host.
     Host {
         /// The name it has on the check's PATH.
@@ -345,7 +347,7 @@ pub enum Tool {
 impl Tool {
     /// The name on the check's PATH.
     #[must_use]
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         match self {
             Self::Host { name, .. }
             | Self::Layer { name, .. }

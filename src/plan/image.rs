@@ -8,25 +8,25 @@ use crate::plan::Layer;
 
 /// An image that a name was resolved to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Image {
+pub(crate) struct Image {
     /// As configured, in full: `docker.io/library/python:3.12-slim`; a path for an OCI archive.
-    pub name: String,
+    pub(crate) name: String,
     /// `sha256:…`, of the manifest or index.
-    pub digest: String,
+    pub(crate) digest: String,
     /// `linux/amd64`.
-    pub platform: String,
+    pub(crate) platform: String,
     /// The Python in it, if there is one, as it answers `ecosystem::python::interpreter` (JSON).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub python: Option<String>,
+    pub(crate) python: Option<String>,
     /// What `rustc -V` says in it, if it is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rust: Option<String>,
+    pub(crate) rust: Option<String>,
 }
 
 impl Image {
     /// What an engine is told: the name without its tag, and the digest.
     #[must_use]
-    pub fn reference(&self) -> String {
+    pub(crate) fn reference(&self) -> String {
         let (folder, last) = self.name.rsplit_once('/').unwrap_or(("", &self.name));
         let last = last.split(['@', ':']).next().unwrap_or(last);
         let slash = if folder.is_empty() { "" } else { "/" };
@@ -35,7 +35,7 @@ impl Image {
 }
 
 /// Resolves names of images. Answers are remembered, so that asking again costs nothing.
-pub trait Images {
+pub(crate) trait Images {
     /// The image of that name, for containers to begin with.
     ///
     /// # Errors
@@ -73,7 +73,7 @@ pub trait Images {
 
 /// Whether the name of an image is the path of an OCI archive.
 #[must_use]
-pub fn is_archive(name: &str) -> bool {
+pub(crate) fn is_archive(name: &str) -> bool {
     name.starts_with(['.', '/'])
 }
 
@@ -82,7 +82,7 @@ pub fn is_archive(name: &str) -> bool {
 ///
 /// # Errors
 /// If it is neither; says what is wrong with it.
-pub fn full_name(name: &str) -> Result<String, String> {
+pub(crate) fn full_name(name: &str) -> Result<String, String> {
     if is_archive(name) {
         return Ok(name.to_owned());
     }

@@ -6,23 +6,23 @@ use crate::path::RelPath;
 
 /// One step that yields an environment for checks.
 #[derive(Debug, Clone)]
-pub struct Layer {
+pub(crate) struct Layer {
     /// Unique in the plan: `base`, `tools:rust`, `deps:rust@sub`, `tools:yamllint`.
-    pub name: String,
+    pub(crate) name: String,
     /// Its place in base → tools → deps.
-    pub kind: LayerKind,
+    pub(crate) kind: LayerKind,
     /// The layers it stands on, by name.
-    pub on: Vec<String>,
+    pub(crate) on: Vec<String>,
     /// What identifies it, as named parts in a fixed order. Enters its key; the first part that differs is the
     /// reason that is printed when it is Dirty. Values hold no absolute paths.
-    pub parts: Vec<(String, String)>,
+    pub(crate) parts: Vec<(String, String)>,
     /// What building it takes.
-    pub build: Build,
+    pub(crate) build: Build,
 }
 
 /// The place of a layer (the source layer of the design is the input set of a check).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum LayerKind {
+pub(crate) enum LayerKind {
     /// Base image and system packages; on the host: os, arch, libc.
     Base,
     /// Linters, toolchains.
@@ -34,7 +34,7 @@ pub enum LayerKind {
 /// Where a layer of that name puts its programs in a container: `/opt/dagcache/ruff` for `tools:ruff@sub`. Of one name,
 /// a check stands on one layer, so the folder it is for tells nothing more.
 #[must_use]
-pub fn container_folder(layer: &str) -> String {
+pub(crate) fn container_folder(layer: &str) -> String {
     let name = layer.split_once(':').map_or(layer, |(_, name)| name);
     let name = name.split('@').next().unwrap_or(name);
     format!("/opt/dagcache/{name}")
@@ -43,7 +43,7 @@ pub fn container_folder(layer: &str) -> String {
 impl LayerKind {
     /// The word in flags, output and records.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Base => "base",
             Self::Tools => "tools",
@@ -54,7 +54,7 @@ impl LayerKind {
 
 /// What building a layer takes. Runs with the user's HOME, environment and package configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Build {
+pub(crate) enum Build {
     /// Nothing: it is there (host platform, installed toolchain).
     Present,
     /// A Python virtual environment from hash-checked wheels:
@@ -100,20 +100,20 @@ pub enum Build {
 /// What makes a layer in a container: files that are put in, then a script. It runs with the network, HOME of the
 /// image, and nothing of the user's but what `user_env` names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Script {
+pub(crate) struct Script {
     /// For `sh -eu`. Its working directory is the copy of the project root, which holds `files` only.
-    pub text: String,
+    pub(crate) text: String,
     /// Files by their path in the copy of the project root. What of them stays is up to the script.
-    pub files: Vec<(RelPath, Vec<u8>)>,
+    pub(crate) files: Vec<(RelPath, Vec<u8>)>,
     /// Files of the snapshot that are put in beside them (a vendored dependency, say).
-    pub sources: Vec<crate::snapshot::FileId>,
+    pub(crate) sources: Vec<crate::snapshot::FileId>,
     /// Programs taken from other images: reference by digest, path there, absolute path here.
-    pub programs: Vec<(String, String, String)>,
+    pub(crate) programs: Vec<(String, String, String)>,
     /// Variables set to fixed values, for the script only.
-    pub set_env: Vec<(String, String)>,
+    pub(crate) set_env: Vec<(String, String)>,
     /// Variables for the script and for everything that stands on this layer; `PATH` is put in front of the image's.
-    pub lasting_env: Vec<(String, String)>,
+    pub(crate) lasting_env: Vec<(String, String)>,
     /// Names of the user's variables that say where packages come from (`PIP_INDEX_URL`). Given as secrets: their values
     /// are in no key, and shown nowhere.
-    pub user_env: Vec<String>,
+    pub(crate) user_env: Vec<String>,
 }

@@ -6,38 +6,38 @@
 //! Owns the vocabulary in which ecosystems and the configuration describe work, so that keys, engines, runs and
 //! reports need to know no ecosystem. Stays free of IO, digests of inputs, clocks and verdicts.
 
-pub mod check;
-pub mod image;
-pub mod layer;
-pub mod output;
-pub mod select;
+pub(crate) mod check;
+pub(crate) mod image;
+pub(crate) mod layer;
+pub(crate) mod output;
+pub(crate) mod select;
 
-pub use check::{Builtin, CacheMode, Check, Command, InputView, Inputs, Secret, Tool, Work};
-pub use image::{Image, Images};
-pub use layer::{Build, Layer, LayerKind, Script, container_folder};
-pub use output::{Output, Parse, Parsed, Share};
+pub(crate) use check::{Builtin, CacheMode, Check, Command, InputView, Inputs, Secret, Tool, Work};
+pub(crate) use image::{Image, Images};
+pub(crate) use layer::{Build, Layer, LayerKind, Script, container_folder};
+pub(crate) use output::{Output, Parse, Parsed, Share};
 
 /// All steps of a project, before selection.
 #[derive(Debug, Default)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Layers, each before those that stand on it. Names are unique.
-    pub layers: Vec<Layer>,
+    pub(crate) layers: Vec<Layer>,
     /// Checks in the order they are reported. Ids are unique.
-    pub checks: Vec<Check>,
+    pub(crate) checks: Vec<Check>,
     /// Things worth telling the user that change no verdict.
-    pub warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Plan {
     /// The layer of that name.
     #[must_use]
-    pub fn layer(&self, name: &str) -> Option<&Layer> {
+    pub(crate) fn layer(&self, name: &str) -> Option<&Layer> {
         self.layers.iter().find(|layer| layer.name == name)
     }
 
     /// The check of that id.
     #[must_use]
-    pub fn check(&self, id: &str) -> Option<&Check> {
+    pub(crate) fn check(&self, id: &str) -> Option<&Check> {
         self.checks.iter().find(|check| check.id == id)
     }
 }

@@ -11,39 +11,39 @@ use crate::path::RelPath;
 
 /// What a finished process said. Room paths have been made project-relative; colours are still in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Output {
+pub(crate) struct Output {
     /// Exit code.
-    pub exit_code: i32,
+    pub(crate) exit_code: i32,
     /// Standard output, lossy UTF-8.
-    pub stdout: String,
+    pub(crate) stdout: String,
     /// Standard error, lossy UTF-8.
-    pub stderr: String,
+    pub(crate) stderr: String,
 }
 
 /// What a parser made of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Parsed {
+pub(crate) struct Parsed {
     /// Diagnostics, paths relative to the project root.
-    pub findings: Vec<Finding>,
+    pub(crate) findings: Vec<Finding>,
     /// For a process that ran on several files: the share of each file that was mentioned or failed. Files without a
     /// share passed in silence. `None` if some of the output, or the failure, cannot be given to a file: the parts
     /// are then run one by one.
-    pub shares: Option<BTreeMap<RelPath, Share>>,
+    pub(crate) shares: Option<BTreeMap<RelPath, Share>>,
 }
 
 /// The share of one file in the output of a process that ran on many.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Share {
+pub(crate) struct Share {
     /// Whether the file alone would have failed: the exit code its own run would have had.
-    pub exit_code: i32,
+    pub(crate) exit_code: i32,
     /// Its lines of standard output.
-    pub stdout: String,
+    pub(crate) stdout: String,
     /// Its lines of standard error.
-    pub stderr: String,
+    pub(crate) stderr: String,
 }
 
 /// Turns output into findings.
-pub trait Parse: fmt::Debug + Send + Sync {
+pub(crate) trait Parse: fmt::Debug + Send + Sync {
     /// Name and version for the key: raised when the same output would give other findings or shares.
     fn identity(&self) -> String;
 
@@ -53,7 +53,7 @@ pub trait Parse: fmt::Debug + Send + Sync {
 
 /// No findings: the output itself is all there is.
 #[derive(Debug)]
-pub struct NoFindings;
+pub(crate) struct NoFindings;
 
 impl Parse for NoFindings {
     fn identity(&self) -> String {

@@ -8,40 +8,40 @@ use crate::snapshot::Snapshot;
 
 /// What was asked for. Empty lists ask for nothing in particular.
 #[derive(Debug, Clone, Default)]
-pub struct Selection {
+pub(crate) struct Selection {
     /// Tags of the command; `None` selects every check.
-    pub command_tags: Option<Vec<String>>,
+    pub(crate) command_tags: Option<Vec<String>>,
     /// `--tag`.
-    pub tags: Vec<String>,
+    pub(crate) tags: Vec<String>,
     /// `--yaml-only` and its siblings.
-    pub ecosystems: Vec<&'static str>,
+    pub(crate) ecosystems: Vec<&'static str>,
     /// `--only`.
-    pub only: Vec<String>,
+    pub(crate) only: Vec<String>,
     /// `--skip` and DAGCACHE_SKIP.
-    pub skip: Vec<String>,
+    pub(crate) skip: Vec<String>,
     /// PATHs: files or folders.
-    pub paths: Vec<RelPath>,
+    pub(crate) paths: Vec<RelPath>,
 }
 
 /// What a command runs.
 #[derive(Debug, Default)]
-pub struct Selected {
+pub(crate) struct Selected {
     /// The checks, their parts narrowed to the PATHs.
-    pub checks: Vec<Check>,
+    pub(crate) checks: Vec<Check>,
     /// Ids of selected checks that this version cannot run yet.
-    pub unsupported: Vec<String>,
+    pub(crate) unsupported: Vec<String>,
 }
 
 /// An id or a tag that names no check of the project.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{} `{name}` in this project{}", self.what(), self.hint())]
-pub struct Unknown {
+pub(crate) struct Unknown {
     /// Whether it is a tag.
-    pub is_tag: bool,
+    pub(crate) is_tag: bool,
     /// What was asked for.
-    pub name: String,
+    pub(crate) name: String,
     /// The nearest there is.
-    pub near: Option<String>,
+    pub(crate) near: Option<String>,
 }
 
 impl Unknown {
@@ -76,7 +76,7 @@ impl Unknown {
 ///
 /// # Errors
 /// If `--only` or `--skip` names a check that is not in the plan, or `--tag` a tag that no check has.
-pub fn select(
+pub(crate) fn select(
     plan: &Plan,
     snapshot: &Snapshot,
     selection: &Selection,

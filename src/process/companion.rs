@@ -17,7 +17,7 @@ use super::supervise::exit_of;
 
 /// A child that stays. If it is dropped, its group is killed at once.
 #[derive(Debug)]
-pub struct Companion {
+pub(crate) struct Companion {
     child: Child,
     id: Pid,
     reaped: bool,
@@ -28,7 +28,7 @@ impl Companion {
     ///
     /// # Errors
     /// If it cannot be started.
-    pub fn start(
+    pub(crate) fn start(
         program: &Path,
         args: &[&str],
         dir: &Path,
@@ -65,7 +65,8 @@ impl Companion {
 
     /// Its process id, which is that of its group.
     #[must_use]
-    pub fn id(&self) -> u32 {
+    #[cfg(test)]
+    pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
@@ -74,7 +75,7 @@ impl Companion {
     ///
     /// # Errors
     /// If it cannot be waited for.
-    pub async fn end(mut self, patience: Duration, grace: Duration) -> io::Result<()> {
+    pub(crate) async fn end(mut self, patience: Duration, grace: Duration) -> io::Result<()> {
         drop(self.child.stdin.take());
         let ended = exit_of(self.id);
         tokio::pin!(ended);

@@ -17,19 +17,19 @@ use std::sync::{PoisonError, RwLock};
 use crate::env::Env;
 
 mod companion;
-pub mod launcher;
+pub(crate) mod launcher;
 mod supervise;
-pub mod talk;
+pub(crate) mod talk;
 
-pub use companion::Companion;
-pub use supervise::{Confined, Ended, Launch, Limits, Live, Ran, Stream, attend, run};
+pub(crate) use companion::Companion;
+pub(crate) use supervise::{Confined, Ended, Launch, Limits, Live, Ran, attend, run};
 
 /// Runs a short helper (`cargo metadata`, `python -c …`) to its end and captures what it says.
 /// It gets exactly the variables of `env` plus `set`, and no standard input.
 ///
 /// # Errors
 /// If it cannot be started.
-pub fn capture(
+pub(crate) fn capture(
     program: &Path,
     args: &[&str],
     dir: &Path,
@@ -61,7 +61,7 @@ fn start(command: &mut Command) -> io::Result<Child> {
 
 /// One word as a shell takes it: in quotes, if it needs them.
 #[must_use]
-pub fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_owned();
@@ -75,7 +75,7 @@ static PROGRAMS: RwLock<()> = RwLock::new(());
 
 /// Held while a file is written that is going to be run.
 #[must_use]
-pub fn writing_a_program() -> impl Drop {
+pub(crate) fn writing_a_program() -> impl Drop {
     PROGRAMS.read().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -23,40 +23,40 @@ use crate::process::launcher::spec::{Bounds, Spec};
 use crate::rule::Rule;
 
 /// What to start.
-pub struct Launch<'a> {
+pub(crate) struct Launch<'a> {
     /// An absolute path, or one with `/` relative to `dir`.
-    pub program: &'a Path,
+    pub(crate) program: &'a Path,
     /// Its arguments.
-    pub args: &'a [String],
+    pub(crate) args: &'a [String],
     /// Its working directory.
-    pub dir: &'a Path,
+    pub(crate) dir: &'a Path,
     /// Its whole environment.
-    pub env: &'a [(OsString, OsString)],
+    pub(crate) env: &'a [(OsString, OsString)],
     /// A locked file that the child and all its descendants keep open, and thereby locked, for as long as they live.
     /// With one, the child also gets umask 022.
-    pub hold: Option<&'a File>,
+    pub(crate) hold: Option<&'a File>,
     /// What confines it. `program` and `dir` are then as seen from inside.
-    pub confined: Option<Confined<'a>>,
+    pub(crate) confined: Option<Confined<'a>>,
 }
 
 /// A command that is started through the launcher.
 #[derive(Debug, Clone, Copy)]
-pub struct Confined<'a> {
+pub(crate) struct Confined<'a> {
     /// This program, as a launcher.
-    pub launcher: &'a Path,
+    pub(crate) launcher: &'a Path,
     /// What the command is kept from.
-    pub bounds: &'a Bounds,
+    pub(crate) bounds: &'a Bounds,
 }
 
 /// How long and how much.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// Wall time after which the group is ended.
-    pub timeout: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
     /// Time between SIGTERM and SIGKILL, and how long pipes may stay open after the leader's end.
-    pub grace: Duration,
+    pub(crate) grace: Duration,
     /// Bytes kept of each of stdout and stderr; what comes after is read and dropped.
-    pub output: usize,
+    pub(crate) output: usize,
 }
 
 impl Default for Limits {
@@ -71,7 +71,7 @@ impl Default for Limits {
 
 /// How a child came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
+pub(crate) enum Ended {
     /// By itself, with this code.
     Exit(i32),
     /// By a signal that did not come from here.
@@ -84,7 +84,7 @@ pub enum Ended {
 
 /// Which of a child's outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stream {
+pub(crate) enum Stream {
     /// Standard output.
     Stdout,
     /// Standard error.
@@ -92,30 +92,30 @@ pub enum Stream {
 }
 
 /// Called with each chunk of output as it arrives, before any limit. Chunks end anywhere.
-pub type Live<'a> = &'a (dyn Fn(Stream, &[u8]) + Send + Sync);
+pub(crate) type Live<'a> = &'a (dyn Fn(Stream, &[u8]) + Send + Sync);
 
 /// A child that has ended, and what it left.
 #[derive(Debug)]
-pub struct Ran {
+pub(crate) struct Ran {
     /// How it ended.
-    pub ended: Ended,
+    pub(crate) ended: Ended,
     /// Standard output, up to the limit.
-    pub stdout: Vec<u8>,
+    pub(crate) stdout: Vec<u8>,
     /// Standard error, up to the limit.
-    pub stderr: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
     /// Whether some output is missing: it passed the limit, or a process that left the group kept a pipe open.
-    pub truncated: bool,
+    pub(crate) truncated: bool,
     /// Wall time.
-    pub duration: Duration,
+    pub(crate) duration: Duration,
     /// Peak resident memory of the largest process among the child and its awaited descendants, in bytes. An upper
     /// bound for small programs: Linux counts the forked copy of the parent too.
-    pub peak_memory: Option<u64>,
+    pub(crate) peak_memory: Option<u64>,
 }
 
 impl Ran {
     /// The end of what it said, for a message: its errors, or what it printed if it reported none.
     #[must_use]
-    pub fn tail(&self) -> String {
+    pub(crate) fn tail(&self) -> String {
         const LINES: usize = 40;
         let stderr = String::from_utf8_lossy(&self.stderr);
         let text = if stderr.trim().is_empty() {
@@ -134,7 +134,7 @@ impl Ran {
 ///
 /// # Errors
 /// If it cannot be started or waited for.
-pub async fn run(
+pub(crate) async fn run(
     launch: &Launch<'_>,
     limits: &Limits,
     cancel: &CancellationToken,
@@ -392,7 +392,7 @@ fn order(
 ///
 /// # Errors
 /// If it cannot be started or waited for.
-pub async fn attend(launch: &Launch<'_>) -> io::Result<Ended> {
+pub(crate) async fn attend(launch: &Launch<'_>) -> io::Result<Ended> {
     let Some(confined) = launch.confined else {
         return Err(io::Error::other("there is no launcher"));
     };

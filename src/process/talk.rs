@@ -11,7 +11,7 @@ use crate::process::{helper, start};
 ///
 /// # Errors
 /// If it cannot be started, or what it says cannot be read.
-pub fn feed(
+pub(crate) fn feed(
     program: &Path,
     args: &[&str],
     dir: &Path,
@@ -34,7 +34,7 @@ pub fn feed(
 
 /// A helper that answers as long as it is asked (`git cat-file --batch`). It ends when this is dropped.
 #[derive(Debug)]
-pub struct Talk {
+pub(crate) struct Talk {
     child: Child,
     stdin: Option<ChildStdin>,
     stdout: BufReader<ChildStdout>,
@@ -45,7 +45,7 @@ impl Talk {
     ///
     /// # Errors
     /// If it cannot be started.
-    pub fn start(
+    pub(crate) fn start(
         program: &Path,
         args: &[&str],
         dir: &Path,
@@ -67,14 +67,14 @@ impl Talk {
     ///
     /// # Errors
     /// If it has ended.
-    pub fn ask(&mut self, question: &[u8]) -> io::Result<()> {
+    pub(crate) fn ask(&mut self, question: &[u8]) -> io::Result<()> {
         let stdin = self.stdin.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
         stdin.write_all(question)?;
         stdin.flush()
     }
 
     /// Its answers.
-    pub fn answers(&mut self) -> &mut BufReader<impl Read + use<>> {
+    pub(crate) fn answers(&mut self) -> &mut BufReader<impl Read + use<>> {
         &mut self.stdout
     }
 }

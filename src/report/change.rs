@@ -10,7 +10,7 @@ const LONG: usize = 70;
 /// The difference in one line, or in three where the values are long. Without a newline at the end; `indent` goes
 /// before every line.
 #[must_use]
-pub fn change(miss: &Miss, indent: &str) -> String {
+pub(crate) fn change(miss: &Miss, indent: &str) -> String {
     let head = head(miss);
     let one = match miss.kind {
         MissKind::InputAdded => miss.to.as_ref(),

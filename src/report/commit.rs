@@ -16,7 +16,7 @@ const NAMED: usize = 4;
 
 /// Keeps what failed until all is known, so that one check's lines stand together.
 #[derive(Debug)]
-pub struct Commit<'a> {
+pub(crate) struct Commit<'a> {
     shell: &'a Shell,
     push: bool,
     total: usize,
@@ -31,7 +31,7 @@ pub struct Commit<'a> {
 impl<'a> Commit<'a> {
     /// A report through `shell`; `push` if it is no commit that is stopped.
     #[must_use]
-    pub fn new(shell: &'a Shell, push: bool) -> Self {
+    pub(crate) fn new(shell: &'a Shell, push: bool) -> Self {
         Self {
             shell,
             push,

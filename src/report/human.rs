@@ -11,7 +11,7 @@ use crate::report::text;
 
 /// Writes events as status lines.
 #[derive(Debug)]
-pub struct Human<'a> {
+pub(crate) struct Human<'a> {
     shell: &'a Shell,
     /// What the user typed before the check's id to repeat a failure: `cargo dagcache dev-check`.
     invocation: String,
@@ -31,7 +31,7 @@ pub struct Human<'a> {
 impl<'a> Human<'a> {
     /// A report through `shell`. `invocation` begins the commands that repeat a failure.
     #[must_use]
-    pub fn new(shell: &'a Shell, invocation: String, dry_run: bool) -> Self {
+    pub(crate) fn new(shell: &'a Shell, invocation: String, dry_run: bool) -> Self {
         let (running, failed, errors) = (Vec::new(), Vec::new(), Vec::new());
         Self {
             shell,

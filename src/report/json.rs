@@ -8,11 +8,11 @@ use crate::report::shell::Shell;
 use crate::report::text;
 
 /// Version of the lines.
-pub const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 
 /// Writes events as JSON lines.
 #[derive(Debug)]
-pub struct Json<'a> {
+pub(crate) struct Json<'a> {
     shell: &'a Shell,
     /// The engine, once it is another one than the run began with.
     engine: Option<String>,
@@ -21,7 +21,7 @@ pub struct Json<'a> {
 impl<'a> Json<'a> {
     /// A report through `shell`.
     #[must_use]
-    pub fn new(shell: &'a Shell) -> Self {
+    pub(crate) fn new(shell: &'a Shell) -> Self {
         Self {
             shell,
             engine: None,

@@ -2,11 +2,11 @@
 //!
 //! Stays free of decisions: verdicts, exit codes and cache states are given.
 
-pub mod change;
-pub mod commit;
-pub mod human;
-pub mod json;
-pub mod shell;
-pub mod text;
+pub(crate) mod change;
+pub(crate) mod commit;
+pub(crate) mod human;
+pub(crate) mod json;
+pub(crate) mod shell;
+pub(crate) mod text;
 
-pub use shell::{Color, Shell, Verbosity};
+pub(crate) use shell::{Color, Shell, Verbosity};

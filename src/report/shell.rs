@@ -14,7 +14,7 @@ use crate::report::text;
 
 /// `--color`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum Color {
+pub(crate) enum Color {
     /// Where the output goes to a terminal.
     #[default]
     Auto,
@@ -26,7 +26,7 @@ pub enum Color {
 
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub enum Verbosity {
+pub(crate) enum Verbosity {
     /// Failures only.
     Quiet,
     /// What changed, what failed, what the tools warned of.
@@ -38,14 +38,14 @@ pub enum Verbosity {
 
 /// Where all output goes through.
 #[derive(Debug)]
-pub struct Shell {
+pub(crate) struct Shell {
     verbosity: Verbosity,
     progress: Option<ProgressBar>,
 }
 
 /// The colour of a status verb.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tone {
+pub(crate) enum Tone {
     /// Green: it goes on, it is good.
     Good,
     /// Yellow: worth a look.
@@ -57,7 +57,7 @@ pub enum Tone {
 impl Shell {
     /// Decides about colour (`--color`, else `CARGO_TERM_COLOR`, else as cargo does) and progress.
     #[must_use]
-    pub fn new(color: Option<Color>, verbosity: Verbosity, env: &Env) -> Self {
+    pub(crate) fn new(color: Option<Color>, verbosity: Verbosity, env: &Env) -> Self {
         let choice = color.or_else(|| match env.var("CARGO_TERM_COLOR")? {
             "always" => Some(Color::Always),
             "never" => Some(Color::Never),
@@ -81,12 +81,12 @@ impl Shell {
 
     /// How much is said.
     #[must_use]
-    pub fn verbosity(&self) -> Verbosity {
+    pub(crate) fn verbosity(&self) -> Verbosity {
         self.verbosity
     }
 
     /// `        Verb message` on stderr.
-    pub fn status(&self, tone: Tone, verb: &str, message: &str) {
+    pub(crate) fn status(&self, tone: Tone, verb: &str, message: &str) {
         let padded = format!("{verb:>12}");
         let line = match tone {
             Tone::Good => format!("{} {message}", padded.green().bold()),
@@ -97,26 +97,26 @@ impl Shell {
     }
 
     /// A line for people on stderr, if they asked for more.
-    pub fn verbose(&self, line: &str) {
+    pub(crate) fn verbose(&self, line: &str) {
         if self.verbosity == Verbosity::Verbose {
             self.line(line);
         }
     }
 
     /// `warning: message` on stderr, unless quiet.
-    pub fn warning(&self, message: &str) {
+    pub(crate) fn warning(&self, message: &str) {
         if self.verbosity > Verbosity::Quiet {
             self.line(&format!("{}: {message}", "warning".yellow().bold()));
         }
     }
 
     /// `error: message` on stderr.
-    pub fn error(&self, message: &str) {
+    pub(crate) fn error(&self, message: &str) {
         self.line(&format!("{}: {message}", "error".red().bold()));
     }
 
     /// A line for people on stderr.
-    pub fn line(&self, line: &str) {
+    pub(crate) fn line(&self, line: &str) {
         let write = || {
             let _ = writeln!(anstream::stderr(), "{line}");
         };
@@ -127,14 +127,14 @@ impl Shell {
     }
 
     /// Data on stdout.
-    pub fn data(&self, text: &str) {
+    pub(crate) fn data(&self, text: &str) {
         let mut stdout = anstream::stdout();
         let _ = stdout.write_all(text.as_bytes());
         let _ = stdout.flush();
     }
 
     /// Says that a layer was built, and how long it took, in milliseconds; not where only errors are wanted.
-    pub fn built(&self, layer: &str, duration_ms: u64) {
+    pub(crate) fn built(&self, layer: &str, duration_ms: u64) {
         if self.verbosity > Verbosity::Quiet {
             let took = text::duration(duration_ms);
             self.status(Tone::Good, "Built", &format!("layer {layer} in {took}"));
@@ -142,7 +142,7 @@ impl Shell {
     }
 
     /// Shows the live line: `done` of `total`, and what is being run. Only on a terminal.
-    pub fn progress(&self, done: usize, total: usize, running: &[String]) {
+    pub(crate) fn progress(&self, done: usize, total: usize, running: &[String]) {
         let Some(bar) = &self.progress else { return };
         if bar.is_hidden() {
             bar.set_draw_target(ProgressDrawTarget::stderr());
@@ -154,7 +154,7 @@ impl Shell {
     }
 
     /// Takes the live line away.
-    pub fn end_progress(&self) {
+    pub(crate) fn end_progress(&self) {
         if let Some(bar) = &self.progress {
             bar.finish_and_clear();
         }

@@ -6,7 +6,7 @@ use crate::finding::{Finding, Severity};
 
 /// A duration for people: `85ms`, `1.25s`, `3m 20s`, `2h 05m`.
 #[must_use]
-pub fn duration(ms: u64) -> String {
+pub(crate) fn duration(ms: u64) -> String {
     match ms {
         0..1_000 => format!("{ms}ms"),
         1_000..60_000 => format!("{:.2}s", ms as f64 / 1000.0),
@@ -17,14 +17,14 @@ pub fn duration(ms: u64) -> String {
 
 /// As [`duration`], with a sign.
 #[must_use]
-pub fn signed_duration(ms: i64) -> String {
+pub(crate) fn signed_duration(ms: i64) -> String {
     let sign = if ms < 0 { "-" } else { "" };
     format!("{sign}{}", duration(ms.unsigned_abs()))
 }
 
 /// What to say of an engine that was lost, where another one takes over: one line, unless all of it is wanted.
 #[must_use]
-pub fn engine_lost(why: &str, all: bool) -> String {
+pub(crate) fn engine_lost(why: &str, all: bool) -> String {
     let first = why.lines().next().unwrap_or_default();
     let why = if all { why } else { first };
     format!("{why}; checks run on this machine instead")
@@ -32,13 +32,13 @@ pub fn engine_lost(why: &str, all: bool) -> String {
 
 /// `1 file`, `2 files`.
 #[must_use]
-pub fn count(number: usize, one: &str, many: &str) -> String {
+pub(crate) fn count(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
 /// One line: `path:line:column: severity: message [code]`, as gcc and most editors read it.
 #[must_use]
-pub fn finding(finding: &Finding) -> String {
+pub(crate) fn finding(finding: &Finding) -> String {
     let mut text = String::new();
     if let Some(path) = &finding.path {
         text.push_str(path.display_dot());
@@ -57,12 +57,6 @@ pub fn finding(finding: &Finding) -> String {
         let _ = write!(text, " [{code}]");
     }
     text
-}
-
-/// Removes terminal colour codes.
-#[must_use]
-pub fn plain(text: &str) -> String {
-    anstream::adapter::strip_str(text).to_string()
 }
 
 #[cfg(test)]

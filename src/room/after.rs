@@ -14,7 +14,7 @@ impl Room {
     ///
     /// # Errors
     /// If somebody deleted the room, or the disk is full.
-    pub fn believe(&self) -> Result<(), RoomError> {
+    pub(crate) fn believe(&self) -> Result<(), RoomError> {
         if Rule::RoomKept.holds() && !self.is_kept() {
             return Err(RoomError::Gone(self.dir.clone()));
         }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 /// Where the folders of a room are, as seen from somewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Layout {
+pub(crate) struct Layout {
     pub(super) dir: PathBuf,
     pub(super) depth: u32,
 }
@@ -12,7 +12,7 @@ pub struct Layout {
 impl Layout {
     /// Places in `dir`, with `depth` folders above the tree (at least 1) for folders above the project root.
     #[must_use]
-    pub fn new(dir: impl Into<PathBuf>, depth: u32) -> Self {
+    pub(crate) fn new(dir: impl Into<PathBuf>, depth: u32) -> Self {
         Self {
             dir: dir.into(),
             depth: depth.max(1),
@@ -21,7 +21,7 @@ impl Layout {
 
     /// The same room, seen elsewhere.
     #[must_use]
-    pub fn moved(&self, dir: impl Into<PathBuf>) -> Self {
+    pub(crate) fn moved(&self, dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
             depth: self.depth,
@@ -30,44 +30,44 @@ impl Layout {
 
     /// What stands for the folders above the project root, and holds the tree.
     #[must_use]
-    pub fn up(&self) -> PathBuf {
+    pub(crate) fn up(&self) -> PathBuf {
         self.dir.join("up")
     }
 
     /// The copy of the project root.
     #[must_use]
-    pub fn tree(&self) -> PathBuf {
+    pub(crate) fn tree(&self) -> PathBuf {
         self.above(1).join("tree")
     }
 
     /// The folder `up` folders above the tree, from 1 to [`Layout::depth`].
     #[must_use]
-    pub fn above(&self, up: u32) -> PathBuf {
+    pub(crate) fn above(&self, up: u32) -> PathBuf {
         let levels = (up..=self.depth).rev().map(|level| format!("up{level}"));
         self.up().join(levels.collect::<PathBuf>())
     }
 
     /// How many folders above the tree stand for folders above the project root.
     #[must_use]
-    pub fn depth(&self) -> u32 {
+    pub(crate) fn depth(&self) -> u32 {
         self.depth
     }
 
     /// HOME of the check.
     #[must_use]
-    pub fn home(&self) -> PathBuf {
+    pub(crate) fn home(&self) -> PathBuf {
         self.dir.join("home")
     }
 
     /// TMPDIR of the check.
     #[must_use]
-    pub fn tmp(&self) -> PathBuf {
+    pub(crate) fn tmp(&self) -> PathBuf {
         self.dir.join("tmp")
     }
 
     /// PATH of the check.
     #[must_use]
-    pub fn bin(&self) -> PathBuf {
+    pub(crate) fn bin(&self) -> PathBuf {
         self.dir.join("bin")
     }
 }

@@ -17,44 +17,44 @@ const MAGIC: &str = "dagcache-room 2 ";
 const ANY_MAGIC: &str = "dagcache-room ";
 
 /// Whether bytes begin as the manifest of another version does: such a room starts from empty.
-pub fn is_of_another_version(bytes: &[u8]) -> bool {
+pub(crate) fn is_of_another_version(bytes: &[u8]) -> bool {
     let number = bytes.strip_prefix(ANY_MAGIC.as_bytes());
     let numbered = number.is_some_and(|rest| rest.first().is_some_and(u8::is_ascii_digit));
     numbered && !bytes.starts_with(MAGIC.as_bytes())
 }
 
 /// Nanoseconds since the epoch.
-pub type Nanos = i64;
+pub(crate) type Nanos = i64;
 
 /// The content of a room before its last run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Manifest {
+pub(crate) struct Manifest {
     /// What the products in it were made with.
-    pub product_key: Digest,
+    pub(crate) product_key: Digest,
     /// No file was ever written with a later modification time.
-    pub newest: Nanos,
+    pub(crate) newest: Nanos,
     /// When the stats below were taken.
-    pub verified: Nanos,
+    pub(crate) verified: Nanos,
     /// By path below the managed folder.
-    pub files: BTreeMap<String, Written>,
+    pub(crate) files: BTreeMap<String, Written>,
     /// Paths that runs since the products began are known to have read; `None` if not all of those runs were watched.
-    pub reads: Option<BTreeSet<String>>,
+    pub(crate) reads: Option<BTreeSet<String>>,
 }
 
 /// One file of a room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Written {
+pub(crate) struct Written {
     /// Digest of its content or target text.
-    pub digest: Digest,
+    pub(crate) digest: Digest,
     /// `f`, `x` or `l`.
     kind: char,
     /// What lstat said.
-    pub stat: Stat,
+    pub(crate) stat: Stat,
 }
 
 impl Written {
     /// A file as it was just seen.
-    pub fn new(kind: Kind, digest: Digest, stat: Stat) -> Self {
+    pub(crate) fn new(kind: Kind, digest: Digest, stat: Stat) -> Self {
         Self {
             digest,
             kind: letter(kind),
@@ -63,12 +63,12 @@ impl Written {
     }
 
     /// Whether it was written as that kind.
-    pub fn is(&self, kind: Kind) -> bool {
+    pub(crate) fn is(&self, kind: Kind) -> bool {
         self.kind == letter(kind)
     }
 
     /// Whether both were written as the same kind.
-    pub fn is_same_kind(&self, other: &Self) -> bool {
+    pub(crate) fn is_same_kind(&self, other: &Self) -> bool {
         self.kind == other.kind
     }
 }
@@ -83,20 +83,20 @@ const fn letter(kind: Kind) -> char {
 
 /// What tells that a file was touched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stat {
+pub(crate) struct Stat {
     dev: u64,
     ino: u64,
     size: u64,
     mode: u32,
     /// Modification time.
-    pub mtime: Nanos,
+    pub(crate) mtime: Nanos,
     /// Change time.
     ctime: Nanos,
 }
 
 impl Stat {
     /// From lstat.
-    pub fn of(meta: &Metadata) -> Self {
+    pub(crate) fn of(meta: &Metadata) -> Self {
         Self {
             dev: meta.dev(),
             ino: meta.ino(),
@@ -109,7 +109,7 @@ impl Stat {
 
     /// Whether a change made right after `verified` would show as another stat: within one tick of the clock of the
     /// file system it need not.
-    pub fn is_settled(&self, verified: Nanos) -> bool {
+    pub(crate) fn is_settled(&self, verified: Nanos) -> bool {
         let coarse = self.ctime % 1_000_000_000 == 0;
         let margin = if coarse { 2_000_000_000 } else { 20_000_000 };
         self.ctime.saturating_add(margin) < verified
@@ -117,7 +117,7 @@ impl Stat {
 }
 
 /// Seconds and nanoseconds in one number (good until the year 2262).
-pub const fn nanos(seconds: i64, nanoseconds: i64) -> Nanos {
+pub(crate) const fn nanos(seconds: i64, nanoseconds: i64) -> Nanos {
     seconds
         .saturating_mul(1_000_000_000)
         .saturating_add(nanoseconds)
@@ -125,7 +125,7 @@ pub const fn nanos(seconds: i64, nanoseconds: i64) -> Nanos {
 
 impl Manifest {
     /// The bytes to keep.
-    pub fn encode(&self) -> serde_json::Result<Vec<u8>> {
+    pub(crate) fn encode(&self) -> serde_json::Result<Vec<u8>> {
         let body = serde_json::to_vec(self)?;
         let mut bytes = format!("{MAGIC}{}\n", Digest::of(&body)).into_bytes();
         bytes.extend_from_slice(&body);
@@ -133,13 +133,13 @@ impl Manifest {
     }
 
     /// Whether all its stats can be believed as they are.
-    pub fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         let mut files = self.files.values();
         files.all(|file| file.stat.is_settled(self.verified))
     }
 
     /// Reads what [`Manifest::encode`] wrote; `None` for anything else.
-    pub fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let rest = bytes.strip_prefix(MAGIC.as_bytes())?;
         let (digest, body) = rest.split_at_checked(2 * Digest::LEN)?;
         let digest: Digest = std::str::from_utf8(digest).ok()?.parse().ok()?;

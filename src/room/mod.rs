@@ -36,8 +36,8 @@ mod manifest;
 mod reads;
 mod reset;
 
-pub use crate::fs::remove::remove;
-pub use layout::Layout;
+pub(crate) use crate::fs::remove::remove;
+pub(crate) use layout::Layout;
 use manifest::{Manifest, Nanos, Stat, Written, nanos};
 use reset::{Target, Wanted};
 
@@ -45,11 +45,11 @@ use reset::{Target, Wanted};
 const MAX_ROOMS: u32 = 100;
 
 /// The file in a room that says what it holds.
-pub const MANIFEST: &str = "manifest";
+pub(crate) const MANIFEST: &str = "manifest";
 
 /// Whether the manifest of a room holds; `None` if there is none, or it is of another version.
 #[must_use]
-pub fn has_sound_manifest(dir: &Path) -> Option<bool> {
+pub(crate) fn has_sound_manifest(dir: &Path) -> Option<bool> {
     match std::fs::read(dir.join(MANIFEST)) {
         Ok(bytes) if manifest::is_of_another_version(&bytes) => None,
         Ok(bytes) => Some(Manifest::decode(&bytes).is_some()),
@@ -60,7 +60,7 @@ pub fn has_sound_manifest(dir: &Path) -> Option<bool> {
 
 /// Whether a run, or what it left behind, is still in a room.
 #[must_use]
-pub fn is_in_use(dir: &Path) -> bool {
+pub(crate) fn is_in_use(dir: &Path) -> bool {
     let Ok(lock) = File::options().write(true).open(dir.join(LOCK)) else {
         return false;
     };
@@ -73,7 +73,7 @@ const COMPLETE: &[u8] = b"complete\n";
 
 /// A room could not be made ready.
 #[derive(Debug, thiserror::Error)]
-pub enum RoomError {
+pub(crate) enum RoomError {
     /// An input is no longer what was hashed: a new snapshot is due.
     #[error("{} changed since it was hashed", .0.display())]
     Changed(PathBuf),
@@ -102,29 +102,29 @@ pub(crate) fn at<T>(path: &Path, result: io::Result<T>) -> Result<T, RoomError> 
 }
 
 /// What a room shall hold.
-pub struct Contents<'a> {
+pub(crate) struct Contents<'a> {
     /// Where the files come from.
-    pub snapshot: &'a Snapshot,
+    pub(crate) snapshot: &'a Snapshot,
     /// The files, in any order; repeats are fine.
-    pub files: &'a [&'a [FileId]],
+    pub(crate) files: &'a [&'a [FileId]],
     /// Files from above the project root, or ignored ones.
-    pub outside: &'a [OutsideFile],
+    pub(crate) outside: &'a [OutsideFile],
     /// Files that are not the project's, as (path in the project, content): a lockfile that a layer resolved.
     /// The project's own file of that name wins.
-    pub extra: &'a [(RelPath, Vec<u8>)],
+    pub(crate) extra: &'a [(RelPath, Vec<u8>)],
     /// Folders that exist even if no file is in them.
-    pub folders: &'a [RelPath],
+    pub(crate) folders: &'a [RelPath],
     /// Folders that survive between runs.
-    pub products: &'a [RelPath],
+    pub(crate) products: &'a [RelPath],
     /// What products must have been made with to survive.
-    pub product_key: Digest,
+    pub(crate) product_key: Digest,
     /// Whether [`Room::reads`] shall tell what a run read.
-    pub watch: bool,
+    pub(crate) watch: bool,
 }
 
 /// A room, locked for as long as this or any process started in it lives.
 #[derive(Debug)]
-pub struct Room {
+pub(crate) struct Room {
     dir: PathBuf,
     lock: File,
     depth: u32,
@@ -138,7 +138,7 @@ impl Room {
     ///
     /// # Errors
     /// If none can be made or locked.
-    pub fn take(rooms: &Path, id: &str) -> Result<Self, RoomError> {
+    pub(crate) fn take(rooms: &Path, id: &str) -> Result<Self, RoomError> {
         let first = rooms.join(slug(id));
         for number in 1..=MAX_ROOMS {
             let dir = match number {
@@ -175,7 +175,7 @@ impl Room {
     /// The files it held after it was last reset, as (path in the project, digest); empty if that is not known. What
     /// became of them since is for [`Room::reset`] to see.
     #[must_use]
-    pub fn held(&self) -> Vec<(String, Digest)> {
+    pub(crate) fn held(&self) -> Vec<(String, Digest)> {
         let bytes = std::fs::read(self.dir.join(MANIFEST));
         let manifest = bytes.ok().and_then(|bytes| Manifest::decode(&bytes));
         let files = manifest.into_iter().flat_map(|manifest| manifest.files);
@@ -190,7 +190,7 @@ impl Room {
     ///
     /// # Errors
     /// If content changed since it was hashed, or something cannot be read or written.
-    pub fn reset(&mut self, contents: &Contents<'_>) -> Result<(), RoomError> {
+    pub(crate) fn reset(&mut self, contents: &Contents<'_>) -> Result<(), RoomError> {
         self.depth = depth(contents);
         for dir in [self.home(), self.tmp(), self.bin()] {
             at(&dir, remove(&dir))?;
@@ -235,7 +235,7 @@ impl Room {
     ///
     /// # Errors
     /// If something cannot be deleted.
-    pub fn empty(&self) -> Result<(), RoomError> {
+    pub(crate) fn empty(&self) -> Result<(), RoomError> {
         for dir in [
             self.dir.join("up"),
             self.home(),
@@ -270,7 +270,7 @@ impl Room {
     /// What the run since the last [`Room::reset`] read, and what the products it was given were made from: paths in
     /// the project. `None` if that cannot be told.
     #[must_use]
-    pub fn reads(&self) -> Option<BTreeSet<String>> {
+    pub(crate) fn reads(&self) -> Option<BTreeSet<String>> {
         let (files, earlier) = self.watched.as_ref()?;
         let up = self.dir.join("up");
         let tree = self.tree();
@@ -283,7 +283,7 @@ impl Room {
 
     /// What became of its files since the products in it were brought up to date.
     #[must_use]
-    pub fn changes(&self) -> &Changes {
+    pub(crate) fn changes(&self) -> &Changes {
         &self.changes
     }
 
@@ -336,7 +336,7 @@ impl Room {
 
     /// Notes the end of a run, so that what changes later is newer than its products whatever the clock does.
     /// `complete` says that what had to be done to its products before the run was done.
-    pub fn end(&self, complete: bool) {
+    pub(crate) fn end(&self, complete: bool) {
         // Without it the time of the reset counts, which is off only if the clock was set back meanwhile.
         let _ = File::create(self.dir.join("ended")).and_then(|mut file| {
             if complete {
@@ -348,7 +348,7 @@ impl Room {
 
     /// Where its folders are on the host.
     #[must_use]
-    pub fn layout(&self) -> Layout {
+    pub(crate) fn layout(&self) -> Layout {
         Layout {
             dir: self.dir.clone(),
             depth: self.depth,
@@ -357,43 +357,43 @@ impl Room {
 
     /// The copy of the project root.
     #[must_use]
-    pub fn tree(&self) -> PathBuf {
+    pub(crate) fn tree(&self) -> PathBuf {
         self.layout().tree()
     }
 
     /// See [`Layout::above`].
     #[must_use]
-    pub fn above(&self, up: u32) -> PathBuf {
+    pub(crate) fn above(&self, up: u32) -> PathBuf {
         self.layout().above(up)
     }
 
     /// The room's own folder.
     #[must_use]
-    pub fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }
 
     /// HOME of the check.
     #[must_use]
-    pub fn home(&self) -> PathBuf {
+    pub(crate) fn home(&self) -> PathBuf {
         self.layout().home()
     }
 
     /// TMPDIR of the check.
     #[must_use]
-    pub fn tmp(&self) -> PathBuf {
+    pub(crate) fn tmp(&self) -> PathBuf {
         self.layout().tmp()
     }
 
     /// PATH of the check.
     #[must_use]
-    pub fn bin(&self) -> PathBuf {
+    pub(crate) fn bin(&self) -> PathBuf {
         self.layout().bin()
     }
 
     /// The lock, for children to inherit.
     #[must_use]
-    pub fn lock(&self) -> &File {
+    pub(crate) fn lock(&self) -> &File {
         &self.lock
     }
 

@@ -22,7 +22,7 @@ use rustix::fs::{AtFlags, CWD, OFlags, Timespec, Timestamps, UTIME_OMIT};
 const UNREAD: i64 = 1;
 
 /// Gives a file the access time of what was not read. A link is not followed.
-pub fn mark(path: &Path) -> io::Result<()> {
+pub(crate) fn mark(path: &Path) -> io::Result<()> {
     let at = |tv_sec, tv_nsec| Timespec { tv_sec, tv_nsec };
     let times = Timestamps {
         last_access: at(UNREAD, 0),
@@ -37,12 +37,12 @@ pub fn mark(path: &Path) -> io::Result<()> {
 }
 
 /// Whether a marked file was not read since.
-pub fn is_marked(meta: &Metadata) -> bool {
+pub(crate) fn is_marked(meta: &Metadata) -> bool {
     meta.atime() == UNREAD && meta.atime_nsec() == 0
 }
 
 /// The content of a file of ours, read so that it does not count, where the system can.
-pub fn read_quietly(path: &Path) -> io::Result<Vec<u8>> {
+pub(crate) fn read_quietly(path: &Path) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     quiet(path)?.read_to_end(&mut content)?;
     Ok(content)
@@ -62,7 +62,7 @@ fn quiet(path: &Path) -> io::Result<File> {
 }
 
 /// Whether reads of files below `folder` can be told. Asked once for each file system.
-pub fn are_seen(folder: &Path) -> bool {
+pub(crate) fn are_seen(folder: &Path) -> bool {
     static ANSWERS: Mutex<BTreeMap<u64, bool>> = Mutex::new(BTreeMap::new());
     let Ok(device) = folder.metadata().map(|meta| meta.dev()) else {
         return false;

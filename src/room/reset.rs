@@ -27,34 +27,34 @@ use crate::snapshot::Kind;
 const FILES_PER_THREAD: usize = 256;
 
 /// One file a room shall hold.
-pub struct Wanted<'a> {
+pub(crate) struct Wanted<'a> {
     /// What it is.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// Digest of its content or target text.
-    pub digest: Digest,
+    pub(crate) digest: Digest,
     /// Brings the content (or target text), verified against the digest.
-    pub read: Box<dyn Fn() -> Result<Vec<u8>, RoomError> + Sync + 'a>,
+    pub(crate) read: Box<dyn Fn() -> Result<Vec<u8>, RoomError> + Sync + 'a>,
 }
 
 /// What the folder shall hold afterwards. Paths are relative to it, `/`-separated, without `.` and `..`.
 #[derive(Default)]
-pub struct Target<'a> {
+pub(crate) struct Target<'a> {
     /// Files and links.
-    pub files: BTreeMap<String, Wanted<'a>>,
+    pub(crate) files: BTreeMap<String, Wanted<'a>>,
     /// Folders that exist even if empty.
-    pub folders: BTreeSet<String>,
+    pub(crate) folders: BTreeSet<String>,
     /// Folders whose other content is kept.
-    pub kept: BTreeSet<String>,
+    pub(crate) kept: BTreeSet<String>,
     /// If what is read shall be told afterwards: the files for which that is known already. All others are marked.
-    pub watch: Option<BTreeSet<String>>,
+    pub(crate) watch: Option<BTreeSet<String>>,
 }
 
 /// What a folder holds after a reset.
-pub struct Placed {
+pub(crate) struct Placed {
     /// Its files.
-    pub files: BTreeMap<String, Written>,
+    pub(crate) files: BTreeMap<String, Written>,
     /// Whether something else than the wanted files changed: a tool had added, changed or removed some.
-    pub disturbed: bool,
+    pub(crate) disturbed: bool,
 }
 
 /// Resets `root` (created if absent) and returns what it now holds. `known` is what it held before the last run;
@@ -62,7 +62,7 @@ pub struct Placed {
 ///
 /// # Errors
 /// If content changed since it was hashed, or something cannot be read or written.
-pub fn reset(
+pub(crate) fn reset(
     root: &Path,
     target: &Target<'_>,
     known: &BTreeMap<String, Written>,

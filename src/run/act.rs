@@ -45,22 +45,12 @@ fn changed(kind: std::io::ErrorKind) -> bool {
 
 /// What a built-in sees.
 pub(super) struct View<'a> {
-    pub snapshot: &'a Snapshot,
-    pub shared: &'a [FileId],
-    pub part: Option<FileId>,
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) shared: &'a [FileId],
+    pub(crate) part: Option<FileId>,
 }
 
 impl InputView for View<'_> {
-    fn paths(&self) -> Vec<&RelPath> {
-        let mut ids = self.shared.to_vec();
-        ids.extend(self.part);
-        ids.sort_unstable();
-        ids.dedup();
-        ids.into_iter()
-            .map(|id| &self.snapshot.entry(id).path)
-            .collect()
-    }
-
     fn part(&self) -> Option<&RelPath> {
         self.part.map(|id| &self.snapshot.entry(id).path)
     }

@@ -21,17 +21,17 @@ use crate::store::outputs::Output;
 
 /// Which hits are audited.
 #[derive(Debug, Clone, Copy)]
-pub struct Sample {
+pub(crate) struct Sample {
     /// How many of a hundred.
-    pub percent: u8,
+    pub(crate) percent: u8,
     /// Another one for each run, so that all are met in time.
-    pub seed: u64,
+    pub(crate) seed: u64,
 }
 
 impl Sample {
     /// Whether the check of that id is in the sample.
     #[must_use]
-    pub fn holds(&self, id: &str) -> bool {
+    pub(crate) fn holds(&self, id: &str) -> bool {
         let digest = Digest::of(format!("{} {id}", self.seed).as_bytes());
         let [a, b, ..] = digest.as_bytes();
         u32::from(u16::from_le_bytes([*a, *b])) * 100 < u32::from(self.percent) * 65_536

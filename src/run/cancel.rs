@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Whether, and by which signal, the user stopped the run.
 #[derive(Debug, Default)]
-pub struct Interrupt {
+pub(crate) struct Interrupt {
     token: CancellationToken,
     signal: std::sync::Arc<AtomicI32>,
     runtime: OnceLock<Runtime>,
@@ -23,25 +23,25 @@ pub struct Interrupt {
 impl Interrupt {
     /// Nothing has happened yet; signals keep their default effect until the first miss.
     #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// Cancelled when the run is to stop.
     #[must_use]
-    pub fn token(&self) -> &CancellationToken {
+    pub(crate) fn token(&self) -> &CancellationToken {
         &self.token
     }
 
     /// Whether the run is to stop.
     #[must_use]
-    pub fn is_set(&self) -> bool {
+    pub(crate) fn is_set(&self) -> bool {
         self.token.is_cancelled()
     }
 
     /// The signal that stopped the run.
     #[must_use]
-    pub fn signal(&self) -> Option<i32> {
+    pub(crate) fn signal(&self) -> Option<i32> {
         Some(self.signal.load(Ordering::Relaxed)).filter(|signal| *signal != 0)
     }
 
@@ -49,7 +49,7 @@ impl Interrupt {
     ///
     /// # Errors
     /// If the system refuses the thread and the descriptors a runtime needs.
-    pub fn block_on<F: Future>(&self, future: F) -> io::Result<F::Output> {
+    pub(crate) fn block_on<F: Future>(&self, future: F) -> io::Result<F::Output> {
         let runtime = match self.runtime.get() {
             Some(runtime) => runtime,
             None => {

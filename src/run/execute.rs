@@ -19,7 +19,7 @@ use crate::store::last::Seen;
 
 /// How a miss ended.
 #[derive(Debug)]
-pub enum Finished {
+pub(crate) enum Finished {
     /// With a verdict, and what is to be noted of it.
     Done(Box<CheckRecord>, Option<Seen>),
     /// Its files changed meanwhile: a new snapshot is due.
@@ -32,7 +32,7 @@ pub enum Finished {
 
 /// Runs one check that missed. Waits while another process runs the same key, and then replays its result.
 #[must_use]
-pub fn execute(session: &Session<'_>, pending: &Pending<'_>) -> Finished {
+pub(crate) fn execute(session: &Session<'_>, pending: &Pending<'_>) -> Finished {
     if let Some(hit) = &pending.audited {
         return audit(session, pending, hit);
     }

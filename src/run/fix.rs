@@ -13,18 +13,18 @@ const AT_ONCE: usize = 500;
 
 /// What a file became.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fixed {
+pub(crate) struct Fixed {
     /// Which one.
-    pub file: FileId,
+    pub(crate) file: FileId,
     /// All of it.
-    pub bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// Runs `command` in a room with the files of `check`. Returns what it changed; files it made or removed do not count.
 ///
 /// # Errors
 /// Why it could not be run; a whole sentence.
-pub fn apply(
+pub(crate) fn apply(
     session: &Session<'_>,
     check: &Check,
     command: &Command,

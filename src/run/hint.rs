@@ -8,7 +8,12 @@ use crate::snapshot::Snapshot;
 
 /// The line to add, if the output names a file of the project that is no input.
 #[must_use]
-pub fn hint(check: &Check, command: &Command, snapshot: &Snapshot, output: &str) -> Option<String> {
+pub(crate) fn hint(
+    check: &Check,
+    command: &Command,
+    snapshot: &Snapshot,
+    output: &str,
+) -> Option<String> {
     if check.id.contains(':') {
         return None; // What a built-in check sees is not the user's to mend.
     }

@@ -24,22 +24,22 @@ use crate::store::last::{Last, Seen};
 
 /// A check that has to be run.
 #[derive(Debug)]
-pub struct Pending<'a> {
+pub(crate) struct Pending<'a> {
     /// The check.
-    pub check: &'a Check,
+    pub(crate) check: &'a Check,
     /// Its keys.
-    pub key: CheckKey,
+    pub(crate) key: CheckKey,
     /// Why.
-    pub miss: Miss,
+    pub(crate) miss: Miss,
     /// What it took last time, in milliseconds.
-    pub expected_ms: u64,
+    pub(crate) expected_ms: u64,
     /// It has a result, which is to be compared with another run.
-    pub audited: Option<Box<CheckRecord>>,
+    pub(crate) audited: Option<Box<CheckRecord>>,
 }
 
 /// Where a check stands after the look-up.
 #[derive(Debug)]
-pub enum State<'a> {
+pub(crate) enum State<'a> {
     /// It needs nothing more; with what is to be noted of it.
     Done(Box<CheckRecord>, Option<Seen>),
     /// It has to be run.
@@ -48,7 +48,7 @@ pub enum State<'a> {
 
 /// The keys of a check. `trees` are those of the session's snapshot, shared by all checks of a run.
 #[must_use]
-pub fn key_of(session: &Session<'_>, check: &Check, trees: &mut Trees<'_>) -> CheckKey {
+pub(crate) fn key_of(session: &Session<'_>, check: &Check, trees: &mut Trees<'_>) -> CheckKey {
     let engine = session.engine;
     check_key(
         session.plan,
@@ -62,7 +62,7 @@ pub fn key_of(session: &Session<'_>, check: &Check, trees: &mut Trees<'_>) -> Ch
 
 /// Looks one check up under its key.
 #[must_use]
-pub fn look_up<'a>(
+pub(crate) fn look_up<'a>(
     session: &Session<'_>,
     check: &'a Check,
     key: CheckKey,
@@ -346,7 +346,12 @@ fn compare(session: &Session<'_>, check: &Check, key: &CheckKey, last: &Last) ->
 /// Everything that differs from the run of the check that was seen last, the most telling first; empty if there is
 /// nothing to compare with.
 #[must_use]
-pub fn changes(session: &Session<'_>, check: &Check, key: &CheckKey, last: &Last) -> Vec<Miss> {
+pub(crate) fn changes(
+    session: &Session<'_>,
+    check: &Check,
+    key: &CheckKey,
+    last: &Last,
+) -> Vec<Miss> {
     match compare(session, check, key, last) {
         Past::Other(all) => all,
         Past::Nothing(_) | Past::Same(_) => Vec::new(),

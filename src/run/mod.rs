@@ -12,22 +12,22 @@
 //! A run emits [`Event`]s and returns what happened. Stays free of printing, of flags and of exit codes. A fully Fresh
 //! run starts no engine, no process, no thread.
 
-pub mod act;
-pub mod audit;
-pub mod cancel;
-pub mod execute;
-pub mod fix;
-pub mod hint;
-pub mod lookup;
+pub(crate) mod act;
+pub(crate) mod audit;
+pub(crate) mod cancel;
+pub(crate) mod execute;
+pub(crate) mod fix;
+pub(crate) mod hint;
+pub(crate) mod lookup;
 mod mask;
 mod missing_programs;
 mod outputs;
 mod overkeyed;
-pub mod part_runs;
-pub mod parts;
-pub mod pool;
-pub mod read_keys;
-pub mod result;
+pub(crate) mod part_runs;
+pub(crate) mod parts;
+pub(crate) mod pool;
+pub(crate) mod read_keys;
+pub(crate) mod result;
 mod usable;
 
 use std::sync::{Mutex, PoisonError};
@@ -48,7 +48,7 @@ use crate::store::last::Last;
 
 /// How stored results are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Caching {
+pub(crate) enum Caching {
     /// Look up, run the misses, save.
     #[default]
     On,
@@ -60,31 +60,31 @@ pub enum Caching {
 
 /// What the caller chose.
 #[derive(Debug, Clone, Copy)]
-pub struct Options {
+pub(crate) struct Options {
     /// How stored results are used.
-    pub caching: Caching,
+    pub(crate) caching: Caching,
     /// How many checks run side by side; at least 1.
-    pub jobs: usize,
+    pub(crate) jobs: usize,
     /// Whether the first failure stops what has not begun.
-    pub fail_fast: bool,
+    pub(crate) fail_fast: bool,
     /// Whether nothing is run at all.
-    pub dry_run: bool,
+    pub(crate) dry_run: bool,
     /// Whether failures say where the room is that they ran in.
-    pub keep_room: bool,
+    pub(crate) keep_room: bool,
     /// Whether checks are narrowed to some files: what is seen then is no measure for later reasons.
-    pub narrowed: bool,
+    pub(crate) narrowed: bool,
     /// Whether what checks make is brought to the project; a git hook leaves the work tree alone.
-    pub outputs: bool,
+    pub(crate) outputs: bool,
     /// Whether a check that fails for want of a program of the user's is given back to be planned with it.
-    pub discover: bool,
+    pub(crate) discover: bool,
     /// Which hits are run all the same, and compared.
-    pub audit: Option<audit::Sample>,
+    pub(crate) audit: Option<audit::Sample>,
 }
 
 impl Options {
     /// For a look beside a run: nothing is brought anywhere, and no later reason refers to it.
     #[must_use]
-    pub const fn beside(caching: Caching) -> Self {
+    pub(crate) const fn beside(caching: Caching) -> Self {
         Self {
             caching,
             jobs: 1,
@@ -100,32 +100,32 @@ impl Options {
 }
 
 /// Everything a run works with.
-pub struct Session<'a> {
+pub(crate) struct Session<'a> {
     /// The steps.
-    pub plan: &'a Plan,
+    pub(crate) plan: &'a Plan,
     /// The project's files.
-    pub snapshot: &'a Snapshot,
+    pub(crate) snapshot: &'a Snapshot,
     /// The user's environment.
-    pub env: &'a Env,
+    pub(crate) env: &'a Env,
     /// What runs misses.
-    pub engine: &'a dyn Engine,
+    pub(crate) engine: &'a dyn Engine,
     /// What is remembered.
-    pub store: &'a Store,
+    pub(crate) store: &'a Store,
     /// Id of the project in the store.
-    pub project: &'a str,
+    pub(crate) project: &'a str,
     /// Before the snapshot was taken: what changed later was edited meanwhile.
-    pub started: SystemTime,
+    pub(crate) started: SystemTime,
     /// What the caller chose.
-    pub options: Options,
+    pub(crate) options: Options,
     /// Where events go.
-    pub sink: &'a Mutex<dyn Sink + 'a>,
+    pub(crate) sink: &'a Mutex<dyn Sink + 'a>,
     /// Set when the user interrupts.
-    pub interrupt: &'a Interrupt,
+    pub(crate) interrupt: &'a Interrupt,
 }
 
 impl Session<'_> {
     /// Emits an event.
-    pub fn emit(&self, event: &Event<'_>) {
+    pub(crate) fn emit(&self, event: &Event<'_>) {
         self.sink
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -135,17 +135,17 @@ impl Session<'_> {
 
 /// What became of the checks of one pass.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// Checks with a verdict, in the order they finished.
-    pub records: Vec<CheckRecord>,
+    pub(crate) records: Vec<CheckRecord>,
     /// Ids of checks whose files changed while they were read: they need a new snapshot.
-    pub changed: Vec<String>,
+    pub(crate) changed: Vec<String>,
     /// Ids of checks that failed for want of programs the user has, with the names of these: they are to be planned
     /// with them. Nothing is stored of such a run.
-    pub missing_programs: Vec<(String, Vec<String>)>,
+    pub(crate) missing_programs: Vec<(String, Vec<String>)>,
     /// If the engine was lost: its message, and the ids of checks that have no verdict because of it. Nothing is stored
     /// of them.
-    pub lost: Option<(String, Vec<String>)>,
+    pub(crate) lost: Option<(String, Vec<String>)>,
 }
 
 impl Outcome {
@@ -157,7 +157,7 @@ impl Outcome {
 
 /// Runs `checks` (or replays them). Every check ends up in the outcome.
 #[must_use]
-pub fn run(session: &Session<'_>, checks: &[&Check]) -> Outcome {
+pub(crate) fn run(session: &Session<'_>, checks: &[&Check]) -> Outcome {
     let mut last = session.store.last(session.project);
     let known = last.clone();
     let mut outcome = Outcome::default();
@@ -231,7 +231,7 @@ fn run_pending(
 
 /// Sums a run up. `started` is the start of the process, `overhead_ms` what was spent before the first check ran.
 #[must_use]
-pub fn summarize(
+pub(crate) fn summarize(
     command: &str,
     project: &str,
     engine: &str,

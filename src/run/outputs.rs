@@ -28,10 +28,10 @@ use crate::store::outputs::Output;
 /// A file, or a link, that a check made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Made {
-    pub path: RelPath,
-    pub kind: Kind,
+    pub(crate) path: RelPath,
+    pub(crate) kind: Kind,
     /// Its content, or the target text of a link.
-    pub bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Made {

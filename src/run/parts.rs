@@ -22,18 +22,18 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// The parts of one check: what is known, what was run.
 pub(super) struct Parts<'a, 's> {
-    pub session: &'a Session<'s>,
+    pub(crate) session: &'a Session<'s>,
     check: &'a Check,
     key: &'a CheckKey,
     /// Its checked files; positions count in this list.
-    pub files: &'a [FileId],
+    pub(crate) files: &'a [FileId],
     keys: Vec<Digest>,
     results: Vec<Option<PartResult>>,
     ran: BTreeMap<Digest, PartResult>,
     /// Where the last of them ran, if that is to be looked at.
-    pub room: Option<PathBuf>,
+    pub(crate) room: Option<PathBuf>,
     /// Whether the engine remembered all that was asked of it; `None` if nothing was.
-    pub replayed: Option<bool>,
+    pub(crate) replayed: Option<bool>,
 }
 
 impl<'a, 's> Parts<'a, 's> {

@@ -13,7 +13,7 @@ use crate::run::lookup::Pending;
 /// Runs all of them on `jobs` threads. With `fail_fast`, nothing new begins after a failure; what did not begin is
 /// `skipped`. Results come in the order they were finished.
 #[must_use]
-pub fn run_all(session: &Session<'_>, pending: Vec<Pending<'_>>) -> Vec<(String, Finished)> {
+pub(crate) fn run_all(session: &Session<'_>, pending: Vec<Pending<'_>>) -> Vec<(String, Finished)> {
     let workers = session.options.jobs.clamp(1, pending.len().max(1));
     let queue = Mutex::new(VecDeque::from(pending));
     let finished = Mutex::new(Vec::new());

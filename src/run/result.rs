@@ -37,31 +37,31 @@ pub(super) enum Trouble {
 /// What running a whole check, or one part of it, gave.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Done {
-    pub exit_code: i32,
-    pub stdout: String,
-    pub stderr: String,
-    pub findings: Vec<Finding>,
-    pub duration_ms: u64,
-    pub peak_memory: Option<u64>,
-    pub parts_hit: u32,
-    pub parts_ran: u32,
-    pub saved_ms: u64,
+    pub(crate) exit_code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) duration_ms: u64,
+    pub(crate) peak_memory: Option<u64>,
+    pub(crate) parts_hit: u32,
+    pub(crate) parts_ran: u32,
+    pub(crate) saved_ms: u64,
     /// Whether it, or a part of it, might have seen more than is in the key.
-    pub unconfined: bool,
+    pub(crate) unconfined: bool,
     /// Where it ran, if that is to be looked at.
-    pub room: Option<PathBuf>,
+    pub(crate) room: Option<PathBuf>,
     /// The files whose content can have mattered, if that can be told.
-    pub reads: Option<Vec<FileId>>,
+    pub(crate) reads: Option<Vec<FileId>>,
     /// Whether it builds on products of the user's own.
-    pub seeded: bool,
+    pub(crate) seeded: bool,
     /// Whether nothing ran: the engine remembered all of it.
-    pub replayed: bool,
+    pub(crate) replayed: bool,
     /// Why this result must not be stored.
-    pub not_stored: Option<String>,
+    pub(crate) not_stored: Option<String>,
     /// What it made.
-    pub outputs: Vec<Made>,
+    pub(crate) outputs: Vec<Made>,
     /// When the oldest part of it was made, in milliseconds since 1970 UTC.
-    pub since_ms: Option<u64>,
+    pub(crate) since_ms: Option<u64>,
 }
 
 /// The exit code a built-in's findings stand for.

@@ -6,20 +6,20 @@ use crate::path::RelPath;
 
 /// An entry that git would show or a tool may find, but that is left out. A check that would see it is not stored.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LeftOut {
+pub(crate) struct LeftOut {
     /// Its path for people, lossy where it is not UTF-8.
-    pub display: String,
+    pub(crate) display: String,
     /// The folder that holds it (the nearest one whose path is UTF-8).
-    pub dir: RelPath,
+    pub(crate) dir: RelPath,
     /// Why it is left out.
-    pub reason: Reason,
+    pub(crate) reason: Reason,
     /// The folder whose listing brought it up.
     pub(crate) owner: String,
 }
 
 /// Why an entry is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reason {
+pub(crate) enum Reason {
     /// A fifo, socket or device.
     Special,
     /// Its name is not valid UTF-8.

@@ -16,7 +16,7 @@ mod parallel;
 mod repository;
 mod rules;
 mod settle;
-pub mod staged;
+pub(crate) mod staged;
 pub(crate) mod stat;
 mod sweep;
 mod take;
@@ -25,7 +25,6 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::os::unix::ffi::OsStringExt as _;
@@ -36,22 +35,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::env::Env;
-use crate::fs::FsError;
 use crate::fs::beneath::{Found, look};
 use crate::path::RelPath;
 use crate::rule::Rule;
 use crate::snapshot::repository::Repository;
 use crate::snapshot::stat::{Stat, Time};
 
-pub use left_out::{LeftOut, Reason};
+pub(crate) use left_out::{LeftOut, Reason};
 
 /// Index of a file in its snapshot. Ids follow the byte order of the paths.
-pub type FileId = u32;
+pub(crate) type FileId = u32;
 
 /// What kind of entry a file is. Together with its digest this is all of a file that enters a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub(crate) enum Kind {
     /// A regular file.
     File,
     /// A regular file whose owner may execute it.
@@ -74,47 +72,47 @@ impl Kind {
 
 /// One file of the project.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// Where it is.
-    pub path: RelPath,
+    pub(crate) path: RelPath,
     /// What it is.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// Digest of its content, or of the target text of a link.
-    pub digest: Digest,
+    pub(crate) digest: Digest,
 }
 
 /// All files git would consider, at one moment, sorted by path.
 #[derive(Debug)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     root: PathBuf,
     entries: Vec<Entry>,
     contents: Contents,
     left_out: Vec<LeftOut>,
     submodules: Vec<RelPath>,
     effort: Effort,
-    unsaved: Option<FsError>,
 }
 
 /// Where the content of files is.
 #[derive(Debug)]
 enum Contents {
     Disk,
-    Memory(BTreeMap<RelPath, Vec<u8>>),
+    #[cfg(test)]
+    Memory(std::collections::BTreeMap<RelPath, Vec<u8>>),
     Git(staged::Held),
 }
 
 /// What taking a snapshot took, besides one lstat for each folder and file. All zero: nothing had changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Effort {
+pub(crate) struct Effort {
     /// Folders that were listed.
-    pub listed: usize,
+    pub(crate) listed: usize,
     /// Files that were read and hashed.
-    pub hashed: usize,
+    pub(crate) hashed: usize,
 }
 
 /// A snapshot could not be taken.
 #[derive(Debug, thiserror::Error)]
-pub enum SnapshotError {
+pub(crate) enum SnapshotError {
     /// The root is no folder, or may not be read.
     #[error("cannot read the folder {}", path.display())]
     Root {
@@ -176,8 +174,9 @@ impl Snapshot {
     /// # Panics
     /// If a path is not a normal relative path.
     #[must_use]
-    pub fn in_memory(files: &[(&str, &str)]) -> Self {
-        let memory: BTreeMap<RelPath, Vec<u8>> = files
+    #[cfg(test)]
+    pub(crate) fn in_memory(files: &[(&str, &str)]) -> Self {
+        let memory: std::collections::BTreeMap<RelPath, Vec<u8>> = files
             .iter()
             .map(|(path, text)| (RelPath::new(path).expect(path), text.as_bytes().to_vec()))
             .collect();
@@ -214,7 +213,6 @@ impl Snapshot {
             left_out: Vec::new(),
             submodules: Vec::new(),
             effort: Effort::default(),
-            unsaved: None,
         }
     }
 
@@ -227,19 +225,19 @@ impl Snapshot {
     /// # Errors
     /// If the root cannot be read, a tracked file cannot be read, or git's index can be read neither directly nor by
     /// `git ls-files`.
-    pub fn take(root: &Path, memo_dir: &Path, env: &Env) -> Result<Self, SnapshotError> {
+    pub(crate) fn take(root: &Path, memo_dir: &Path, env: &Env) -> Result<Self, SnapshotError> {
         take::take_at(root, memo_dir, env, Time::now())
     }
 
     /// Entries that were left out, sorted. A check that would see one of them is not stored.
     #[must_use]
-    pub fn left_out(&self) -> &[LeftOut] {
+    pub(crate) fn left_out(&self) -> &[LeftOut] {
         &self.left_out
     }
 
     /// Whether git tracks this path; also if that cannot be told. Reads the index.
     #[must_use]
-    pub fn is_tracked(&self, path: &RelPath, env: &Env) -> bool {
+    pub(crate) fn is_tracked(&self, path: &RelPath, env: &Env) -> bool {
         let inner = self.submodules.iter().filter(|dir| path.starts_with(dir));
         let (repository, strip, add) = match inner.max_by_key(|dir| dir.len()) {
             Some(dir) => (
@@ -261,26 +259,21 @@ impl Snapshot {
 
     /// Folders of submodules that are checked out, sorted. Their files are in the snapshot.
     #[must_use]
-    pub fn submodules(&self) -> &[RelPath] {
+    #[cfg(test)]
+    pub(crate) fn submodules(&self) -> &[RelPath] {
         &self.submodules
     }
 
     /// What taking it took.
     #[must_use]
-    pub fn effort(&self) -> Effort {
+    pub(crate) fn effort(&self) -> Effort {
         self.effort
-    }
-
-    /// Why the memo could not be written, if it could not. The snapshot is whole all the same.
-    #[must_use]
-    pub fn unsaved(&self) -> Option<&FsError> {
-        self.unsaved.as_ref()
     }
 
     /// The place on disk of a path that is not in the snapshot, because git ignores it. What git holds has nothing
     /// beside it.
     #[must_use]
-    pub fn beside(&self, path: &RelPath) -> Option<PathBuf> {
+    pub(crate) fn beside(&self, path: &RelPath) -> Option<PathBuf> {
         match self.contents {
             Contents::Git(_) if Rule::NothingBeside.holds() => None,
             _ => Some(path.under(&self.root)),
@@ -289,19 +282,19 @@ impl Snapshot {
 
     /// Whether this is of what git holds, not of what is on disk.
     #[must_use]
-    pub fn is_held_by_git(&self) -> bool {
+    pub(crate) fn is_held_by_git(&self) -> bool {
         matches!(self.contents, Contents::Git(_))
     }
 
     /// The folder all paths are relative to.
     #[must_use]
-    pub fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
     /// All files, sorted by path.
     #[must_use]
-    pub fn entries(&self) -> &[Entry] {
+    pub(crate) fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
@@ -310,13 +303,13 @@ impl Snapshot {
     /// # Panics
     /// If the id is of another snapshot.
     #[must_use]
-    pub fn entry(&self, id: FileId) -> &Entry {
+    pub(crate) fn entry(&self, id: FileId) -> &Entry {
         &self.entries[id as usize]
     }
 
     /// The id of a path.
     #[must_use]
-    pub fn find(&self, path: &str) -> Option<FileId> {
+    pub(crate) fn find(&self, path: &str) -> Option<FileId> {
         let index = self
             .entries
             .binary_search_by(|entry| entry.path.as_str().cmp(path))
@@ -326,7 +319,7 @@ impl Snapshot {
 
     /// The ids of all files below a folder.
     #[must_use]
-    pub fn below(&self, dir: &RelPath) -> Range<FileId> {
+    pub(crate) fn below(&self, dir: &RelPath) -> Range<FileId> {
         if dir.is_root() {
             return 0..FileId::try_from(self.entries.len()).unwrap_or(FileId::MAX);
         }
@@ -345,10 +338,11 @@ impl Snapshot {
     ///
     /// # Errors
     /// If it cannot be read, or is no longer what was hashed (`InvalidData`): then a new snapshot is due.
-    pub fn read(&self, id: FileId) -> io::Result<Vec<u8>> {
+    pub(crate) fn read(&self, id: FileId) -> io::Result<Vec<u8>> {
         let entry = self.entry(id);
         let bytes = match &self.contents {
             Contents::Disk => self.read_from_disk(entry)?,
+            #[cfg(test)]
             Contents::Memory(memory) => memory.get(&entry.path).cloned().unwrap_or_default(),
             Contents::Git(held) => match self.same_on_disk(entry) {
                 Some(bytes) => return Ok(bytes),

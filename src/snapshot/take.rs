@@ -326,11 +326,10 @@ fn finish(
     }
     let settled = settle::settle(universe.rows, place.fd, place.began);
     let bytes = memo::encode(identity, &universe.head, &universe.dirs, &settled.files);
-    let unsaved = if memo.is_some_and(|memo| memo.bytes() == bytes) {
-        None
-    } else {
-        fs::write_atomic(memo_path, &bytes).err()
-    };
+    if memo.is_none_or(|memo| memo.bytes() != bytes) {
+        // A memo that cannot be written only costs the next run its time.
+        let _ = fs::write_atomic(memo_path, &bytes);
+    }
     refuse_unreadable(&universe.unreadable, &settled)?;
     let mut left_out = universe.head.left_out;
     left_out.extend(settled.left_out);
@@ -342,7 +341,6 @@ fn finish(
         },
         submodules: submodules(&universe.head.sources),
         left_out,
-        unsaved,
         entries: settled.files.into_iter().filter_map(entry).collect(),
         ..Snapshot::of(place.root.to_path_buf())
     })

@@ -11,7 +11,7 @@ impl Store {
     ///
     /// # Errors
     /// If the disk refuses.
-    pub fn put_blob(&self, bytes: &[u8]) -> io::Result<Digest> {
+    pub(crate) fn put_blob(&self, bytes: &[u8]) -> io::Result<Digest> {
         let digest = Digest::of(bytes);
         let path = self.sharded("cas", &digest);
         let there = std::fs::symlink_metadata(&path)
@@ -25,7 +25,7 @@ impl Store {
 
     /// The bytes with that digest; `None` if they are not there or not what they should be.
     #[must_use]
-    pub fn blob(&self, digest: &Digest) -> Option<Vec<u8>> {
+    pub(crate) fn blob(&self, digest: &Digest) -> Option<Vec<u8>> {
         let bytes = std::fs::read(self.sharded("cas", digest)).ok()?;
         (Digest::of(&bytes) == *digest || !Rule::BlobVerified.holds()).then_some(bytes)
     }

@@ -13,7 +13,7 @@ use crate::store::usage::{Size, files_below};
 
 /// What to clear.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
+pub(crate) enum Target {
     /// Everything but run records.
     All,
     /// Results of the check with that id, and of its parts.
@@ -24,10 +24,10 @@ pub enum Target {
 
 /// What will be deleted.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct ClearPlan {
+pub(crate) struct ClearPlan {
     paths: Vec<PathBuf>,
     /// Files and bytes that go.
-    pub size: Size,
+    pub(crate) size: Size,
 }
 
 /// Folders that [`Target::All`] empties, besides rooms. Run records stay: they are the history that `cache status` tells.
@@ -48,7 +48,11 @@ const CLEARED: &[&str] = &[
 impl Store {
     /// Plans a clearing. A room that a process is still in stays: it would write into the next one of that name.
     #[must_use]
-    pub fn plan_clear(&self, targets: &[Target], room_in_use: &dyn Fn(&Path) -> bool) -> ClearPlan {
+    pub(crate) fn plan_clear(
+        &self,
+        targets: &[Target],
+        room_in_use: &dyn Fn(&Path) -> bool,
+    ) -> ClearPlan {
         let mut paths = BTreeSet::new();
         for target in targets {
             match target {
@@ -107,7 +111,7 @@ impl Store {
     ///
     /// # Errors
     /// At the first path that cannot be deleted; it is named.
-    pub fn apply_clear(&self, plan: &ClearPlan) -> io::Result<()> {
+    pub(crate) fn apply_clear(&self, plan: &ClearPlan) -> io::Result<()> {
         for path in &plan.paths {
             crate::fs::remove::remove(path).map_err(|error| {
                 io::Error::new(

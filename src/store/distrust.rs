@@ -11,13 +11,13 @@ impl Store {
     ///
     /// # Errors
     /// If the disk refuses.
-    pub fn distrust(&self, key: &Digest) -> io::Result<()> {
+    pub(crate) fn distrust(&self, key: &Digest) -> io::Result<()> {
         self.write(&self.sharded("distrusted", key), b"")
     }
 
     /// Whether nothing is stored under this key. Not asked on a hit.
     #[must_use]
-    pub fn distrusts(&self, key: &Digest) -> bool {
+    pub(crate) fn distrusts(&self, key: &Digest) -> bool {
         std::fs::symlink_metadata(self.sharded("distrusted", key)).is_ok()
     }
 }

@@ -18,64 +18,64 @@ pub(super) const NAME: &str = "dagcache-entry";
 
 /// A stored result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// Its own action key: an entry under a foreign name is not served.
-    pub key: Digest,
+    pub(crate) key: Digest,
     /// Id of the check that made it.
-    pub check: String,
+    pub(crate) check: String,
     /// Whether it passed.
-    pub passed: bool,
+    pub(crate) passed: bool,
     /// The tool's exit code (0 or 1 for a built-in).
-    pub exit_code: i32,
+    pub(crate) exit_code: i32,
     /// Standard output, whole.
-    pub stdout: String,
+    pub(crate) stdout: String,
     /// Standard error, whole.
-    pub stderr: String,
+    pub(crate) stderr: String,
     /// Diagnostics.
-    pub findings: Vec<Finding>,
+    pub(crate) findings: Vec<Finding>,
     /// Number of parts; 0 for a check without.
-    pub parts: u32,
+    pub(crate) parts: u32,
     /// What running it took, in milliseconds; for a check with parts the sum over them.
-    pub duration_ms: u64,
+    pub(crate) duration_ms: u64,
     /// Peak memory of the processes in bytes, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub peak_memory: Option<u64>,
+    pub(crate) peak_memory: Option<u64>,
     /// Engine class and platform that ran it.
-    pub engine: String,
+    pub(crate) engine: String,
     /// Tools and versions, for people.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub tools: Vec<String>,
+    pub(crate) tools: Vec<String>,
     /// Whether what ran could see nothing that is not in the key. Without, the result stays on this machine.
     #[serde(default)]
-    pub confined: bool,
+    pub(crate) confined: bool,
     /// When it was made, milliseconds since 1970 UTC.
-    pub created_ms: u64,
+    pub(crate) created_ms: u64,
     /// Version of the program that wrote it.
-    pub writer: String,
+    pub(crate) writer: String,
     /// When the oldest part of it was made, if that was before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub since_ms: Option<u64>,
+    pub(crate) since_ms: Option<u64>,
     /// What it made, sorted by path.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub outputs: Vec<Output>,
+    pub(crate) outputs: Vec<Output>,
     /// Whether it means nothing to others: its key holds something that only this machine knows.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub local_only: bool,
+    pub(crate) local_only: bool,
     /// Blob with the fingerprint.
-    pub fingerprint: Digest,
+    pub(crate) fingerprint: Digest,
     /// Whether it builds on products out of the user's own target folder: true for this user, but nobody else's to
     /// trust.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub seeded: bool,
+    pub(crate) seeded: bool,
     /// For a check with parts: the common key, under which the parts' results are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub common: Option<Digest>,
+    pub(crate) common: Option<Digest>,
 }
 
 impl Entry {
     /// The blobs it names.
     #[must_use]
-    pub fn blobs(&self) -> Vec<Digest> {
+    pub(crate) fn blobs(&self) -> Vec<Digest> {
         let outputs = self.outputs.iter().map(|output| output.digest);
         std::iter::once(self.fingerprint).chain(outputs).collect()
     }
@@ -83,7 +83,7 @@ impl Entry {
 
 /// What the store answers for a key.
 #[derive(Debug)]
-pub enum Lookup {
+pub(crate) enum Lookup {
     /// The result.
     Hit(Box<Entry>),
     /// Nothing there.
@@ -95,7 +95,7 @@ pub enum Lookup {
 impl Store {
     /// Looks a result up.
     #[must_use]
-    pub fn lookup(&self, key: &Digest) -> Lookup {
+    pub(crate) fn lookup(&self, key: &Digest) -> Lookup {
         let path = self.sharded("ac", key);
         let bytes = match std::fs::symlink_metadata(&path) {
             Ok(meta) if meta.is_file() || !Rule::EntryPlain.holds() => {
@@ -121,7 +121,7 @@ impl Store {
 
     /// The file that holds the result of a key, for people.
     #[must_use]
-    pub fn result_file(&self, key: &Digest) -> String {
+    pub(crate) fn result_file(&self, key: &Digest) -> String {
         self.shown(&self.sharded("ac", key))
     }
 
@@ -129,7 +129,7 @@ impl Store {
     ///
     /// # Errors
     /// If the disk refuses: the result is then simply not remembered.
-    pub fn save(&self, entry: &Entry) -> io::Result<()> {
+    pub(crate) fn save(&self, entry: &Entry) -> io::Result<()> {
         let body = serde_json::to_vec(entry).map_err(io::Error::other)?;
         self.write(
             &self.sharded("ac", &entry.key),
@@ -141,13 +141,13 @@ impl Store {
     ///
     /// # Errors
     /// If the disk refuses.
-    pub fn put_fingerprint(&self, fingerprint: &Fingerprint) -> io::Result<Digest> {
+    pub(crate) fn put_fingerprint(&self, fingerprint: &Fingerprint) -> io::Result<Digest> {
         self.put_blob(&serde_json::to_vec(fingerprint).map_err(io::Error::other)?)
     }
 
     /// The fingerprint saved as that blob.
     #[must_use]
-    pub fn fingerprint(&self, digest: &Digest) -> Option<Fingerprint> {
+    pub(crate) fn fingerprint(&self, digest: &Digest) -> Option<Fingerprint> {
         serde_json::from_slice(&self.blob(digest)?).ok()
     }
 }

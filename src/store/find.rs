@@ -5,26 +5,26 @@ use crate::store::Store;
 use crate::store::entry::{Entry, Lookup};
 
 /// The fewest digits that name a key.
-pub const FEWEST_DIGITS: usize = 4;
+pub(crate) const FEWEST_DIGITS: usize = 4;
 
 /// A key that the store knows.
 #[derive(Debug, Clone)]
-pub struct Known {
+pub(crate) struct Known {
     /// The key.
-    pub key: Digest,
+    pub(crate) key: Digest,
     /// The check it is of; `None` if its entry is damaged.
-    pub check: Option<String>,
+    pub(crate) check: Option<String>,
     /// Blob with its fingerprint; `None` if its entry is damaged.
-    pub fingerprint: Option<Digest>,
+    pub(crate) fingerprint: Option<Digest>,
     /// Its result, if that was stored.
-    pub entry: Option<Box<Entry>>,
+    pub(crate) entry: Option<Box<Entry>>,
 }
 
 impl Store {
     /// The keys that begin with these hexadecimal digits (at least [`FEWEST_DIGITS`]), sorted: those with a result,
     /// and those that were seen last of a project.
     #[must_use]
-    pub fn keys_with(&self, digits: &str, project: &str) -> Vec<Known> {
+    pub(crate) fn keys_with(&self, digits: &str, project: &str) -> Vec<Known> {
         let Some(shard) = digits.get(..2) else {
             return Vec::new();
         };

@@ -18,7 +18,7 @@ const SEAL: Seal = Seal {
 impl Store {
     /// The numbers of a project's layers, by name; a layer that is not there was never cleared.
     #[must_use]
-    pub fn generations(&self, project: &str) -> BTreeMap<String, u64> {
+    pub(crate) fn generations(&self, project: &str) -> BTreeMap<String, u64> {
         let read = || {
             let bytes = std::fs::read(self.generations_of(project)).ok()?;
             let mut reader = Reader::new(SEAL.open(&bytes)?);
@@ -35,7 +35,7 @@ impl Store {
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn raise_generations<'a>(
+    pub(crate) fn raise_generations<'a>(
         &self,
         project: &str,
         layers: impl Iterator<Item = &'a str>,

@@ -12,43 +12,43 @@ pub(super) const FORMAT: u32 = 1;
 
 /// The last keys of one project's checks.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Last {
+pub(crate) struct Last {
     checks: BTreeMap<String, Seen>,
 }
 
 /// What was seen of one check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// Its key.
-    pub key: Digest,
+    pub(crate) key: Digest,
     /// Blob with its fingerprint.
-    pub fingerprint: Digest,
+    pub(crate) fingerprint: Digest,
     /// Whether its result was stored.
-    pub stored: bool,
+    pub(crate) stored: bool,
 }
 
 impl Last {
     /// What was seen of a check.
     #[must_use]
-    pub fn get(&self, check: &str) -> Option<Seen> {
+    pub(crate) fn get(&self, check: &str) -> Option<Seen> {
         self.checks.get(check).copied()
     }
 
     /// Whether nothing was seen of the project.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.checks.is_empty()
     }
 
     /// Keys of checks that were seen, with what was seen of them.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, Seen)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, Seen)> {
         self.checks
             .iter()
             .map(|(check, seen)| (check.as_str(), *seen))
     }
 
     /// Notes a check.
-    pub fn set(&mut self, check: &str, seen: Seen) {
+    pub(crate) fn set(&mut self, check: &str, seen: Seen) {
         self.checks.insert(check.to_owned(), seen);
     }
 }
@@ -60,7 +60,7 @@ impl Store {
 
     /// What was seen last of a project (an id of [0-9a-f]).
     #[must_use]
-    pub fn last(&self, project: &str) -> Last {
+    pub(crate) fn last(&self, project: &str) -> Last {
         std::fs::read(self.last_path(project))
             .ok()
             .and_then(|bytes| parse(&bytes))
@@ -71,7 +71,7 @@ impl Store {
     ///
     /// # Errors
     /// If the disk refuses.
-    pub fn save_last(&self, project: &str, last: &Last) -> io::Result<()> {
+    pub(crate) fn save_last(&self, project: &str, last: &Last) -> io::Result<()> {
         let mut body = String::new();
         for (check, seen) in &last.checks {
             let stored = if seen.stored { '+' } else { '-' };

@@ -10,11 +10,9 @@ use crate::store::Store;
 
 /// Held while a key is being run. Freed when dropped, and by the kernel when the process dies.
 #[derive(Debug)]
-pub struct KeyLock {
+pub(crate) struct KeyLock {
     file: Option<File>,
     path: PathBuf,
-    /// Whether another process held it first.
-    pub waited: bool,
 }
 
 impl Store {
@@ -22,32 +20,19 @@ impl Store {
     ///
     /// # Errors
     /// If the lock file cannot be made or locked.
-    pub fn lock_key(&self, key: &Digest) -> io::Result<KeyLock> {
+    pub(crate) fn lock_key(&self, key: &Digest) -> io::Result<KeyLock> {
         let path = self.base.join("locks").join(key.to_string());
         if !self.writable || !Rule::KeyLock.holds() {
-            return Ok(KeyLock {
-                file: None,
-                path,
-                waited: false,
-            });
+            return Ok(KeyLock { file: None, path });
         }
-        let mut waited = false;
         loop {
             let file = OpenOptions::new().append(true).create(true).open(&path)?;
-            match file.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => {
-                    waited = true;
-                    file.lock()?;
-                }
-                Err(TryLockError::Error(error)) => return Err(error),
-            }
+            file.lock()?;
             // The holder removes the file when done: a lock on a removed file guards nothing.
             if same_file(&file, &path) {
                 return Ok(KeyLock {
                     file: Some(file),
                     path,
-                    waited,
                 });
             }
         }
@@ -101,7 +86,6 @@ mod tests {
         let store = Store::temporary().expect("store");
         let key = Digest::of(b"k");
         let first = store.lock_key(&key).expect("lock");
-        assert!(!first.waited);
         std::thread::scope(|scope| {
             let (started, start) = std::sync::mpsc::channel();
             let store = &store;

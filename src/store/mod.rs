@@ -30,26 +30,26 @@
 //!
 //! Stays free of computing keys and of printing.
 
-pub mod blob;
-pub mod clear;
-pub mod distrust;
-pub mod entry;
-pub mod find;
-pub mod generations;
-pub mod last;
-pub mod lock;
-pub mod outputs;
-pub mod parts;
-pub mod prune;
-pub mod quarantine;
+pub(crate) mod blob;
+pub(crate) mod clear;
+pub(crate) mod distrust;
+pub(crate) mod entry;
+pub(crate) mod find;
+pub(crate) mod generations;
+pub(crate) mod last;
+pub(crate) mod lock;
+pub(crate) mod outputs;
+pub(crate) mod parts;
+pub(crate) mod prune;
+pub(crate) mod quarantine;
 mod reach;
-pub mod reads;
-pub mod runs;
-pub mod secret;
-pub mod tree;
-pub mod usage;
+pub(crate) mod reads;
+pub(crate) mod runs;
+pub(crate) mod secret;
+pub(crate) mod tree;
+pub(crate) mod usage;
 mod value;
-pub mod verify;
+pub(crate) mod verify;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -58,13 +58,13 @@ use crate::digest::Digest;
 use crate::rule::Rule;
 
 /// Version of the layout: a folder of its own, so that two versions of the program never read each other's files.
-pub const LAYOUT: &str = "v1";
+pub(crate) const LAYOUT: &str = "v1";
 
 const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n# This folder is a cache of cargo-dagcache. It can be deleted.\n# See https://bford.info/cachedir/\n";
 
 /// An open store.
 #[derive(Debug)]
-pub struct Store {
+pub(crate) struct Store {
     base: PathBuf,
     writable: bool,
     /// Held shared for the time of a run.
@@ -76,11 +76,11 @@ pub struct Store {
 /// A store could not be opened as asked.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot use the cache folder {path}: {source}")]
-pub struct OpenError {
+pub(crate) struct OpenError {
     /// The folder.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Why.
-    pub source: io::Error,
+    pub(crate) source: io::Error,
 }
 
 /// Marks our folder as a cache: for backups by its tag, for git and for snapshots by an ignore file, so that a store
@@ -101,7 +101,8 @@ impl Store {
     ///
     /// # Errors
     /// If the folder cannot be made or its lock not be taken. See [`Store::open_or_fallback`].
-    pub fn open(dir: &Path) -> Result<Self, OpenError> {
+    #[cfg(test)]
+    pub(crate) fn open(dir: &Path) -> Result<Self, OpenError> {
         Self::open_with(dir, false, &|| {})
     }
 
@@ -109,7 +110,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::open`].
-    pub fn open_exclusive(dir: &Path, waiting: &dyn Fn()) -> Result<Self, OpenError> {
+    pub(crate) fn open_exclusive(dir: &Path, waiting: &dyn Fn()) -> Result<Self, OpenError> {
         Self::open_with(dir, true, waiting)
     }
 
@@ -149,7 +150,7 @@ impl Store {
     ///
     /// # Errors
     /// If not even a temporary folder can be made.
-    pub fn open_or_fallback(
+    pub(crate) fn open_or_fallback(
         dir: Option<&Path>,
         waiting: &dyn Fn(),
     ) -> Result<(Self, Option<String>), OpenError> {
@@ -184,7 +185,7 @@ impl Store {
     ///
     /// # Errors
     /// If no temporary folder can be made.
-    pub fn temporary() -> Result<Self, OpenError> {
+    pub(crate) fn temporary() -> Result<Self, OpenError> {
         let fail = |source| OpenError {
             path: std::env::temp_dir(),
             source,
@@ -205,25 +206,25 @@ impl Store {
 
     /// Whether results can be saved.
     #[must_use]
-    pub fn writable(&self) -> bool {
+    pub(crate) fn writable(&self) -> bool {
         self.writable
     }
 
     /// Whether the store goes with the run.
     #[must_use]
-    pub fn is_temporary(&self) -> bool {
+    pub(crate) fn is_temporary(&self) -> bool {
         self._temporary.is_some()
     }
 
     /// The folder of this version.
     #[must_use]
-    pub fn base(&self) -> &Path {
+    pub(crate) fn base(&self) -> &Path {
         &self.base
     }
 
     /// A folder of the store (`memo`, `rooms`, `layers`, `locks`).
     #[must_use]
-    pub fn folder(&self, name: &str) -> PathBuf {
+    pub(crate) fn folder(&self, name: &str) -> PathBuf {
         self.base.join(name)
     }
 
@@ -231,7 +232,7 @@ impl Store {
     ///
     /// # Errors
     /// If the disk refuses.
-    pub fn note_project(&self, id: &str, root: &Path) -> io::Result<()> {
+    pub(crate) fn note_project(&self, id: &str, root: &Path) -> io::Result<()> {
         let path = self.base.join("projects").join(id);
         if path.exists() {
             return Ok(());
@@ -246,7 +247,7 @@ impl Store {
 
     /// A store of another layout beside this one, which knows that project: its results are no use, but were there.
     #[must_use]
-    pub fn other_layout(&self, project: &str) -> Option<String> {
+    pub(crate) fn other_layout(&self, project: &str) -> Option<String> {
         let layouts = std::fs::read_dir(self.base.parent()?).ok()?.flatten();
         let names = layouts.filter_map(|folder| folder.file_name().into_string().ok());
         names

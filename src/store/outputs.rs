@@ -14,13 +14,13 @@ use crate::store::Store;
 
 /// A file, or a link, that a check made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Output {
+pub(crate) struct Output {
     /// Where, from the project root.
-    pub path: RelPath,
+    pub(crate) path: RelPath,
     /// What.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// Blob with its content, or with the target text of a link.
-    pub digest: Digest,
+    pub(crate) digest: Digest,
 }
 
 impl Store {
@@ -28,7 +28,7 @@ impl Store {
     ///
     /// # Errors
     /// If the store does not last or cannot be written.
-    pub fn keep(&self, bytes: &[u8]) -> io::Result<PathBuf> {
+    pub(crate) fn keep(&self, bytes: &[u8]) -> io::Result<PathBuf> {
         if !self.writable || self.is_temporary() {
             return Err(io::Error::other("the store cannot keep it"));
         }

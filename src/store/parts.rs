@@ -19,34 +19,34 @@ const KEEP_DAYS: u32 = 14;
 
 /// What one part said, if it said anything.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Said {
+pub(crate) struct Said {
     /// Standard output.
-    pub stdout: String,
+    pub(crate) stdout: String,
     /// Standard error.
-    pub stderr: String,
+    pub(crate) stderr: String,
     /// Diagnostics.
-    pub findings: Vec<Finding>,
+    pub(crate) findings: Vec<Finding>,
     /// Whether it might have seen more than is in the key: see [`crate::store::entry::Entry::confined`].
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub unconfined: bool,
+    pub(crate) unconfined: bool,
 }
 
 /// Result of one part.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PartResult {
+pub(crate) struct PartResult {
     /// Exit code.
-    pub exit_code: i32,
+    pub(crate) exit_code: i32,
     /// What it took, in microseconds (a share of the process it ran in).
-    pub duration_us: u32,
+    pub(crate) duration_us: u32,
     /// When it was made, milliseconds since 1970 UTC.
-    pub made_ms: u64,
+    pub(crate) made_ms: u64,
     /// What it said.
-    pub said: Said,
+    pub(crate) said: Said,
 }
 
 /// The known results of the parts of one check.
 #[derive(Debug, Default)]
-pub struct Pack {
+pub(crate) struct Pack {
     records: BTreeMap<Digest, Record>,
 }
 
@@ -75,7 +75,7 @@ pub(super) struct Record {
 impl Store {
     /// The results saved under a common key; empty if there are none or they are damaged.
     #[must_use]
-    pub fn pack(&self, common: &Digest) -> Pack {
+    pub(crate) fn pack(&self, common: &Digest) -> Pack {
         let path = self.sharded("parts", common);
         let Ok(bytes) = std::fs::read(&path) else {
             return Pack::default();
@@ -97,7 +97,7 @@ impl Store {
 
     /// The file of the results under a common key, for people, if it is there but damaged.
     #[must_use]
-    pub fn damaged_pack(&self, common: &Digest) -> Option<String> {
+    pub(crate) fn damaged_pack(&self, common: &Digest) -> Option<String> {
         let path = self.sharded("parts", common);
         let bytes = std::fs::read(&path).ok()?;
         parse(&bytes, common).is_none().then(|| self.shown(&path))
@@ -105,7 +105,7 @@ impl Store {
 
     /// The result of one part; its blob is verified.
     #[must_use]
-    pub fn part(&self, pack: &Pack, key: &Digest) -> Option<PartResult> {
+    pub(crate) fn part(&self, pack: &Pack, key: &Digest) -> Option<PartResult> {
         let record = pack.records.get(key)?;
         let said = match record.said {
             None => Said::default(),
@@ -124,7 +124,7 @@ impl Store {
     ///
     /// # Errors
     /// If the disk refuses.
-    pub fn add_parts(
+    pub(crate) fn add_parts(
         &self,
         common: &Digest,
         new: &BTreeMap<Digest, PartResult>,

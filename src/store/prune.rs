@@ -16,7 +16,7 @@ use crate::store::value::{self, Candidate};
 use crate::store::verify::is_temporary;
 
 /// The size of a store that nobody configured: 10 GiB.
-pub const DEFAULT_MAX_SIZE: u64 = 10 << 30;
+pub(crate) const DEFAULT_MAX_SIZE: u64 = 10 << 30;
 
 /// Younger temporary files may be of a writer that lives.
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -27,42 +27,42 @@ const KEEP_QUARANTINE: Duration = DAY.saturating_mul(30);
 const KEEP_RECORDS: Duration = DAY.saturating_mul(90);
 
 /// What may stay.
-pub struct Policy<'a> {
+pub(crate) struct Policy<'a> {
     /// Bytes of content.
-    pub max_bytes: u64,
+    pub(crate) max_bytes: u64,
     /// The time ages are counted from.
-    pub now: SystemTime,
+    pub(crate) now: SystemTime,
     /// Whether a process is in a room.
-    pub room_in_use: &'a dyn Fn(&Path) -> bool,
+    pub(crate) room_in_use: &'a dyn Fn(&Path) -> bool,
 }
 
 /// What will be deleted.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct PrunePlan {
+pub(crate) struct PrunePlan {
     /// In the order of deletion.
-    pub groups: Vec<Group>,
+    pub(crate) groups: Vec<Group>,
     /// Everything there is.
-    pub before: Size,
+    pub(crate) before: Size,
     /// What stays.
-    pub after: Size,
+    pub(crate) after: Size,
 }
 
 /// Things of one kind that will be deleted.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Group {
+pub(crate) struct Group {
     /// What they are, for people.
-    pub what: &'static str,
+    pub(crate) what: &'static str,
     /// How many of them.
-    pub number: usize,
+    pub(crate) number: usize,
     /// Their files.
-    pub size: Size,
+    pub(crate) size: Size,
     paths: Vec<PathBuf>,
 }
 
 impl Group {
     /// What goes.
     #[must_use]
-    pub fn paths(&self) -> &[PathBuf] {
+    pub(crate) fn paths(&self) -> &[PathBuf] {
         &self.paths
     }
 }
@@ -93,7 +93,7 @@ impl PrunePlan {
 impl Store {
     /// Plans a pruning.
     #[must_use]
-    pub fn plan_prune(&self, policy: &Policy<'_>) -> PrunePlan {
+    pub(crate) fn plan_prune(&self, policy: &Policy<'_>) -> PrunePlan {
         let before = size_of(&self.base);
         let mut plan = PrunePlan {
             groups: Vec::new(),
@@ -158,7 +158,7 @@ impl Store {
     ///
     /// # Errors
     /// At the first path that cannot be deleted; it is named.
-    pub fn apply_prune(&self, plan: &PrunePlan) -> io::Result<()> {
+    pub(crate) fn apply_prune(&self, plan: &PrunePlan) -> io::Result<()> {
         for path in plan.paths() {
             crate::fs::remove::remove(path).map_err(|error| {
                 let message = format!("cannot delete {}: {error}", path.display());

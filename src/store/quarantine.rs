@@ -19,7 +19,7 @@ impl Store {
     ///
     /// # Errors
     /// If they cannot be moved.
-    pub fn quarantine(&self, key: &Digest, why: &str) -> io::Result<()> {
+    pub(crate) fn quarantine(&self, key: &Digest, why: &str) -> io::Result<()> {
         let path = self.sharded("ac", key);
         let entry = std::fs::read(&path).ok();
         let entry = entry.and_then(|bytes| super::entry::parse(&bytes).ok());
@@ -34,7 +34,7 @@ impl Store {
     ///
     /// # Errors
     /// If it cannot be moved, or is none of the store's.
-    pub fn set_aside(&self, path: &Path, why: &str) -> io::Result<()> {
+    pub(crate) fn set_aside(&self, path: &Path, why: &str) -> io::Result<()> {
         let below = path
             .strip_prefix(&self.base)
             .map_err(|_| io::Error::other(format!("{} is not in the store", path.display())))?;

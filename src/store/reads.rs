@@ -13,7 +13,10 @@ const SETS: usize = 16;
 
 impl Store {
     /// The sets known under a weak key; what is damaged is left out.
-    pub fn reads<'s>(&'s self, weak: &Digest) -> impl Iterator<Item = Vec<String>> + use<'s> {
+    pub(crate) fn reads<'s>(
+        &'s self,
+        weak: &Digest,
+    ) -> impl Iterator<Item = Vec<String>> + use<'s> {
         let known = self.read_sets(weak).into_iter();
         known.filter_map(|set| paths(&self.blob(&set)?))
     }
@@ -23,7 +26,7 @@ impl Store {
     ///
     /// # Errors
     /// If the disk refuses.
-    pub fn add_reads<'p>(
+    pub(crate) fn add_reads<'p>(
         &self,
         weak: &Digest,
         paths: impl Iterator<Item = &'p str>,

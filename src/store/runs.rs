@@ -14,7 +14,7 @@ impl Store {
     ///
     /// # Errors
     /// If the disk refuses.
-    pub fn append_run(&self, record: &RunRecord) -> io::Result<()> {
+    pub(crate) fn append_run(&self, record: &RunRecord) -> io::Result<()> {
         if !self.writable {
             return Ok(());
         }
@@ -66,7 +66,7 @@ impl Store {
 
     /// The records of runs that started at or after `since_ms`, oldest first.
     #[must_use]
-    pub fn runs(&self, since_ms: u64) -> Vec<RunRecord> {
+    pub(crate) fn runs(&self, since_ms: u64) -> Vec<RunRecord> {
         let mut records = Vec::new();
         for (day, path) in self.run_days() {
             if day < since_ms / DAY_MS {

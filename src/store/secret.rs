@@ -12,7 +12,7 @@ impl Store {
     ///
     /// # Errors
     /// If the system gives no random bytes.
-    pub fn secret_key(&self) -> io::Result<Vec<u8>> {
+    pub(crate) fn secret_key(&self) -> io::Result<Vec<u8>> {
         let path = self.base.join("secret-key");
         if let Ok(key) = std::fs::read(&path) {
             if key.len() == LENGTH {

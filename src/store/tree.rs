@@ -16,7 +16,12 @@ impl Store {
     ///
     /// # Errors
     /// If the disk refuses.
-    pub fn put_tree(&self, root: &Digest, snapshot: &Snapshot, files: &[FileId]) -> io::Result<()> {
+    pub(crate) fn put_tree(
+        &self,
+        root: &Digest,
+        snapshot: &Snapshot,
+        files: &[FileId],
+    ) -> io::Result<()> {
         if self.has_object(root) || !self.writable {
             return Ok(());
         }
@@ -29,7 +34,7 @@ impl Store {
     ///
     /// # Errors
     /// If the disk refuses.
-    pub fn put_names(
+    pub(crate) fn put_names(
         &self,
         root: &Digest,
         snapshot: &Snapshot,
@@ -62,7 +67,7 @@ impl Store {
 
     /// The folder with that digest, if it is whole.
     #[must_use]
-    pub fn tree(&self, digest: &Digest) -> Option<Tree> {
+    pub(crate) fn tree(&self, digest: &Digest) -> Option<Tree> {
         let object = std::fs::read(self.sharded("trees", digest)).ok()?;
         (Digest::of(&object) == *digest)
             .then(|| Tree::decode(&object))

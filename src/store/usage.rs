@@ -8,11 +8,11 @@ use crate::store::Store;
 
 /// Size of one group of files.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Size {
+pub(crate) struct Size {
     /// Number of files.
-    pub files: u64,
+    pub(crate) files: u64,
     /// Bytes of content.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 impl Size {
@@ -24,13 +24,13 @@ impl Size {
 
 /// Sizes of a store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Usage {
+pub(crate) struct Usage {
     /// Everything.
-    pub total: Size,
+    pub(crate) total: Size,
     /// By folder: `results`, `parts`, `blobs`, `rooms`, `layers`, `memo`, `runs`, `quarantined`, `kept`.
-    pub folders: BTreeMap<&'static str, Size>,
+    pub(crate) folders: BTreeMap<&'static str, Size>,
     /// Stored results by check id.
-    pub checks: BTreeMap<String, Size>,
+    pub(crate) checks: BTreeMap<String, Size>,
 }
 
 /// Folder on disk and the word for it.
@@ -54,7 +54,7 @@ const FOLDERS: &[(&str, &str)] = &[
 impl Store {
     /// Measures the store. Reads every entry, but no blob.
     #[must_use]
-    pub fn usage(&self) -> Usage {
+    pub(crate) fn usage(&self) -> Usage {
         let mut usage = Usage::default();
         for (folder, word) in FOLDERS {
             for (path, bytes) in files_below(&self.base.join(folder)) {
@@ -93,7 +93,7 @@ impl Store {
 
     /// The size of the store, if it was not measured for a day: that costs a look at every file.
     #[must_use]
-    pub fn measure_daily(&self) -> Option<Size> {
+    pub(crate) fn measure_daily(&self) -> Option<Size> {
         if !self.writable || self.is_temporary() {
             return None;
         }

@@ -12,24 +12,24 @@ const WEEK: f64 = 7.0 * 24.0 * 60.0 * 60.0;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Candidate {
     /// Its file.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Bytes of it.
-    pub size: u64,
+    pub(crate) size: u64,
     /// What running it again would take.
-    pub saves_ms: u64,
+    pub(crate) saves_ms: u64,
     /// Since when it was not used.
-    pub idle: Duration,
+    pub(crate) idle: Duration,
     /// What it names.
-    pub holds: BTreeSet<PathBuf>,
+    pub(crate) holds: BTreeSet<PathBuf>,
 }
 
 /// What goes.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Least {
     /// Files of results.
-    pub results: Vec<PathBuf>,
+    pub(crate) results: Vec<PathBuf>,
     /// What only they named.
-    pub held: Vec<PathBuf>,
+    pub(crate) held: Vec<PathBuf>,
 }
 
 /// The results of least value that together free `excess` bytes, and what nothing else names then. What is `pinned`

@@ -16,28 +16,28 @@ use crate::store::{Store, entry, last, other_format, parts, reads, unseal};
 
 /// What was found.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Verified {
+pub(crate) struct Verified {
     /// Results that were read.
-    pub entries: u64,
+    pub(crate) entries: u64,
     /// Blobs and trees that were read.
-    pub blobs: u64,
+    pub(crate) blobs: u64,
     /// Everything that was read.
-    pub read: Size,
+    pub(crate) read: Size,
     /// What is wrong.
-    pub damaged: Vec<Damaged>,
+    pub(crate) damaged: Vec<Damaged>,
     /// Left over from runs that were killed.
-    pub debris: Size,
+    pub(crate) debris: Size,
     /// Of another format.
-    pub foreign: u64,
+    pub(crate) foreign: u64,
 }
 
 /// One file that is not what it should be.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Damaged {
+pub(crate) struct Damaged {
     /// Where it is.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// What is wrong with it; follows "it is damaged: ".
-    pub reason: String,
+    pub(crate) reason: String,
 }
 
 /// How one file stands.
@@ -56,7 +56,7 @@ impl Finding {
 impl Store {
     /// Reads everything but rooms and layers, which the engine knows.
     #[must_use]
-    pub fn verify(&self) -> Verified {
+    pub(crate) fn verify(&self) -> Verified {
         let mut verified = Verified::default();
         let mut blobs = HashSet::new();
         verified.blobs = self.each("cas", &mut verified, |path| {

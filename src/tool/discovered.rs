@@ -16,11 +16,11 @@ const SEAL: Seal = Seal {
 };
 
 /// The most that are remembered of one check: output that names ever more programs comes to an end.
-pub const MOST: usize = 16;
+pub(crate) const MOST: usize = 16;
 
 /// The programs of one project's checks.
 #[derive(Debug, Default)]
-pub struct Discovered {
+pub(crate) struct Discovered {
     path: Option<PathBuf>,
     state: Mutex<State>,
 }
@@ -38,7 +38,7 @@ type Names = BTreeMap<String, BTreeSet<String>>;
 impl Discovered {
     /// What the file at `path` remembers, to be saved there again. One that is absent or damaged remembers nothing.
     #[must_use]
-    pub fn load(path: &Path) -> Self {
+    pub(crate) fn load(path: &Path) -> Self {
         let names = std::fs::read(path)
             .ok()
             .and_then(|bytes| decode(SEAL.open(&bytes)?));
@@ -53,14 +53,14 @@ impl Discovered {
 
     /// The programs of a check, sorted.
     #[must_use]
-    pub fn of(&self, check: &str) -> Vec<String> {
+    pub(crate) fn of(&self, check: &str) -> Vec<String> {
         let state = self.lock();
         let names = state.names.get(check).into_iter().flatten();
         names.cloned().collect()
     }
 
     /// Remembers programs of a check.
-    pub fn add(&self, check: &str, names: &[String]) {
+    pub(crate) fn add(&self, check: &str, names: &[String]) {
         let mut state = self.lock();
         let known = state.names.entry(check.to_owned()).or_default();
         let free = MOST.saturating_sub(known.len());
@@ -73,7 +73,7 @@ impl Discovered {
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn save(&self) -> Result<(), FsError> {
+    pub(crate) fn save(&self) -> Result<(), FsError> {
         let mut state = self.lock();
         let Some(path) = self.path.as_deref().filter(|_| state.changed) else {
             return Ok(());

@@ -74,7 +74,7 @@ impl Tools {
     ///
     /// # Errors
     /// If something cannot be read.
-    pub fn content(&self, paths: &[PathBuf]) -> io::Result<Digest> {
+    pub(crate) fn content(&self, paths: &[PathBuf]) -> io::Result<Digest> {
         let mut list = Hasher::new();
         for path in paths {
             list.update(path.as_os_str().as_bytes());

@@ -4,10 +4,10 @@
 //! racy rule, in one file for all projects.
 //! Stays free of running checks and of knowing any ecosystem.
 
-pub mod discovered;
+pub(crate) mod discovered;
 mod folder_digest;
-pub mod rustup;
-pub mod shims;
+pub(crate) mod rustup;
+pub(crate) mod shims;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
@@ -36,20 +36,20 @@ const ROOMY: usize = 10_000;
 
 /// A program found on the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Program {
+pub(crate) struct Program {
     /// The name it was asked for.
-    pub name: String,
+    pub(crate) name: String,
     /// Absolute path as found on PATH (a shim stays a shim here).
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// The same with all links resolved.
-    pub real: PathBuf,
+    pub(crate) real: PathBuf,
     /// Digest of the file at `real`.
-    pub digest: Digest,
+    pub(crate) digest: Digest,
 }
 
 /// Finds programs on the user's PATH, with digests memoised by stat.
 #[derive(Debug, Default)]
-pub struct Tools {
+pub(crate) struct Tools {
     /// The absolute folders of PATH, in order.
     folders: Vec<PathBuf>,
     memo: Option<PathBuf>,
@@ -78,7 +78,7 @@ impl Tools {
     /// The programs on the PATH of `env`, with what `memo_dir` remembers of them. Relative folders of PATH do not count:
     /// what they hold depends on where one stands.
     #[must_use]
-    pub fn new(env: &Env, memo_dir: &Path) -> Self {
+    pub(crate) fn new(env: &Env, memo_dir: &Path) -> Self {
         let began = Time::now();
         let memo = memo_dir.join("tools");
         let known = std::fs::read(&memo)
@@ -100,7 +100,7 @@ impl Tools {
     /// The first executable of that name on the user's PATH. `None` also if it cannot be read: then nothing can be
     /// said about what it is.
     #[must_use]
-    pub fn find(&self, name: &str) -> Option<Program> {
+    pub(crate) fn find(&self, name: &str) -> Option<Program> {
         if let Some(found) = self.lock().found.get(name) {
             return found.clone();
         }
@@ -115,7 +115,7 @@ impl Tools {
 
     /// The program at `path`, under this name. `None` if it cannot be read, or is none.
     #[must_use]
-    pub fn at(&self, name: &str, path: PathBuf) -> Option<Program> {
+    pub(crate) fn at(&self, name: &str, path: PathBuf) -> Option<Program> {
         let real = std::fs::canonicalize(&path).ok()?;
         if !Stat::of(&real).is_ok_and(|stat| is_program(&stat)) {
             return None;
@@ -130,7 +130,8 @@ impl Tools {
 
     /// All executables of that name, in the order of the user's PATH: behind a shim stands the program it would run.
     #[must_use]
-    pub fn find_all(&self, name: &str) -> Vec<PathBuf> {
+    #[cfg(test)]
+    pub(crate) fn find_all(&self, name: &str) -> Vec<PathBuf> {
         self.candidates(name).collect()
     }
 
@@ -142,7 +143,7 @@ impl Tools {
     ///
     /// # Errors
     /// If it is no regular file, or cannot be read.
-    pub fn digest(&self, path: &Path) -> io::Result<Digest> {
+    pub(crate) fn digest(&self, path: &Path) -> io::Result<Digest> {
         if !Rule::ToolContent.holds() {
             return Ok(Digest::of(path.as_os_str().as_bytes()));
         }
@@ -172,7 +173,7 @@ impl Tools {
     ///
     /// # Errors
     /// If the memo cannot be written; then digests are computed again next time.
-    pub fn save(&self) -> Result<(), FsError> {
+    pub(crate) fn save(&self) -> Result<(), FsError> {
         let mut state = self.lock();
         let Some(memo) = self.memo.as_deref().filter(|_| state.changed) else {
             return Ok(());
@@ -202,13 +203,13 @@ impl Tools {
 
 /// Whether there is an executable of that name on the PATH of `env`, whatever it is.
 #[must_use]
-pub fn is_on_path(env: &Env, name: &str) -> bool {
+pub(crate) fn is_on_path(env: &Env, name: &str) -> bool {
     first_on_path(env, name).is_some()
 }
 
 /// The first executable of that name on the PATH of `env`, whatever it is.
 #[must_use]
-pub fn first_on_path(env: &Env, name: &str) -> Option<PathBuf> {
+pub(crate) fn first_on_path(env: &Env, name: &str) -> Option<PathBuf> {
     candidates(&folders(env), name).next()
 }
 

@@ -37,57 +37,51 @@ const TOOLCHAIN_FILES: [(&str, bool); 2] =
 
 /// What a toolchain file asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Asked {
+pub(crate) struct Asked {
     /// `1.95`, `stable`, `nightly-2026-01-01`.
-    pub channel: Option<String>,
+    pub(crate) channel: Option<String>,
     /// A folder that is the toolchain.
-    pub path: Option<PathBuf>,
+    pub(crate) path: Option<PathBuf>,
     /// Components besides the usual ones.
-    pub components: Vec<String>,
+    pub(crate) components: Vec<String>,
     /// Targets besides the host.
-    pub targets: Vec<String>,
+    pub(crate) targets: Vec<String>,
 }
 
 /// An installed toolchain.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Toolchain {
+pub(crate) struct Toolchain {
     /// `stable-x86_64-unknown-linux-gnu`; `None` without rustup.
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
     /// The folder of `rustc`.
-    pub bin_dir: PathBuf,
+    pub(crate) bin_dir: PathBuf,
     /// What it is: digests of its programs and compiler libraries, names and sizes of its standard libraries.
-    pub identity: Digest,
+    pub(crate) identity: Digest,
     /// `rustc 1.95.0 (59807616e 2026-04-14)`, if it could be asked.
-    pub version: Option<String>,
+    pub(crate) version: Option<String>,
     /// Rustup's home, if rustup manages it.
-    pub rustup_home: Option<PathBuf>,
+    pub(crate) rustup_home: Option<PathBuf>,
     programs: BTreeMap<&'static str, PathBuf>,
 }
 
 impl Toolchain {
     /// The program of that name, if the toolchain has it.
     #[must_use]
-    pub fn program(&self, name: &str) -> Option<&Path> {
+    pub(crate) fn program(&self, name: &str) -> Option<&Path> {
         self.programs.get(name).map(PathBuf::as_path)
     }
 
     /// Its programs, by name.
-    pub fn programs(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+    pub(crate) fn programs(&self) -> impl Iterator<Item = (&'static str, &Path)> {
         self.programs
             .iter()
             .map(|(name, path)| (*name, path.as_path()))
     }
 
-    /// Whether rustup manages it.
-    #[must_use]
-    pub const fn via_rustup(&self) -> bool {
-        self.rustup_home.is_some()
-    }
-
     /// One without programs.
     #[cfg(test)]
     #[must_use]
-    pub fn for_tests(name: &str, identity: Digest) -> Self {
+    pub(crate) fn for_tests(name: &str, identity: Digest) -> Self {
         Self {
             name: Some(name.to_owned()),
             bin_dir: PathBuf::new(),
@@ -100,7 +94,7 @@ impl Toolchain {
 
     /// How to get a component that is not there.
     #[must_use]
-    pub fn add_component(&self, component: &str) -> String {
+    pub(crate) fn add_component(&self, component: &str) -> String {
         match &self.name {
             Some(name) => format!("rustup component add {component} --toolchain {name}"),
             None => format!("install `{component}` beside `{}`", self.bin_dir.display()),
@@ -110,7 +104,7 @@ impl Toolchain {
 
 /// There is no usable toolchain; the message names the way out.
 #[derive(Debug, thiserror::Error)]
-pub enum ToolchainError {
+pub(crate) enum ToolchainError {
     /// Neither rustup nor a toolchain is on PATH.
     #[error("`{0}` is not on PATH: install Rust (https://rustup.rs)")]
     NoProgram(&'static str),
@@ -149,23 +143,23 @@ pub enum ToolchainError {
 }
 
 /// What resolving looks at.
-pub struct Host<'a> {
+pub(crate) struct Host<'a> {
     /// The host's programs.
-    pub tools: &'a Tools,
+    pub(crate) tools: &'a Tools,
     /// Remembered answers.
-    pub facts: &'a Facts,
+    pub(crate) facts: &'a Facts,
     /// The user's environment.
-    pub env: &'a Env,
+    pub(crate) env: &'a Env,
     /// Reads a toolchain file by its absolute path, if it is there: the project's hashed content inside the project,
     /// the disk elsewhere.
-    pub read: &'a dyn Fn(&Path) -> Option<Vec<u8>>,
+    pub(crate) read: &'a dyn Fn(&Path) -> Option<Vec<u8>>,
 }
 
 /// The toolchain that programs started in `dir` (absolute) use.
 ///
 /// # Errors
 /// If there is none, or the one asked for is not installed.
-pub fn resolve(host: &Host<'_>, dir: &Path) -> Result<Toolchain, ToolchainError> {
+pub(crate) fn resolve(host: &Host<'_>, dir: &Path) -> Result<Toolchain, ToolchainError> {
     let cargo = host
         .tools
         .find("cargo")
@@ -182,7 +176,7 @@ pub fn resolve(host: &Host<'_>, dir: &Path) -> Result<Toolchain, ToolchainError>
 ///
 /// # Errors
 /// If there is none at all; why the right one could not be had.
-pub fn resolve_any(host: &Host<'_>, dir: &Path) -> Result<Toolchain, ToolchainError> {
+pub(crate) fn resolve_any(host: &Host<'_>, dir: &Path) -> Result<Toolchain, ToolchainError> {
     let why = match resolve(host, dir) {
         Ok(toolchain) => return Ok(toolchain),
         Err(why) => why,
@@ -213,7 +207,7 @@ pub fn resolve_any(host: &Host<'_>, dir: &Path) -> Result<Toolchain, ToolchainEr
 ///
 /// # Errors
 /// If it cannot be understood.
-pub fn asked_for(
+pub(crate) fn asked_for(
     dir: &Path,
     read: &dyn Fn(&Path) -> Option<Vec<u8>>,
 ) -> Result<Asked, ToolchainError> {
@@ -232,7 +226,7 @@ pub fn asked_for(
 
 /// Whether the program is a proxy of rustup: a link to `rustup`, or a copy (hard link) of it beside it or in CARGO_HOME.
 #[must_use]
-pub fn is_proxy(host: &Host<'_>, program: &Program) -> bool {
+pub(crate) fn is_proxy(host: &Host<'_>, program: &Program) -> bool {
     if program
         .real
         .file_stem()

@@ -110,20 +110,20 @@ const VOLTA: Manager = Manager {
 };
 
 /// What asking looks at.
-pub struct Asker<'a> {
+pub(crate) struct Asker<'a> {
     /// The host's programs.
-    pub tools: &'a Tools,
+    pub(crate) tools: &'a Tools,
     /// Remembered answers.
-    pub facts: &'a Facts,
+    pub(crate) facts: &'a Facts,
     /// The user's environment.
-    pub env: &'a Env,
+    pub(crate) env: &'a Env,
     /// The folder the program is to be run in; absolute.
-    pub dir: &'a Path,
+    pub(crate) dir: &'a Path,
 }
 
 /// What a program found on PATH leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Leads {
+pub(crate) enum Leads {
     /// It is no shim of a manager known here.
     Nowhere,
     /// This is the program it runs.
@@ -134,7 +134,7 @@ pub enum Leads {
 
 /// Follows a shim.
 #[must_use]
-pub fn follow(asker: &Asker<'_>, program: &Program) -> Leads {
+pub(crate) fn follow(asker: &Asker<'_>, program: &Program) -> Leads {
     let Some((manager, binary)) = manager_of(asker, program) else {
         return Leads::Nowhere;
     };

@@ -1,15 +1,5 @@
 //! `explain`: what a key is made of, everything that differs, and what became of a result that was there once.
 
-use std::sync::Arc;
-
-use dagcache::env::Env;
-use dagcache::key::check_key;
-use dagcache::key::tree::Trees;
-use dagcache::path::RelPath;
-use dagcache::plan::output::NoFindings;
-use dagcache::plan::{CacheMode, Check, Command, Inputs, Plan, Work};
-use dagcache::snapshot::Snapshot;
-
 use crate::support::{Json, Run, Sandbox};
 
 const CONFIG: &str = r#"
@@ -341,44 +331,4 @@ fn the_last_run_is_the_measure_on_every_branch() {
     own(&sandbox).expect_fresh();
     sandbox.git(&["stash", "apply", "--quiet"]);
     assert_eq!(reason(&sandbox), "src/deep/b changed");
-}
-
-/// Only one engine is there to run, so this asks for keys.
-#[test]
-fn engines_and_platforms_share_no_key() {
-    let command = Command::new(
-        vec!["true".into()],
-        RelPath::root(),
-        Vec::new(),
-        Arc::new(NoFindings),
-    );
-    let check = Check {
-        id: "c".into(),
-        tags: Vec::new(),
-        ecosystem: "",
-        work: Work::Command(Box::new(command)),
-        inputs: Inputs::default(),
-        layers: Vec::new(),
-        cache: CacheMode::All,
-        not_cached: None,
-        max_age: None,
-        timeout: None,
-    };
-    let snapshot = Snapshot::in_memory(&[]);
-    let of = |class, platform| {
-        let mut trees = Trees::new(&snapshot);
-        check_key(
-            &Plan::default(),
-            &check,
-            &mut trees,
-            &Env::default(),
-            class,
-            platform,
-        )
-        .whole
-    };
-    let local = of("local", "linux-x86_64");
-    assert_ne!(local, of("dagger", "linux-x86_64"));
-    assert_ne!(local, of("local", "macos-aarch64"));
-    assert_eq!(local, of("local", "linux-x86_64"));
 }

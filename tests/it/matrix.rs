@@ -111,7 +111,7 @@ const ROWS: &[(&str, &[&str])] = &[
     ("toolchain file", &["rust::a_toolchain_file"]),
     (
         "engine kind",
-        &["explain::engines_and_platforms_share_no_key"],
+        &["- key::fingerprint::tests::engines_and_platforms_share_no_key"],
     ),
     (
         "closure of the lockfile",

@@ -248,7 +248,7 @@ fn a_damaged_blob() {
 /// A memo that says a file has the content of another.
 #[test]
 fn an_altered_memo() {
-    use dagcache::digest::Digest;
+    use dagcache::for_tests::Digest;
     let sandbox = sandbox("inputs = [\"src/**\"]", "read line < src/a; echo \"$line\"");
     sandbox.write("src/a", "right\n");
     sandbox.write("src/b", "wrong\n");

@@ -351,7 +351,7 @@ fn a_stored_result_writes_through_no_link_and_makes_none_that_leads_out() {
     // A link whose text is that of another blob, which leads out.
     let text = b"made\n";
     let target = outside.to_string_lossy().into_owned();
-    let blob = |bytes: &[u8]| dagcache::digest::Digest::of(bytes).to_string();
+    let blob = |bytes: &[u8]| dagcache::for_tests::Digest::of(bytes).to_string();
     let (from, to) = (blob(b"report.txt"), blob(target.as_bytes()));
     let made = sandbox.cached("v1/cas", &blob(text)[2..]);
     let folder = made[0].parent().and_then(std::path::Path::parent);

@@ -20,7 +20,7 @@ use std::collections::HashSet;
 use std::thread;
 use std::time::Duration;
 
-use dagcache::digest::Digest;
+use dagcache::for_tests::Digest;
 
 use crate::support::Json;
 use chance::{Chance, seed, steps, tell};

@@ -3,11 +3,11 @@
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use dagcache::rule::Rule;
+use dagcache::for_tests::Rule;
 
 /// (rules, a test that fails without them). A rule may have several lines. Two rules in a line are turned off together,
 /// where the system this runs on is too good to need the one without the other.
-pub const RULES: &[(&str, &str)] = &[
+pub(crate) const RULES: &[(&str, &str)] = &[
     (
         "change-time",
         "misses::an_edit_of_the_same_size_with_kept_mtime",
@@ -167,10 +167,6 @@ pub const RULES: &[(&str, &str)] = &[
         "misses::a_declared_variable_that_is_unset_empty_or_other",
     ),
     ("set-env", "misses::a_fixed_variable"),
-    (
-        "engine-class",
-        "explain::engines_and_platforms_share_no_key",
-    ),
     ("key-version", "explain::results_of_another_version_of_keys"),
     ("rename", "crash::killed_in_the_middle_of_writing_a_result"),
     (

@@ -22,7 +22,7 @@ use crate::store::prune::DEFAULT_MAX_SIZE;
 use crate::store::usage::{Size, Usage};
 
 /// Hit rate, net time saved, feedback time and reruns of the last while, and sizes.
-pub fn status(context: &Context<'_>, since: Duration) -> Result<Exit, Failure> {
+pub(crate) fn status(context: &Context<'_>, since: Duration) -> Result<Exit, Failure> {
     let project = Project::open(context)?;
     let store = &project.store;
     let config = configured(context, store)

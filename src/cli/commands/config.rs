@@ -7,7 +7,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::config;
 
 /// Prints the configuration or its schema.
-pub fn config(context: &Context<'_>, command: ConfigCommand) -> Result<Exit, Failure> {
+pub(crate) fn config(context: &Context<'_>, command: ConfigCommand) -> Result<Exit, Failure> {
     match command {
         ConfigCommand::Schema => context.shell.data(&config::schema()),
         ConfigCommand::Show => {

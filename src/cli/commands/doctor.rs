@@ -99,7 +99,7 @@ impl Report<'_> {
 }
 
 /// Looks at the engine, the disk and the network. Exit code 3 if no check could run.
-pub fn doctor(context: &Context<'_>) -> Result<Exit, Failure> {
+pub(crate) fn doctor(context: &Context<'_>) -> Result<Exit, Failure> {
     let project = Project::open(context)?;
     let json = context.global.message_format == MessageFormat::Json;
     let mut report = Report {

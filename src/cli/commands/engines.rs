@@ -10,15 +10,15 @@ use crate::engine::Engine;
 use crate::engine::local::LocalEngine;
 
 #[cfg(all(feature = "dagger", unix))]
-pub use containers::{Answers, Containers};
+pub(crate) use containers::{Answers, Containers};
 
 /// The engines of a project.
-pub struct Engines {
+pub(crate) struct Engines {
     /// This machine.
-    pub local: LocalEngine,
+    pub(crate) local: LocalEngine,
     /// Containers, once they were chosen.
     #[cfg(all(feature = "dagger", unix))]
-    pub containers: OnceCell<Containers>,
+    pub(crate) containers: OnceCell<Containers>,
     /// Why containers are no longer used in this run.
     lost: OnceCell<String>,
 }
@@ -26,7 +26,7 @@ pub struct Engines {
 impl Engines {
     /// None is connected.
     #[must_use]
-    pub fn new(local: LocalEngine) -> Self {
+    pub(crate) fn new(local: LocalEngine) -> Self {
         Self {
             local,
             #[cfg(all(feature = "dagger", unix))]
@@ -37,7 +37,7 @@ impl Engines {
 
     /// The choice as it is by now: what was lost is not taken again, but by those who insist.
     #[must_use]
-    pub fn settled(&self, choice: Choice) -> Choice {
+    pub(crate) fn settled(&self, choice: Choice) -> Choice {
         match self.lost.get() {
             Some(why) if !choice.fixed && choice.dagger.is_some() => {
                 Choice::local(false, why.clone())
@@ -47,19 +47,19 @@ impl Engines {
     }
 
     /// Notes that containers cannot be used any more; false if that was known.
-    pub fn lose(&self, why: &str) -> bool {
+    pub(crate) fn lose(&self, why: &str) -> bool {
         self.lost.set(why.to_owned()).is_ok()
     }
 
     /// Why containers cannot be used any more.
     #[must_use]
-    pub fn lost(&self) -> Option<&str> {
+    pub(crate) fn lost(&self) -> Option<&str> {
         self.lost.get().map(String::as_str)
     }
 
     /// The engine that was taken.
     #[must_use]
-    pub fn of(&self, choice: &Choice) -> &dyn Engine {
+    pub(crate) fn of(&self, choice: &Choice) -> &dyn Engine {
         #[cfg(all(feature = "dagger", unix))]
         if let Some(containers) = self.containers.get().filter(|_| choice.dagger.is_some()) {
             return containers;
@@ -85,7 +85,7 @@ mod containers {
     use crate::engine::dagger::session::{Connect, Session};
     use crate::engine::dagger::{DaggerEngine, Settings};
     use crate::engine::{
-        Capabilities, Engine, EngineError, Executed, Expected, Pending, Prepare, Prepared, Request,
+        Engine, EngineError, Executed, Expected, Pending, Prepare, Prepared, Request,
     };
     use crate::env::Env;
     use crate::facts::Facts;
@@ -98,21 +98,21 @@ mod containers {
     use crate::tool::shims::Asker;
 
     /// Containers of a Dagger engine. `dagger` is looked for, and started, when the first of them is needed.
-    pub struct Containers {
+    pub(crate) struct Containers {
         /// Where the engine is.
-        pub address: String,
+        pub(crate) address: String,
         /// The project's root.
-        pub root: PathBuf,
+        pub(crate) root: PathBuf,
         /// Where its rooms are.
-        pub rooms: PathBuf,
+        pub(crate) rooms: PathBuf,
         /// How often layers were cleared, by name.
-        pub generations: HashMap<String, u64>,
+        pub(crate) generations: HashMap<String, u64>,
         /// The user's environment.
-        pub env: Env,
+        pub(crate) env: Env,
         /// What is remembered.
-        pub facts: Arc<Facts>,
+        pub(crate) facts: Arc<Facts>,
         /// The host's programs.
-        pub tools: Arc<Tools>,
+        pub(crate) tools: Arc<Tools>,
         platform: String,
         engine: OnceCell<Result<DaggerEngine, String>>,
     }
@@ -120,7 +120,7 @@ mod containers {
     impl Containers {
         /// Touches neither disk nor network.
         #[must_use]
-        pub fn new(
+        pub(crate) fn new(
             address: String,
             (root, rooms): (PathBuf, PathBuf),
             generations: HashMap<String, u64>,
@@ -144,7 +144,7 @@ mod containers {
         ///
         /// # Errors
         /// If there is no `dagger` that can be used.
-        pub async fn connect(
+        pub(crate) async fn connect(
             &self,
             patience: Option<Duration>,
             cancel: &CancellationToken,
@@ -167,7 +167,7 @@ mod containers {
         ///
         /// # Errors
         /// If there is no `dagger` that can be used, or no engine.
-        pub async fn open(
+        pub(crate) async fn open(
             &self,
             patience: Duration,
             cancel: &CancellationToken,
@@ -197,7 +197,7 @@ mod containers {
         }
 
         /// Ends the session, if there is one.
-        pub fn close(&self, interrupt: &Interrupt) {
+        pub(crate) fn close(&self, interrupt: &Interrupt) {
             let engine = self.engine.get().and_then(|engine| engine.as_ref().ok());
             if let Some(engine) = engine.filter(|engine| engine.was_opened()) {
                 // Without a runtime there would be no session.
@@ -213,13 +213,6 @@ mod containers {
 
         fn platform(&self) -> &str {
             &self.platform
-        }
-
-        fn capabilities(&self) -> Capabilities {
-            Capabilities {
-                confined: true,
-                offline: false,
-            }
         }
 
         fn prepare<'a>(
@@ -248,15 +241,15 @@ mod containers {
     }
 
     /// Answers of an engine while planning. Once it was lost it is not asked again.
-    pub struct Answers<'a> {
+    pub(crate) struct Answers<'a> {
         /// The engines.
-        pub engines: &'a Engines,
+        pub(crate) engines: &'a Engines,
         /// That of containers.
-        pub containers: &'a Containers,
+        pub(crate) containers: &'a Containers,
         /// Where asking waits.
-        pub interrupt: &'a Interrupt,
+        pub(crate) interrupt: &'a Interrupt,
         /// What is planned.
-        pub snapshot: &'a Snapshot,
+        pub(crate) snapshot: &'a Snapshot,
     }
 
     impl Answers<'_> {

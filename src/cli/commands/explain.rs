@@ -27,7 +27,7 @@ use crate::store::entry::{Entry, Lookup};
 use crate::store::last::Last;
 
 /// One line for every check, everything about one, or what differs between two keys.
-pub fn explain(context: &Context<'_>, args: &ExplainArgs) -> Result<Exit, Failure> {
+pub(crate) fn explain(context: &Context<'_>, args: &ExplainArgs) -> Result<Exit, Failure> {
     let project = Project::open(context)?;
     if let [old, new] = args.what.as_slice() {
         return keys::explain(context, &project, old, new);

@@ -17,7 +17,7 @@ use crate::record::Verdict;
 use crate::report::shell::Tone;
 
 /// Builds the overlays (or replays their builds) and writes DIR/NAME.yaml for each that passed.
-pub fn generate(context: &Context<'_>, args: &GenerateArgs) -> Result<Exit, Failure> {
+pub(crate) fn generate(context: &Context<'_>, args: &GenerateArgs) -> Result<Exit, Failure> {
     if args.run.dry_run {
         return Err(Failure::usage(
             "generate writes files: --dry-run is for the commands that run checks",

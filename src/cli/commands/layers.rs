@@ -23,7 +23,7 @@ use crate::store::Store;
 use crate::store::clear::Target;
 
 /// Deletes everything, or exactly what was named.
-pub fn clear(context: &Context<'_>, targets: &[String]) -> Result<Exit, Failure> {
+pub(crate) fn clear(context: &Context<'_>, targets: &[String]) -> Result<Exit, Failure> {
     let dir = folder(context)?;
     let named = if targets.is_empty() {
         Named {
@@ -134,7 +134,7 @@ fn unknown<'a>(
 }
 
 /// Builds layers ahead: all, or those of that name or kind with what they stand on. Those that no check stands on are left.
-pub fn warm(context: &Context<'_>, name: Option<&str>) -> Result<Exit, Failure> {
+pub(crate) fn warm(context: &Context<'_>, name: Option<&str>) -> Result<Exit, Failure> {
     let project = Project::open(context)?;
     let view = project.look()?;
     let chains = chains(&view.plan, name)?;

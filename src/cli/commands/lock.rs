@@ -20,7 +20,7 @@ const SHORT: usize = 12;
 ///
 /// # Errors
 /// If an image cannot be had, or the lock is none, or cannot be written.
-pub fn lock(context: &Context<'_>, args: &LockArgs) -> Result<Exit, Failure> {
+pub(crate) fn lock(context: &Context<'_>, args: &LockArgs) -> Result<Exit, Failure> {
     let project = Project::open(context)?;
     let needed = project.images(args.update)?;
     project.remember();

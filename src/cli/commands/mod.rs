@@ -30,7 +30,7 @@ use crate::report::Shell;
 ///
 /// # Errors
 /// If it is not there yet, or could not do its work.
-pub fn dispatch(
+pub(crate) fn dispatch(
     cli: Cli,
     shell: &Shell,
     env: Env,

@@ -44,28 +44,28 @@ const SHORTEST_KEY: usize = 16;
 const TRIES: usize = 3;
 
 /// What stays the same while snapshots are taken again.
-pub struct Project<'a> {
+pub(crate) struct Project<'a> {
     /// Its root.
-    pub root: PathBuf,
+    pub(crate) root: PathBuf,
     /// Its id in the store.
-    pub id: String,
+    pub(crate) id: String,
     /// What is remembered.
-    pub store: Store,
+    pub(crate) store: Store,
     /// What runs checks.
-    pub engines: Engines,
+    pub(crate) engines: Engines,
     /// Whether the user stopped the run; holds the asynchronous runtime, which starts when it is first needed.
-    pub interrupt: Interrupt,
+    pub(crate) interrupt: Interrupt,
     /// What is looked at.
-    pub files: Files,
+    pub(crate) files: Files,
     context: &'a Context<'a>,
     facts: Arc<Facts>,
     tools: Arc<Tools>,
     /// Programs that checks turned out to need.
-    pub discovered: Discovered,
+    pub(crate) discovered: Discovered,
 }
 
 /// Which files are looked at.
-pub enum Files {
+pub(crate) enum Files {
     /// Those on disk.
     WorkTree,
     /// Those that are staged.
@@ -75,27 +75,27 @@ pub enum Files {
 }
 
 /// One look at the project.
-pub struct View {
+pub(crate) struct View {
     /// Its files.
-    pub snapshot: Snapshot,
+    pub(crate) snapshot: Snapshot,
     /// Its configuration.
-    pub loaded: Loaded,
+    pub(crate) loaded: Loaded,
     /// The engine it is planned for.
-    pub choice: Choice,
+    pub(crate) choice: Choice,
     /// Its checks.
-    pub plan: Plan,
+    pub(crate) plan: Plan,
 }
 
 /// What containers take of images.
-pub struct Needed {
+pub(crate) struct Needed {
     /// What they run on.
-    pub platform: String,
+    pub(crate) platform: String,
     /// The images, by what they are now.
-    pub used: Vec<Image>,
+    pub(crate) used: Vec<Image>,
     /// The plan.
-    pub plan: Plan,
+    pub(crate) plan: Plan,
     /// The lock as it is.
-    pub locked: Lock,
+    pub(crate) locked: Lock,
 }
 
 impl<'a> Project<'a> {
@@ -103,7 +103,7 @@ impl<'a> Project<'a> {
     ///
     /// # Errors
     /// If there is none, or not even a temporary store can be made.
-    pub fn open(context: &'a Context<'a>) -> Result<Self, Failure> {
+    pub(crate) fn open(context: &'a Context<'a>) -> Result<Self, Failure> {
         Self::open_at(context, context.root()?, Files::WorkTree)
     }
 
@@ -111,7 +111,11 @@ impl<'a> Project<'a> {
     ///
     /// # Errors
     /// If not even a temporary store can be made.
-    pub fn open_at(context: &'a Context<'a>, root: PathBuf, files: Files) -> Result<Self, Failure> {
+    pub(crate) fn open_at(
+        context: &'a Context<'a>,
+        root: PathBuf,
+        files: Files,
+    ) -> Result<Self, Failure> {
         let id = project_id(&root);
         let cache_dir = context.cache_dir();
         let (store, warning) =
@@ -148,7 +152,7 @@ impl<'a> Project<'a> {
     ///
     /// # Errors
     /// If a file cannot be read, or something the user wrote is wrong.
-    pub fn look(&self) -> Result<View, Failure> {
+    pub(crate) fn look(&self) -> Result<View, Failure> {
         self.look_at(&self.files)
     }
 
@@ -156,7 +160,7 @@ impl<'a> Project<'a> {
     ///
     /// # Errors
     /// As [`Project::look`].
-    pub fn look_at(&self, files: &Files) -> Result<View, Failure> {
+    pub(crate) fn look_at(&self, files: &Files) -> Result<View, Failure> {
         let mut snapshot = self.snapshot_of(files)?;
         for _ in 1..TRIES {
             match self.view(snapshot) {
@@ -175,7 +179,7 @@ impl<'a> Project<'a> {
 
     /// The moment of what is looked at, where something else may be staged later.
     #[must_use]
-    pub fn stamp(&self) -> Option<Stamp> {
+    pub(crate) fn stamp(&self) -> Option<Stamp> {
         match &self.files {
             Files::Staged(staging) => staging.stamp(),
             Files::WorkTree | Files::Commit(..) => None,
@@ -186,7 +190,7 @@ impl<'a> Project<'a> {
     ///
     /// # Errors
     /// If a file cannot be read.
-    pub fn snapshot(&self) -> Result<Snapshot, Failure> {
+    pub(crate) fn snapshot(&self) -> Result<Snapshot, Failure> {
         self.snapshot_of(&self.files)
     }
 
@@ -233,14 +237,14 @@ impl<'a> Project<'a> {
 
     /// The engine that was taken.
     #[must_use]
-    pub fn engine(&self, choice: &Choice) -> &dyn Engine {
+    pub(crate) fn engine(&self, choice: &Choice) -> &dyn Engine {
         self.containers(choice);
         self.engines.of(choice)
     }
 
     /// Containers, if they were chosen; they are not connected by that.
     #[cfg(all(feature = "dagger", unix))]
-    pub fn containers(&self, choice: &Choice) -> Option<&Containers> {
+    pub(crate) fn containers(&self, choice: &Choice) -> Option<&Containers> {
         let address = choice.dagger.as_ref()?;
         let make = || {
             let generations = self.store.generations(&self.id).into_iter().collect();
@@ -261,7 +265,7 @@ impl<'a> Project<'a> {
     }
 
     /// Ends what is connected.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         #[cfg(all(feature = "dagger", unix))]
         if let Some(containers) = self.engines.containers.get() {
             containers.close(&self.interrupt);
@@ -316,7 +320,7 @@ impl<'a> Project<'a> {
     ///
     /// # Errors
     /// As [`Project::look`]; or if an image cannot be had.
-    pub fn images(&self, again: bool) -> Result<Needed, Failure> {
+    pub(crate) fn images(&self, again: bool) -> Result<Needed, Failure> {
         let snapshot = self.snapshot()?;
         let loaded = config::load(&snapshot).map_err(|error| config_failure(&error))?;
         let config = &loaded.config;
@@ -397,7 +401,7 @@ impl<'a> Project<'a> {
     }
 
     /// Remembers what was learnt while planning. A failure costs time, nothing else.
-    pub fn remember(&self) {
+    pub(crate) fn remember(&self) {
         if self.store.writable() {
             let _ = self.facts.save();
             let _ = self.tools.save();
@@ -407,7 +411,7 @@ impl<'a> Project<'a> {
 
     /// Runs checks once.
     #[must_use]
-    pub fn run<'s>(
+    pub(crate) fn run<'s>(
         &'s self,
         view: &'s View,
         checks: &[&Check],
@@ -419,7 +423,7 @@ impl<'a> Project<'a> {
 
     /// What a run works with.
     #[must_use]
-    pub fn session<'s>(
+    pub(crate) fn session<'s>(
         &'s self,
         view: &'s View,
         options: Options,

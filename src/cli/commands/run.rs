@@ -31,7 +31,7 @@ const TRIES: usize = 3;
 const DISCOVERIES: usize = 3;
 
 /// `lint`.
-pub fn lint(context: &Context<'_>, args: &LintArgs) -> Result<Exit, Failure> {
+pub(crate) fn lint(context: &Context<'_>, args: &LintArgs) -> Result<Exit, Failure> {
     let only = [
         (args.yaml_only, "yaml"),
         (args.python_only, "python"),
@@ -67,7 +67,7 @@ pub fn lint(context: &Context<'_>, args: &LintArgs) -> Result<Exit, Failure> {
 }
 
 /// Mends what the checks of a command find, as far as their tools can.
-pub fn fix(
+pub(crate) fn fix(
     project: &Project<'_>,
     context: &Context<'_>,
     command: &str,
@@ -90,7 +90,7 @@ pub fn fix(
 }
 
 /// `validate`.
-pub fn validate(context: &Context<'_>, args: &ValidateArgs) -> Result<Exit, Failure> {
+pub(crate) fn validate(context: &Context<'_>, args: &ValidateArgs) -> Result<Exit, Failure> {
     execute(
         context,
         "validate",
@@ -103,7 +103,7 @@ pub fn validate(context: &Context<'_>, args: &ValidateArgs) -> Result<Exit, Fail
 }
 
 /// Any command that runs checks and says how it went.
-pub fn run(
+pub(crate) fn run(
     context: &Context<'_>,
     command: &str,
     args: &RunArgs,
@@ -114,13 +114,13 @@ pub fn run(
 }
 
 /// What is left of a run for the commands that use its results.
-pub struct Ran {
+pub(crate) struct Ran {
     /// One record per check.
-    pub records: Vec<CheckRecord>,
+    pub(crate) records: Vec<CheckRecord>,
 }
 
 /// Selects, runs and reports. `overlays` narrows to the builds of those overlays.
-pub fn execute(
+pub(crate) fn execute(
     context: &Context<'_>,
     command: &str,
     args: &RunArgs,
@@ -135,7 +135,7 @@ pub fn execute(
 }
 
 /// As [`execute`], in a project that is open. One of which git holds the files is not written to.
-pub fn execute_in(
+pub(crate) fn execute_in(
     project: &Project<'_>,
     context: &Context<'_>,
     command: &str,

@@ -21,7 +21,7 @@ use crate::plan::{Command, Layer, Tool, Work};
 use crate::report::shell::Tone;
 
 /// Opens a shell in a room of its own for one check.
-pub fn shell(context: &Context<'_>, args: &ShellArgs) -> Result<Exit, Failure> {
+pub(crate) fn shell(context: &Context<'_>, args: &ShellArgs) -> Result<Exit, Failure> {
     let project = Project::open(context)?;
     project
         .engines

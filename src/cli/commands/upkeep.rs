@@ -28,7 +28,7 @@ pub(super) fn folder(context: &Context<'_>) -> Result<PathBuf, Failure> {
 }
 
 /// Reads everything again; what is wrong goes to the quarantine, and is exit code 1.
-pub fn verify(context: &Context<'_>) -> Result<Exit, Failure> {
+pub(crate) fn verify(context: &Context<'_>) -> Result<Exit, Failure> {
     let begun = Instant::now();
     let dir = folder(context)?;
     let (store, warning) = Store::open_or_fallback(Some(&dir), &|| context.say_waiting())
@@ -103,7 +103,7 @@ fn quarantine(store: &Store) -> String {
 }
 
 /// Deletes what nobody needs, and then what is worth least until the store is as small as it has to be. Says so first.
-pub fn prune(
+pub(crate) fn prune(
     context: &Context<'_>,
     max_size: Option<ByteSize>,
     dry_run: bool,

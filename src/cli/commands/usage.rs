@@ -73,7 +73,7 @@ impl OfEngine {
 }
 
 /// Has the engine delete what was used least.
-pub fn prune(context: &Context<'_>, max_size: Option<ByteSize>) -> Result<Exit, Failure> {
+pub(crate) fn prune(context: &Context<'_>, max_size: Option<ByteSize>) -> Result<Exit, Failure> {
     let project = Project::open(context)?;
     let config = configured(context, &project.store)?.unwrap_or_else(Config::default);
     let choice = chosen(context, &config)?;

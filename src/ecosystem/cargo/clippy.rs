@@ -52,23 +52,23 @@ const TOOLCHAIN_PROGRAMS: &[(&str, &str)] = &[
 const OPTIONAL_PROGRAMS: &[&str] = &["rustdoc", "rustfmt"];
 
 /// What the check is made of, besides the scope.
-pub struct Clippy<'a> {
+pub(crate) struct Clippy<'a> {
     /// The workspace's folder.
-    pub dir: &'a RelPath,
+    pub(crate) dir: &'a RelPath,
     /// What is in it.
-    pub workspace: &'a Workspace,
+    pub(crate) workspace: &'a Workspace,
     /// Run it.
-    pub programs: Programs<'a>,
+    pub(crate) programs: Programs<'a>,
     /// Its lockfile.
-    pub lockfile: &'a Lockfile,
+    pub(crate) lockfile: &'a Lockfile,
     /// Cargo's home.
-    pub cargo_home: &'a Path,
+    pub(crate) cargo_home: &'a Path,
 }
 
 impl Clippy<'_> {
     /// What is done.
     #[must_use]
-    pub fn work(&self, scope: &Scope<'_>) -> Work {
+    pub(crate) fn work(&self, scope: &Scope<'_>) -> Work {
         match self.tools(scope) {
             Ok(tools) => Work::Command(Box::new(self.command(scope, tools))),
             Err(message) => Work::Missing(message),
@@ -194,7 +194,7 @@ impl Clippy<'_> {
 
     /// What it may see.
     #[must_use]
-    pub fn inputs(&self, scope: &Scope<'_>) -> Inputs {
+    pub(crate) fn inputs(&self, scope: &Scope<'_>) -> Inputs {
         let packages: Vec<RelPath> = self
             .workspace
             .members
@@ -249,7 +249,7 @@ impl Clippy<'_> {
 }
 
 /// The variables of a cargo that builds in `target`, by which it knows its products again.
-pub fn environment(target: &str) -> BTreeMap<String, String> {
+pub(crate) fn environment(target: &str) -> BTreeMap<String, String> {
     let set = [
         // What configuration files say about these would lead out of the room or to programs that are not in it.
         ("CARGO_BUILD_BUILD_DIR", target),
@@ -290,7 +290,7 @@ fn climbs(scope: &Scope<'_>, id: FileId) -> bool {
 }
 
 /// Folders of packages that cargo takes for ones of a registry.
-pub fn vendored(scope: &Scope<'_>) -> Vec<RelPath> {
+pub(crate) fn vendored(scope: &Scope<'_>) -> Vec<RelPath> {
     let entries = scope.snapshot.entries().iter();
     let marks = entries.filter(|entry| entry.path.file_name() == ".cargo-checksum.json");
     marks.filter_map(|entry| entry.path.parent()).collect()
@@ -305,7 +305,7 @@ fn target_folder(scope: &Scope<'_>, dir: &RelPath) -> &'static str {
 }
 
 /// Whether cargo knows `--keep-going`, by what its rustc says about its version; what cannot be read is taken as new.
-pub fn keeps_going(version: Option<&str>) -> bool {
+pub(crate) fn keeps_going(version: Option<&str>) -> bool {
     let number = version.and_then(|text| text.split_whitespace().nth(1));
     let mut parts = number.unwrap_or_default().split('.').map(str::parse::<u32>);
     match (parts.next(), parts.next()) {
@@ -323,7 +323,7 @@ const PLACES: &[&str] = &["--profile", "--target"];
 
 /// Makes the `cargo clean` before a cargo command clean where the command will build: to be called after arguments
 /// were appended to its argv. Other commands stay as they are. Calling it again changes nothing.
-pub fn match_clean(command: &mut Command) {
+pub(crate) fn match_clean(command: &mut Command) {
     let mut places = Vec::new();
     let mut args = command.argv.iter().take_while(|arg| *arg != "--");
     while let Some(arg) = args.next() {

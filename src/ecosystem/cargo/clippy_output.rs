@@ -16,7 +16,7 @@ use super::output::{error_blocks, plain, project_path};
 
 /// Reads compiler messages from stdout and, if they hold no error, cargo's own errors from stderr.
 #[derive(Debug)]
-pub struct CargoJson;
+pub(crate) struct CargoJson;
 
 impl Parse for CargoJson {
     fn identity(&self) -> String {

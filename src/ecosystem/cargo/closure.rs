@@ -17,11 +17,11 @@ use super::modules::{Declaration, Unfollowed, declarations};
 
 /// The closure of some target roots.
 #[derive(Debug, Default)]
-pub struct Closure {
+pub(crate) struct Closure {
     /// All files and links on the way to them, sorted.
-    pub files: BTreeSet<FileId>,
+    pub(crate) files: BTreeSet<FileId>,
     /// The path text of a module that may lie outside the project, if any.
-    pub outside: Option<String>,
+    pub(crate) outside: Option<String>,
     /// Whether it is no function of the Rust files and links alone: a module may have another name, or a file could
     /// not be read.
     passing: bool,
@@ -37,7 +37,7 @@ struct Remembered {
 
 /// Follows `mod` and `#[path]` from `roots`. Modules that are nowhere are left out: the tool will say so.
 #[must_use]
-pub fn closure(scope: &Scope<'_>, roots: &[RelPath]) -> Closure {
+pub(crate) fn closure(scope: &Scope<'_>, roots: &[RelPath]) -> Closure {
     let sources: Vec<FileId> = scope
         .snapshot
         .entries()

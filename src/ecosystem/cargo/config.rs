@@ -12,24 +12,24 @@ use crate::plan::check::OutsideFile;
 use crate::snapshot::FileId;
 
 /// What cargo looks for in every folder upwards.
-pub const CARGO_CONFIG: &[&str] = &[".cargo/config.toml", ".cargo/config"];
+pub(crate) const CARGO_CONFIG: &[&str] = &[".cargo/config.toml", ".cargo/config"];
 /// What clippy looks for in every folder upwards from a package.
-pub const CLIPPY_CONFIG: &[&str] = &["clippy.toml", ".clippy.toml"];
+pub(crate) const CLIPPY_CONFIG: &[&str] = &["clippy.toml", ".clippy.toml"];
 /// What rustfmt looks for in every folder upwards from a target root.
-pub const RUSTFMT_CONFIG: &[&str] = &["rustfmt.toml", ".rustfmt.toml"];
+pub(crate) const RUSTFMT_CONFIG: &[&str] = &["rustfmt.toml", ".rustfmt.toml"];
 /// What rustup looks for in every folder upwards.
-pub const TOOLCHAIN_FILE: &[&str] = &["rust-toolchain", "rust-toolchain.toml"];
+pub(crate) const TOOLCHAIN_FILE: &[&str] = &["rust-toolchain", "rust-toolchain.toml"];
 
 /// Whether the file is cargo configuration.
 #[must_use]
-pub fn is_cargo_config(path: &RelPath) -> bool {
+pub(crate) fn is_cargo_config(path: &RelPath) -> bool {
     matches!(path.file_name(), "config.toml" | "config")
         && path.parent().is_some_and(|dir| dir.file_name() == ".cargo")
 }
 
 /// Cargo's home, as cargo finds it.
 #[must_use]
-pub fn cargo_home(scope: &Scope<'_>) -> Option<PathBuf> {
+pub(crate) fn cargo_home(scope: &Scope<'_>) -> Option<PathBuf> {
     scope
         .env
         .path(env::CARGO_HOME)
@@ -38,7 +38,7 @@ pub fn cargo_home(scope: &Scope<'_>) -> Option<PathBuf> {
 
 /// The project's files with one of `names` that a search from each of `dirs` meets, sorted.
 #[must_use]
-pub fn chains(scope: &Scope<'_>, dirs: &[RelPath], names: &[&str]) -> Vec<FileId> {
+pub(crate) fn chains(scope: &Scope<'_>, dirs: &[RelPath], names: &[&str]) -> Vec<FileId> {
     let mut found: Vec<FileId> = dirs
         .iter()
         .flat_map(|dir| scope.chain(dir, names))
@@ -51,7 +51,7 @@ pub fn chains(scope: &Scope<'_>, dirs: &[RelPath], names: &[&str]) -> Vec<FileId
 /// Cargo and clippy configuration above the project root. The file in CARGO_HOME is not one of them, also where a
 /// search upwards meets it: it is granted with CARGO_HOME and keyed by [`home_digest`], without its credentials.
 #[must_use]
-pub fn above(scope: &Scope<'_>, cargo_home: &Path) -> Vec<OutsideFile> {
+pub(crate) fn above(scope: &Scope<'_>, cargo_home: &Path) -> Vec<OutsideFile> {
     let names = [CARGO_CONFIG, CLIPPY_CONFIG].concat();
     let mut found = scope.above(&names);
     found.retain(|file| {
@@ -66,7 +66,7 @@ pub fn above(scope: &Scope<'_>, cargo_home: &Path) -> Vec<OutsideFile> {
 /// Where the user's own cargo keeps the products of the workspace in `dir`, as far as the environment and the project
 /// say.
 #[must_use]
-pub fn target_folder(scope: &Scope<'_>, dir: &RelPath) -> PathBuf {
+pub(crate) fn target_folder(scope: &Scope<'_>, dir: &RelPath) -> PathBuf {
     let folder = dir.under(scope.snapshot.root());
     let set = ["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET_DIR"];
     if let Some(path) = set.iter().find_map(|name| scope.env.path(name)) {
@@ -95,7 +95,7 @@ fn target_dir(text: &str) -> Option<String> {
 
 /// Digest of the configuration in CARGO_HOME without credentials; `None` if there is none.
 #[must_use]
-pub fn home_digest(cargo_home: &Path) -> Option<Digest> {
+pub(crate) fn home_digest(cargo_home: &Path) -> Option<Digest> {
     // Cargo reads `config` where both exist.
     let bytes = ["config", "config.toml"]
         .iter()

@@ -65,7 +65,11 @@ fn homes() -> [(String, String); 3] {
 }
 
 /// As [`super::plan`], for containers.
-pub fn plan(scope: &Scope<'_>, images: &dyn Images, plan: &mut Plan) -> Result<(), PlanError> {
+pub(crate) fn plan(
+    scope: &Scope<'_>,
+    images: &dyn Images,
+    plan: &mut Plan,
+) -> Result<(), PlanError> {
     let workspaces = Workspaces::new(scope);
     for dir in manifests::roots(scope)? {
         let place = dir.under(scope.snapshot.root());
@@ -134,7 +138,7 @@ pub fn plan(scope: &Scope<'_>, images: &dyn Images, plan: &mut Plan) -> Result<(
 /// What `rust:clippy` is in a container: every run begins with what the deps layer holds, so that the artifacts of own
 /// packages, which are those of a skeleton, always go first. With `packages`, its place is kept: then those go which
 /// cargo would trust without reason.
-pub fn clippy(
+pub(crate) fn clippy(
     dir: &RelPath,
     lockfile: &Lockfile,
     packages: Option<&Packages>,

@@ -21,7 +21,7 @@ use super::workspace::{Workspace, Workspaces};
 
 /// The lockfile of a workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Lockfile {
+pub(crate) enum Lockfile {
     /// It is part of the project.
     Tracked(FileId),
     /// It is there, but git ignores it.
@@ -37,7 +37,7 @@ impl Lockfile {
     ///
     /// # Errors
     /// If one is needed and cargo cannot resolve it: a message with the way out.
-    pub fn find(
+    pub(crate) fn find(
         scope: &Scope<'_>,
         workspaces: &Workspaces<'_>,
         dir: &RelPath,
@@ -71,12 +71,12 @@ impl Lockfile {
 
     /// Whether the room has one.
     #[must_use]
-    pub const fn is_there(&self) -> bool {
+    pub(crate) const fn is_there(&self) -> bool {
         !matches!(self, Self::None)
     }
 
     /// The file to be laid into the room, if git ignores it.
-    pub fn outside(&self) -> impl Iterator<Item = &OutsideFile> {
+    pub(crate) fn outside(&self) -> impl Iterator<Item = &OutsideFile> {
         match self {
             Self::Ignored(file, _) => Some(file),
             _ => None,
@@ -86,13 +86,13 @@ impl Lockfile {
 
     /// Names of the packages in it that lie in the project; none if it is no lockfile, which is told elsewhere.
     #[must_use]
-    pub fn own_packages(&self, scope: &Scope<'_>) -> BTreeSet<String> {
+    pub(crate) fn own_packages(&self, scope: &Scope<'_>) -> BTreeSet<String> {
         self.names(scope, "cargo-lock-own/1", own_packages)
     }
 
     /// Names that such packages share with others; none if it is no lockfile.
     #[must_use]
-    pub fn shared_names(&self, scope: &Scope<'_>) -> BTreeSet<String> {
+    pub(crate) fn shared_names(&self, scope: &Scope<'_>) -> BTreeSet<String> {
         self.names(scope, "cargo-lock-shared/1", shared_names)
     }
 
@@ -121,7 +121,7 @@ impl Lockfile {
     }
 
     /// Its text; none if it cannot be read.
-    pub fn text(&self, scope: &Scope<'_>) -> Option<String> {
+    pub(crate) fn text(&self, scope: &Scope<'_>) -> Option<String> {
         match self {
             Self::Tracked(id) => scope.text(&scope.snapshot.entry(*id).path),
             Self::Ignored(_, text) | Self::Resolved(text) => Some(text.clone()),
@@ -130,7 +130,7 @@ impl Lockfile {
     }
 
     /// The external packages, as parts of a key.
-    pub fn packages(
+    pub(crate) fn packages(
         &self,
         scope: &Scope<'_>,
         dir: &RelPath,
@@ -162,7 +162,7 @@ impl Lockfile {
 ///
 /// # Errors
 /// If the lockfile is none.
-pub fn layer(
+pub(crate) fn layer(
     scope: &Scope<'_>,
     toolchain: &Toolchain,
     tools_layer: &str,

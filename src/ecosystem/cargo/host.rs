@@ -82,7 +82,7 @@ const PROGRAMS: &[&str] = &[
 
 /// All of them, as they are on this host.
 #[must_use]
-pub fn build_tools(scope: &Scope<'_>) -> Vec<Tool> {
+pub(crate) fn build_tools(scope: &Scope<'_>) -> Vec<Tool> {
     let count = |_: &&&str| Rule::AbsentTools.holds();
     let programs = PROGRAMS.iter().filter(count);
     programs.map(|name| tool(scope, name)).collect()

@@ -10,7 +10,7 @@ use serde::Deserialize;
 /// The text is no Cargo.lock.
 #[derive(Debug, thiserror::Error)]
 #[error("line {line}: {message}")]
-pub struct LockError {
+pub(crate) struct LockError {
     line: usize,
     message: String,
 }
@@ -70,7 +70,7 @@ fn parse(text: &str) -> Result<Lock, LockError> {
 ///
 /// # Errors
 /// If the text is no Cargo.lock.
-pub fn own_packages(text: &str) -> Result<BTreeSet<String>, LockError> {
+pub(crate) fn own_packages(text: &str) -> Result<BTreeSet<String>, LockError> {
     let lock = parse(text)?;
     let own = lock.package.into_iter().filter(|p| p.source.is_none());
     Ok(own.map(|package| package.name).collect())
@@ -80,7 +80,7 @@ pub fn own_packages(text: &str) -> Result<BTreeSet<String>, LockError> {
 ///
 /// # Errors
 /// If the text is no Cargo.lock.
-pub fn shared_names(text: &str) -> Result<BTreeSet<String>, LockError> {
+pub(crate) fn shared_names(text: &str) -> Result<BTreeSet<String>, LockError> {
     let lock = parse(text)?;
     let (own, others): (Vec<Package>, Vec<Package>) =
         lock.package.into_iter().partition(|p| p.source.is_none());
@@ -96,7 +96,7 @@ pub fn shared_names(text: &str) -> Result<BTreeSet<String>, LockError> {
 ///
 /// # Errors
 /// If the text is no Cargo.lock.
-pub fn external_closure(text: &str) -> Result<BTreeMap<String, String>, LockError> {
+pub(crate) fn external_closure(text: &str) -> Result<BTreeMap<String, String>, LockError> {
     let lock = parse(text)?;
     let mut by_name: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (index, package) in lock.package.iter().enumerate() {

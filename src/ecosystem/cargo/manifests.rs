@@ -12,7 +12,7 @@ use crate::path::RelPath;
 use crate::snapshot::{FileId, Kind};
 
 /// The name of a manifest.
-pub const MANIFEST: &str = "Cargo.toml";
+pub(crate) const MANIFEST: &str = "Cargo.toml";
 
 /// What a manifest says about its place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,7 +74,7 @@ fn place(text: &str) -> Place {
 }
 
 /// All manifests of the project, sorted by path.
-pub fn manifests(scope: &Scope<'_>) -> Vec<FileId> {
+pub(crate) fn manifests(scope: &Scope<'_>) -> Vec<FileId> {
     scope
         .snapshot
         .entries()
@@ -89,7 +89,7 @@ pub fn manifests(scope: &Scope<'_>) -> Vec<FileId> {
 ///
 /// # Errors
 /// If a manifest that is not excluded is no TOML.
-pub fn roots(scope: &Scope<'_>) -> Result<Vec<RelPath>, PlanError> {
+pub(crate) fn roots(scope: &Scope<'_>) -> Result<Vec<RelPath>, PlanError> {
     let mut places = BTreeMap::new();
     for id in manifests(scope) {
         let place = read(scope, id)?;

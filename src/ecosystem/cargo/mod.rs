@@ -8,8 +8,8 @@
 //!
 //! A Fresh run starts no process: what cargo and rustc say is remembered under the digests of what they were told.
 
-pub mod clippy;
-pub mod clippy_output;
+pub(crate) mod clippy;
+pub(crate) mod clippy_output;
 mod closure;
 mod config;
 mod container;
@@ -22,7 +22,7 @@ mod output;
 mod programs;
 mod refresh;
 mod rustfmt;
-pub mod rustfmt_output;
+pub(crate) mod rustfmt_output;
 mod seed;
 mod skeleton;
 mod workspace;
@@ -40,14 +40,14 @@ use crate::tool::rustup::{Host, Toolchain, is_proxy, resolve};
 use clippy::Clippy;
 use deps::Lockfile;
 use programs::Programs;
-pub use workspace::RESOLVED_LOCKFILE;
+pub(crate) use workspace::RESOLVED_LOCKFILE;
 use workspace::{Workspace, Workspaces};
 
 /// Adds the checks and layers of every Cargo workspace. The planner of this ecosystem.
 ///
 /// # Errors
 /// If a manifest or lockfile cannot be understood, or a path dependency lies above the project root.
-pub fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
+pub(crate) fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
     if let Some(images) = scope.images {
         return container::plan(scope, images, plan);
     }

@@ -11,25 +11,25 @@ use crate::path::RelPath;
 
 /// A module that lies in a file of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Declaration {
+pub(crate) struct Declaration {
     /// The inline modules (`mod a { … }`) it stands in, outermost first.
-    pub within: Vec<Module>,
+    pub(crate) within: Vec<Module>,
     /// The module itself.
-    pub module: Module,
+    pub(crate) module: Module,
 }
 
 /// A module's name and the values of its `path` attributes (also those in `cfg_attr`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Module {
+pub(crate) struct Module {
     /// Its name, without `r#`.
-    pub name: String,
+    pub(crate) name: String,
     /// `path = "…"`, in order.
-    pub paths: Vec<String>,
+    pub(crate) paths: Vec<String>,
 }
 
 /// A module may lie in a place that cannot be followed; holds the text of its `path`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unfollowed(pub String);
+pub(crate) struct Unfollowed(pub String);
 
 /// More places than this for one declaration are not followed: only hostile sources nest that deep.
 const MAX_PLACES: usize = 256;
@@ -39,7 +39,7 @@ impl Declaration {
     ///
     /// # Errors
     /// If one of them lies outside the project.
-    pub fn candidates(&self, file: &RelPath) -> Result<Vec<RelPath>, Unfollowed> {
+    pub(crate) fn candidates(&self, file: &RelPath) -> Result<Vec<RelPath>, Unfollowed> {
         let mut found = Vec::new();
         for folder in self.folders(file)? {
             let name = &self.module.name;
@@ -90,7 +90,7 @@ fn follow(folder: &RelPath, path: &str) -> Result<RelPath, Unfollowed> {
 
 /// All modules in files of their own that `source` declares, in order.
 #[must_use]
-pub fn declarations(source: &str) -> Vec<Declaration> {
+pub(crate) fn declarations(source: &str) -> Vec<Declaration> {
     let mut scan = Scan::default();
     for token in Lexer::new(source) {
         scan.take(token);

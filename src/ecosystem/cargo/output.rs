@@ -6,12 +6,12 @@ use crate::finding::{Finding, Severity};
 use crate::path::RelPath;
 
 /// `text` without colour codes.
-pub fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     anstream::adapter::strip_str(text).to_string()
 }
 
 /// A path as a tool printed it: absolute ones are none of the project's, for the room's were made relative.
-pub fn project_path(text: &str) -> Option<RelPath> {
+pub(crate) fn project_path(text: &str) -> Option<RelPath> {
     if Path::new(text).is_absolute() {
         return None;
     }
@@ -27,7 +27,7 @@ fn place(text: &str) -> Option<(&str, u32, u32)> {
 
 /// The blocks `error: …` (`error[CODE]: …`) of a tool's stderr, each one finding; its place is that of the first
 /// `--> PATH:LINE:COLUMN` in it. A block ends at an empty line, unless causes or indented lines follow.
-pub fn error_blocks(stderr: &str) -> Vec<Finding> {
+pub(crate) fn error_blocks(stderr: &str) -> Vec<Finding> {
     let text = plain(stderr);
     let mut found: Vec<Finding> = Vec::new();
     let mut block: Vec<&str> = Vec::new();

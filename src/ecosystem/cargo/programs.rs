@@ -5,7 +5,7 @@ use crate::tool::rustup::Toolchain;
 
 /// Who runs a workspace's checks.
 #[derive(Debug, Clone, Copy)]
-pub enum Programs<'a> {
+pub(crate) enum Programs<'a> {
     /// A toolchain of the host.
     Host(&'a Toolchain),
     /// The one of the container; what its rustc says about its version, if that is known.
@@ -14,7 +14,7 @@ pub enum Programs<'a> {
 
 impl<'a> Programs<'a> {
     /// What rustc says about its version.
-    pub fn version(self) -> Option<&'a str> {
+    pub(crate) fn version(self) -> Option<&'a str> {
         match self {
             Self::Host(toolchain) => toolchain.version.as_deref(),
             Self::Image(version) => version,
@@ -22,7 +22,7 @@ impl<'a> Programs<'a> {
     }
 
     /// The toolchain of the host, if it is that.
-    pub const fn host(self) -> Option<&'a Toolchain> {
+    pub(crate) const fn host(self) -> Option<&'a Toolchain> {
         match self {
             Self::Host(toolchain) => Some(toolchain),
             Self::Image(_) => None,
@@ -33,7 +33,7 @@ impl<'a> Programs<'a> {
     ///
     /// # Errors
     /// If it is not installed: how to get it.
-    pub fn tool(self, name: &str, component: &str) -> Result<Tool, String> {
+    pub(crate) fn tool(self, name: &str, component: &str) -> Result<Tool, String> {
         let Self::Host(toolchain) = self else {
             return Ok(Tool::Image {
                 name: name.to_owned(),

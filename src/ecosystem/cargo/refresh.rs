@@ -25,13 +25,13 @@ use super::workspace::Member;
 
 /// The packages of a workspace, for [`Refresh`].
 #[derive(Debug)]
-pub struct Packages {
+pub(crate) struct Packages {
     /// Its members.
-    pub members: Vec<Member>,
+    pub(crate) members: Vec<Member>,
     /// Folders of packages outside the workspace that it depends on by path.
-    pub others: Vec<RelPath>,
+    pub(crate) others: Vec<RelPath>,
     /// Folders of vendored packages.
-    pub vendored: Vec<RelPath>,
+    pub(crate) vendored: Vec<RelPath>,
 }
 
 /// What has to be removed.
@@ -85,7 +85,7 @@ impl Packages {
 
     /// The same for a place in a container, as shell text for [`Command::keep`](crate::plan::Command::keep).
     /// `passed` is a path whose changes tell nothing. Vendored packages are part of what the place began with.
-    pub fn narrow(&self, passed: Option<&RelPath>) -> String {
+    pub(crate) fn narrow(&self, passed: Option<&RelPath>) -> String {
         let pattern = |dir: &RelPath| match dir.is_root() {
             true => "*".to_owned(),
             false => format!("{}/*", quoted(dir.as_str())),

@@ -28,7 +28,7 @@ const EMPTY_CONFIG: &str = "/dev/null";
 
 /// The check's work, inputs, and why its result is not stored, if so.
 #[must_use]
-pub fn plan(
+pub(crate) fn plan(
     scope: &Scope<'_>,
     programs: Programs<'_>,
     dir: &RelPath,

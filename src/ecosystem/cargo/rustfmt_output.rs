@@ -10,7 +10,7 @@ const NOT_FORMATTED: &str = "not formatted";
 
 /// Reads diffs from stdout and errors from stderr.
 #[derive(Debug)]
-pub struct RustfmtOutput;
+pub(crate) struct RustfmtOutput;
 
 impl Parse for RustfmtOutput {
     fn identity(&self) -> String {

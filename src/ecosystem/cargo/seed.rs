@@ -27,11 +27,11 @@ const LOCK: &str = ".cargo-lock";
 
 /// The target folder of the user.
 #[derive(Debug)]
-pub struct TargetFolder {
+pub(crate) struct TargetFolder {
     /// Where it is.
-    pub path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Names of the packages in the project.
-    pub own: BTreeSet<String>,
+    pub(crate) own: BTreeSet<String>,
 }
 
 impl Seed for TargetFolder {

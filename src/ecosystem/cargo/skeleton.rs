@@ -27,23 +27,23 @@ use crate::path::RelPath;
 use super::manifests::MANIFEST;
 
 /// The version of own packages in a skeleton. One that nobody gives a package.
-pub const VERSION: &str = "0.0.0-dagcache";
+pub(crate) const VERSION: &str = "0.0.0-dagcache";
 
 /// The lockfile's name.
 const LOCKFILE: &str = "Cargo.lock";
 
 /// Reads a file of the project as text, if it is there.
-pub type Read<'a> = &'a dyn Fn(&RelPath) -> Option<String>;
+pub(crate) type Read<'a> = &'a dyn Fn(&RelPath) -> Option<String>;
 
 /// The skeleton: files by their path in the project.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Skeleton {
+pub(crate) struct Skeleton {
     /// Manifests, sorted by path.
-    pub manifests: Vec<(RelPath, String)>,
+    pub(crate) manifests: Vec<(RelPath, String)>,
     /// The lockfile, if there is one.
-    pub lockfile: Option<(RelPath, String)>,
+    pub(crate) lockfile: Option<(RelPath, String)>,
     /// Empty sources, sorted by path.
-    pub sources: Vec<(RelPath, String)>,
+    pub(crate) sources: Vec<(RelPath, String)>,
 }
 
 /// What a folder with a manifest is in the skeleton.
@@ -60,7 +60,7 @@ struct Found {
 ///
 /// # Errors
 /// If a manifest or the lockfile is no TOML; names the file.
-pub fn skeleton(
+pub(crate) fn skeleton(
     dir: &RelPath,
     members: &[RelPath],
     lockfile: Option<&str>,

@@ -23,46 +23,46 @@ use super::config;
 use super::manifests::{MANIFEST, manifests};
 
 /// The kind of facts that are lockfiles of workspaces without one; renewed, they are resolved anew.
-pub const RESOLVED_LOCKFILE: &str = "cargo-resolved-lockfile/1";
+pub(crate) const RESOLVED_LOCKFILE: &str = "cargo-resolved-lockfile/1";
 
 /// A workspace (or a single package).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Workspace {
+pub(crate) struct Workspace {
     /// Its packages.
-    pub members: Vec<Member>,
+    pub(crate) members: Vec<Member>,
     /// Folders of packages outside the workspace that it depends on by path, transitively; sorted.
-    pub path_dependencies: Vec<RelPath>,
+    pub(crate) path_dependencies: Vec<RelPath>,
     /// What `cargo fmt --all` formats, sorted by path.
-    pub targets: Vec<Target>,
+    pub(crate) targets: Vec<Target>,
     /// Whether a package here depends on one from a registry or a git repository.
-    pub has_external: bool,
+    pub(crate) has_external: bool,
     /// The highest Rust version, major and minor, that a package of it says it needs.
     #[serde(default)]
-    pub rust_version: Option<(u64, u64)>,
+    pub(crate) rust_version: Option<(u64, u64)>,
 }
 
 /// A package of the workspace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Member {
+pub(crate) struct Member {
     /// The package's name.
-    pub name: String,
+    pub(crate) name: String,
     /// Its folder.
-    pub dir: RelPath,
+    pub(crate) dir: RelPath,
     /// Whether code of it runs while it is compiled: a build script or a procedural macro.
-    pub runs_at_build: bool,
+    pub(crate) runs_at_build: bool,
 }
 
 /// The root file of a target and the edition it is formatted with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Target {
+pub(crate) struct Target {
     /// The file.
-    pub path: RelPath,
+    pub(crate) path: RelPath,
     /// `2021`.
-    pub edition: String,
+    pub(crate) edition: String,
 }
 
 /// Asks cargo about workspaces of one snapshot.
-pub struct Workspaces<'a> {
+pub(crate) struct Workspaces<'a> {
     scope: &'a Scope<'a>,
     digest: Digest,
     skeleton: OnceCell<Skeleton>,
@@ -71,7 +71,7 @@ pub struct Workspaces<'a> {
 impl<'a> Workspaces<'a> {
     /// For all workspaces of `scope`.
     #[must_use]
-    pub fn new(scope: &'a Scope<'a>) -> Self {
+    pub(crate) fn new(scope: &'a Scope<'a>) -> Self {
         Self {
             scope,
             digest: digest(scope),
@@ -83,7 +83,11 @@ impl<'a> Workspaces<'a> {
     ///
     /// # Errors
     /// If cargo refuses a manifest, or a path dependency lies above the project root.
-    pub fn read(&self, dir: &RelPath, toolchain: &Toolchain) -> Result<Workspace, PlanError> {
+    pub(crate) fn read(
+        &self,
+        dir: &RelPath,
+        toolchain: &Toolchain,
+    ) -> Result<Workspace, PlanError> {
         let mut hasher = Hasher::new();
         hasher.update(self.digest.as_bytes());
         hasher.update(toolchain.identity.as_bytes());
@@ -107,7 +111,7 @@ impl<'a> Workspaces<'a> {
 
     /// Digest of all manifests and cargo configuration, and of the names of all Rust files.
     #[must_use]
-    pub const fn digest(&self) -> Digest {
+    pub(crate) const fn digest(&self) -> Digest {
         self.digest
     }
 
@@ -117,7 +121,7 @@ impl<'a> Workspaces<'a> {
     ///
     /// # Errors
     /// Why cargo cannot, in its words.
-    pub fn resolve(&self, dir: &RelPath, toolchain: &Toolchain) -> Result<String, String> {
+    pub(crate) fn resolve(&self, dir: &RelPath, toolchain: &Toolchain) -> Result<String, String> {
         let home = config::cargo_home(self.scope).and_then(|home| config::home_digest(&home));
         let mut hasher = Hasher::new();
         hasher.update(self.digest.as_bytes());

@@ -6,7 +6,7 @@ use crate::plan::{Check, Tool, Work};
 
 /// Adds the programs `names` to the tools of a check on this host (what a container lacks, its image lacks). One that is gone stays in the key as absent; what a check has
 /// under a name already stays.
-pub fn add_discovered(check: &mut Check, names: Vec<String>, scope: &Scope<'_>) {
+pub(crate) fn add_discovered(check: &mut Check, names: Vec<String>, scope: &Scope<'_>) {
     let Work::Command(command) = &mut check.work else {
         return;
     };

@@ -26,7 +26,7 @@ static LINE: LazyLock<Option<Regex>> = LazyLock::new(|| {
 
 /// The parser.
 #[derive(Debug)]
-pub struct Gcc;
+pub(crate) struct Gcc;
 
 impl Parse for Gcc {
     fn identity(&self) -> String {

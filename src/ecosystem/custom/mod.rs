@@ -21,17 +21,14 @@ use crate::ecosystem::{PlanError, Scope};
 use crate::path::RelPath;
 use crate::plan::{Check, Images, Plan, Work};
 
-pub use discovered::add_discovered;
-pub use gcc::Gcc;
-pub use overrides::apply_override;
-pub use regex::LinePattern;
-pub use sarif::Sarif;
+pub(crate) use discovered::add_discovered;
+pub(crate) use overrides::apply_override;
 
 /// Applies the overrides to `plan` and adds the checks of one's own.
 ///
 /// # Errors
 /// If a key makes no sense for the check it is meant for, or a declared input cannot be read.
-pub fn plan(scope: &Scope<'_>, config: &Config, plan: &mut Plan) -> Result<(), PlanError> {
+pub(crate) fn plan(scope: &Scope<'_>, config: &Config, plan: &mut Plan) -> Result<(), PlanError> {
     let find = |name: &str| scope.tools.find(name);
     for (id, table) in config.checks.iter().filter(|(id, _)| is_built_in_form(id)) {
         match plan.checks.iter_mut().find(|check| check.id == *id) {

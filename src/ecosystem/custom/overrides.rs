@@ -17,7 +17,7 @@ use crate::plan::{Check, Command, Work};
 ///
 /// # Errors
 /// If a key says something about a command and the check runs in process, or a declared input cannot be read.
-pub fn apply_override(
+pub(crate) fn apply_override(
     check: &mut Check,
     table: &CheckConfig,
     scope: &Scope<'_>,

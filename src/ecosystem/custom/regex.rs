@@ -13,14 +13,14 @@ use crate::plan::{Output, Parse, Parsed, Share};
 
 /// Lines that match become findings. Groups: `path`, `line`, `column`, `severity`, `code`, `message`.
 #[derive(Debug)]
-pub struct LinePattern {
+pub(crate) struct LinePattern {
     regex: Regex,
 }
 
 impl LinePattern {
     /// `regex` has the group `path`; without it nothing is ever found.
     #[must_use]
-    pub const fn new(regex: Regex) -> Self {
+    pub(crate) const fn new(regex: Regex) -> Self {
         Self { regex }
     }
 }

@@ -14,7 +14,7 @@ use crate::plan::{Output, Parse, Parsed};
 
 /// The parser.
 #[derive(Debug)]
-pub struct Sarif;
+pub(crate) struct Sarif;
 
 impl Parse for Sarif {
     fn identity(&self) -> String {

@@ -21,53 +21,53 @@ use crate::snapshot::FileId;
 
 /// All that a build reads, and what was noticed on the way.
 #[derive(Debug, Default)]
-pub struct Closure {
+pub(crate) struct Closure {
     /// Files of the snapshot, links on the way to them included.
-    pub files: BTreeSet<FileId>,
+    pub(crate) files: BTreeSet<FileId>,
     /// Files that git ignores.
-    pub outside: BTreeSet<OutsideFile>,
+    pub(crate) outside: BTreeSet<OutsideFile>,
     /// The kustomization file of each folder visited.
-    pub kustomizations: BTreeMap<RelPath, RelPath>,
+    pub(crate) kustomizations: BTreeMap<RelPath, RelPath>,
     /// What is fetched, in the order met.
-    pub remotes: Vec<Fetched>,
+    pub(crate) remotes: Vec<Fetched>,
     /// Why the inputs are not all known, if so.
-    pub unknown: Option<String>,
+    pub(crate) unknown: Option<String>,
     /// Paths that are referred to and not there.
-    pub missing: BTreeSet<String>,
+    pub(crate) missing: BTreeSet<String>,
     /// What kustomize will refuse.
-    pub problems: BTreeSet<Problem>,
+    pub(crate) problems: BTreeSet<Problem>,
 }
 
 /// A reference to something remote.
 #[derive(Debug, Clone)]
-pub struct Fetched {
+pub(crate) struct Fetched {
     /// As written.
-    pub target: String,
+    pub(crate) target: String,
     /// Whether git clones it.
-    pub repository: bool,
+    pub(crate) repository: bool,
     /// Whether its content is fixed by a commit id.
-    pub pinned: bool,
+    pub(crate) pinned: bool,
     /// Where it is written: file and place.
-    pub site: (RelPath, Place),
+    pub(crate) site: (RelPath, Place),
 }
 
 /// Something kustomize will refuse, and where it is written.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Problem {
+pub(crate) struct Problem {
     /// The file.
-    pub path: RelPath,
+    pub(crate) path: RelPath,
     /// The place in it.
-    pub at: Place,
+    pub(crate) at: Place,
     /// What kind of problem.
-    pub code: &'static str,
+    pub(crate) code: &'static str,
     /// For people.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 impl Graph<'_> {
     /// All that building `dir` reads.
     #[must_use]
-    pub fn closure(&self, dir: &RelPath) -> Closure {
+    pub(crate) fn closure(&self, dir: &RelPath) -> Closure {
         let mut walk = Walk {
             graph: self,
             closure: Closure::default(),

@@ -14,13 +14,13 @@ use crate::path::RelPath;
 use crate::snapshot::{FileId, Kind as EntryKind};
 
 /// The names kustomize looks for in a folder.
-pub const NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
+pub(crate) const NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
 /// Links on the way to one file; more are a loop.
 const MAX_LINKS: usize = 40;
 
 /// The kustomizations of a project and what they refer to.
-pub struct Graph<'a> {
+pub(crate) struct Graph<'a> {
     pub(super) scope: &'a Scope<'a>,
     parsed: RefCell<BTreeMap<RelPath, Rc<Kustomization>>>,
 }
@@ -36,16 +36,16 @@ pub(super) enum Found {
 
 /// A file, after all links.
 pub(super) struct Source {
-    pub path: RelPath,
-    pub digest: Digest,
+    pub(crate) path: RelPath,
+    pub(crate) digest: Digest,
     /// Its id, unless git ignores it.
-    pub id: Option<FileId>,
+    pub(crate) id: Option<FileId>,
 }
 
 impl<'a> Graph<'a> {
     /// A graph over the files of `scope`.
     #[must_use]
-    pub fn new(scope: &'a Scope<'a>) -> Self {
+    pub(crate) fn new(scope: &'a Scope<'a>) -> Self {
         Self {
             scope,
             parsed: RefCell::default(),
@@ -54,7 +54,7 @@ impl<'a> Graph<'a> {
 
     /// The folders with a kustomization that is not excluded, sorted, and what their first kustomization is.
     #[must_use]
-    pub fn folders(&self) -> BTreeMap<RelPath, Kind> {
+    pub(crate) fn folders(&self) -> BTreeMap<RelPath, Kind> {
         let mut folders = BTreeMap::new();
         for (_, entry) in self.scope.checked() {
             if NAMES.contains(&entry.path.file_name())
@@ -70,7 +70,7 @@ impl<'a> Graph<'a> {
 
     /// The folders that the kustomization of `dir` refers to itself.
     #[must_use]
-    pub fn children(&self, dir: &RelPath) -> Vec<(RelPath, Place)> {
+    pub(crate) fn children(&self, dir: &RelPath) -> Vec<(RelPath, Place)> {
         let Some((_, read)) = self.kustomization(dir) else {
             return Vec::new();
         };
@@ -86,7 +86,7 @@ impl<'a> Graph<'a> {
     /// The files of resources that reach `dir` with the ids they have in their files: its own, and those of the
     /// folders it lists, as long as these keep ids.
     #[must_use]
-    pub fn resource_files(&self, dir: &RelPath) -> Vec<RelPath> {
+    pub(crate) fn resource_files(&self, dir: &RelPath) -> Vec<RelPath> {
         let mut files = Vec::new();
         self.gather_resources(dir, &mut Vec::new(), &mut files);
         files

@@ -13,13 +13,13 @@
 //! to commits, only passes are stored (a failure may be the network's); else nothing is, and the reason says so. What a
 //! pinned repository refers to in turn is taken to be pinned as well.
 
-pub mod closure;
-pub mod graph;
+pub(crate) mod closure;
+pub(crate) mod graph;
 mod node;
 mod output;
-pub mod parse;
+pub(crate) mod parse;
 mod program;
-pub mod refs;
+pub(crate) mod refs;
 mod remote;
 
 use std::collections::BTreeSet;
@@ -41,7 +41,7 @@ const OVERLAY: &str = "overlay";
 
 /// The overlays of a plan, sorted: what no other kustomization refers to, and what `generate` writes.
 #[must_use]
-pub fn overlays(plan: &Plan) -> Vec<RelPath> {
+pub(crate) fn overlays(plan: &Plan) -> Vec<RelPath> {
     let leaves = builds(plan).filter(|(check, _)| check.tags.iter().any(|tag| tag == OVERLAY));
     leaves.map(|(_, dir)| dir).collect()
 }
@@ -51,7 +51,7 @@ pub fn overlays(plan: &Plan) -> Vec<RelPath> {
 ///
 /// # Errors
 /// If there is none, or more than one; the message names what there is.
-pub fn resolve_overlay(plan: &Plan, name: &str) -> Result<RelPath, String> {
+pub(crate) fn resolve_overlay(plan: &Plan, name: &str) -> Result<RelPath, String> {
     let wanted = RelPath::new(name).map_err(|error| format!("--overlay {name}: {error}"))?;
     let overlays = overlays(plan);
     if overlays.contains(&wanted) {
@@ -92,7 +92,7 @@ fn builds(plan: &Plan) -> impl Iterator<Item = (&Check, RelPath)> {
 
 /// The id of the check that builds `dir`.
 #[must_use]
-pub fn build_id(dir: &RelPath) -> String {
+pub(crate) fn build_id(dir: &RelPath) -> String {
     format!("kustomize:build:{dir}")
 }
 
@@ -100,7 +100,7 @@ pub fn build_id(dir: &RelPath) -> String {
 ///
 /// # Errors
 /// None: what is wrong with a kustomization is for the checks to say.
-pub fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
+pub(crate) fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
     let graph = Graph::new(scope);
     let folders = graph.folders();
     if folders.is_empty() {

@@ -10,16 +10,16 @@ use serde::{Deserialize, Serialize};
 
 /// A place in a file; line and column from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Place {
+pub(crate) struct Place {
     /// Line.
-    pub line: u32,
+    pub(crate) line: u32,
     /// Column in characters.
-    pub column: u32,
+    pub(crate) column: u32,
 }
 
 impl Place {
     /// The first character of a file.
-    pub const START: Self = Self { line: 1, column: 1 };
+    pub(crate) const START: Self = Self { line: 1, column: 1 };
 
     fn of(marker: Marker) -> Self {
         let narrow = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
@@ -32,18 +32,18 @@ impl Place {
 
 /// Where and why a text is no YAML.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Broken {
+pub(crate) struct Broken {
     /// Where.
-    pub at: Place,
+    pub(crate) at: Place,
     /// Why.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 /// A value with its place.
 #[derive(Debug, Clone)]
 pub(super) struct Node {
-    pub at: Place,
-    pub value: Value,
+    pub(crate) at: Place,
+    pub(crate) value: Value,
 }
 
 #[derive(Debug, Clone)]
@@ -57,8 +57,8 @@ pub(super) enum Value {
 /// The documents of a text, and why they are not all of it.
 #[derive(Debug, Default)]
 pub(super) struct Documents {
-    pub nodes: Vec<Node>,
-    pub broken: Option<Broken>,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) broken: Option<Broken>,
 }
 
 /// Copies of anchored nodes a text may ask for, counted in nodes: enough for anything written by hand, too few for a
@@ -86,7 +86,7 @@ pub(super) fn parse(text: &str) -> Documents {
 impl Node {
     /// The value of a key of a mapping, whatever the case of its letters (kustomize does not mind), or of what is
     /// merged into it.
-    pub fn get(&self, key: &str) -> Option<&Node> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Node> {
         let Value::Mapping(entries) = &self.value else {
             return None;
         };
@@ -96,7 +96,7 @@ impl Node {
     }
 
     /// The keys of a mapping and of what is merged into it.
-    pub fn keys(&self) -> Vec<&str> {
+    pub(crate) fn keys(&self) -> Vec<&str> {
         let Value::Mapping(entries) = &self.value else {
             return Vec::new();
         };
@@ -107,7 +107,7 @@ impl Node {
     }
 
     /// The text of a scalar.
-    pub fn text(&self) -> Option<&str> {
+    pub(crate) fn text(&self) -> Option<&str> {
         match &self.value {
             Value::Scalar(text) => Some(text),
             _ => None,
@@ -115,7 +115,7 @@ impl Node {
     }
 
     /// The items of a sequence; none for anything else.
-    pub fn items(&self) -> &[Node] {
+    pub(crate) fn items(&self) -> &[Node] {
         match &self.value {
             Value::Sequence(items) => items,
             _ => &[],

@@ -14,9 +14,9 @@ use crate::plan::{Output, Parse, Parsed};
 #[derive(Debug)]
 pub(super) struct BuildErrors {
     /// The folder that is built.
-    pub dir: RelPath,
+    pub(crate) dir: RelPath,
     /// The kustomization file of each folder of its closure.
-    pub kustomizations: BTreeMap<RelPath, RelPath>,
+    pub(crate) kustomizations: BTreeMap<RelPath, RelPath>,
 }
 
 impl Parse for BuildErrors {

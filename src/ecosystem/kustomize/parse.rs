@@ -6,25 +6,25 @@
 use serde::{Deserialize, Serialize};
 
 use super::node::{self, Node, Value};
-pub use super::node::{Broken, Place};
+pub(crate) use super::node::{Broken, Place};
 
 /// What is remembered of a kustomization file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kustomization {
+pub(crate) struct Kustomization {
     /// What it is.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// What it refers to, in kustomize's order of reading.
-    pub references: Vec<Reference>,
+    pub(crate) references: Vec<Reference>,
     /// Whether what refers to it gets the ids of its resources as they stand in their files: it has no field that
     /// could rename, remove or replace one.
-    pub keeps_ids: bool,
+    pub(crate) keeps_ids: bool,
     /// Why it could not be read to its end.
-    pub broken: Option<Broken>,
+    pub(crate) broken: Option<Broken>,
 }
 
 /// The kind of a kustomization file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Can be built.
     Kustomization,
     /// Is mixed into others.
@@ -35,18 +35,18 @@ pub enum Kind {
 
 /// One reference to a file, a folder or something remote.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reference {
+pub(crate) struct Reference {
     /// How kustomize uses it.
-    pub role: Role,
+    pub(crate) role: Role,
     /// As written, without the key of `key=path`.
-    pub target: String,
+    pub(crate) target: String,
     /// Where.
-    pub at: Place,
+    pub(crate) at: Place,
 }
 
 /// How kustomize uses a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Role {
+pub(crate) enum Role {
     /// `resources`, `bases`: a file of resources, or a folder, or remote.
     Resource,
     /// `components`: a folder, or remote.
@@ -88,7 +88,7 @@ const HARMLESS: [&str; 18] = [
 
 /// Reads a kustomization file. Only its first document counts.
 #[must_use]
-pub fn kustomization(text: &str) -> Kustomization {
+pub(crate) fn kustomization(text: &str) -> Kustomization {
     let documents = node::parse(text);
     let mut references = Vec::new();
     let root = documents.nodes.first();
@@ -107,7 +107,7 @@ pub fn kustomization(text: &str) -> Kustomization {
 /// Reads a configuration of plugins: the files that kustomize's built-in plugins will load. They are relative to the
 /// kustomization that lists the plugin, not to this text.
 #[must_use]
-pub fn plugin_config(text: &str) -> Vec<Reference> {
+pub(crate) fn plugin_config(text: &str) -> Vec<Reference> {
     let mut references = Vec::new();
     for document in &node::parse(text).nodes {
         if string(document, "apiVersion") == Some("builtin") {

@@ -15,16 +15,16 @@ use crate::path::RelPath;
 use crate::plan::{Builtin, InputView};
 
 /// The id of the check.
-pub const ID: &str = "kustomize:refs";
+pub(crate) const ID: &str = "kustomize:refs";
 
 /// The check, with what the walk over the graph has found.
 #[derive(Debug, Default)]
 pub(super) struct Refs {
-    pub problems: BTreeSet<Problem>,
+    pub(crate) problems: BTreeSet<Problem>,
     /// What is named and not there. With the content of the inputs this decides all problems, so it is in the key.
-    pub missing: BTreeSet<String>,
+    pub(crate) missing: BTreeSet<String>,
     /// Per folder, the files whose resources come together in it with the ids they have.
-    pub resources: BTreeMap<RelPath, Vec<RelPath>>,
+    pub(crate) resources: BTreeMap<RelPath, Vec<RelPath>>,
 }
 
 impl Builtin for Refs {

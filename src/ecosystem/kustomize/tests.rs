@@ -46,10 +46,6 @@ fn ids(plan: &Plan) -> Vec<&str> {
 struct View<'a>(&'a Snapshot);
 
 impl InputView for View<'_> {
-    fn paths(&self) -> Vec<&RelPath> {
-        self.0.entries().iter().map(|entry| &entry.path).collect()
-    }
-
     fn part(&self) -> Option<&RelPath> {
         None
     }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 /// The installed packages, by place (`node_modules/a/node_modules/b`).
 #[derive(Debug, Default, Deserialize)]
-pub struct PackageLock {
+pub(crate) struct PackageLock {
     #[serde(default)]
     packages: BTreeMap<String, Package>,
 }
@@ -28,24 +28,24 @@ struct Package {
 
 /// What a package is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Closure {
+pub(crate) struct Closure {
     /// Place and what is locked there (version and integrity), sorted.
-    pub packages: BTreeMap<String, String>,
+    pub(crate) packages: BTreeMap<String, String>,
     /// A package that is a link to a folder of the project, if there is one.
-    pub linked: Option<String>,
+    pub(crate) linked: Option<String>,
 }
 
 /// Reads the text of a lock.
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn parse(text: &str) -> Result<PackageLock, String> {
+pub(crate) fn parse(text: &str) -> Result<PackageLock, String> {
     serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
 /// Everything that the package at `place` can load; `None` if the lock does not have it.
 #[must_use]
-pub fn closure(lock: &PackageLock, place: &str) -> Option<Closure> {
+pub(crate) fn closure(lock: &PackageLock, place: &str) -> Option<Closure> {
     lock.packages.get(place)?;
     let mut seen: BTreeSet<&str> = BTreeSet::new();
     let mut found = Closure {

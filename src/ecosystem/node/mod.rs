@@ -5,7 +5,7 @@
 //! what counts. Without npm's lock it is the content of the package's own folder, and the bytes of `pnpm-lock.yaml`
 //! and `yarn.lock` beside `node_modules`, as the project and pnpm itself have them.
 
-pub mod lock;
+pub(crate) mod lock;
 
 use std::path::{Path, PathBuf};
 
@@ -30,7 +30,7 @@ const OTHER_LOCKS: [&str; 5] = [
 /// The program `name` of the packages that are installed for `dir`: in `node_modules/.bin` there or in a folder above,
 /// as `npm run` finds it. Only beside a `package.json` of the project.
 #[must_use]
-pub fn installed(scope: &Scope<'_>, dir: &RelPath, name: &str) -> Option<Program> {
+pub(crate) fn installed(scope: &Scope<'_>, dir: &RelPath, name: &str) -> Option<Program> {
     std::iter::once(dir.clone())
         .chain(dir.ancestors())
         .filter(|folder| {
@@ -50,7 +50,7 @@ pub fn installed(scope: &Scope<'_>, dir: &RelPath, name: &str) -> Option<Program
 ///
 /// # Errors
 /// Why that cannot be told.
-pub fn identity(scope: &Scope<'_>, program: &Program) -> Result<Option<Digest>, String> {
+pub(crate) fn identity(scope: &Scope<'_>, program: &Program) -> Result<Option<Digest>, String> {
     let Some((base, package)) = package_of(&program.real) else {
         return Ok(None);
     };

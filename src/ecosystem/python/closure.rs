@@ -16,41 +16,41 @@ use super::version;
 
 /// The packages of a tool, sorted by name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Closure {
+pub(crate) struct Closure {
     /// At least the tool itself.
-    pub packages: Vec<Locked>,
+    pub(crate) packages: Vec<Locked>,
     /// Whether what else belongs to the tool is not known: the lock only names versions.
     #[serde(default)]
-    pub partial: bool,
+    pub(crate) partial: bool,
 }
 
 /// One package of a closure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Locked {
+pub(crate) struct Locked {
     /// Normalised name.
-    pub name: String,
+    pub(crate) name: String,
     /// The locked version.
-    pub version: String,
+    pub(crate) version: String,
     /// Digest of the sorted hashes of its files.
-    pub files: Digest,
+    pub(crate) files: Digest,
     /// Its line in a requirements file, if it can be installed from a wheel checked by hash.
-    pub requirement: Option<String>,
+    pub(crate) requirement: Option<String>,
 }
 
 /// A marker in the lock cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("package `{package}`: {source}")]
-pub struct ClosureError {
+pub(crate) struct ClosureError {
     /// The package that bears it.
-    pub package: String,
+    pub(crate) package: String,
     /// The marker.
-    pub source: MarkerError,
+    pub(crate) source: MarkerError,
 }
 
 impl Closure {
     /// The package of that normalised name.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<&Locked> {
+    pub(crate) fn get(&self, name: &str) -> Option<&Locked> {
         self.packages.iter().find(|package| package.name == name)
     }
 
@@ -58,7 +58,7 @@ impl Closure {
     ///
     /// # Errors
     /// The names and versions of the packages without a hashed wheel from an index.
-    pub fn requirements(&self) -> Result<String, Vec<String>> {
+    pub(crate) fn requirements(&self) -> Result<String, Vec<String>> {
         let unfit: Vec<String> = self
             .packages
             .iter()
@@ -81,7 +81,7 @@ impl Closure {
 ///
 /// # Errors
 /// If a marker that decides about it cannot be read.
-pub fn closure(
+pub(crate) fn closure(
     lock: &Lock,
     tool: &str,
     asked: &BTreeMap<String, BTreeSet<String>>,

@@ -24,7 +24,7 @@ use super::version;
 
 /// How a tool can be run, or why not.
 #[derive(Debug)]
-pub enum Resolved {
+pub(crate) enum Resolved {
     /// It can.
     Ready(Box<Ready>),
     /// The message for [`crate::plan::Work::Missing`].
@@ -33,24 +33,24 @@ pub enum Resolved {
 
 /// A tool that can be run.
 #[derive(Debug)]
-pub struct Ready {
+pub(crate) struct Ready {
     /// The program.
-    pub tool: Tool,
+    pub(crate) tool: Tool,
     /// The layers a check with it stands on.
-    pub layers: Vec<String>,
+    pub(crate) layers: Vec<String>,
     /// The tool's version, if known.
-    pub version: Option<String>,
+    pub(crate) version: Option<String>,
     /// What it was locked with, if it is locked.
-    pub closure: Option<Closure>,
+    pub(crate) closure: Option<Closure>,
     /// Why results must not be stored: its identity cannot be told.
-    pub not_cached: Option<String>,
+    pub(crate) not_cached: Option<String>,
 }
 
 /// Finds out how `name` is run for `site`, adding the layer that takes to the plan.
 ///
 /// # Errors
 /// If the lock is broken.
-pub fn resolve(
+pub(crate) fn resolve(
     scope: &Scope<'_>,
     plan: &mut Plan,
     site: &Site,

@@ -21,25 +21,25 @@ use super::version;
 const MAX_SCRIPT: u64 = 64 * 1024;
 
 /// Stands for the version of a distribution that is there twice, or is no fixed version.
-pub const AMBIGUOUS: &str = "?";
+pub(crate) const AMBIGUOUS: &str = "?";
 
 /// A Python environment, and what is installed in it.
 #[derive(Debug)]
-pub struct Environment {
+pub(crate) struct Environment {
     /// Its interpreter.
-    pub python: Interpreter,
+    pub(crate) python: Interpreter,
     /// The interpreter as the entry point names it.
     executable: PathBuf,
     /// Where distributions are.
     folders: Vec<PathBuf>,
     /// Version by normalised name.
-    pub installed: BTreeMap<String, String>,
+    pub(crate) installed: BTreeMap<String, String>,
 }
 
 impl Environment {
     /// The environment the entry point `program` runs in; `None` if it does not say, or shares the packages of another.
     #[must_use]
-    pub fn of(scope: &Scope<'_>, program: &Program) -> Option<Self> {
+    pub(crate) fn of(scope: &Scope<'_>, program: &Program) -> Option<Self> {
         let executable = match script(&program.real) {
             Some(text) => interpreter_of(&text)?,
             None => sibling_python(&program.real)?,
@@ -49,7 +49,7 @@ impl Environment {
 
     /// The environment of an interpreter; `None` if it is none that works, or shares the packages of another.
     #[must_use]
-    pub fn around(scope: &Scope<'_>, executable: PathBuf) -> Option<Self> {
+    pub(crate) fn around(scope: &Scope<'_>, executable: PathBuf) -> Option<Self> {
         let venv = venv_config(&executable);
         if venv.as_deref().is_some_and(shares_system_packages) {
             return None;
@@ -75,7 +75,7 @@ impl Environment {
 
     /// Whether every package of the closure is there in its version from an index, and no plugin besides.
     #[must_use]
-    pub fn holds_exactly(&self, scope: &Scope<'_>, tool: &str, closure: &Closure) -> bool {
+    pub(crate) fn holds_exactly(&self, scope: &Scope<'_>, tool: &str, closure: &Closure) -> bool {
         closure.packages.iter().all(|package| {
             self.installed
                 .get(&package.name)
@@ -129,7 +129,12 @@ impl Environment {
     /// Entry point, interpreter, everything installed, and the content of what belongs to `tool`. The place of the
     /// environment is left out, so that two with the same content are the same tool. `None` if it cannot be told.
     #[must_use]
-    pub fn identity(&self, scope: &Scope<'_>, program: &Program, tool: &str) -> Option<Digest> {
+    pub(crate) fn identity(
+        &self,
+        scope: &Scope<'_>,
+        program: &Program,
+        tool: &str,
+    ) -> Option<Digest> {
         let entry = match script(&program.real) {
             Some(text) => {
                 let place = self.executable.to_str()?;
@@ -146,7 +151,7 @@ impl Environment {
 
     /// The interpreter with all that a script could import.
     #[must_use]
-    pub fn whole_identity(&self, scope: &Scope<'_>) -> Option<Digest> {
+    pub(crate) fn whole_identity(&self, scope: &Scope<'_>) -> Option<Digest> {
         self.identity_for(scope, None)
     }
 
@@ -218,7 +223,7 @@ impl Environment {
 
 /// The text of a script; `None` for a binary.
 #[must_use]
-pub fn script(path: &Path) -> Option<String> {
+pub(crate) fn script(path: &Path) -> Option<String> {
     if std::fs::metadata(path).ok()?.len() > MAX_SCRIPT {
         return None;
     }
@@ -246,7 +251,7 @@ fn interpreter_of(script: &str) -> Option<PathBuf> {
 
 /// Whether a file of that name is a Python: `python`, `python3.12`, `pypy3`.
 #[must_use]
-pub fn is_python(path: &Path) -> bool {
+pub(crate) fn is_python(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str());
     let version = name.and_then(|name| {
         name.strip_prefix("python")

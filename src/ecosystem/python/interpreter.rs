@@ -48,7 +48,7 @@ const HOME_FILES: [&str; 3] = [
 const KIND: &str = "python-interpreter/1";
 
 /// What a Python 3 is asked (`python3 -I -c …`). The answer is read by [`Interpreter::of_answer`].
-pub const QUESTION: &str = r#"
+pub(crate) const QUESTION: &str = r#"
 import json, os, platform, sys, sysconfig
 var = sysconfig.get_config_var
 def full(v):
@@ -81,21 +81,21 @@ print(json.dumps({
 
 /// What an interpreter says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Interpreter {
+pub(crate) struct Interpreter {
     /// The program itself, behind any shim. In a virtual environment, the environment's own link.
-    pub executable: PathBuf,
+    pub(crate) executable: PathBuf,
     /// `CPython`, `PyPy`.
-    pub implementation: String,
+    pub(crate) implementation: String,
     /// `3.11.7`.
-    pub version: String,
+    pub(crate) version: String,
     /// What decides which wheels fit: `linux-x86_64 glibc 2.36`.
-    pub platform: String,
+    pub(crate) platform: String,
     /// Where it looks for modules, without the user's own site folder.
-    pub path: Vec<PathBuf>,
+    pub(crate) path: Vec<PathBuf>,
     /// The shared library that most of it is in, if it is built that way.
-    pub library: Option<PathBuf>,
+    pub(crate) library: Option<PathBuf>,
     /// The values of the marker variables.
-    pub markers: MarkerEnv,
+    pub(crate) markers: MarkerEnv,
 }
 
 /// What differs from one start of a machine to the next.
@@ -105,7 +105,7 @@ impl Interpreter {
     /// The one that gave this answer, in another place than here: what is there, and the kernel, says nothing.
     /// `None` if it is no answer.
     #[must_use]
-    pub fn of_answer(answer: &str) -> Option<Self> {
+    pub(crate) fn of_answer(answer: &str) -> Option<Self> {
         let mut python: Self = serde_json::from_str(answer).ok()?;
         for name in KERNEL {
             python.markers.0.insert(name.to_owned(), String::new());
@@ -120,13 +120,13 @@ impl Interpreter {
 
 /// What of an answer tells an interpreter of an image from others, as one line; `None` if it is no answer.
 #[must_use]
-pub fn lasting(answer: &str) -> Option<String> {
+pub(crate) fn lasting(answer: &str) -> Option<String> {
     serde_json::to_string(&Interpreter::of_answer(answer)?).ok()
 }
 
 /// The first Python on the user's PATH that `constraint` allows.
 #[must_use]
-pub fn suitable(scope: &Scope<'_>, constraint: Option<&str>) -> Option<Interpreter> {
+pub(crate) fn suitable(scope: &Scope<'_>, constraint: Option<&str>) -> Option<Interpreter> {
     on_path(scope.env)
         .filter_map(|program| ask(scope, &program))
         .find(|python| version::satisfies(constraint.unwrap_or("*"), &python.version) == Some(true))
@@ -157,7 +157,7 @@ fn on_path(env: &Env) -> impl Iterator<Item = PathBuf> {
 
 /// What the interpreter at `program` is; `None` if it is no working Python 3.
 #[must_use]
-pub fn ask(scope: &Scope<'_>, program: &Path) -> Option<Interpreter> {
+pub(crate) fn ask(scope: &Scope<'_>, program: &Path) -> Option<Interpreter> {
     let mut python = answer(scope, program)?;
     refresh_kernel(&mut python.markers);
     Some(python)
@@ -189,7 +189,7 @@ fn answer(scope: &Scope<'_>, program: &Path) -> Option<Interpreter> {
 
 /// Where the shim of a version manager leads in `dir`.
 #[must_use]
-pub fn leads(scope: &Scope<'_>, shim: &Path, dir: &Path) -> Leads {
+pub(crate) fn leads(scope: &Scope<'_>, shim: &Path, dir: &Path) -> Leads {
     let name = shim.file_name().and_then(|name| name.to_str());
     let Some(program) = name.and_then(|name| scope.tools.at(name, shim.to_path_buf())) else {
         return Leads::Nowhere;
@@ -233,7 +233,7 @@ fn own_key(scope: &Scope<'_>, program: &Path) -> Option<Digest> {
 
 /// The text of the `pyvenv.cfg` that makes `program` the interpreter of a virtual environment.
 #[must_use]
-pub fn venv_config(program: &Path) -> Option<String> {
+pub(crate) fn venv_config(program: &Path) -> Option<String> {
     std::fs::read_to_string(program.parent()?.parent()?.join("pyvenv.cfg")).ok()
 }
 

@@ -13,7 +13,7 @@ use super::{requirements, uv, version};
 
 /// The formats there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LockFormat {
+pub(crate) enum LockFormat {
     /// `uv.lock`.
     Uv,
     /// `poetry.lock`, formats 1.0 to 2.x.
@@ -25,7 +25,7 @@ pub enum LockFormat {
 impl LockFormat {
     /// Whether a file of that name, beside `pyproject.toml`, is one.
     #[must_use]
-    pub fn is(self, file_name: &str) -> bool {
+    pub(crate) fn is(self, file_name: &str) -> bool {
         match self {
             Self::Uv => file_name == "uv.lock",
             Self::Poetry => file_name == "poetry.lock",
@@ -35,7 +35,7 @@ impl LockFormat {
 
     /// How a broken file is mended.
     #[must_use]
-    pub const fn mend(self) -> &'static str {
+    pub(crate) const fn mend(self) -> &'static str {
         match self {
             Self::Uv => "write the lock anew with `uv lock`",
             Self::Poetry => "write the lock anew with `poetry lock`",
@@ -47,7 +47,7 @@ impl LockFormat {
     ///
     /// # Errors
     /// If it is not one, with the place.
-    pub fn parse(
+    pub(crate) fn parse(
         self,
         text: &str,
         read: &dyn Fn(&str) -> Option<String>,
@@ -62,60 +62,60 @@ impl LockFormat {
 
 /// What a lock file says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Lock {
+pub(crate) struct Lock {
     /// The Python versions the project allows.
-    pub python: Option<String>,
+    pub(crate) python: Option<String>,
     /// The locked packages, in the order of the file. A name may be there more than once.
-    pub packages: Vec<Package>,
+    pub(crate) packages: Vec<Package>,
     /// The extras the project asks for, by package, if the lock says so.
-    pub asked: BTreeMap<String, BTreeSet<String>>,
+    pub(crate) asked: BTreeMap<String, BTreeSet<String>>,
     /// Whether it does not say which package needs which.
-    pub flat: bool,
+    pub(crate) flat: bool,
 }
 
 /// One locked package.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Package {
+pub(crate) struct Package {
     /// Normalised name.
-    pub name: String,
+    pub(crate) name: String,
     /// Its version.
-    pub version: String,
+    pub(crate) version: String,
     /// The dependency groups it is in; empty if the format does not say.
-    pub groups: BTreeSet<String>,
+    pub(crate) groups: BTreeSet<String>,
     /// When it is installed at all: by group, or under the empty name for all groups.
-    pub markers: BTreeMap<String, String>,
+    pub(crate) markers: BTreeMap<String, String>,
     /// What it needs. A name may be there more than once, under different markers.
-    pub dependencies: Vec<Dependency>,
+    pub(crate) dependencies: Vec<Dependency>,
     /// The names of the optional dependencies each of its extras brings in, normalised.
-    pub extras: BTreeMap<String, BTreeSet<String>>,
+    pub(crate) extras: BTreeMap<String, BTreeSet<String>>,
     /// Digests of its files as `algorithm:hexadecimal`; only those pip accepts.
-    pub hashes: BTreeSet<String>,
+    pub(crate) hashes: BTreeSet<String>,
     /// Whether one of its files is a wheel.
-    pub has_wheel: bool,
+    pub(crate) has_wheel: bool,
     /// Whether it comes from a package index (not from git, a folder or a URL).
-    pub from_index: bool,
+    pub(crate) from_index: bool,
 }
 
 /// What a package needs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Dependency {
+pub(crate) struct Dependency {
     /// Normalised name.
-    pub name: String,
+    pub(crate) name: String,
     /// The versions that will do.
-    pub constraint: String,
+    pub(crate) constraint: String,
     /// The extras of it that are needed.
-    pub extras: BTreeSet<String>,
+    pub(crate) extras: BTreeSet<String>,
     /// When it is needed.
-    pub markers: Option<String>,
+    pub(crate) markers: Option<String>,
     /// Whether it is needed only for an extra.
-    pub optional: bool,
+    pub(crate) optional: bool,
 }
 
 impl Package {
     /// The line of a requirements file that pins it with all its hashes. `None` if it cannot be installed that way:
     /// no hashes, no wheel, not from an index, or a version that is none.
     #[must_use]
-    pub fn requirement(&self) -> Option<String> {
+    pub(crate) fn requirement(&self) -> Option<String> {
         version::satisfies("*", &self.version)?;
         if self.hashes.is_empty() || !self.has_wheel || !self.from_index {
             return None;
@@ -132,19 +132,19 @@ impl Package {
 /// A TOML file is broken at that place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message} (line {line}, column {column})")]
-pub struct TomlError {
+pub(crate) struct TomlError {
     /// What is wrong.
-    pub message: String,
+    pub(crate) message: String,
     /// Line, from 1.
-    pub line: usize,
+    pub(crate) line: usize,
     /// Column in characters, from 1.
-    pub column: usize,
+    pub(crate) column: usize,
 }
 
 impl TomlError {
     /// Finds the place of `error` in `text`.
     #[must_use]
-    pub fn new(text: &str, error: &toml::de::Error) -> Self {
+    pub(crate) fn new(text: &str, error: &toml::de::Error) -> Self {
         let offset = error.span().map_or(0, |span| span.start);
         let before = text.get(..offset).unwrap_or_default();
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
@@ -158,7 +158,7 @@ impl TomlError {
 
 /// The name as package indexes compare it (PEP 503): lower case, runs of `-`, `_` and `.` as one `-`.
 #[must_use]
-pub fn normalized(name: &str) -> String {
+pub(crate) fn normalized(name: &str) -> String {
     let mut text = String::with_capacity(name.len());
     for c in name.trim().chars() {
         if !matches!(c, '-' | '_' | '.') {
@@ -291,7 +291,7 @@ impl RawPackage {
 
 /// The name at the start of a requirement (`markdown-it-py[linkify] (>=1,<3) ; …`), normalised.
 #[must_use]
-pub fn requirement_name(requirement: &str) -> String {
+pub(crate) fn requirement_name(requirement: &str) -> String {
     let requirement = requirement.trim_start();
     let end = requirement
         .find(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_' | '.'))
@@ -347,7 +347,7 @@ fn table_dependency(name: &str, table: &toml::Table) -> Dependency {
 
 /// The normalised names in a TOML list of strings.
 #[must_use]
-pub fn names(list: Option<&toml::Value>) -> BTreeSet<String> {
+pub(crate) fn names(list: Option<&toml::Value>) -> BTreeSet<String> {
     list.and_then(toml::Value::as_array)
         .into_iter()
         .flatten()

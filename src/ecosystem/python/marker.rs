@@ -14,11 +14,11 @@ const MAX_DEPTH: usize = 64;
 /// The marker variables of one interpreter (`python_full_version` → `3.11.7`), without `extra`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct MarkerEnv(pub BTreeMap<String, String>);
+pub(crate) struct MarkerEnv(pub BTreeMap<String, String>);
 
 /// Which extras count as asked for.
 #[derive(Debug, Clone, Copy)]
-pub enum Extras<'a> {
+pub(crate) enum Extras<'a> {
     /// These.
     Only(&'a BTreeSet<String>),
     /// Whatever is compared with.
@@ -28,14 +28,14 @@ pub enum Extras<'a> {
 /// The text is no marker.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not an environment marker")]
-pub struct MarkerError(String);
+pub(crate) struct MarkerError(String);
 
 impl MarkerEnv {
     /// Whether `marker` holds here. The empty marker always does.
     ///
     /// # Errors
     /// If it is not a marker.
-    pub fn holds(&self, marker: &str, extras: Extras<'_>) -> Result<bool, MarkerError> {
+    pub(crate) fn holds(&self, marker: &str, extras: Extras<'_>) -> Result<bool, MarkerError> {
         let error = || MarkerError(marker.to_owned());
         let tokens = tokens(marker).ok_or_else(error)?;
         if tokens.is_empty() {
@@ -58,7 +58,7 @@ impl MarkerEnv {
 
 /// Whether a marker speaks of extras at all.
 #[must_use]
-pub fn mentions_extra(marker: &str) -> bool {
+pub(crate) fn mentions_extra(marker: &str) -> bool {
     tokens(marker).is_some_and(|tokens| tokens.contains(&Token::Word("extra")))
 }
 

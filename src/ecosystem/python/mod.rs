@@ -14,20 +14,20 @@
 //!   for a tool (pure). - [`interpreter`], [`installed`], [`packages`], [`environment`]: where the tool comes from; `container`: in containers. - [`ruff_files`], [`ruff`]:
 //!   what ruff reads and says.
 
-pub mod closure;
+pub(crate) mod closure;
 mod container;
-pub mod environment;
-pub mod installed;
-pub mod interpreter;
-pub mod lock;
-pub mod marker;
-pub mod packages;
-pub mod project;
-pub mod requirements;
-pub mod ruff;
-pub mod ruff_files;
-pub mod uv;
-pub mod version;
+pub(crate) mod environment;
+pub(crate) mod installed;
+pub(crate) mod interpreter;
+pub(crate) mod lock;
+pub(crate) mod marker;
+pub(crate) mod packages;
+pub(crate) mod project;
+pub(crate) mod requirements;
+pub(crate) mod ruff;
+pub(crate) mod ruff_files;
+pub(crate) mod uv;
+pub(crate) mod version;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -42,7 +42,7 @@ use project::{Site, sites};
 ///
 /// # Errors
 /// If a lock or the root's `pyproject.toml` is broken.
-pub fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
+pub(crate) fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
     for site in sites(scope, "ruff", &ruff_files::configured(scope)?)? {
         plan_ruff(scope, plan, &site)?;
     }
@@ -164,7 +164,7 @@ pub(in crate::ecosystem) mod tests {
 
     /// A project in memory and a host without programs.
     pub(in crate::ecosystem) struct Project {
-        pub snapshot: Snapshot,
+        pub(crate) snapshot: Snapshot,
         excluded: Vec<bool>,
         facts: Facts,
         tools: Tools,

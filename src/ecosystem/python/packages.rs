@@ -11,7 +11,7 @@ use super::lock::{normalized, requirement_name};
 
 /// The requirements in the metadata of a distribution: the name, and whether it is for an extra.
 #[must_use]
-pub fn requirements(info: &Path) -> Vec<(String, bool)> {
+pub(crate) fn requirements(info: &Path) -> Vec<(String, bool)> {
     let metadata = ["METADATA", "PKG-INFO"]
         .iter()
         .find_map(|name| std::fs::read(info.join(name)).ok())
@@ -30,7 +30,7 @@ fn in_metadata(text: &str) -> Vec<(String, bool)> {
 /// The top-level names of what `tool`, its plugins, and all these need, consist of. `infos` are the `*.dist-info` by
 /// normalised name. `None` if one of them does not say.
 #[must_use]
-pub fn files_of(infos: &BTreeMap<String, PathBuf>, tool: &str) -> Option<Vec<String>> {
+pub(crate) fn files_of(infos: &BTreeMap<String, PathBuf>, tool: &str) -> Option<Vec<String>> {
     let needs: BTreeMap<&str, Vec<String>> = infos
         .iter()
         .map(|(name, info)| {
@@ -89,7 +89,7 @@ fn top_level(record: &str) -> BTreeSet<String> {
 
 /// Files that run at every start of an interpreter with these folders, or lead to further ones.
 #[must_use]
-pub fn starters(folders: &[PathBuf]) -> Vec<PathBuf> {
+pub(crate) fn starters(folders: &[PathBuf]) -> Vec<PathBuf> {
     let is_starter = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let customs = ["sitecustomize", "usercustomize"];
@@ -109,7 +109,7 @@ pub fn starters(folders: &[PathBuf]) -> Vec<PathBuf> {
 
 /// Whether a starter brings in modules of another folder (an editable install), remembered by its content.
 #[must_use]
-pub fn leads_elsewhere(scope: &Scope<'_>, starter: &Path) -> bool {
+pub(crate) fn leads_elsewhere(scope: &Scope<'_>, starter: &Path) -> bool {
     let Ok(digest) = scope.tools.digest(starter) else {
         return true;
     };

@@ -21,26 +21,26 @@ use super::requirements;
 const TOOLS: [&str; 5] = ["mdformat", "mypy", "pytest", "ruff", "yamllint"];
 
 /// The name of the project file.
-pub const PYPROJECT: &str = "pyproject.toml";
+pub(crate) const PYPROJECT: &str = "pyproject.toml";
 
 /// A folder where a tool is declared.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Site {
+pub(crate) struct Site {
     /// The folder.
-    pub dir: RelPath,
+    pub(crate) dir: RelPath,
     /// The lock that pins the tool; `None` if only configuration declares it.
-    pub lock: Option<LockFile>,
+    pub(crate) lock: Option<LockFile>,
 }
 
 /// A lock of the project.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LockFile {
+pub(crate) struct LockFile {
     /// Its format.
-    pub format: LockFormat,
+    pub(crate) format: LockFormat,
     /// The file.
-    pub id: FileId,
+    pub(crate) id: FileId,
     /// Which Python versions it is for.
-    pub python: Option<String>,
+    pub(crate) python: Option<String>,
 }
 
 /// What the fast path needs to know of a lock.
@@ -55,11 +55,11 @@ struct LockSummary {
 
 /// What a `pyproject.toml` says about tools.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pyproject {
+pub(crate) struct Pyproject {
     /// The names below `[tool]`.
-    pub tables: BTreeSet<String>,
+    pub(crate) tables: BTreeSet<String>,
     /// The extras asked for, by package.
-    pub extras: BTreeMap<String, BTreeSet<String>>,
+    pub(crate) extras: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// The folders that declare `tool`, sorted: where a lock holds it, and where `configured` says that a configuration
@@ -67,7 +67,7 @@ pub struct Pyproject {
 ///
 /// # Errors
 /// If a lock or a `pyproject.toml` is broken.
-pub fn sites(
+pub(crate) fn sites(
     scope: &Scope<'_>,
     tool: &str,
     configured: &BTreeSet<RelPath>,
@@ -171,7 +171,7 @@ fn order(
 
 /// The folders that hold a not excluded file of one of these names.
 #[must_use]
-pub fn folders_of(scope: &Scope<'_>, names: &[&str]) -> BTreeSet<RelPath> {
+pub(crate) fn folders_of(scope: &Scope<'_>, names: &[&str]) -> BTreeSet<RelPath> {
     scope
         .checked()
         .filter(|(_, entry)| names.contains(&entry.path.file_name()))
@@ -258,7 +258,7 @@ fn content(scope: &Scope<'_>, format: LockFormat, id: FileId) -> Digest {
 ///
 /// # Errors
 /// If the lock or the `pyproject.toml` is broken.
-pub fn locked_closure(
+pub(crate) fn locked_closure(
     scope: &Scope<'_>,
     dir: &RelPath,
     lock: &LockFile,
@@ -294,7 +294,7 @@ pub fn locked_closure(
 ///
 /// # Errors
 /// If it is no TOML.
-pub fn pyproject(scope: &Scope<'_>, id: FileId) -> Result<Pyproject, PlanError> {
+pub(crate) fn pyproject(scope: &Scope<'_>, id: FileId) -> Result<Pyproject, PlanError> {
     let entry = scope.snapshot.entry(id);
     scope.facts.derive("python-pyproject/2", entry.digest, || {
         let text = text(scope, id)?;

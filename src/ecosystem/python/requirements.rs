@@ -13,7 +13,7 @@ const MOST: usize = 50;
 
 /// Whether a file of that name holds requirements: `requirements.txt`, `dev-requirements.txt`, `requirements-dev.txt`.
 #[must_use]
-pub fn is_requirements(file_name: &str) -> bool {
+pub(crate) fn is_requirements(file_name: &str) -> bool {
     file_name
         .strip_suffix(".txt")
         .is_some_and(|stem| stem.contains("requirements"))
@@ -21,7 +21,7 @@ pub fn is_requirements(file_name: &str) -> bool {
 
 /// The files that a requirements file includes (`-r`, `-c`), as they are written.
 #[must_use]
-pub fn includes(text: &str) -> Vec<String> {
+pub(crate) fn includes(text: &str) -> Vec<String> {
     let lines = logical_lines(text);
     lines
         .iter()
@@ -31,7 +31,7 @@ pub fn includes(text: &str) -> Vec<String> {
 
 /// Parses a requirements file. `read` yields the text of an included file by its path from the first one's folder.
 #[must_use]
-pub fn parse(text: &str, read: &dyn Fn(&str) -> Option<String>) -> Lock {
+pub(crate) fn parse(text: &str, read: &dyn Fn(&str) -> Option<String>) -> Lock {
     let mut reading = Reading::default();
     reading.take(text, read, "");
     reading.finish()
@@ -116,7 +116,7 @@ impl Reading {
 
 /// The folder of a file, with the slash.
 #[must_use]
-pub fn folder_of(path: &str) -> &str {
+pub(crate) fn folder_of(path: &str) -> &str {
     path.rfind('/').map_or("", |at| &path[..=at])
 }
 

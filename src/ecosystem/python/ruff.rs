@@ -10,11 +10,11 @@ use crate::plan::{Output, Parse, Parsed};
 
 /// `ruff check --output-format=concise` (`text` before 0.2).
 #[derive(Debug)]
-pub struct RuffCheck;
+pub(crate) struct RuffCheck;
 
 /// `ruff format --check`.
 #[derive(Debug)]
-pub struct RuffFormat;
+pub(crate) struct RuffFormat;
 
 const FAILED_TO_PARSE: &str = "error: Failed to parse ";
 const WOULD_REFORMAT: &str = "Would reformat: ";
@@ -179,7 +179,7 @@ impl<'a> Place<'a> {
 
 /// Text without colours.
 #[must_use]
-pub fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     anstream::adapter::strip_str(text).to_string()
 }
 

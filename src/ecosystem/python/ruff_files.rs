@@ -21,7 +21,7 @@ use super::project::PYPROJECT;
 use super::version;
 
 /// The names ruff's configuration goes by.
-pub const CONFIGS: [&str; 3] = ["ruff.toml", ".ruff.toml", PYPROJECT];
+pub(crate) const CONFIGS: [&str; 3] = ["ruff.toml", ".ruff.toml", PYPROJECT];
 
 const IGNORE_FILES: [&str; 2] = [".gitignore", ".ignore"];
 
@@ -45,7 +45,7 @@ struct RuffConfig {
 ///
 /// # Errors
 /// If the `pyproject.toml` of the root is no TOML.
-pub fn configured(scope: &Scope<'_>) -> Result<BTreeSet<RelPath>, PlanError> {
+pub(crate) fn configured(scope: &Scope<'_>) -> Result<BTreeSet<RelPath>, PlanError> {
     let mut found = BTreeSet::new();
     for (id, entry) in scope.checked() {
         if CONFIGS.contains(&entry.path.file_name()) && config(scope, id)?.present {
@@ -126,7 +126,7 @@ fn read(text: &str, is_pyproject: bool) -> Result<RuffConfig, TomlError> {
 ///
 /// # Errors
 /// As [`configured`].
-pub fn inputs(
+pub(crate) fn inputs(
     scope: &Scope<'_>,
     dir: &RelPath,
     version: Option<&str>,
@@ -221,7 +221,7 @@ impl Files {
 }
 
 /// A link leads nowhere in a room that lacks its target.
-pub fn with_link_targets(snapshot: &Snapshot, files: &mut BTreeSet<FileId>) {
+pub(crate) fn with_link_targets(snapshot: &Snapshot, files: &mut BTreeSet<FileId>) {
     let mut todo: Vec<FileId> = files.iter().copied().collect();
     while let Some(id) = todo.pop() {
         if let Some(target) = link_target(snapshot, id)
@@ -235,7 +235,7 @@ pub fn with_link_targets(snapshot: &Snapshot, files: &mut BTreeSet<FileId>) {
 
 /// Where a link of the project leads, if it is one and leads into the project.
 #[must_use]
-pub fn link_target(snapshot: &Snapshot, id: FileId) -> Option<RelPath> {
+pub(crate) fn link_target(snapshot: &Snapshot, id: FileId) -> Option<RelPath> {
     let entry = snapshot.entry(id);
     if entry.kind != Kind::Symlink {
         return None;

@@ -66,7 +66,7 @@ struct RawFile {
 ///
 /// # Errors
 /// If it is none, with the place.
-pub fn parse(text: &str) -> Result<Lock, TomlError> {
+pub(crate) fn parse(text: &str) -> Result<Lock, TomlError> {
     let raw: Raw = toml::from_str(text).map_err(|error| TomlError::new(text, &error))?;
     let (members, others): (Vec<&RawPackage>, Vec<&RawPackage>) = raw
         .package

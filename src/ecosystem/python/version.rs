@@ -9,7 +9,7 @@ use pep440_rs::{Version, VersionSpecifiers};
 /// Whether `version` satisfies `constraint` (`>=3.11,<4.0`, `^1.2`, `~2.7 || ^3.5`, `1.2.*`, `*`).
 /// `None` if either is not understood.
 #[must_use]
-pub fn satisfies(constraint: &str, version: &str) -> Option<bool> {
+pub(crate) fn satisfies(constraint: &str, version: &str) -> Option<bool> {
     let version = Version::from_str(version.trim()).ok()?;
     let mut any = false;
     for alternative in constraint.split("||") {
@@ -20,7 +20,7 @@ pub fn satisfies(constraint: &str, version: &str) -> Option<bool> {
 
 /// Whether both are the same version (`6.0` and `6.0.0` are).
 #[must_use]
-pub fn same(a: &str, b: &str) -> bool {
+pub(crate) fn same(a: &str, b: &str) -> bool {
     a == b
         || matches!(
             (Version::from_str(a), Version::from_str(b)),

@@ -30,7 +30,7 @@ use crate::snapshot::Kind;
 use rules::{Hit, Scanner};
 
 /// The id of the check.
-pub const ID: &str = "security:secrets";
+pub(crate) const ID: &str = "security:secrets";
 
 const ALLOW: &[u8] = b"dagcache: allow-secret";
 const LENIENT_FOLDERS: [&str; 5] = ["tests", "test", "testdata", "fixtures", "examples"];
@@ -41,7 +41,7 @@ const SNIFFED: usize = 8 * 1024;
 ///
 /// # Errors
 /// If the configured baseline is no file of the project.
-pub fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
+pub(crate) fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
     let shared = match scope.secrets_baseline {
         None => Vec::new(),
         Some(path) => vec![scope.snapshot.find(path).ok_or_else(|| {
@@ -267,10 +267,6 @@ mod tests {
     }
 
     impl InputView for View<'_> {
-        fn paths(&self) -> Vec<&RelPath> {
-            vec![&self.part]
-        }
-
         fn part(&self) -> Option<&RelPath> {
             Some(&self.part)
         }

@@ -15,9 +15,9 @@ use aho_corasick::{AhoCorasick, BuildError, MatchKind};
 #[derive(Debug)]
 pub(super) struct Rule {
     /// The code of its findings; part of baseline lines, so it never changes.
-    pub id: &'static str,
+    pub(crate) id: &'static str,
     /// For people.
-    pub what: &'static str,
+    pub(crate) what: &'static str,
     literals: &'static [&'static str],
     find: Find,
 }
@@ -34,9 +34,9 @@ enum Find {
 /// A secret that was found.
 #[derive(Debug)]
 pub(super) struct Hit {
-    pub rule: &'static Rule,
+    pub(crate) rule: &'static Rule,
     /// The bytes of the secret.
-    pub range: Range<usize>,
+    pub(crate) range: Range<usize>,
 }
 
 const fn rule(
@@ -98,7 +98,7 @@ pub(super) struct Scanner {
 
 impl Scanner {
     /// Compiles the literals.
-    pub fn new() -> Result<Self, BuildError> {
+    pub(crate) fn new() -> Result<Self, BuildError> {
         let mut literals: Vec<&str> = Vec::new();
         let mut rules: Vec<Vec<&Rule>> = Vec::new();
         for rule in RULES {
@@ -119,7 +119,7 @@ impl Scanner {
     }
 
     /// All secrets of `text`, in order, each once.
-    pub fn scan(&self, text: &[u8]) -> Vec<Hit> {
+    pub(crate) fn scan(&self, text: &[u8]) -> Vec<Hit> {
         let mut hits: Vec<Hit> = Vec::new();
         for found in self.automaton.find_iter(text) {
             for rule in self

@@ -3,8 +3,8 @@
 //! - [`syntax`]: `yaml:syntax`, built in, for every project with YAML.
 //! - [`yamllint`]: `yaml:yamllint`, where the project declares it.
 
-pub mod syntax;
-pub mod yamllint;
+pub(crate) mod syntax;
+pub(crate) mod yamllint;
 
 use crate::ecosystem::{PlanError, Scope};
 use crate::path::RelPath;
@@ -15,7 +15,7 @@ use crate::snapshot::{FileId, Kind, Snapshot};
 ///
 /// # Errors
 /// None so far; the signature is that of every planner.
-pub fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
+pub(crate) fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
     let files = files(scope);
     if !files.is_empty() {
         plan.checks.push(syntax::check(files));
@@ -26,7 +26,7 @@ pub fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
 /// The YAML files that are checked: `*.yaml` and `*.yml`, except templates of Helm charts, which become YAML only when
 /// rendered, and links, whose targets are checked where they are.
 #[must_use]
-pub fn files(scope: &Scope<'_>) -> Vec<FileId> {
+pub(crate) fn files(scope: &Scope<'_>) -> Vec<FileId> {
     scope
         .checked()
         .filter(|(_, entry)| entry.kind != Kind::Symlink && is_yaml(&entry.path))

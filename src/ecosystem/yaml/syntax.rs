@@ -22,14 +22,14 @@ use crate::plan::{Builtin, CacheMode, Check, InputView, Inputs, Work};
 use crate::snapshot::FileId;
 
 /// The id of the check.
-pub const ID: &str = "yaml:syntax";
+pub(crate) const ID: &str = "yaml:syntax";
 
 /// Deeper files than this are refused; what people write stays below 30.
 const MAX_DEPTH: usize = 1000;
 
 /// The check over these files, each a part.
 #[must_use]
-pub fn check(files: Vec<FileId>) -> Check {
+pub(crate) fn check(files: Vec<FileId>) -> Check {
     Check {
         id: ID.to_owned(),
         tags: vec!["lint".to_owned()],

@@ -6,7 +6,7 @@
 //! room must not count. A file that the configuration's `ignore` excludes beyond doubt is no part; in doubt it is one,
 //! and yamllint passes it in silence.
 
-pub mod output;
+pub(crate) mod output;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -39,7 +39,7 @@ const YAML_FILES: [&str; 3] = ["*.yaml", "*.yml", ".yamllint"];
 ///
 /// # Errors
 /// If a lock is broken.
-pub fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
+pub(crate) fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
     for site in sites(scope, "yamllint", &folders_of(scope, &CONFIGS))? {
         let config = Config::find(scope, &site.dir);
         let files = config.files(scope, &site.dir);

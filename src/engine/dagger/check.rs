@@ -30,26 +30,31 @@ use crate::rule::Rule;
 /// Everything one check needs besides its files, with nothing borrowed: a pipeline runs as a task of its own.
 #[derive(Debug, Clone)]
 pub(super) struct Action {
-    pub layout: Layout,
-    pub arguments: Vec<String>,
+    pub(crate) layout: Layout,
+    pub(crate) arguments: Vec<String>,
     /// Commands that come before it.
     before: Vec<Vec<String>>,
-    pub limit: Option<Duration>,
+    pub(crate) limit: Option<Duration>,
     /// Names of variables of the user's whose values are secret.
-    pub secrets: Vec<String>,
+    pub(crate) secrets: Vec<String>,
     /// Whether the engine's memory does not count.
-    pub again: bool,
+    pub(crate) again: bool,
     /// Patterns of what it makes, if that is wanted.
-    pub outputs: Vec<String>,
+    pub(crate) outputs: Vec<String>,
     /// The place that it is run in, if that is one for more than this run.
     kept: Option<Kept>,
     /// A folder of this run's own.
-    pub scratch: PathBuf,
+    pub(crate) scratch: PathBuf,
 }
 
 impl Action {
     /// `place` is where its files belong.
-    pub fn new(request: &Request<'_>, settings: &Settings, place: &str, scratch: &Path) -> Self {
+    pub(crate) fn new(
+        request: &Request<'_>,
+        settings: &Settings,
+        place: &str,
+        scratch: &Path,
+    ) -> Self {
         let command = request.command;
         let layout = layout(request);
         let tree = layout.tree();
@@ -116,12 +121,12 @@ impl Action {
     }
 
     /// Whether its place is kept, which one run at a time can be in.
-    pub fn is_kept(&self) -> bool {
+    pub(crate) fn is_kept(&self) -> bool {
         self.kept.is_some()
     }
 
     /// Where what the command left is brought to.
-    pub fn out(&self) -> PathBuf {
+    pub(crate) fn out(&self) -> PathBuf {
         self.scratch.join("out")
     }
 
@@ -130,7 +135,7 @@ impl Action {
     }
 
     /// Runs it on `on`, with `files` at `place`. Returns the nonce it was sent with.
-    pub async fn run(
+    pub(crate) async fn run(
         self,
         query: Query,
         on: Container,

@@ -14,7 +14,7 @@ pub(super) const NO_CONNECTION: &str = "no answer from the Dagger session";
 
 /// Why there is no result. Only [`Failure::Exec`] says something about the command; none is ever a stored verdict.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// A command ran in its container and failed.
     #[error("`{}` ended with exit code {exit_code}{}", quoted(.cmd.iter().map(String::as_str)), tail(.stdout, .stderr))]
     Exec {

@@ -89,7 +89,7 @@ pub(super) struct Kept {
 impl Kept {
     /// None, if the check's place is not kept. What a check makes cannot be brought back from a volume, and what knows
     /// a secret is not left in one.
-    pub fn of(request: &Request<'_>, settings: &Settings) -> Option<Self> {
+    pub(crate) fn of(request: &Request<'_>, settings: &Settings) -> Option<Self> {
         let (top, key) = request.layers.last()?;
         let command = request.command;
         let leaves = command.outputs.is_empty() && command.secrets.is_empty();
@@ -112,7 +112,7 @@ impl Kept {
     }
 
     /// The container with the volume as its place, and the upload beside it.
-    pub async fn mounted(
+    pub(crate) async fn mounted(
         &self,
         query: &Query,
         on: &Container,

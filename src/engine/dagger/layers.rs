@@ -34,9 +34,9 @@ const LAYER: &str = "DAGCACHE_LAYER";
 /// A layer that is there.
 #[derive(Clone)]
 pub(super) struct Ready {
-    pub container: Container,
+    pub(crate) container: Container,
     /// How long it took to build; `None` if the engine had it.
-    pub built: Option<Duration>,
+    pub(crate) built: Option<Duration>,
 }
 
 impl fmt::Debug for Ready {
@@ -48,27 +48,27 @@ impl fmt::Debug for Ready {
 /// Why there is no layer.
 #[derive(Debug, Clone)]
 pub(super) struct Broken {
-    pub message: String,
+    pub(crate) message: String,
     /// The end of what its script said.
-    pub output: String,
+    pub(crate) output: String,
 }
 
 /// What building a layer takes.
 #[derive(Debug, Clone)]
 pub(super) struct Recipe {
-    pub name: String,
-    pub key: Digest,
+    pub(crate) name: String,
+    pub(crate) key: Digest,
     /// How often it was cleared.
-    pub generation: u64,
+    pub(crate) generation: u64,
     /// Whether it is made in any case.
-    pub force: bool,
-    pub build: Build,
+    pub(crate) force: bool,
+    pub(crate) build: Build,
     /// Variables of the user's that are set.
-    pub given: Vec<String>,
+    pub(crate) given: Vec<String>,
     /// Files of the tree.
-    pub files: Vec<File>,
+    pub(crate) files: Vec<File>,
     /// `linux/amd64`.
-    pub platform: String,
+    pub(crate) platform: String,
 }
 
 /// A file that is put into a layer's tree.
@@ -81,7 +81,7 @@ pub(super) struct File {
 }
 
 impl Recipe {
-    pub fn new(
+    pub(crate) fn new(
         layer: &Layer,
         key: Digest,
         snapshot: &Snapshot,

@@ -22,22 +22,20 @@ use tokio_util::sync::CancellationToken;
 
 use crate::digest::Digest;
 use crate::engine::folder::Folder;
-use crate::engine::{
-    Capabilities, Engine, EngineError, Executed, Expected, Pending, Prepare, Prepared, Request,
-};
+use crate::engine::{Engine, EngineError, Executed, Expected, Pending, Prepare, Prepared, Request};
 use crate::plan::Layer;
 use crate::plan::check::OutsideFile;
 use crate::snapshot::{FileId, Snapshot};
 
 mod check;
 mod client;
-pub mod failure;
+pub(crate) mod failure;
 mod kept;
 mod layers;
-pub mod program;
-pub mod session;
+pub(crate) mod program;
+pub(crate) mod session;
 mod stage;
-pub mod usage;
+pub(crate) mod usage;
 mod wrapper;
 
 use check::Action;
@@ -47,7 +45,7 @@ use session::{Connect, Session};
 use stage::Stage;
 
 /// The folder of a container that is a room in there: `/dagcache/up/…/tree`, `/dagcache/home`.
-pub const PLACE: &str = "/dagcache";
+pub(crate) const PLACE: &str = "/dagcache";
 
 /// A check is ended from outside this long after its time is up, if nothing in its container did. Its image may have to
 /// be unpacked before it begins.
@@ -55,20 +53,20 @@ const AFTER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What there is to know of an engine and a project.
 #[derive(Debug)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// How the engine is reached.
-    pub connect: Connect,
+    pub(crate) connect: Connect,
     /// `linux/amd64`: what containers run on. Enters every key.
-    pub platform: String,
+    pub(crate) platform: String,
     /// Where the project's rooms are, in the store.
-    pub rooms: PathBuf,
+    pub(crate) rooms: PathBuf,
     /// How often layers were cleared, by name.
-    pub generations: HashMap<String, u64>,
+    pub(crate) generations: HashMap<String, u64>,
 }
 
 /// A Dagger engine for one project. Its session is opened when it is first needed.
 #[derive(Debug)]
-pub struct DaggerEngine {
+pub(crate) struct DaggerEngine {
     settings: Settings,
     rooms: Folder,
     session: OnceCell<Result<Session, String>>,
@@ -82,7 +80,7 @@ type Known = Arc<OnceCell<Result<Ready, Broken>>>;
 impl DaggerEngine {
     /// Touches neither disk nor network.
     #[must_use]
-    pub fn new(settings: Settings) -> Self {
+    pub(crate) fn new(settings: Settings) -> Self {
         Self {
             rooms: Folder::new(settings.rooms.clone()),
             settings,
@@ -96,7 +94,10 @@ impl DaggerEngine {
     ///
     /// # Errors
     /// [`EngineError::Lost`] if there is none.
-    pub async fn session(&self, cancel: &CancellationToken) -> Result<&Session, EngineError> {
+    pub(crate) async fn session(
+        &self,
+        cancel: &CancellationToken,
+    ) -> Result<&Session, EngineError> {
         let open = || async {
             match Session::open(&self.settings.connect, cancel).await {
                 Ok(session) => Ok(Ok(session)),
@@ -112,12 +113,12 @@ impl DaggerEngine {
 
     /// Whether a session was opened.
     #[must_use]
-    pub fn was_opened(&self) -> bool {
+    pub(crate) fn was_opened(&self) -> bool {
         self.session.get().is_some_and(Result::is_ok)
     }
 
     /// Ends the session, if there is one.
-    pub async fn close(&self) {
+    pub(crate) async fn close(&self) {
         if let Some(Ok(session)) = self.session.get() {
             session.close().await;
         }
@@ -127,7 +128,7 @@ impl DaggerEngine {
     ///
     /// # Errors
     /// If the engine is away, or the image cannot be had.
-    pub async fn resolve(
+    pub(crate) async fn resolve(
         &self,
         name: &str,
         cancel: &CancellationToken,
@@ -156,7 +157,7 @@ impl DaggerEngine {
     ///
     /// # Errors
     /// If the engine is away, a layer cannot be built, or the script fails.
-    pub async fn ask(
+    pub(crate) async fn ask(
         &self,
         prepare: &Prepare<'_>,
         script: &str,
@@ -369,14 +370,6 @@ impl Engine for DaggerEngine {
 
     fn platform(&self) -> &str {
         &self.settings.platform
-    }
-
-    /// A container sees its image, its layers and its inputs. Its network cannot be cut.
-    fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            confined: true,
-            offline: false,
-        }
     }
 
     fn prepare<'a>(

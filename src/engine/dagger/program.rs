@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A `dagger` command that this program works with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Program {
+pub(crate) struct Program {
     path: PathBuf,
     version: Option<Version>,
 }
@@ -26,7 +26,10 @@ impl Program {
     ///
     /// # Errors
     /// [`EngineError::Lost`] if there is none, or if it is of a version this program does not work with.
-    pub async fn find(asker: &Asker<'_>, cancel: &CancellationToken) -> Result<Self, EngineError> {
+    pub(crate) async fn find(
+        asker: &Asker<'_>,
+        cancel: &CancellationToken,
+    ) -> Result<Self, EngineError> {
         let found = asker.tools.find("dagger").ok_or_else(|| {
             EngineError::Lost(
                 "`dagger` is not on PATH: https://docs.dagger.io/install tells how to install it"
@@ -67,7 +70,7 @@ impl Program {
     ///
     /// # Errors
     /// [`EngineError::Lost`] if this program does not work with it.
-    pub fn of(path: PathBuf, said: &str) -> Result<Self, EngineError> {
+    pub(crate) fn of(path: PathBuf, said: &str) -> Result<Self, EngineError> {
         let version = Version::of_program(said)
             .map_err(|said| refused(&format!("{}", path.display()), &said))?;
         if let Some(version) = version.as_ref().filter(|version| !version.is_supported()) {
@@ -78,13 +81,13 @@ impl Program {
 
     /// Where it is.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Its version; `None` if it reports none, as an unofficial build does.
     #[must_use]
-    pub fn version(&self) -> Option<&str> {
+    pub(crate) fn version(&self) -> Option<&str> {
         self.version.as_ref().map(|version| version.text.as_str())
     }
 }

@@ -27,21 +27,21 @@ use crate::process::Companion;
 
 /// What is to be connected.
 #[derive(Debug, Clone)]
-pub struct Connect {
+pub(crate) struct Connect {
     /// The `dagger` command.
-    pub program: Program,
+    pub(crate) program: Program,
     /// The configured address of the engine; the user's environment wins. Without any, Dagger has a default of its own.
-    pub address: Option<String>,
+    pub(crate) address: Option<String>,
     /// The user's environment.
-    pub env: Env,
+    pub(crate) env: Env,
     /// How long opening may take; by default what the address needs.
-    pub timeout: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
 }
 
 impl Connect {
     /// The address in use, if one is given.
     #[must_use]
-    pub fn address(&self) -> Option<&str> {
+    pub(crate) fn address(&self) -> Option<&str> {
         let of_user = self.env.var(env::DAGGER_RUNNER_HOST);
         of_user
             .filter(|address| !address.is_empty())
@@ -94,7 +94,7 @@ impl Connect {
 
 /// An open session. Dropping it ends its child at once; [`Session::close`] lets it end well.
 #[derive(Debug)]
-pub struct Session {
+pub(crate) struct Session {
     child: Mutex<Option<Companion>>,
     client: Arc<Http>,
     version: String,
@@ -109,7 +109,10 @@ impl Session {
     /// # Errors
     /// [`EngineError::Lost`] if the engine cannot be reached in time or is of a version this program does not work with,
     /// [`EngineError::Cancelled`].
-    pub async fn open(connect: &Connect, cancel: &CancellationToken) -> Result<Self, EngineError> {
+    pub(crate) async fn open(
+        connect: &Connect,
+        cancel: &CancellationToken,
+    ) -> Result<Self, EngineError> {
         let said = Said::default();
         let patience = connect.patience();
         let where_ = connect.address().unwrap_or("its default address");
@@ -180,7 +183,7 @@ impl Session {
 
     /// The root of what can be asked over this session.
     #[must_use]
-    pub fn query(&self) -> Query {
+    pub(crate) fn query(&self) -> Query {
         Query {
             proc: None,
             selection: Selection::default(),
@@ -190,7 +193,7 @@ impl Session {
 
     /// The engine's version; empty if it reports none, as an unofficial build does.
     #[must_use]
-    pub fn engine_version(&self) -> &str {
+    pub(crate) fn engine_version(&self) -> &str {
         &self.version
     }
 
@@ -199,7 +202,7 @@ impl Session {
     ///
     /// # Errors
     /// What kept it from its result. [`Failure::Lost`] only if the session really does not answer any more.
-    pub async fn run<T, F, P>(&self, label: &str, pipeline: F) -> Result<T, Failure>
+    pub(crate) async fn run<T, F, P>(&self, label: &str, pipeline: F) -> Result<T, Failure>
     where
         T: Send + 'static,
         F: Fn() -> P,
@@ -263,7 +266,7 @@ impl Session {
     }
 
     /// Ends the child, and waits for its end. What it ran ends with it.
-    pub async fn close(&self) {
+    pub(crate) async fn close(&self) {
         // A child whose engine has gone would go on trying to reach it.
         let times = if self.gone.is_cancelled() {
             [0, 200]

@@ -37,18 +37,18 @@ pub(super) struct Stage {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Upload {
     /// The folder.
-    pub from: PathBuf,
+    pub(crate) from: PathBuf,
     /// Where the container has it.
-    pub to: PathBuf,
+    pub(crate) to: PathBuf,
     /// Patterns of what is in it; without any, all of it.
-    pub include: Vec<String>,
+    pub(crate) include: Vec<String>,
     /// Patterns of what is not.
-    pub exclude: Vec<String>,
+    pub(crate) exclude: Vec<String>,
 }
 
 impl Stage {
     /// Takes a room below `rooms`; nothing is known to be in it.
-    pub fn take(rooms: &Path) -> Result<Self, EngineError> {
+    pub(crate) fn take(rooms: &Path) -> Result<Self, EngineError> {
         Ok(Self {
             room: Room::take(rooms, ID)?,
             files: BTreeMap::new(),
@@ -58,7 +58,12 @@ impl Stage {
     }
 
     /// Whether exactly these contents are in it, beside others.
-    pub fn holds(&self, snapshot: &Snapshot, files: &[&[FileId]], outside: &[OutsideFile]) -> bool {
+    pub(crate) fn holds(
+        &self,
+        snapshot: &Snapshot,
+        files: &[&[FileId]],
+        outside: &[OutsideFile],
+    ) -> bool {
         let layout = self.room.layout();
         let enough = outside.iter().all(|file| file.up <= layout.depth());
         enough
@@ -69,7 +74,7 @@ impl Stage {
 
     /// Puts these into it, and nothing else but what is there, also from earlier runs, and is still in the snapshot as
     /// it is: what one check needs is not sent again after a run of another.
-    pub fn put(
+    pub(crate) fn put(
         &mut self,
         snapshot: &Snapshot,
         files: &[&[FileId]],
@@ -102,7 +107,7 @@ impl Stage {
 
     /// What of it a check sees that has its room at `seen`. If it sees something from above the project root, the
     /// folder that holds this is sent, else the project root.
-    pub fn upload(
+    pub(crate) fn upload(
         &self,
         snapshot: &Snapshot,
         files: &[&[FileId]],
@@ -141,7 +146,7 @@ impl Stage {
     }
 
     /// What is known of an upload in this session.
-    pub fn sent(&self, upload: &Upload) -> Arc<OnceCell<Id>> {
+    pub(crate) fn sent(&self, upload: &Upload) -> Arc<OnceCell<Id>> {
         let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
         sent.entry(upload.clone()).or_default().clone()
     }

@@ -12,17 +12,17 @@ use super::session::Session;
 
 /// What an engine's cache holds and may hold, in bytes. A limit of 0 is none; all are if it never deletes anything.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Usage {
+pub(crate) struct Usage {
     /// On its disk.
-    pub used: u64,
+    pub(crate) used: u64,
     /// It deletes what is over this.
-    pub max_used: u64,
+    pub(crate) max_used: u64,
     /// It keeps this much in any case.
-    pub reserved: u64,
+    pub(crate) reserved: u64,
     /// It deletes until this much of the disk is free.
-    pub min_free: u64,
+    pub(crate) min_free: u64,
     /// How far it goes once it deletes.
-    pub target: u64,
+    pub(crate) target: u64,
 }
 
 impl Usage {
@@ -30,7 +30,7 @@ impl Usage {
     ///
     /// # Errors
     /// If it does not answer.
-    pub async fn ask(session: &Session) -> Result<Self, Failure> {
+    pub(crate) async fn ask(session: &Session) -> Result<Self, Failure> {
         let query = session.query();
         let ask = move || {
             let cache = query.engine().local_cache();
@@ -50,7 +50,7 @@ impl Usage {
 
     /// Whether the engine ever deletes anything by itself.
     #[must_use]
-    pub fn is_bounded(&self) -> bool {
+    pub(crate) fn is_bounded(&self) -> bool {
         self.max_used + self.reserved + self.min_free + self.target > 0
     }
 }
@@ -59,7 +59,10 @@ impl Usage {
 ///
 /// # Errors
 /// If it does not answer.
-pub async fn prune(session: &Session, max_bytes: Option<u64>) -> Result<(Usage, Usage), Failure> {
+pub(crate) async fn prune(
+    session: &Session,
+    max_bytes: Option<u64>,
+) -> Result<(Usage, Usage), Failure> {
     let before = Usage::ask(session).await?;
     // Without any bound it would delete everything.
     let bound = max_bytes.map(|bytes| bytes.max(1).to_string());
@@ -88,17 +91,17 @@ pub async fn prune(session: &Session, max_bytes: Option<u64>) -> Result<(Usage, 
 
 /// What a trivial command in a container told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Probe {
+pub(crate) struct Probe {
     /// How long such a command takes, from the question to the answer.
-    pub took: Duration,
+    pub(crate) took: Duration,
     /// The engine's clock against ours, in milliseconds: positive if it is ahead.
-    pub ahead_ms: i64,
+    pub(crate) ahead_ms: i64,
     /// Bytes of the disk that containers are on: all of it, and what is free.
-    pub disk: Option<(u64, u64)>,
+    pub(crate) disk: Option<(u64, u64)>,
     /// Whether the image has `update-ca-certificates`.
-    pub updates_certificates: bool,
+    pub(crate) updates_certificates: bool,
     /// Names of proxy variables that every command is given.
-    pub proxies: Vec<String>,
+    pub(crate) proxies: Vec<String>,
 }
 
 /// Prints nanoseconds since 1970 (seconds, where `date` knows nothing finer), the disk's total and free KiB, and names.
@@ -113,7 +116,7 @@ impl Probe {
     ///
     /// # Errors
     /// If the image cannot be had, has no shell, or the engine does not answer.
-    pub async fn ask(session: &Session, image: &str) -> Result<Self, Failure> {
+    pub(crate) async fn ask(session: &Session, image: &str) -> Result<Self, Failure> {
         Self::once(session, image, "1").await?;
         Self::once(session, image, "2").await
     }
@@ -173,7 +176,7 @@ impl Probe {
 ///
 /// # Errors
 /// [`Failure::Image`] if it cannot be had.
-pub async fn resolve(session: &Session, reference: &str) -> Result<String, Failure> {
+pub(crate) async fn resolve(session: &Session, reference: &str) -> Result<String, Failure> {
     let (query, reference) = (session.query(), reference.to_owned());
     let ask = move || {
         let container = query.container().from(&reference);

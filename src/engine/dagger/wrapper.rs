@@ -26,13 +26,13 @@ pub(super) const AGAIN: &str = "DAGCACHE_AGAIN";
 /// How the script itself ends, if not with what the command ended with.
 pub(super) mod exit {
     /// The program is not there, or cannot be started. Its name is on standard error.
-    pub const MISSING: i32 = 121;
+    pub(crate) const MISSING: i32 = 121;
     /// A command before failed. The last line of standard error is its number and its exit code.
-    pub const BEFORE: i32 = 122;
+    pub(crate) const BEFORE: i32 = 122;
     /// The container lacks what the script needs.
-    pub const SETUP: i32 = 123;
+    pub(crate) const SETUP: i32 = 123;
     /// The time was up.
-    pub const TIMEOUT: i32 = 124;
+    pub(crate) const TIMEOUT: i32 = 124;
 }
 
 /// Variables the engine gives to every command: they lead to it, and differ from run to run.
@@ -93,37 +93,37 @@ before() {
 #[derive(Debug)]
 pub(super) struct Kept {
     /// Shell text that comes first.
-    pub begin: String,
+    pub(crate) begin: String,
     /// Shell text that is given each command before as its arguments, and as its name the file of what has changed.
-    pub narrow: String,
+    pub(crate) narrow: String,
 }
 
 /// A command as the script takes it.
 #[derive(Debug, Default)]
 pub(super) struct Wrapped {
     /// Working directory.
-    pub dir: String,
+    pub(crate) dir: String,
     /// Folders in front of the image's PATH.
-    pub path: Vec<String>,
+    pub(crate) path: Vec<String>,
     /// What makes a place that is kept what it has to be.
-    pub kept: Option<Kept>,
+    pub(crate) kept: Option<Kept>,
     /// Folders to make.
-    pub folders: Vec<String>,
+    pub(crate) folders: Vec<String>,
     /// Folders that nobody needs afterwards.
-    pub passing: Vec<String>,
+    pub(crate) passing: Vec<String>,
     /// Names and values.
-    pub env: Vec<(String, String)>,
+    pub(crate) env: Vec<(String, String)>,
     /// Programs that have to be there.
-    pub needs: Vec<String>,
+    pub(crate) needs: Vec<String>,
     /// Commands before.
-    pub before: Vec<Vec<String>>,
+    pub(crate) before: Vec<Vec<String>>,
     /// The command.
-    pub argv: Vec<String>,
+    pub(crate) argv: Vec<String>,
 }
 
 impl Wrapped {
     /// Arguments of the exec. Those of the command stand for themselves: they may be longer than one argument may be.
-    pub fn arguments(&self) -> Vec<String> {
+    pub(crate) fn arguments(&self) -> Vec<String> {
         let mut all = ["sh", "-c", &self.script(), "dagcache"]
             .map(str::to_owned)
             .to_vec();

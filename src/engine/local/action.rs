@@ -16,21 +16,21 @@ use super::room_setup::RoomSetup;
 
 /// A check in its room.
 pub(super) struct Action<'a> {
-    pub setup: &'a RoomSetup,
-    pub launcher: Option<&'a Path>,
-    pub relative: &'a Relative,
+    pub(crate) setup: &'a RoomSetup,
+    pub(crate) launcher: Option<&'a Path>,
+    pub(crate) relative: &'a Relative,
     /// Its working directory on the host.
-    pub dir: PathBuf,
+    pub(crate) dir: PathBuf,
     /// The same as the check sees it.
-    pub seen_dir: PathBuf,
-    pub env: &'a [(std::ffi::OsString, std::ffi::OsString)],
-    pub request: &'a Request<'a>,
-    pub cancel: &'a CancellationToken,
+    pub(crate) seen_dir: PathBuf,
+    pub(crate) env: &'a [(std::ffi::OsString, std::ffi::OsString)],
+    pub(crate) request: &'a Request<'a>,
+    pub(crate) cancel: &'a CancellationToken,
 }
 
 impl Action<'_> {
     /// The time limit is for all commands together.
-    pub async fn run(&self, limits: Limits) -> Result<Ran, EngineError> {
+    pub(crate) async fn run(&self, limits: Limits) -> Result<Ran, EngineError> {
         let mut left = self.request.timeout;
         for argv in &self.needed_before() {
             let limits = Limits {

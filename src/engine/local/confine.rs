@@ -23,7 +23,7 @@ use crate::room::Layout;
 use crate::rule::Rule;
 
 /// Where a room is seen in its own file system: the same on every machine, so that what is made in it is the same.
-pub const ROOM: &str = "/dagcache";
+pub(crate) const ROOM: &str = "/dagcache";
 
 /// Readable for every check: what an operating system brings. The user's own things are in none of them.
 const SYSTEM: &[&str] = &[
@@ -54,39 +54,39 @@ const SECRETS: &[&str] = &["credentials", "credentials.toml"];
 
 /// What the engine confines checks with.
 #[derive(Debug, Clone)]
-pub struct Host {
+pub(crate) struct Host {
     /// This program, which starts again as a launcher.
-    pub launcher: PathBuf,
+    pub(crate) launcher: PathBuf,
     /// The user's work tree.
-    pub project: PathBuf,
+    pub(crate) project: PathBuf,
     /// The store.
-    pub store: PathBuf,
+    pub(crate) store: PathBuf,
     /// The user's home.
-    pub home: Option<PathBuf>,
+    pub(crate) home: Option<PathBuf>,
 }
 
 /// Draws the bounds of checks.
 #[derive(Debug)]
-pub struct Confiner {
+pub(crate) struct Confiner {
     host: Host,
     support: OnceLock<Support>,
 }
 
 /// The bounds of one check.
 #[derive(Debug, Clone)]
-pub struct Drawn {
+pub(crate) struct Drawn {
     /// For the launcher.
-    pub bounds: Bounds,
+    pub(crate) bounds: Bounds,
     /// Whether the room is at [`ROOM`].
-    pub moved: bool,
+    pub(crate) moved: bool,
     /// Whether nothing that it should not see can be seen.
-    pub confined: bool,
+    pub(crate) confined: bool,
 }
 
 impl Confiner {
     /// For checks of this project.
     #[must_use]
-    pub fn new(host: Host) -> Self {
+    pub(crate) fn new(host: Host) -> Self {
         Self {
             host,
             support: OnceLock::new(),
@@ -95,12 +95,12 @@ impl Confiner {
 
     /// This program, which starts again as a launcher.
     #[must_use]
-    pub fn launcher(&self) -> &Path {
+    pub(crate) fn launcher(&self) -> &Path {
         &self.host.launcher
     }
 
     /// What this system can do. Found out once; takes a few milliseconds.
-    pub fn support(&self) -> &Support {
+    pub(crate) fn support(&self) -> &Support {
         self.support.get_or_init(|| {
             let mut support = Support::ask(&self.host.launcher);
             let without = || Err("switched off".to_owned());
@@ -119,12 +119,12 @@ impl Confiner {
 
     /// What is known of it without finding out.
     #[must_use]
-    pub fn known_support(&self) -> Option<&Support> {
+    pub(crate) fn known_support(&self) -> Option<&Support> {
         self.support.get()
     }
 
     /// The bounds of a command in the room at `room`. `layer` tells the folder of a layer by its name.
-    pub fn draw(
+    pub(crate) fn draw(
         &self,
         command: &Command,
         room: &Layout,

@@ -11,18 +11,18 @@ use crate::room;
 
 /// What was found.
 #[derive(Debug, Default)]
-pub struct Inspected {
+pub(crate) struct Inspected {
     /// Rooms with a manifest.
-    pub rooms: u64,
+    pub(crate) rooms: u64,
     /// Layers that say they are complete.
-    pub layers: u64,
+    pub(crate) layers: u64,
     /// Files that are not what they should be, and why.
-    pub damaged: Vec<(PathBuf, String)>,
+    pub(crate) damaged: Vec<(PathBuf, String)>,
 }
 
 /// Looks at all rooms and layers.
 #[must_use]
-pub fn inspect(dirs: &Dirs) -> Inspected {
+pub(crate) fn inspect(dirs: &Dirs) -> Inspected {
     let mut inspected = Inspected::default();
     for project in folders(&dirs.rooms) {
         for room in folders(&project) {

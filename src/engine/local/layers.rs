@@ -40,7 +40,7 @@ const CAN_INSTALL_ELSEWHERE: &str =
 
 /// The layers of a host.
 #[derive(Debug)]
-pub struct Layers {
+pub(crate) struct Layers {
     dir: Folder,
     locks: Folder,
     /// Keys of layers found complete by this process.
@@ -52,7 +52,7 @@ pub struct Layers {
 impl Layers {
     /// Kept in `dir`, with locks in `locks`.
     #[must_use]
-    pub fn new(dir: PathBuf, locks: PathBuf) -> Self {
+    pub(crate) fn new(dir: PathBuf, locks: PathBuf) -> Self {
         Self {
             dir: Folder::new(dir),
             locks: Folder::new(locks),
@@ -63,7 +63,7 @@ impl Layers {
 
     /// The folder of a layer that is complete. Layers without a build have none.
     #[must_use]
-    pub fn find(&self, key: Digest) -> Option<PathBuf> {
+    pub(crate) fn find(&self, key: Digest) -> Option<PathBuf> {
         let mut places = vec![self.dir.wanted()];
         places.extend(self.dir.get().ok());
         let dir = places
@@ -75,7 +75,7 @@ impl Layers {
 
     /// What cargo said of a lockfile that does not fit the manifests, when this layer was last asked for.
     #[must_use]
-    pub fn refused(&self, layer: &Layer, key: Digest) -> Option<String> {
+    pub(crate) fn refused(&self, layer: &Layer, key: Digest) -> Option<String> {
         self.refusals().get(&(layer.name.clone(), key)).cloned()
     }
 
@@ -83,7 +83,7 @@ impl Layers {
     ///
     /// # Errors
     /// If a layer cannot be built.
-    pub async fn prepare(
+    pub(crate) async fn prepare(
         &self,
         request: &Prepare<'_>,
         cancel: &CancellationToken,
@@ -182,7 +182,7 @@ impl Layers {
 
 /// A layer that was not prepared, or was damaged since.
 #[must_use]
-pub fn not_built(layer: &str) -> EngineError {
+pub(crate) fn not_built(layer: &str) -> EngineError {
     EngineError::Unavailable(format!("layer `{layer}` has not been built"))
 }
 
@@ -434,7 +434,7 @@ impl Builder<'_> {
 
 /// The lockfile that was resolved for a project without one: where it belongs and its content.
 #[must_use]
-pub fn resolved_lockfile(layer: &Layer) -> Option<(RelPath, Vec<u8>)> {
+pub(crate) fn resolved_lockfile(layer: &Layer) -> Option<(RelPath, Vec<u8>)> {
     match &layer.build {
         Build::CargoFetch {
             dir,

@@ -17,8 +17,8 @@ use crate::engine::environment::environment;
 use crate::engine::folder::Folder;
 use crate::engine::relative::Relative;
 use crate::engine::{
-    Capabilities, Ended, Engine, EngineError, Executed, Pending, Place, Prepare, Prepared, Request,
-    blocking, refused, refuses_lockfile,
+    Ended, Engine, EngineError, Executed, Pending, Place, Prepare, Prepared, Request, blocking,
+    refused, refuses_lockfile,
 };
 use crate::plan::{Output, Tool};
 use crate::process::{self, Launch, Limits};
@@ -26,9 +26,9 @@ use crate::room::{Contents, Room, RoomError};
 use crate::rule::Rule;
 
 mod action;
-pub mod confine;
+pub(crate) mod confine;
 mod doubt;
-pub mod inspect;
+pub(crate) mod inspect;
 mod layers;
 mod path_farm;
 mod room_setup;
@@ -41,18 +41,18 @@ use room_setup::{Held, RoomSetup, is_seeded, lockfiles, reads, seed};
 
 /// Where the engine keeps things: folders of the store.
 #[derive(Debug, Clone)]
-pub struct Dirs {
+pub(crate) struct Dirs {
     /// Rooms, in a folder per project.
-    pub rooms: PathBuf,
+    pub(crate) rooms: PathBuf,
     /// Built layers.
-    pub layers: PathBuf,
+    pub(crate) layers: PathBuf,
     /// Lock files.
-    pub locks: PathBuf,
+    pub(crate) locks: PathBuf,
 }
 
 /// The host engine for one project.
 #[derive(Debug)]
-pub struct LocalEngine {
+pub(crate) struct LocalEngine {
     rooms: Folder,
     layers: Layers,
     platform: String,
@@ -63,7 +63,7 @@ pub struct LocalEngine {
 impl LocalEngine {
     /// For the project of that id, which must be a plain folder name. Touches no disk.
     #[must_use]
-    pub fn new(dirs: Dirs, project: &str) -> Self {
+    pub(crate) fn new(dirs: Dirs, project: &str) -> Self {
         Self {
             rooms: Folder::new(dirs.rooms.join(project)),
             layers: Layers::new(dirs.layers, dirs.locks),
@@ -75,14 +75,14 @@ impl LocalEngine {
 
     /// Confines checks, as far as this system can. Without, they are confined in nothing.
     #[must_use]
-    pub fn confining(mut self, host: Host) -> Self {
+    pub(crate) fn confining(mut self, host: Host) -> Self {
         self.confiner = Some(Confiner::new(host));
         self
     }
 
     /// What confinement lacks on this system, if a check was run by now: a reason each.
     #[must_use]
-    pub fn lacks(&self) -> Vec<&str> {
+    pub(crate) fn lacks(&self) -> Vec<&str> {
         let Some(support) = self.confiner.as_ref().and_then(Confiner::known_support) else {
             return Vec::new();
         };
@@ -93,7 +93,7 @@ impl LocalEngine {
 
     /// As [`LocalEngine::lacks`], and finds out first.
     #[must_use]
-    pub fn find_lacks(&self) -> Vec<&str> {
+    pub(crate) fn find_lacks(&self) -> Vec<&str> {
         if let Some(confiner) = &self.confiner {
             confiner.support();
         }
@@ -154,7 +154,7 @@ impl LocalEngine {
     ///
     /// # Errors
     /// If there is no room, or the program cannot be started.
-    pub async fn open(
+    pub(crate) async fn open(
         &self,
         request: &Request<'_>,
         name: &str,
@@ -308,14 +308,6 @@ impl Engine for LocalEngine {
 
     fn platform(&self) -> &str {
         &self.platform
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        let support = self.confiner.as_ref().map(Confiner::support);
-        Capabilities {
-            confined: support.is_some_and(|can| can.root.is_ok() && can.files.is_ok()),
-            offline: support.is_some_and(|can| can.offline.is_ok()),
-        }
     }
 
     fn prepare<'a>(

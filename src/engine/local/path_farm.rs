@@ -11,7 +11,11 @@ use crate::plan::Tool;
 ///
 /// # Errors
 /// If a name is no plain file name, a layer is unknown, or the folder cannot be written.
-pub fn fill(bin: &Path, tools: &[Tool], layer: impl Fn(&str) -> Option<PathBuf>) -> io::Result<()> {
+pub(crate) fn fill(
+    bin: &Path,
+    tools: &[Tool],
+    layer: impl Fn(&str) -> Option<PathBuf>,
+) -> io::Result<()> {
     for tool in tools {
         let target = match tool {
             Tool::Host { path, .. } => path.clone(),
@@ -56,7 +60,7 @@ fn place(link: &Path, target: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// If it is not there or may not be executed: a message with the way out.
-pub fn resolve(bin: &Path, dir: &Path, program: &str) -> Result<PathBuf, String> {
+pub(crate) fn resolve(bin: &Path, dir: &Path, program: &str) -> Result<PathBuf, String> {
     let (call, file) = if program.contains('/') {
         (PathBuf::from(program), dir.join(program))
     } else {

@@ -17,9 +17,9 @@ use super::layers;
 
 /// A room with what a check left in it.
 pub(super) struct Held {
-    pub room: Room,
+    pub(crate) room: Room,
     /// Whether the check knew a secret: then nothing of what it left may stay on disk.
-    pub secret: bool,
+    pub(crate) secret: bool,
 }
 
 impl Drop for Held {
@@ -33,16 +33,16 @@ impl Drop for Held {
 
 /// A room that is ready for a check.
 pub(super) struct RoomSetup {
-    pub held: Held,
+    pub(crate) held: Held,
     /// Where the check sees it.
-    pub seen: Layout,
+    pub(crate) seen: Layout,
     /// What the check is kept from, if anything.
-    pub drawn: Option<Drawn>,
+    pub(crate) drawn: Option<Drawn>,
 }
 
 impl RoomSetup {
     /// What a command started in it by this launcher is kept from.
-    pub fn confined<'a>(&'a self, launcher: Option<&'a Path>) -> Option<Confined<'a>> {
+    pub(crate) fn confined<'a>(&'a self, launcher: Option<&'a Path>) -> Option<Confined<'a>> {
         let (launcher, drawn) = launcher.zip(self.drawn.as_ref())?;
         Some(Confined {
             launcher,

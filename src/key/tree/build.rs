@@ -7,12 +7,12 @@ use crate::key::tree::{Depth, Node, append};
 use crate::snapshot::{FileId, Snapshot};
 
 /// The objects of one tree, by digest: a folder that occurs twice is there once.
-pub type Objects = BTreeMap<Digest, Vec<u8>>;
+pub(crate) type Objects = BTreeMap<Digest, Vec<u8>>;
 
 /// Digests of sets of files of one snapshot. What several sets have in common is hashed once: equal sets, and
 /// folders that are whole in more than one.
 #[derive(Debug)]
-pub struct Trees<'s> {
+pub(crate) struct Trees<'s> {
     snapshot: &'s Snapshot,
     contents: Known,
     names: Known,
@@ -28,7 +28,7 @@ struct Known {
 impl<'s> Trees<'s> {
     /// Of that snapshot.
     #[must_use]
-    pub fn new(snapshot: &'s Snapshot) -> Self {
+    pub(crate) fn new(snapshot: &'s Snapshot) -> Self {
         Self {
             snapshot,
             contents: Known::default(),
@@ -36,33 +36,27 @@ impl<'s> Trees<'s> {
         }
     }
 
-    /// The snapshot.
-    #[must_use]
-    pub fn snapshot(&self) -> &'s Snapshot {
-        self.snapshot
-    }
-
     /// The digest of the tree of some files (sorted, without repeats).
-    pub fn digest(&mut self, files: &[FileId]) -> Digest {
+    pub(crate) fn digest(&mut self, files: &[FileId]) -> Digest {
         of_set(self.snapshot, files, Depth::Contents, &mut self.contents)
     }
 
     /// The digest of the tree of some files without the content of regular files: names, kinds, execute bits, the
     /// targets of links, and whether a file is empty. Never equal to a [`Trees::digest`].
-    pub fn names(&mut self, files: &[FileId]) -> Digest {
+    pub(crate) fn names(&mut self, files: &[FileId]) -> Digest {
         of_set(self.snapshot, files, Depth::Names, &mut self.names)
     }
 }
 
 /// All objects of the tree of some files (sorted, without repeats), and the digest of its root.
 #[must_use]
-pub fn objects(snapshot: &Snapshot, files: &[FileId]) -> (Digest, Objects) {
+pub(crate) fn objects(snapshot: &Snapshot, files: &[FileId]) -> (Digest, Objects) {
     all_objects(snapshot, files, Depth::Contents)
 }
 
 /// As [`objects`], of the tree that [`Trees::names`] is the digest of.
 #[must_use]
-pub fn names_objects(snapshot: &Snapshot, files: &[FileId]) -> (Digest, Objects) {
+pub(crate) fn names_objects(snapshot: &Snapshot, files: &[FileId]) -> (Digest, Objects) {
     all_objects(snapshot, files, Depth::Names)
 }
 

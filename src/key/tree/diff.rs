@@ -8,35 +8,39 @@ use crate::snapshot::Kind;
 
 /// A file in a tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Leaf {
+pub(crate) struct Leaf {
     /// What it is.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// Digest of its content or target text.
-    pub digest: Digest,
+    pub(crate) digest: Digest,
 }
 
 /// A file that differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
+pub(crate) struct Change {
     /// Where it is.
-    pub path: String,
+    pub(crate) path: String,
     /// What it was; `None` if it was not there.
-    pub before: Option<Leaf>,
+    pub(crate) before: Option<Leaf>,
     /// What it is; `None` if it is not there.
-    pub now: Option<Leaf>,
+    pub(crate) now: Option<Leaf>,
 }
 
 /// All that differs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Changes {
+pub(crate) struct Changes {
     /// Files, in path order. At least one of before and now is there, and they differ.
-    pub files: Vec<Change>,
+    pub(crate) files: Vec<Change>,
     /// Folders (empty for the root) that differ, but in what is not known: an object is gone or damaged.
-    pub unknown: Vec<String>,
+    pub(crate) unknown: Vec<String>,
 }
 
 /// Compares two trees by the digests of their roots; `read` brings objects.
-pub fn diff(old: &Digest, new: &Digest, read: &mut dyn FnMut(&Digest) -> Option<Tree>) -> Changes {
+pub(crate) fn diff(
+    old: &Digest,
+    new: &Digest,
+    read: &mut dyn FnMut(&Digest) -> Option<Tree>,
+) -> Changes {
     let mut walk = Walk {
         read,
         changes: Changes::default(),
@@ -46,7 +50,10 @@ pub fn diff(old: &Digest, new: &Digest, read: &mut dyn FnMut(&Digest) -> Option<
 }
 
 /// The paths of all files of a tree, in path order; `None` if an object is gone or damaged.
-pub fn paths(root: &Digest, read: &mut dyn FnMut(&Digest) -> Option<Tree>) -> Option<Vec<String>> {
+pub(crate) fn paths(
+    root: &Digest,
+    read: &mut dyn FnMut(&Digest) -> Option<Tree>,
+) -> Option<Vec<String>> {
     let mut walk = Walk {
         read,
         changes: Changes::default(),

@@ -35,15 +35,15 @@ mod files;
 mod network;
 #[cfg(target_os = "linux")]
 mod root;
-pub mod spec;
-pub mod support;
+pub(crate) mod spec;
+pub(crate) mod support;
 
 use crate::rule::Rule;
 use spec::{Bounds, Spec};
-pub use support::Support;
+pub(crate) use support::Support;
 
 /// The first argument that makes this program a launcher.
-pub const WORD: &str = "__launch";
+pub(crate) const WORD: &str = "__launch";
 
 /// What the launcher says just before it becomes the command.
 const READY: &[u8] = b"ready\n";
@@ -53,7 +53,7 @@ const CLEAR: i32 = 10;
 
 /// Does what the parent asks for; returns only if that failed, or was a question.
 #[must_use]
-pub fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let Ok(mut parent) = take_over() else {
         return ExitCode::from(127); // Nobody there to be told.
     };

@@ -8,31 +8,31 @@ use crate::fs::sealed::{Reader, Writer};
 
 /// What a command is kept from. The default keeps it from nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Bounds {
+pub(crate) struct Bounds {
     /// Whether namespaces need a user namespace around them.
-    pub user: bool,
+    pub(crate) user: bool,
     /// Whether the only network is a loopback interface of its own.
-    pub offline: bool,
+    pub(crate) offline: bool,
     /// The file system it sees, if not that of the host.
-    pub root: Option<Root>,
+    pub(crate) root: Option<Root>,
     /// What it may open; everything else is refused. `None` refuses nothing.
-    pub files: Option<Vec<(Access, PathBuf)>>,
+    pub(crate) files: Option<Vec<(Access, PathBuf)>>,
 }
 
 /// A file system of its own: the folders of the host's root, and what is said here. In this order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Root {
+pub(crate) struct Root {
     /// Folders that are empty and its own.
-    pub covers: Vec<PathBuf>,
+    pub(crate) covers: Vec<PathBuf>,
     /// (where, target): links in covered folders.
-    pub links: Vec<(PathBuf, PathBuf)>,
+    pub(crate) links: Vec<(PathBuf, PathBuf)>,
     /// (path of the host, where it is seen): in a covered folder, or in a folder of `/` that the host does not have.
-    pub binds: Vec<(PathBuf, PathBuf)>,
+    pub(crate) binds: Vec<(PathBuf, PathBuf)>,
 }
 
 /// What may be done with a path and everything below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Access {
+pub(crate) enum Access {
     /// Read, list, execute.
     Read,
     /// Everything.
@@ -44,19 +44,19 @@ pub enum Access {
 /// A whole order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::process) struct Spec {
-    pub bounds: Bounds,
-    pub dir: PathBuf,
-    pub program: PathBuf,
-    pub args: Vec<OsString>,
-    pub env: Vec<(OsString, OsString)>,
+    pub(crate) bounds: Bounds,
+    pub(crate) dir: PathBuf,
+    pub(crate) program: PathBuf,
+    pub(crate) args: Vec<OsString>,
+    pub(crate) env: Vec<(OsString, OsString)>,
     /// Whether a descriptor comes along that stays open in the command.
-    pub hold: bool,
+    pub(crate) hold: bool,
     /// Whether one comes along, after it, that becomes standard input.
-    pub stdin: bool,
+    pub(crate) stdin: bool,
 }
 
 impl Spec {
-    pub fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Writer::default();
         let bounds = &self.bounds;
         for flag in [bounds.user, bounds.offline, self.hold, self.stdin] {
@@ -82,7 +82,7 @@ impl Spec {
         out.0
     }
 
-    pub fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader::new(bytes);
         let [user, offline, hold, stdin] = reader.array()?.map(|flag| flag != 0);
         let root = match reader.u8()? {

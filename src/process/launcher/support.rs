@@ -9,21 +9,21 @@ use super::WORD;
 
 /// What can be had; where something cannot, why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Support {
+pub(crate) struct Support {
     /// Whether it takes a user namespace.
-    pub user: bool,
+    pub(crate) user: bool,
     /// A file system of its own.
-    pub root: Result<(), String>,
+    pub(crate) root: Result<(), String>,
     /// No network but loopback.
-    pub offline: Result<(), String>,
+    pub(crate) offline: Result<(), String>,
     /// Refusing to open what was not granted.
-    pub files: Result<(), String>,
+    pub(crate) files: Result<(), String>,
 }
 
 impl Support {
     /// Of a system that can do nothing, for one reason.
     #[must_use]
-    pub fn none(why: &str) -> Self {
+    pub(crate) fn none(why: &str) -> Self {
         let no = || Err(why.to_owned());
         Self {
             user: false,
@@ -35,7 +35,7 @@ impl Support {
 
     /// Asks the launcher `program`, which takes a few milliseconds.
     #[must_use]
-    pub fn ask(program: &Path) -> Self {
+    pub(crate) fn ask(program: &Path) -> Self {
         ask(program).unwrap_or_else(|error| Self::none(&error.to_string()))
     }
 

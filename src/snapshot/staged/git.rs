@@ -10,7 +10,7 @@ use crate::snapshot::stat::Stat;
 
 /// Where git makes a commit, as it tells its hooks, or as it would find it from a folder.
 #[derive(Debug, Clone)]
-pub struct Staging {
+pub(crate) struct Staging {
     pub(crate) repository: Repository,
     pub(crate) index: PathBuf,
     pub(crate) env: Env,
@@ -18,7 +18,7 @@ pub struct Staging {
 
 /// The index file at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stamp(Stat);
+pub(crate) struct Stamp(Stat);
 
 /// Kept from git while it works for us: hooks on written indexes, and whatever else it would do beside.
 const PLAIN: [&str; 12] = [
@@ -41,7 +41,7 @@ impl Staging {
     ///
     /// # Errors
     /// If there is no repository with a work tree.
-    pub fn find(cwd: &Path, env: &Env) -> Result<Self, SnapshotError> {
+    pub(crate) fn find(cwd: &Path, env: &Env) -> Result<Self, SnapshotError> {
         let none = || SnapshotError::NoRepository(cwd.to_path_buf());
         let around = Repository::around(cwd, env);
         let mut repository = match env.path(env::GIT_DIR) {
@@ -98,25 +98,19 @@ impl Staging {
 
     /// The top folder of the work tree.
     #[must_use]
-    pub fn top(&self) -> &Path {
+    pub(crate) fn top(&self) -> &Path {
         &self.repository.top
-    }
-
-    /// The environment, without what is about this repository.
-    #[must_use]
-    pub fn outer_env(&self) -> Env {
-        self.env.without_repository()
     }
 
     /// The commit that the next one follows; `None` before the first.
     #[must_use]
-    pub fn head(&self) -> Option<String> {
+    pub(crate) fn head(&self) -> Option<String> {
         self.commit("HEAD")
     }
 
     /// The first parent of a commit.
     #[must_use]
-    pub fn parent(&self, commit: &str) -> Option<String> {
+    pub(crate) fn parent(&self, commit: &str) -> Option<String> {
         self.commit(&format!("{commit}^1"))
     }
 
@@ -124,7 +118,7 @@ impl Staging {
     ///
     /// # Errors
     /// If git does not say.
-    pub fn is_commit(&self, id: &str) -> Result<bool, SnapshotError> {
+    pub(crate) fn is_commit(&self, id: &str) -> Result<bool, SnapshotError> {
         let args = ["cat-file", "-t", &format!("{id}^{{}}")];
         let said = self.run(&args, self.top(), &self.index, Vec::new())?;
         Ok(said.trim_ascii() == b"commit")
@@ -139,7 +133,7 @@ impl Staging {
 
     /// Differs from another moment's if the index was written between them.
     #[must_use]
-    pub fn stamp(&self) -> Option<Stamp> {
+    pub(crate) fn stamp(&self) -> Option<Stamp> {
         Stat::of(&self.index).ok().map(Stamp)
     }
 
@@ -147,7 +141,7 @@ impl Staging {
     ///
     /// # Errors
     /// If git does not say.
-    pub fn hooks_dir(&self) -> Result<PathBuf, SnapshotError> {
+    pub(crate) fn hooks_dir(&self) -> Result<PathBuf, SnapshotError> {
         let said = self
             .repository
             .git(&["rev-parse", "--git-path", "hooks"], &self.env)?;
@@ -158,7 +152,7 @@ impl Staging {
     ///
     /// # Errors
     /// If git does not say.
-    pub fn hooks_of_all(&self) -> Result<Option<String>, SnapshotError> {
+    pub(crate) fn hooks_of_all(&self) -> Result<Option<String>, SnapshotError> {
         let args = ["config", "--show-scope", "--get", "core.hooksPath"];
         // Git fails where there is none.
         let Ok(said) = self.repository.git(&args, &self.env) else {

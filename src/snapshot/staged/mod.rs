@@ -23,7 +23,6 @@ use std::path::{Path, PathBuf};
 
 use crate::digest::{Digest, Hasher};
 use crate::env::Env;
-use crate::fs::FsError;
 use crate::path::RelPath;
 use crate::rule::Rule;
 use crate::snapshot::left_out::{LeftOut, Reason};
@@ -36,8 +35,8 @@ use memo::{Memo, Row};
 use object::{Listed, ObjectId, What, rel_path};
 use private::Private;
 
-pub use git::{Staging, Stamp};
-pub use stage::merge;
+pub(crate) use git::{Staging, Stamp};
+pub(crate) use stage::merge;
 
 /// Submodules within each other; more are taken for a circle.
 const DEPTH: usize = 20;
@@ -118,7 +117,11 @@ impl Snapshot {
     ///
     /// # Errors
     /// If there are conflicts, or git cannot give the content.
-    pub fn staged(root: &Path, staging: &Staging, memo_dir: &Path) -> Result<Self, SnapshotError> {
+    pub(crate) fn staged(
+        root: &Path,
+        staging: &Staging,
+        memo_dir: &Path,
+    ) -> Result<Self, SnapshotError> {
         let index = index(staging)?;
         if let Some(first) = index.conflicts.first() {
             return Err(SnapshotError::Conflicts {
@@ -133,7 +136,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// If there is no such commit, or git cannot give the content.
-    pub fn committed(
+    pub(crate) fn committed(
         root: &Path,
         staging: &Staging,
         commit: &str,
@@ -200,7 +203,6 @@ fn take(
         left_out: Vec::new(),
         submodules: Vec::new(),
         hashed: 0,
-        unsaved: None,
     };
     let strip = staging.repository.prefix_of(root);
     taker.source(staging.clone(), listed, &strip, "", 0)?;
@@ -221,7 +223,6 @@ fn take(
             listed: 0,
             hashed: taker.hashed,
         },
-        unsaved: taker.unsaved,
         ..Snapshot::of(root.to_path_buf())
     })
 }
@@ -236,7 +237,6 @@ struct Taker<'a> {
     left_out: Vec<LeftOut>,
     submodules: Vec<RelPath>,
     hashed: usize,
-    unsaved: Option<FsError>,
 }
 
 impl Taker<'_> {
@@ -413,8 +413,8 @@ impl Taker<'_> {
         memo.others = others.into_iter().collect();
         trees.extend(old.trees.into_iter().filter(|_| !self.keep));
         memo.trees = trees;
-        let saved = memo.save(&source.memo, identity);
-        self.unsaved = self.unsaved.take().or(saved.err());
+        // A memo that cannot be written only costs the next run its time.
+        let _ = memo.save(&source.memo, identity);
     }
 }
 

@@ -14,7 +14,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// If git does not tell.
-    pub fn changed(&self, staging: &Staging) -> Result<BTreeSet<FileId>, SnapshotError> {
+    pub(crate) fn changed(&self, staging: &Staging) -> Result<BTreeSet<FileId>, SnapshotError> {
         let Contents::Git(held) = &self.contents else {
             return Ok(BTreeSet::new());
         };
@@ -37,13 +37,15 @@ impl Snapshot {
     /// Whether [`Snapshot::stage`] can stage other content for a file: not for one of a submodule, nor for one that a
     /// checkout converts, nor where git shall not look at what is on disk.
     #[must_use]
-    pub fn can_stage(&self, file: FileId) -> bool {
+    pub(crate) fn can_stage(&self, file: FileId) -> bool {
         match &self.contents {
             Contents::Git(held) => held
                 .files
                 .get(file as usize)
                 .is_some_and(|file| file.source == 0 && file.converted.is_none() && !file.apart),
-            Contents::Disk | Contents::Memory(_) => false,
+            Contents::Disk => false,
+            #[cfg(test)]
+            Contents::Memory(_) => false,
         }
     }
 
@@ -51,7 +53,11 @@ impl Snapshot {
     ///
     /// # Errors
     /// If git cannot keep the content, or cannot write the index.
-    pub fn stage(&self, staging: &Staging, files: &[(FileId, &[u8])]) -> Result<(), SnapshotError> {
+    pub(crate) fn stage(
+        &self,
+        staging: &Staging,
+        files: &[(FileId, &[u8])],
+    ) -> Result<(), SnapshotError> {
         let Contents::Git(held) = &self.contents else {
             return Ok(());
         };
@@ -140,7 +146,7 @@ fn update(
 ///
 /// # Errors
 /// If git cannot be asked.
-pub fn merge(
+pub(crate) fn merge(
     staging: &Staging,
     ours: &[u8],
     base: &[u8],

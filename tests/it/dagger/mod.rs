@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use crate::support::{Json, Run, Sandbox, skip};
 
 /// What tests may build on.
-pub const IMAGES: [&str; 3] = [
+pub(crate) const IMAGES: [&str; 3] = [
     "docker.io/library/debian:bookworm-slim",
     "docker.io/library/python:3.11-slim",
     "docker.io/library/rust:1.95-slim",
@@ -26,15 +26,15 @@ pub const IMAGES: [&str; 3] = [
 
 /// A running engine.
 #[derive(Debug)]
-pub struct Engine {
+pub(crate) struct Engine {
     /// Its address, as Dagger reads it.
-    pub address: String,
+    pub(crate) address: String,
     /// It ends when the standard input of this does.
     _process: Option<Child>,
 }
 
 /// The engine of all tests. If there is none, says visibly that the test is skipped.
-pub fn engine() -> Option<&'static Engine> {
+pub(crate) fn engine() -> Option<&'static Engine> {
     static ENGINE: OnceLock<Result<Engine, String>> = OnceLock::new();
     match ENGINE.get_or_init(Engine::find) {
         Ok(engine) => Some(engine),
@@ -115,7 +115,7 @@ impl Engine {
 
     /// The binary in a sandbox, with this engine's address.
     #[allow(dead_code, reason = "the files beside this one use it")]
-    pub fn command(&self, sandbox: &Sandbox, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, sandbox: &Sandbox, args: &[&str]) -> Command {
         let mut command = sandbox.command(args);
         command.env("_EXPERIMENTAL_DAGGER_RUNNER_HOST", &self.address);
         command
@@ -123,13 +123,13 @@ impl Engine {
 
     /// Runs the binary on this engine.
     #[allow(dead_code, reason = "the files beside this one use it")]
-    pub fn run(&self, sandbox: &Sandbox, args: &[&str]) -> Run {
+    pub(crate) fn run(&self, sandbox: &Sandbox, args: &[&str]) -> Run {
         Run::of(self.command(sandbox, args))
     }
 
     /// Runs a command on this engine with `--message-format json`.
     #[allow(dead_code, reason = "the files beside this one use it")]
-    pub fn json(&self, sandbox: &Sandbox, args: &[&str]) -> Json {
+    pub(crate) fn json(&self, sandbox: &Sandbox, args: &[&str]) -> Json {
         let args = [args, &["--message-format", "json"]].concat();
         Json::of(self.run(sandbox, &args))
     }

@@ -3,10 +3,10 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Splitmix64.
-pub struct Chance(u64);
+pub(crate) struct Chance(u64);
 
 impl Chance {
-    pub const fn new(seed: u64) -> Self {
+    pub(crate) const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -19,29 +19,29 @@ impl Chance {
     }
 
     /// A number below `end`.
-    pub fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         let end = u64::try_from(end).expect("a small number");
         usize::try_from(self.next() % end).expect("a small number")
     }
 
     /// True once in `n` times.
-    pub fn one_in(&mut self, n: usize) -> bool {
+    pub(crate) fn one_in(&mut self, n: usize) -> bool {
         self.below(n) == 0
     }
 
-    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+    pub(crate) fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
         &from[self.below(from.len())]
     }
 }
 
 /// How long a test of this kind is: `DAGCACHE_TEST_STEPS` (or its like) in the environment, else `usual`.
-pub fn steps(variable: &str, usual: usize) -> usize {
+pub(crate) fn steps(variable: &str, usual: usize) -> usize {
     let said = std::env::var(variable).ok();
     said.map_or(usual, |text| text.parse().expect(variable))
 }
 
 /// `DAGCACHE_TEST_SEED`, else one of the clock: each run looks somewhere else.
-pub fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     let now = || SystemTime::now().duration_since(UNIX_EPOCH);
     match std::env::var("DAGCACHE_TEST_SEED") {
         Ok(text) => text.parse().expect("DAGCACHE_TEST_SEED is a number"),
@@ -54,6 +54,6 @@ pub fn seed() -> u64 {
     clippy::print_stdout,
     reason = "kept back by the test runner unless asked for"
 )]
-pub fn tell(what: &str) {
+pub(crate) fn tell(what: &str) {
     println!("{what}");
 }

@@ -5,15 +5,15 @@ use std::fmt::Write as _;
 use super::chance::Chance;
 
 /// One way to configure a check.
-pub struct Keys {
+pub(crate) struct Keys {
     inputs: &'static [&'static str],
     files: &'static [&'static str],
     rest: &'static str,
 }
 
 /// A check of the project's own, `ci/NAME.sh`, and the ways to configure it.
-pub struct Own {
-    pub id: &'static str,
+pub(crate) struct Own {
+    pub(crate) id: &'static str,
     ways: &'static [Keys],
 }
 
@@ -29,7 +29,7 @@ const fn keys(
     }
 }
 
-pub const OWN: &[Own] = &[
+pub(crate) const OWN: &[Own] = &[
     Own {
         id: "cat",
         ways: &[
@@ -128,7 +128,7 @@ const TOOLS: &str = "tools = ['helper', 'ls', 'stat']\n";
 
 /// What stands in `dagcache.toml`.
 #[derive(Clone, Default)]
-pub struct Config {
+pub(crate) struct Config {
     /// The way of each check of [`OWN`].
     ways: [usize; OWN.len()],
     excluding: bool,
@@ -139,7 +139,7 @@ pub struct Config {
 
 impl Config {
     /// Changes one thing, and says what.
-    pub fn change(&mut self, chance: &mut Chance) -> String {
+    pub(crate) fn change(&mut self, chance: &mut Chance) -> String {
         match chance.below(6) {
             0 => self.reversed = !self.reversed,
             1 => self.comment = !self.comment,
@@ -158,7 +158,7 @@ impl Config {
         )
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let mut tables: Vec<String> = (0..OWN.len()).map(|at| self.table(at)).collect();
         if self.reversed {
             tables.reverse();
@@ -176,7 +176,7 @@ impl Config {
         }
     }
 
-    pub fn excludes(&self, path: &str) -> bool {
+    pub(crate) fn excludes(&self, path: &str) -> bool {
         let below = |folder| {
             path.strip_prefix(folder)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -203,12 +203,12 @@ impl Config {
     }
 
     /// Everything the configuration says about a check, in one text.
-    pub fn about(&self, at: usize) -> String {
+    pub(crate) fn about(&self, at: usize) -> String {
         self.table(at)
     }
 
     /// Whether a check may see a path of the project.
-    pub fn sees(&self, at: usize, path: &str) -> bool {
+    pub(crate) fn sees(&self, at: usize, path: &str) -> bool {
         let keys = &OWN[at].ways[self.ways[at]];
         let script = path
             .strip_prefix("ci/")
@@ -218,30 +218,30 @@ impl Config {
     }
 
     /// Whether a path is one of the files of a check.
-    pub fn checks(&self, at: usize, path: &str) -> bool {
+    pub(crate) fn checks(&self, at: usize, path: &str) -> bool {
         let keys = &OWN[at].ways[self.ways[at]];
         matches(keys.files, path) && !self.excludes(path)
     }
 
     /// The paths that a check names as they are: those count even if git ignores them.
-    pub fn literals(&self, at: usize) -> impl Iterator<Item = &'static str> {
+    pub(crate) fn literals(&self, at: usize) -> impl Iterator<Item = &'static str> {
         let keys = &OWN[at].ways[self.ways[at]];
         let is_literal = |glob: &&&str| !glob.contains(['*', '!']);
         keys.inputs.iter().filter(is_literal).copied()
     }
 
     /// Whether each file of a check is a part of its own.
-    pub fn is_per_file(&self, at: usize) -> bool {
+    pub(crate) fn is_per_file(&self, at: usize) -> bool {
         self.rest(at).contains("per-file")
     }
 
     /// Whether only passes of a check are stored.
-    pub fn passes_only(&self, at: usize) -> bool {
+    pub(crate) fn passes_only(&self, at: usize) -> bool {
         self.rest(at).contains("passes")
     }
 
     /// Whether a check may see a variable.
-    pub fn sees_variable(&self, at: usize, name: &str) -> bool {
+    pub(crate) fn sees_variable(&self, at: usize, name: &str) -> bool {
         self.rest(at).contains(&format!("'{name}'"))
     }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 
-use dagcache::digest::Digest;
+use dagcache::for_tests::Digest;
 use serde_json::Value;
 
 use super::config::OWN;
@@ -19,7 +19,7 @@ const BOUNDS: [&str; 3] = ["confined", "own-root", "offline"];
 
 /// What is compared of a check.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Answer {
+pub(crate) struct Answer {
     key: Value,
     verdict: Value,
     exit_code: Value,
@@ -31,7 +31,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    pub fn of(line: &Value) -> Self {
+    pub(crate) fn of(line: &Value) -> Self {
         Self {
             key: line["key"].clone(),
             verdict: line["verdict"].clone(),
@@ -45,18 +45,18 @@ impl Answer {
 }
 
 /// The answers to all checks, by id.
-pub type Answers = BTreeMap<String, Answer>;
+pub(crate) type Answers = BTreeMap<String, Answer>;
 
 #[derive(Default)]
-pub struct Oracle {
+pub(crate) struct Oracle {
     /// By a group of checks and what it may see.
     known: HashMap<(String, Digest), Answers>,
     /// How often it was asked.
-    pub asked: usize,
+    pub(crate) asked: usize,
 }
 
 /// What the program does with arguments of its own for this sandbox, in `project`, with the store at `cache`.
-pub fn run(world: &World, project: &Path, cache: &Path, args: &[&str]) -> Json {
+pub(crate) fn run(world: &World, project: &Path, cache: &Path, args: &[&str]) -> Json {
     let mut all = vec!["dev-check", "--message-format", "json"];
     all.extend(args);
     let mut command = world.sandbox.command(&all);
@@ -74,7 +74,7 @@ pub fn run(world: &World, project: &Path, cache: &Path, args: &[&str]) -> Json {
 }
 
 /// The checks of a run by id.
-pub fn answers(json: &Json) -> Answers {
+pub(crate) fn answers(json: &Json) -> Answers {
     let checks = json.checks().into_iter();
     checks
         .map(|line| {
@@ -88,7 +88,12 @@ pub fn answers(json: &Json) -> Answers {
 
 impl Oracle {
     /// What is right now; an exit code alone if nothing could be planned. With `all`, nothing remembered is used.
-    pub fn ask(&mut self, world: &World, view: &View, all: bool) -> Result<Answers, Option<i32>> {
+    pub(crate) fn ask(
+        &mut self,
+        world: &World,
+        view: &View,
+        all: bool,
+    ) -> Result<Answers, Option<i32>> {
         let groups = groups(world, view);
         let known = |group: &(String, Digest)| self.known.get(group).filter(|_| !all);
         let mut right: Answers = groups
@@ -143,12 +148,12 @@ fn group_of(id: &str) -> &str {
 }
 
 /// A fresh copy of the project elsewhere, with a store that knows nothing but the system's programs. Its index and ignore files are those of the project.
-pub struct Copy {
+pub(crate) struct Copy {
     dir: tempfile::TempDir,
 }
 
 impl Copy {
-    pub fn of(world: &World) -> Self {
+    pub(crate) fn of(world: &World) -> Self {
         let dir = tempfile::tempdir_in(world.scratch()).expect("folder");
         let project = world.sandbox.project();
         copy(&project, &dir.path().join("copy"));
@@ -161,7 +166,7 @@ impl Copy {
     }
 
     /// Runs everything but what is skipped, without a cache.
-    pub fn run(&self, world: &World, args: &[&str]) -> Json {
+    pub(crate) fn run(&self, world: &World, args: &[&str]) -> Json {
         let args = [args, &["--no-cache"]].concat();
         run(
             world,
@@ -172,7 +177,7 @@ impl Copy {
     }
 
     /// Runs with the store of the sandbox.
-    pub fn run_cached(&self, world: &World) -> Json {
+    pub(crate) fn run_cached(&self, world: &World) -> Json {
         run(
             world,
             &self.dir.path().join("copy"),
@@ -182,7 +187,7 @@ impl Copy {
     }
 }
 
-pub fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).expect("folder");
     for entry in fs::read_dir(from).expect("folder") {
         let entry = entry.expect("entry");

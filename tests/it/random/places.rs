@@ -7,14 +7,14 @@ use super::chance::Chance;
 use crate::support::Sandbox;
 
 /// A path of the project, or a variable (`$NAME`), and what it may be; empty where there is nothing.
-pub type Place = (&'static str, &'static [&'static str]);
+pub(crate) type Place = (&'static str, &'static [&'static str]);
 
 /// For each place, which of its texts is there.
-pub type State = Vec<usize>;
+pub(crate) type State = Vec<usize>;
 
-pub struct Places {
+pub(crate) struct Places {
     places: &'static [Place],
-    pub state: State,
+    pub(crate) state: State,
     /// States to go back to.
     past: Vec<State>,
     chance: Chance,
@@ -24,7 +24,7 @@ pub struct Places {
 
 impl Places {
     /// The first text of each place is written.
-    pub fn new(places: &'static [Place], seed: u64, sandbox: &Sandbox) -> Self {
+    pub(crate) fn new(places: &'static [Place], seed: u64, sandbox: &Sandbox) -> Self {
         let mut all = Self {
             places,
             state: vec![0; places.len()],
@@ -41,7 +41,7 @@ impl Places {
     }
 
     /// Changes one place or two, or goes back to an earlier state.
-    pub fn step(&mut self, sandbox: &Sandbox) {
+    pub(crate) fn step(&mut self, sandbox: &Sandbox) {
         self.past.push(self.state.clone());
         if self.chance.one_in(4) {
             let past = self.chance.pick(&self.past).clone();
@@ -84,14 +84,14 @@ impl Places {
     }
 
     /// What stands in a place now; none where there is nothing.
-    pub fn text(&self, path: &str) -> Option<&'static str> {
+    pub(crate) fn text(&self, path: &str) -> Option<&'static str> {
         let at = self.places.iter().position(|(place, _)| *place == path);
         let at = at.expect("a place");
         Some(self.places[at].1[self.state[at]]).filter(|text| !text.is_empty())
     }
 
     /// How it came to this, for a failure.
-    pub fn story(&self) -> String {
+    pub(crate) fn story(&self) -> String {
         format!("seed {}, after\n{}\n", self.seed, self.done.join("\n"))
     }
 }

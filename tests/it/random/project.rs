@@ -3,7 +3,7 @@
 use super::chance::Chance;
 
 /// Paths that files are written to, besides those that renames make.
-pub const PATHS: &[&str] = &[
+pub(crate) const PATHS: &[&str] = &[
     "src/a.txt",
     "src/b.txt",
     "src/c.txt",
@@ -60,7 +60,7 @@ pub const PATHS: &[&str] = &[
 ];
 
 /// Folders that are moved, removed, or replaced as a whole.
-pub const FOLDERS: &[&str] = &[
+pub(crate) const FOLDERS: &[&str] = &[
     "src/deep",
     "src/deep2",
     "src/deep/er",
@@ -74,7 +74,7 @@ pub const FOLDERS: &[&str] = &[
 ];
 
 /// What links lead to; `OUTSIDE` stands for a file beside the project.
-pub const TARGETS: &[&str] = &[
+pub(crate) const TARGETS: &[&str] = &[
     "a.txt",
     "b.txt",
     "deep",
@@ -88,13 +88,13 @@ pub const TARGETS: &[&str] = &[
 ];
 
 /// Ignore files of the project and beside it, and what may stand in them.
-pub const IGNORE_FILES: &[&str] = &[
+pub(crate) const IGNORE_FILES: &[&str] = &[
     ".gitignore",
     "src/.gitignore",
     "k8s/.gitignore",
     ".git/info/exclude",
 ];
-pub const IGNORE_RULES: &[&str] = &[
+pub(crate) const IGNORE_RULES: &[&str] = &[
     "",
     "*.log\nlocal.env\n",
     "local.env\n*.log\ngen/\n",
@@ -152,7 +152,7 @@ const OVERLAYS: &[&str] = &[
 ];
 
 /// What may stand in a file of this name.
-pub fn contents(path: &str) -> Vec<String> {
+pub(crate) fn contents(path: &str) -> Vec<String> {
     let own = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
     if let Some(name) = path
         .strip_suffix(".sh")
@@ -231,7 +231,7 @@ fn script(name: &str) -> &'static str {
 }
 
 /// One of the texts for this path.
-pub fn content(path: &str, chance: &mut Chance) -> String {
+pub(crate) fn content(path: &str, chance: &mut Chance) -> String {
     let all = contents(path);
     chance.pick(&all).clone()
 }

@@ -7,13 +7,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use dagcache::digest::Digest;
+use dagcache::for_tests::Digest;
 
 use super::config::OWN;
 use super::world::{World, is_there};
 
 /// The files that count, each with its kind and content in one digest.
-pub struct View {
+pub(crate) struct View {
     files: BTreeMap<String, Digest>,
     /// Files that only checks see that name them.
     ignored: BTreeMap<String, Digest>,
@@ -23,11 +23,11 @@ pub struct View {
     /// What is around the project and any check may come to, through a link or as something odd.
     around: Digest,
     /// Whether something stands in the project that no key can hold.
-    pub is_odd: bool,
+    pub(crate) is_odd: bool,
 }
 
 impl View {
-    pub fn of(world: &World) -> Self {
+    pub(crate) fn of(world: &World) -> Self {
         let project = world.sandbox.project();
         let mut is_odd = false;
         let mut files = BTreeMap::new();
@@ -67,7 +67,7 @@ impl View {
     }
 
     /// What decides about a check of the project's own.
-    pub fn of_own(&self, world: &World, at: usize) -> Digest {
+    pub(crate) fn of_own(&self, world: &World, at: usize) -> Digest {
         let config = &world.config;
         let mut text = self.text(|path| config.sees(at, path));
         text.push_str(&config.about(at));
@@ -89,7 +89,7 @@ impl View {
     }
 
     /// What decides about a part of a check of the project's own; none if it has no parts.
-    pub fn parts(&self, world: &World, at: usize) -> BTreeSet<Digest> {
+    pub(crate) fn parts(&self, world: &World, at: usize) -> BTreeSet<Digest> {
         let config = &world.config;
         if !config.is_per_file(at) {
             return BTreeSet::new();
@@ -106,7 +106,7 @@ impl View {
     }
 
     /// What decides about the checks of YAML and kustomize: everything that has to do with either.
-    pub fn of_yaml(&self, world: &World) -> Digest {
+    pub(crate) fn of_yaml(&self, world: &World) -> Digest {
         let counts = |path: &str| {
             self.kustomize_has_links || path.contains(".y") || path.contains("ustomization")
         };
@@ -119,7 +119,7 @@ impl View {
     }
 
     /// What decides about the check for secrets, and about all checks together.
-    pub fn of_all(&self, world: &World) -> Digest {
+    pub(crate) fn of_all(&self, world: &World) -> Digest {
         let mut text = self.text(|_| true);
         text.push_str(&world.config.text());
         for (path, digest) in &self.ignored {

@@ -23,16 +23,16 @@ const MODES: &[u32] = &[0o644, 0o755, 0o600, 0o700, 0o744, 0o664];
 /// More than any of those programs takes.
 const HELPER_SIZE: usize = 80_000;
 
-pub struct World {
-    pub sandbox: Sandbox,
-    pub config: Config,
-    pub variables: BTreeMap<&'static str, &'static str>,
-    pub chance: Chance,
+pub(crate) struct World {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) config: Config,
+    pub(crate) variables: BTreeMap<&'static str, &'static str>,
+    pub(crate) chance: Chance,
 }
 
 impl World {
     /// A repository with three branches, and some files that are not committed.
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let mut world = Self {
             sandbox: Sandbox::git_repository(),
             config: Config::default(),
@@ -69,7 +69,7 @@ impl World {
     }
 
     /// Changes something, and says what.
-    pub fn step(&mut self) -> String {
+    pub(crate) fn step(&mut self) -> String {
         match self.chance.below(100) {
             0..16 => self.write_one(),
             16..30 => self.write_kept(),
@@ -99,16 +99,16 @@ impl World {
         self.sandbox.path(path)
     }
 
-    pub fn outside(&self) -> PathBuf {
+    pub(crate) fn outside(&self) -> PathBuf {
         self.sandbox.outer().join("outside.txt")
     }
 
-    pub fn helper_file(&self) -> PathBuf {
+    pub(crate) fn helper_file(&self) -> PathBuf {
         self.sandbox.outer().join("bin/helper")
     }
 
     /// Where copies go: into memory, if programs can be run there; making and removing files is quick there.
-    pub fn scratch(&self) -> &Path {
+    pub(crate) fn scratch(&self) -> &Path {
         static MEMORY: OnceLock<Option<&Path>> = OnceLock::new();
         let usable = || {
             let memory = Path::new("/dev/shm");
@@ -124,7 +124,7 @@ impl World {
     }
 
     /// What a store knows of the system's programs, which do not change here: their digests take long.
-    pub fn programs(&self) -> PathBuf {
+    pub(crate) fn programs(&self) -> PathBuf {
         self.sandbox.outer().join("system/v1/memo/tools")
     }
 
@@ -541,7 +541,7 @@ impl World {
 }
 
 /// Whether a path is there, through real folders.
-pub fn is_there(root: &Path, path: &str) -> bool {
+pub(crate) fn is_there(root: &Path, path: &str) -> bool {
     let mut at = root.to_path_buf();
     let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
     for folder in folders.split('/').filter(|folder| !folder.is_empty()) {

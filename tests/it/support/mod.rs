@@ -8,21 +8,21 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// A project in a temporary folder, with its own home and cache.
-pub struct Sandbox {
+pub(crate) struct Sandbox {
     dir: tempfile::TempDir,
 }
 
 /// How one invocation ended.
 #[derive(Debug)]
-pub struct Run {
-    pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Run {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Sandbox {
     /// An empty folder as project, without git.
-    pub fn plain() -> Self {
+    pub(crate) fn plain() -> Self {
         let sandbox = Self {
             dir: tempfile::tempdir().expect("temporary folder"),
         };
@@ -33,14 +33,14 @@ impl Sandbox {
     }
 
     /// An empty git repository as project.
-    pub fn git_repository() -> Self {
+    pub(crate) fn git_repository() -> Self {
         let sandbox = Self::plain();
         sandbox.git(&["init", "--quiet", "--initial-branch=main"]);
         sandbox
     }
 
     /// A git repository with these files committed.
-    pub fn with(files: &[(&str, &str)]) -> Self {
+    pub(crate) fn with(files: &[(&str, &str)]) -> Self {
         let sandbox = Self::git_repository();
         for (path, text) in files {
             sandbox.write(path, text);
@@ -49,44 +49,44 @@ impl Sandbox {
         sandbox
     }
 
-    pub fn project(&self) -> PathBuf {
+    pub(crate) fn project(&self) -> PathBuf {
         self.dir.path().join("project")
     }
 
-    pub fn home(&self) -> PathBuf {
+    pub(crate) fn home(&self) -> PathBuf {
         self.dir.path().join("home")
     }
 
-    pub fn cache(&self) -> PathBuf {
+    pub(crate) fn cache(&self) -> PathBuf {
         self.dir.path().join("cache")
     }
 
     /// The temporary folder that holds project, home and cache.
-    pub fn outer(&self) -> &Path {
+    pub(crate) fn outer(&self) -> &Path {
         self.dir.path()
     }
 
-    pub fn path(&self, path: &str) -> PathBuf {
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.project().join(path)
     }
 
     /// Writes a file of the project; folders are made.
-    pub fn write(&self, path: &str, text: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, path: &str, text: impl AsRef<[u8]>) {
         let path = self.path(path);
         std::fs::create_dir_all(path.parent().expect("folder")).expect("folders");
         std::fs::write(path, text).expect("write");
     }
 
-    pub fn read(&self, path: &str) -> String {
+    pub(crate) fn read(&self, path: &str) -> String {
         std::fs::read_to_string(self.path(path)).expect(path)
     }
 
-    pub fn remove(&self, path: &str) {
+    pub(crate) fn remove(&self, path: &str) {
         std::fs::remove_file(self.path(path)).expect(path);
     }
 
     /// Makes a program of this text on a folder of the sandbox that [`Sandbox::run`] puts first on PATH.
-    pub fn program(&self, name: &str, text: &str) {
+    pub(crate) fn program(&self, name: &str, text: &str) {
         use std::os::unix::fs::PermissionsExt as _;
         let dir = self.dir.path().join("bin");
         std::fs::create_dir_all(&dir).expect("folder");
@@ -99,12 +99,12 @@ impl Sandbox {
 
     /// Makes a real program (no script) on the folder that [`Sandbox::run`] puts first on PATH: a shell, whose identity
     /// `mark` makes different from that of others.
-    pub fn tool(&self, name: &str, mark: &str) {
+    pub(crate) fn tool(&self, name: &str, mark: &str) {
         self.tool_in("bin", name, mark);
     }
 
     /// As [`Sandbox::tool`], in another folder next to the project.
-    pub fn tool_in(&self, folder: &str, name: &str, mark: &str) -> PathBuf {
+    pub(crate) fn tool_in(&self, folder: &str, name: &str, mark: &str) -> PathBuf {
         let dir = self.dir.path().join(folder);
         std::fs::create_dir_all(&dir).expect("folder");
         let temporary = dir.join(format!(".{name}"));
@@ -121,13 +121,13 @@ impl Sandbox {
     }
 
     /// Writes an executable shell script of the project; the first line is added.
-    pub fn script(&self, path: &str, text: &str) {
+    pub(crate) fn script(&self, path: &str, text: &str) {
         self.write(path, format!("#!/bin/sh\n{text}\n"));
         self.mode(path, 0o755);
     }
 
     /// Sets the permission bits of a file of the project.
-    pub fn mode(&self, path: &str, mode: u32) {
+    pub(crate) fn mode(&self, path: &str, mode: u32) {
         use std::os::unix::fs::PermissionsExt as _;
         let mode = std::fs::Permissions::from_mode(mode);
         std::fs::set_permissions(self.path(path), mode).expect("mode");
@@ -135,7 +135,7 @@ impl Sandbox {
 
     /// Plain files below the cache folder whose path, relative to it, has this beginning and this end. Links are left
     /// out: those of a room lead to the programs of this machine, and who writes to one writes to the program.
-    pub fn cached(&self, beginning: &str, end: &str) -> Vec<PathBuf> {
+    pub(crate) fn cached(&self, beginning: &str, end: &str) -> Vec<PathBuf> {
         self.below_cache(beginning, end, std::fs::FileType::is_file)
     }
 
@@ -163,7 +163,7 @@ impl Sandbox {
 
     /// Replaces text in the one stored result, as if it had been stored so.
     #[track_caller]
-    pub fn forge(&self, from: &str, to: &str) {
+    pub(crate) fn forge(&self, from: &str, to: &str) {
         let entries = self.cached("v1/ac", "");
         let [path] = entries.as_slice() else {
             panic!("{entries:?}");
@@ -173,13 +173,13 @@ impl Sandbox {
         assert!(body.contains(from), "{body}");
         let body = body.replace(from, to);
         let kind = header.rsplit_once(' ').expect("a digest").0;
-        let sum = dagcache::digest::Digest::of(body.as_bytes());
+        let sum = dagcache::for_tests::Digest::of(body.as_bytes());
         std::fs::write(path, format!("{kind} {sum}\n{body}")).expect("entry");
     }
 
     /// Waits until a check stands at `mkfifo gate; read line < gate`, and returns the gate: who writes to it lets the
     /// check go on. The gate lies in the check's own room, where even a confined check may write.
-    pub fn gate(&self) -> PathBuf {
+    pub(crate) fn gate(&self) -> PathBuf {
         let end = Instant::now() + PATIENCE;
         loop {
             if let Some(gate) = self.gate_now() {
@@ -191,20 +191,20 @@ impl Sandbox {
     }
 
     /// The gate of [`Sandbox::gate`], if a check stands at one now.
-    pub fn gate_now(&self) -> Option<PathBuf> {
+    pub(crate) fn gate_now(&self) -> Option<PathBuf> {
         let fifo = std::os::unix::fs::FileTypeExt::is_fifo;
         let gates = self.below_cache("v1/rooms", "/gate", fifo);
         gates.into_iter().next()
     }
 
     /// Starts the binary and leaves it running.
-    pub fn start(&self, args: &[&str]) -> std::process::Child {
+    pub(crate) fn start(&self, args: &[&str]) -> std::process::Child {
         let mut command = self.command(args);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().expect("the binary starts")
     }
 
-    pub fn git(&self, args: &[&str]) -> String {
+    pub(crate) fn git(&self, args: &[&str]) -> String {
         let output = Command::new("git")
             .args([
                 "-c",
@@ -229,7 +229,7 @@ impl Sandbox {
     }
 
     /// If this is root: everything in the sandbox becomes nobody's.
-    pub fn give_to_nobody(&self) {
+    pub(crate) fn give_to_nobody(&self) {
         use std::os::unix::fs::chown;
         if !rustix::process::geteuid().is_root() {
             return;
@@ -243,13 +243,13 @@ impl Sandbox {
     }
 
     /// Commits everything.
-    pub fn commit(&self, message: &str) {
+    pub(crate) fn commit(&self, message: &str) {
         self.git(&["add", "--all"]);
         self.git(&["commit", "--quiet", "--allow-empty", "--message", message]);
     }
 
     /// The binary with the sandbox's home and cache, in the project.
-    pub fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(binary());
         let bin = self.dir.path().join("bin");
         let path = std::env::var("PATH").unwrap_or_default();
@@ -266,12 +266,12 @@ impl Sandbox {
     }
 
     /// Runs the binary.
-    pub fn run(&self, args: &[&str]) -> Run {
+    pub(crate) fn run(&self, args: &[&str]) -> Run {
         Run::of(self.command(args))
     }
 
     /// Runs a command with `--message-format json`.
-    pub fn json(&self, args: &[&str]) -> Json {
+    pub(crate) fn json(&self, args: &[&str]) -> Json {
         let mut all = args.to_vec();
         all.extend(["--message-format", "json"]);
         let run = self.run(&all);
@@ -281,19 +281,19 @@ impl Sandbox {
 
 impl Run {
     /// Runs a command to its end.
-    pub fn of(mut command: Command) -> Self {
+    pub(crate) fn of(mut command: Command) -> Self {
         Self::from(command.output().expect("the binary starts"))
     }
 
     /// How a started process ended.
-    pub fn end_of(child: std::process::Child) -> Self {
+    pub(crate) fn end_of(child: std::process::Child) -> Self {
         let output = child.wait_with_output().expect("the binary ends");
         Self::from(output)
     }
 
     /// Asserts the exit code, showing what was said.
     #[track_caller]
-    pub fn expect(self, code: i32) -> Self {
+    pub(crate) fn expect(self, code: i32) -> Self {
         assert_eq!(
             self.code,
             Some(code),
@@ -316,7 +316,7 @@ impl From<std::process::Output> for Run {
 }
 
 /// Lets a check go on that stands at a gate (see [`Sandbox::gate`]), and takes the gate away.
-pub fn open_gate(gate: &Path) {
+pub(crate) fn open_gate(gate: &Path) {
     use std::os::unix::fs::OpenOptionsExt as _;
     let nonblock = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).expect("flags");
     let end = Instant::now() + PATIENCE;
@@ -340,14 +340,14 @@ const MOMENT: Duration = Duration::from_millis(2);
 
 /// The JSON lines of one run.
 #[derive(Debug)]
-pub struct Json {
-    pub run: Run,
-    pub lines: Vec<Value>,
+pub(crate) struct Json {
+    pub(crate) run: Run,
+    pub(crate) lines: Vec<Value>,
 }
 
 impl Json {
     /// Reads what a run with `--message-format json` printed.
-    pub fn of(run: Run) -> Self {
+    pub(crate) fn of(run: Run) -> Self {
         let lines = run
             .stdout
             .lines()
@@ -357,7 +357,7 @@ impl Json {
     }
 
     #[track_caller]
-    pub fn expect(self, code: i32) -> Self {
+    pub(crate) fn expect(self, code: i32) -> Self {
         let stderr = &self.run.stderr;
         assert_eq!(
             self.run.code,
@@ -369,7 +369,7 @@ impl Json {
     }
 
     /// The check-finished lines.
-    pub fn checks(&self) -> Vec<&Value> {
+    pub(crate) fn checks(&self) -> Vec<&Value> {
         self.lines
             .iter()
             .filter(|line| line["reason"] == "check-finished")
@@ -378,18 +378,18 @@ impl Json {
 
     /// The check-finished line of an id.
     #[track_caller]
-    pub fn check(&self, id: &str) -> &Value {
+    pub(crate) fn check(&self, id: &str) -> &Value {
         let found = self.checks().into_iter().find(|line| line["id"] == id);
         found.unwrap_or_else(|| panic!("no check {id} in {}\n{}", self.run.stdout, self.run.stderr))
     }
 
     /// The first line.
-    pub fn started(&self) -> &Value {
+    pub(crate) fn started(&self) -> &Value {
         &self.lines[0]
     }
 
     /// Ids of what was run, with the reasons: `yaml:syntax input-changed a.yaml`.
-    pub fn ran(&self) -> Vec<String> {
+    pub(crate) fn ran(&self) -> Vec<String> {
         let mut ran: Vec<String> = self
             .checks()
             .into_iter()
@@ -410,7 +410,7 @@ impl Json {
 
     /// Asserts that every check was Fresh.
     #[track_caller]
-    pub fn expect_fresh(&self) {
+    pub(crate) fn expect_fresh(&self) {
         let finished = self.finished();
         assert_eq!(self.ran(), [""; 0], "{}", self.run.stderr);
         assert_eq!(finished["misses"], 0, "{}", self.run.stdout);
@@ -419,7 +419,7 @@ impl Json {
 
     /// The run-finished line, which is always the last.
     #[track_caller]
-    pub fn finished(&self) -> &Value {
+    pub(crate) fn finished(&self) -> &Value {
         let last = self.lines.last().expect("lines");
         assert_eq!(last["reason"], "run-finished");
         last
@@ -427,10 +427,10 @@ impl Json {
 }
 
 /// The user without rights.
-pub const NOBODY: u32 = 65534;
+pub(crate) const NOBODY: u32 = 65534;
 
 /// The binary under test; `DAGCACHE_TEST_BIN` names a copy that another user may run.
-pub fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     std::env::var_os("DAGCACHE_TEST_BIN").map_or_else(
         || env!("CARGO_BIN_EXE_cargo-dagcache").into(),
         PathBuf::from,
@@ -439,19 +439,19 @@ pub fn binary() -> PathBuf {
 
 /// Copies the binary, by another process: a child of another test could hold what this one writes open, and nobody
 /// can start a program that is being written.
-pub fn copy_binary(to: &Path) {
+pub(crate) fn copy_binary(to: &Path) {
     let copied = Command::new("cp").arg(binary()).arg(to).status();
     assert!(copied.expect("cp").success(), "{}", to.display());
 }
 
 /// Fixtures; `DAGCACHE_TEST_FIXTURES` names a copy that another user may read.
-pub fn fixtures() -> PathBuf {
+pub(crate) fn fixtures() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     std::env::var_os("DAGCACHE_TEST_FIXTURES").map_or(here, PathBuf::from)
 }
 
 /// Copies a fixture folder into the project.
-pub fn copy_fixture(name: &str, to: &Path) {
+pub(crate) fn copy_fixture(name: &str, to: &Path) {
     let from = fixtures().join(name);
     for file in walkdir::WalkDir::new(&from)
         .into_iter()
@@ -486,7 +486,7 @@ fn passed_through() -> Vec<(String, String)> {
 }
 
 /// Whether a program is on PATH; if not, says visibly that the test is skipped.
-pub fn have(program: &str) -> bool {
+pub(crate) fn have(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).any(|dir| dir.join(program).is_file());
     if !found {
@@ -496,12 +496,12 @@ pub fn have(program: &str) -> bool {
 }
 
 /// Whether rules can be turned off in the program under test (see `dagcache::rule`).
-pub fn has_switches() -> bool {
+pub(crate) fn has_switches() -> bool {
     cfg!(debug_assertions)
 }
 
 /// Says visibly, past the test runner's capture, that a test is skipped and why.
-pub fn skip(why: &str) {
+pub(crate) fn skip(why: &str) {
     let test = std::thread::current().name().unwrap_or("test").to_owned();
     let _ = writeln!(std::io::stderr(), "skipped: {test}: {why}");
 }

@@ -19,7 +19,7 @@ use crate::snapshot::SnapshotError;
 use crate::snapshot::staged::Staging;
 
 /// Runs, installs or uninstalls.
-pub fn pre_commit(context: &Context<'_>, args: &PreCommitArgs) -> Result<Exit, Failure> {
+pub(crate) fn pre_commit(context: &Context<'_>, args: &PreCommitArgs) -> Result<Exit, Failure> {
     match &args.action {
         None => run_hook(context, &args.run),
         Some(PreCommitAction::Run(args)) => run_hook(context, args),

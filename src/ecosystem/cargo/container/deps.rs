@@ -31,19 +31,19 @@ const USUAL: [(&str, &str); 3] = [
 ];
 
 /// What the layer is made from.
-pub struct Sought<'a> {
+pub(crate) struct Sought<'a> {
     /// The workspace's folder.
-    pub dir: &'a RelPath,
+    pub(crate) dir: &'a RelPath,
     /// Knows all workspaces.
-    pub workspaces: &'a Workspaces<'a>,
+    pub(crate) workspaces: &'a Workspaces<'a>,
     /// What is in it.
-    pub workspace: &'a Workspace,
+    pub(crate) workspace: &'a Workspace,
     /// Its lockfile.
-    pub lockfile: &'a Lockfile,
+    pub(crate) lockfile: &'a Lockfile,
 }
 
 /// Where the layer leaves a lockfile that the project does not have.
-pub fn lockfile() -> String {
+pub(crate) fn lockfile() -> String {
     format!("{FOLDER}/Cargo.lock")
 }
 
@@ -52,7 +52,7 @@ impl Sought<'_> {
     ///
     /// # Errors
     /// If the lockfile is none.
-    pub fn layer(&self, scope: &Scope<'_>, rust: &Rust) -> Result<Option<Layer>, PlanError> {
+    pub(crate) fn layer(&self, scope: &Scope<'_>, rust: &Rust) -> Result<Option<Layer>, PlanError> {
         let mut parts = self.lockfile.packages(scope, self.dir)?;
         if parts.is_empty() && !self.workspace.has_external {
             return Ok(None);

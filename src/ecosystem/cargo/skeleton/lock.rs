@@ -9,7 +9,7 @@ use toml::{Table, Value};
 use super::VERSION;
 
 /// A lockfile.
-pub struct Lock {
+pub(crate) struct Lock {
     text: String,
     table: Table,
 }
@@ -51,7 +51,7 @@ impl Lock {
     ///
     /// # Errors
     /// Why it is no TOML.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let table = toml::from_str(text).map_err(|error| error.message().to_owned())?;
         Ok(Self {
             text: text.to_owned(),
@@ -60,14 +60,14 @@ impl Lock {
     }
 
     /// Whether entries can be changed without knowing more: the formats that say their version, from 3 on.
-    pub fn can_be_masked(&self) -> bool {
+    pub(crate) fn can_be_masked(&self) -> bool {
         let version = self.table.get("version").and_then(Value::as_integer);
         version.is_some_and(|version| version >= 3)
     }
 
     /// The text with what the packages named `own` that lie in the project reach, where those named `masked` have the
     /// version of a skeleton.
-    pub fn closure(&self, own: &BTreeSet<&str>, masked: &BTreeSet<&str>) -> String {
+    pub(crate) fn closure(&self, own: &BTreeSet<&str>, masked: &BTreeSet<&str>) -> String {
         if !self.can_be_masked() {
             return self.text.clone();
         }

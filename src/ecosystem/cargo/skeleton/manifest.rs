@@ -9,14 +9,14 @@ use crate::path::RelPath;
 use super::VERSION;
 
 /// Where the empty library is.
-pub const LIBRARY: &str = "src/lib.rs";
+pub(crate) const LIBRARY: &str = "src/lib.rs";
 
 /// Where cargo looks for a build script, and where the empty one is.
-pub const BUILD_SCRIPT: &str = "build.rs";
+pub(crate) const BUILD_SCRIPT: &str = "build.rs";
 
 /// The empty example: what is no test is compiled in another way where a profile says how to panic, and with it all
 /// dependencies.
-pub const EXAMPLE: &str = "examples/dagcache_skeleton.rs";
+pub(crate) const EXAMPLE: &str = "examples/dagcache_skeleton.rs";
 
 /// Tables of dependencies that count for every package, and those that count for members only.
 const DEPENDENCIES: [&str; 3] = ["dependencies", "build-dependencies", "build_dependencies"];
@@ -35,18 +35,18 @@ const PACKAGE: [&str; 8] = [
 ];
 
 /// The package's table.
-pub fn package(manifest: &Table) -> Option<&Table> {
+pub(crate) fn package(manifest: &Table) -> Option<&Table> {
     let table = manifest.get("package").or_else(|| manifest.get("project"));
     table.and_then(Value::as_table)
 }
 
 /// The package's name.
-pub fn name(manifest: &Table) -> Option<&str> {
+pub(crate) fn name(manifest: &Table) -> Option<&str> {
     package(manifest)?.get("name")?.as_str()
 }
 
 /// Where the package says its workspace is.
-pub fn workspace_pointer(manifest: &Table) -> Option<&str> {
+pub(crate) fn workspace_pointer(manifest: &Table) -> Option<&str> {
     package(manifest)?.get("workspace")?.as_str()
 }
 
@@ -65,7 +65,7 @@ fn is_proc_macro(manifest: &Table) -> bool {
 }
 
 /// The text of the empty library: one that compiles also where there is no standard library.
-pub fn library(manifest: &Table) -> String {
+pub(crate) fn library(manifest: &Table) -> String {
     if is_proc_macro(manifest) {
         String::new()
     } else {
@@ -92,7 +92,7 @@ fn paths<'a>(folder: &'a RelPath, table: &'a Table) -> impl Iterator<Item = RelP
 }
 
 /// Folders of what a package, or the workspace that is declared here, depends on by path.
-pub fn path_dependencies(
+pub(crate) fn path_dependencies(
     folder: &RelPath,
     manifest: &Table,
     package: bool,
@@ -119,7 +119,7 @@ pub fn path_dependencies(
 }
 
 /// Folders of packages that stand in for ones from elsewhere.
-pub fn patches(folder: &RelPath, manifest: &Table) -> BTreeSet<RelPath> {
+pub(crate) fn patches(folder: &RelPath, manifest: &Table) -> BTreeSet<RelPath> {
     let sources = manifest.get("patch").and_then(Value::as_table);
     let sources = sources.into_iter().flat_map(Table::values);
     let replaced = manifest.get("replace").into_iter();
@@ -128,35 +128,35 @@ pub fn patches(folder: &RelPath, manifest: &Table) -> BTreeSet<RelPath> {
 }
 
 /// Whether a profile of the workspace says how to panic.
-pub fn sets_panic(manifest: &Table) -> bool {
+pub(crate) fn sets_panic(manifest: &Table) -> bool {
     let profiles = manifest.get("profile").and_then(Value::as_table);
     let mut profiles = profiles.into_iter().flat_map(Table::values);
     profiles.any(|profile| profile.get("panic").is_some())
 }
 
 /// How one manifest is stripped.
-pub struct Strip<'a> {
+pub(crate) struct Strip<'a> {
     /// Its folder.
-    pub folder: &'a RelPath,
+    pub(crate) folder: &'a RelPath,
     /// Whether the package in it stays.
-    pub package: bool,
+    pub(crate) package: bool,
     /// Whether it belongs to the workspace.
-    pub member: bool,
+    pub(crate) member: bool,
     /// For the workspace's own manifest: the folders of all members.
-    pub members: Option<&'a [&'a RelPath]>,
+    pub(crate) members: Option<&'a [&'a RelPath]>,
     /// Names of packages that get another version.
-    pub masked: &'a BTreeSet<&'a str>,
+    pub(crate) masked: &'a BTreeSet<&'a str>,
     /// Whether all packages do.
-    pub all_masked: bool,
+    pub(crate) all_masked: bool,
     /// Whether the package has a build script.
-    pub build_script: bool,
+    pub(crate) build_script: bool,
     /// Whether the package gets an example.
-    pub example: bool,
+    pub(crate) example: bool,
 }
 
 impl Strip<'_> {
     /// What stays.
-    pub fn text(&self, manifest: &Table) -> String {
+    pub(crate) fn text(&self, manifest: &Table) -> String {
         let mut kept = Table::new();
         let mut keep = |key: &str| {
             if let Some(value) = manifest.get(key) {

@@ -12,15 +12,15 @@ use crate::plan::{Output, Parse, Parsed, Share};
 /// A file's share has the exit code 1 if it has an error, and with `--strict` 2 if it has warnings only. The exit code
 /// of many files does not tell whether that was asked for, so it has to be known here.
 #[derive(Debug)]
-pub struct Yamllint {
+pub(crate) struct Yamllint {
     /// Whether `--strict` is among the arguments.
-    pub strict: bool,
+    pub(crate) strict: bool,
 }
 
 impl Yamllint {
     /// The parser for a command with these arguments: whoever appends some must take this one.
     #[must_use]
-    pub fn for_args(args: &[String]) -> Self {
+    pub(crate) fn for_args(args: &[String]) -> Self {
         // A long option may be shortened to any prefix that is its own, a short one may stand among others.
         let is_strict = |arg: &String| match arg.strip_prefix("--") {
             Some(long) => !long.is_empty() && "strict".starts_with(long),
