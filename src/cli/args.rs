@@ -270,6 +270,7 @@ pub(crate) struct InstallArgs {
 
 /// `--hook-type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[expect(clippy::enum_variant_names, reason = "these are the names of git's hooks")]
 pub(crate) enum HookType {
     /// Before a commit.
     PreCommit,

@@ -222,7 +222,7 @@ fn run_pending(
             }
             execute::Finished::Changed => outcome.changed.push(id),
             execute::Finished::MissingPrograms(programs) => {
-                outcome.missing_programs.push((id, programs))
+                outcome.missing_programs.push((id, programs));
             }
             execute::Finished::Lost(message) => outcome.lose(message, id),
         }
