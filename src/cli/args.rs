@@ -15,7 +15,7 @@ use crate::report::Color;
     version,
     styles = clap_cargo::style::CLAP_STYLING,
     max_term_width = 100,
-    after_help = "Exit codes: 0 all passed, 1 a check failed, 2 usage or configuration, 3 could not run, 130/143 interrupted."
+    after_help = "Exit codes: 0 all passed, 1 a check failed, 2 usage or configuration error, 3 could not run, 130/143 interrupted."
 )]
 pub(crate) struct Cli {
     /// What to do.
@@ -29,60 +29,60 @@ pub(crate) struct Cli {
 /// Options of every command.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
-    /// Change to DIR first
+    /// Change to DIR before doing anything
     #[arg(
         short = 'C',
         value_name = "DIR",
         global = true,
-        help_heading = "Options everywhere"
+        help_heading = "Global options"
     )]
     pub(crate) directory: Option<PathBuf>,
-    /// Work on the folder of this Cargo.toml
+    /// Use the project of this Cargo.toml
     #[arg(
         long,
         value_name = "PATH",
         global = true,
-        help_heading = "Options everywhere"
+        help_heading = "Global options"
     )]
     pub(crate) manifest_path: Option<PathBuf>,
-    /// Keep the cache in DIR [default: $DAGCACHE_DIR, else the platform's cache folder]
+    /// Use DIR as cache [default: $DAGCACHE_DIR, else the cache directory of the platform]
     #[arg(
         long,
         value_name = "DIR",
         global = true,
-        help_heading = "Options everywhere"
+        help_heading = "Global options"
     )]
     pub(crate) cache_dir: Option<PathBuf>,
-    /// Colour the output
+    /// When to color the output
     #[arg(
         long,
         value_name = "WHEN",
         global = true,
-        help_heading = "Options everywhere"
+        help_heading = "Global options"
     )]
     pub(crate) color: Option<Color>,
-    /// Say failures only
+    /// Print failures only
     #[arg(
         short,
         long,
         global = true,
         conflicts_with = "verbose",
-        help_heading = "Options everywhere"
+        help_heading = "Global options"
     )]
     pub(crate) quiet: bool,
-    /// Say Fresh checks and the output of passing tools too
-    #[arg(short, long, action = ArgAction::Count, global = true, help_heading = "Options everywhere")]
+    /// Also print Fresh checks and the output of passing tools
+    #[arg(short, long, action = ArgAction::Count, global = true, help_heading = "Global options")]
     pub(crate) verbose: u8,
-    /// The engine that was typed, with those commands that take one.
+    /// The engine given to commands that take one.
     #[arg(skip)]
     pub(crate) engine: Option<EngineArg>,
-    /// How to report
+    /// Output format
     #[arg(
         long,
         value_name = "FORMAT",
         global = true,
         default_value = "human",
-        help_heading = "Options everywhere"
+        help_heading = "Global options"
     )]
     pub(crate) message_format: MessageFormat,
 }
@@ -90,9 +90,9 @@ pub(crate) struct Global {
 /// `--message-format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum MessageFormat {
-    /// Status lines for people, on stderr.
+    /// Status lines on stderr
     Human,
-    /// One JSON object a line, on stdout.
+    /// One JSON object per line on stdout
     Json,
     /// Annotations for GitHub (not supported yet).
     #[value(hide = true)]
@@ -109,30 +109,30 @@ pub(crate) enum Commands {
     Lint(LintArgs),
     /// Run the checks with tag `validate`
     Validate(ValidateArgs),
-    /// Run lint, validate and security: what to run while you work
+    /// Run lint, validate and security: the command for everyday work
     DevCheck(RunArgs),
     /// Run everything
     Ci(RunArgs),
-    /// Write the manifests that the kustomize overlays build
+    /// Write the output of the kustomize overlays to files
     Generate(GenerateArgs),
-    /// Show, check, prune or clear what is remembered
+    /// Show, warm, verify, prune or clear the cache
     #[command(subcommand)]
     Cache(CacheCommand),
-    /// Tell what a check's key is made of, why it would run, or how two keys differ
+    /// Explain the key of a check, why it would run, or how two keys differ
     Explain(ExplainArgs),
-    /// Open a shell in a room like the one a check runs in
+    /// Open a shell in the room of a check
     Shell(ShellArgs),
     /// Show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Check exactly what is staged; install the git hook that does
+    /// Check exactly what is staged, or install the git hook that does
     PreCommit(PreCommitArgs),
-    /// Pin the images that containers begin with, in dagcache.lock
+    /// Pin the images of containers in dagcache.lock
     Lock(LockArgs),
-    /// Write a first configuration (not supported yet)
+    /// Write an initial configuration (not supported yet)
     #[command(hide = true)]
     Init(Later),
-    /// Look at engine, disk and network, and say what would hold checks up
+    /// Report what would block checks: engine, disk, network, machine
     Doctor(EngineArgs),
     /// Print shell completions (not supported yet)
     #[command(hide = true)]
@@ -140,7 +140,7 @@ pub(crate) enum Commands {
 }
 
 impl Commands {
-    /// The engine that was typed.
+    /// The engine given on the command line.
     #[must_use]
     pub(crate) fn engine(&self) -> Option<EngineArg> {
         let args = match self {
@@ -157,7 +157,7 @@ impl Commands {
                 | CacheCommand::Clear { engine, .. }
                 | CacheCommand::Warm { engine, .. },
             ) => *engine,
-            // It is for Dagger's cache.
+            // This prunes the cache of the Dagger engine.
             Self::Cache(CacheCommand::Prune {
                 of_engine: true, ..
             }) => {
@@ -169,7 +169,7 @@ impl Commands {
     }
 }
 
-/// Arguments of a command that comes later.
+/// Arguments of a command that is not implemented yet.
 #[derive(Debug, Args)]
 pub(crate) struct Later {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
@@ -179,22 +179,22 @@ pub(crate) struct Later {
 /// `lint`.
 #[derive(Debug, Args)]
 pub(crate) struct LintArgs {
-    /// Checks of YAML only
+    /// Run only the YAML checks
     #[arg(long)]
     pub(crate) yaml_only: bool,
-    /// Checks of Python only
+    /// Run only the Python checks
     #[arg(long)]
     pub(crate) python_only: bool,
-    /// Checks of Rust only
+    /// Run only the Rust checks
     #[arg(long)]
     pub(crate) rust_only: bool,
-    /// Checks of Markdown only
+    /// Run only the Markdown checks
     #[arg(long)]
     pub(crate) markdown_only: bool,
-    /// Mend first what the tools can mend (ruff, rustfmt, mdformat)
+    /// Apply the fixes of ruff, rustfmt and mdformat first
     #[arg(long)]
     pub(crate) fix: bool,
-    /// Only what sees these files or folders
+    /// Check only these files or folders
     #[arg(value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
     /// Options of a run.
@@ -205,7 +205,7 @@ pub(crate) struct LintArgs {
 /// `validate`.
 #[derive(Debug, Args)]
 pub(crate) struct ValidateArgs {
-    /// Only this overlay: its path, or the unique last part of it (repeatable)
+    /// Only this overlay: its path, or a unique last component of it (repeatable)
     #[arg(long, value_name = "NAME")]
     pub(crate) overlay: Vec<String>,
     /// Options of a run.
@@ -217,7 +217,7 @@ pub(crate) struct ValidateArgs {
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct PreCommitArgs {
-    /// What to do; `run` without it.
+    /// What to do; `run` by default.
     #[command(subcommand)]
     pub(crate) action: Option<PreCommitAction>,
     /// Options of `run`.
@@ -228,11 +228,11 @@ pub(crate) struct PreCommitArgs {
 /// What `pre-commit` does.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PreCommitAction {
-    /// Run lint, validate and security on exactly what is staged; the work tree is never written (default)
+    /// Run lint, validate and security on exactly what is staged; never writes to the work tree (default)
     Run(Box<HookArgs>),
-    /// Have git do so before every commit
+    /// Install the git hook
     Install(InstallArgs),
-    /// Take the hook away again
+    /// Remove the git hook
     Uninstall {
         /// Which hook
         #[arg(long, value_name = "HOOK", default_value = "pre-commit")]
@@ -243,10 +243,10 @@ pub(crate) enum PreCommitAction {
 /// Options of `pre-commit run`.
 #[derive(Debug, Args)]
 pub(crate) struct HookArgs {
-    /// Check the commits that git is about to push, as it tells its pre-push hook
+    /// Check the commits that git is about to push, as passed to the pre-push hook
     #[arg(long, hide = true)]
     pub(crate) pushed: bool,
-    /// Mend first what the tools can mend; the result is staged, and merged into the work tree where it can be
+    /// Apply the fixes of the tools first; stages the result and merges it into the work tree where possible
     #[arg(long, conflicts_with = "pushed")]
     pub(crate) fix: bool,
     /// Options of a run.
@@ -260,33 +260,36 @@ pub(crate) struct InstallArgs {
     /// Which hook
     #[arg(long, value_name = "HOOK", default_value = "pre-commit")]
     pub(crate) hook_type: HookType,
-    /// Where there is another hook, run that first
+    /// If there is another hook, run it first
     #[arg(long)]
     pub(crate) chain: bool,
-    /// Have the hook mend first what the tools can mend (not for a push)
+    /// Have the hook apply the fixes of the tools first (not for pre-push)
     #[arg(long)]
     pub(crate) fix: bool,
 }
 
 /// `--hook-type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[expect(clippy::enum_variant_names, reason = "these are the names of git's hooks")]
+#[expect(
+    clippy::enum_variant_names,
+    reason = "these are the names of git's hooks"
+)]
 pub(crate) enum HookType {
     /// Before a commit.
     PreCommit,
-    /// Before a merge makes a commit by itself.
+    /// Before a merge commits by itself.
     PreMergeCommit,
-    /// Before a push: the commits that are pushed.
+    /// Before a push: checks the pushed commits.
     PrePush,
 }
 
 /// `generate`.
 #[derive(Debug, Args)]
 pub(crate) struct GenerateArgs {
-    /// Only this overlay: its path, or the unique last part of it (repeatable)
+    /// Only this overlay: its path, or a unique last component of it (repeatable)
     #[arg(long, value_name = "NAME")]
     pub(crate) overlay: Vec<String>,
-    /// Where the manifests go, as DIR/NAME.yaml; existing ones are overwritten
+    /// Write the manifests to DIR/NAME.yaml, overwriting existing files
     #[arg(long, value_name = "DIR", default_value = "manifests")]
     pub(crate) output_dir: PathBuf,
     /// Options of a run.
@@ -294,52 +297,52 @@ pub(crate) struct GenerateArgs {
     pub(crate) run: RunArgs,
 }
 
-/// Options of everything that runs checks.
+/// Options of all commands that run checks.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RunArgs {
-    /// Replay what is known, run the rest (default)
+    /// Reuse cached results and run the rest (default)
     #[arg(long, overrides_with_all = ["no_cache", "cached_only"], help_heading = "Running")]
     pub(crate) cached: bool,
-    /// Run everything, remember nothing
+    /// Run everything and store nothing
     #[arg(long, overrides_with_all = ["cached", "cached_only"], help_heading = "Running")]
     pub(crate) no_cache: bool,
-    /// Replay what is known, run nothing: a miss is an error
+    /// Reuse cached results and run nothing; a miss is an error
     #[arg(long, overrides_with_all = ["cached", "no_cache"], help_heading = "Running")]
     pub(crate) cached_only: bool,
-    /// Run checks side by side (default)
+    /// Run checks in parallel (default)
     #[arg(long, help_heading = "Running")]
     pub(crate) parallel: bool,
-    /// How many checks run side by side [default: the number of processors]
+    /// Number of checks to run in parallel [default: number of CPUs]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Running")]
     pub(crate) jobs: Option<u16>,
-    /// Begin nothing new after the first failure
+    /// Start no further check after the first failure
     #[arg(long, overrides_with = "keep_going", help_heading = "Running")]
     pub(crate) fail_fast: bool,
-    /// Run everything in spite of failures (default)
+    /// Run all checks regardless of failures (default)
     #[arg(long, overrides_with = "fail_fast", help_heading = "Running")]
     pub(crate) keep_going: bool,
-    /// Only this check (repeatable)
+    /// Run only this check (repeatable)
     #[arg(long, value_name = "ID", help_heading = "Selection")]
     pub(crate) only: Vec<String>,
-    /// Not this check (repeatable; DAGCACHE_SKIP=ID,… does the same)
+    /// Skip this check (repeatable; also DAGCACHE_SKIP=ID,…)
     #[arg(long, value_name = "ID", help_heading = "Selection")]
     pub(crate) skip: Vec<String>,
-    /// Only checks with this tag (repeatable)
+    /// Run only checks with this tag (repeatable)
     #[arg(long, value_name = "TAG", help_heading = "Selection")]
     pub(crate) tag: Vec<String>,
     /// What runs the checks
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
-    /// Run nothing, tell what would run and why
+    /// Run nothing; print what would run and why
     #[arg(long, help_heading = "Running")]
     pub(crate) dry_run: bool,
-    /// Run this many of a hundred known results all the same, and compare: a wrong one fails, and is not used again
+    /// Re-run PERCENT of the cached results and compare; a mismatch fails the check and drops the entry
     #[arg(long, value_name = "PERCENT", value_parser = percent, conflicts_with_all = ["no_cache", "cached_only", "dry_run"], help_heading = "Running")]
     pub(crate) audit: Option<u8>,
-    /// Say of failures where the room is that they ran in; it stays until the check runs again
+    /// Print the path of a failed check's room; it stays until the check runs again
     #[arg(long, help_heading = "Running")]
     pub(crate) keep_room: bool,
-    /// Options that come later.
+    /// Options that are not implemented yet.
     #[command(flatten)]
     pub(crate) later: LaterOptions,
 }
@@ -348,10 +351,10 @@ pub(crate) struct RunArgs {
 fn percent(text: &str) -> Result<u8, String> {
     let number = text.strip_suffix('%').unwrap_or(text).parse();
     let number = number.ok().filter(|number| (1..=100).contains(number));
-    number.ok_or_else(|| "a percentage from 1 to 100 is needed".to_owned())
+    number.ok_or_else(|| "expected a percentage from 1 to 100".to_owned())
 }
 
-/// Options that DESIGN names and that come later: they are known, so that the answer is clear.
+/// Options that are planned: they are parsed, so that the answer is clear.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct LaterOptions {
     #[arg(long, hide = true)]
@@ -371,7 +374,7 @@ pub(crate) struct LaterOptions {
 }
 
 impl LaterOptions {
-    /// The first one that was given.
+    /// The first of them on the command line.
     #[must_use]
     pub(crate) fn given(&self) -> Option<&'static str> {
         let given = [
@@ -393,7 +396,7 @@ impl LaterOptions {
 /// `--engine`, for commands that take an engine.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct EngineArgs {
-    /// What runs checks and builds layers [default: `[engine] kind`, else auto]
+    /// Engine that runs checks and builds layers [default: `[engine] kind`, else auto]
     #[arg(long, value_name = "ENGINE", help_heading = "Running")]
     pub(crate) engine: Option<EngineArg>,
 }
@@ -401,7 +404,7 @@ pub(crate) struct EngineArgs {
 /// The engines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum EngineArg {
-    /// Dagger where one is configured or at hand, else this machine
+    /// Dagger if an engine is configured or available, else this machine
     Auto,
     /// Containers of a Dagger engine
     Dagger,
@@ -424,47 +427,47 @@ impl From<EngineArg> for EngineKind {
 pub(crate) enum CacheCommand {
     /// Show hit rate, time saved, feedback time and size
     Status {
-        /// Count runs of the last while only (`7d`, `12h`)
+        /// Count only recent runs (`7d`, `12h`)
         #[arg(long, value_name = "DURATION", default_value = "30d")]
         since: humantime::Duration,
         /// The engine.
         #[command(flatten)]
         engine: EngineArgs,
     },
-    /// Forget everything, or the results of some checks, or some layers
+    /// Delete everything, or the results of some checks, or some layers
     Clear {
-        /// Ids of checks, or layers (`base`, `tools`, `deps`, `tools:yamllint`) with what stands on them; also those of the
-        /// Dagger engine, if it is taken
+        /// Ids of checks, or layers (`base`, `tools`, `deps`, `tools:yamllint`) with everything built on them; includes
+        /// the layers of the Dagger engine, if it is used
         #[arg(value_name = "LAYER|CHECK")]
         targets: Vec<String>,
         /// The engine.
         #[command(flatten)]
         engine: EngineArgs,
     },
-    /// Build layers ahead: base images, tools, dependencies
+    /// Build layers in advance: base images, tools, dependencies
     Warm {
-        /// A layer, or `base`, `tools`, `deps` for all of them, with what they stand on [default: everything]
+        /// A layer, or all of `base`, `tools` or `deps`, with the layers below [default: all layers]
         #[arg(value_name = "LAYER")]
         layer: Option<String>,
         /// The engine.
         #[command(flatten)]
         engine: EngineArgs,
     },
-    /// Delete what nobody needs any more, and what is worth least until the size bound holds
+    /// Delete what is no longer needed, then the least valuable results until the cache fits
     Prune {
-        /// The bound (`2GiB`) [default: `[cache] max-size` of the project, else 10GiB]
+        /// Maximum size (`2GiB`) [default: `[cache] max-size` of the project, else 10GiB]
         #[arg(long, value_name = "SIZE")]
         max_size: Option<bytesize::ByteSize>,
-        /// Only say what would be deleted
+        /// Only print what would be deleted
         #[arg(long)]
         dry_run: bool,
-        /// In the Dagger engine's cache instead, which all its users share: by its own limits, or to --max-size
+        /// Prune the cache of the Dagger engine instead, for all its users: to its own limits, or to --max-size
         #[arg(long = "engine", conflicts_with = "dry_run")]
         of_engine: bool,
     },
-    /// Read everything again; what is damaged is moved to a quarantine (exit code 1)
+    /// Re-read all stored data; moves damaged files to a quarantine and exits with code 1
     Verify,
-    /// Make a signing key (not supported yet)
+    /// Create a signing key (not supported yet)
     #[command(hide = true)]
     Keygen(Later),
 }
@@ -472,7 +475,7 @@ pub(crate) enum CacheCommand {
 /// `explain`.
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArgs {
-    /// The check; two keys (their first digits, at least 4) to compare them; without any, one line for each check
+    /// A check; or two keys (at least their first 4 digits) to compare; by default, one line for each check
     #[arg(value_name = "CHECK|KEY KEY", num_args = 0..=2)]
     pub(crate) what: Vec<String>,
     /// The engine.
@@ -494,7 +497,7 @@ pub(crate) struct ShellArgs {
 /// `lock`.
 #[derive(Debug, Args)]
 pub(crate) struct LockArgs {
-    /// Ask anew what images, system packages and lockfiles resolve to, instead of only what is missing
+    /// Resolve all images, system packages and lockfiles again, not only the missing ones
     #[arg(long)]
     pub(crate) update: bool,
     /// The engine.
@@ -505,7 +508,7 @@ pub(crate) struct LockArgs {
 /// `config`.
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub(crate) enum ConfigCommand {
-    /// Print the configuration that is in force, and where it comes from
+    /// Print the configuration in effect, and where it comes from
     Show,
     /// Print its JSON schema
     Schema,
