@@ -6,10 +6,11 @@
 use std::path::Path;
 
 use crate::config::Config;
-use crate::ecosystem::{self, PlanError, Scope, custom};
+use crate::ecosystem::{self, custom};
 use crate::path::RelPath;
 use crate::plan::{Build, Check, Layer, LayerKind, Plan, Work};
 use crate::rule::Rule;
+use crate::scope::{PlanError, Scope};
 use crate::snapshot::{Entry, FileId, Kind};
 
 /// Plans all checks of a project.

@@ -19,6 +19,8 @@
 //! | [`snapshot`], [`facts`], [`tool`] | the project's files, what was derived from them, the host's programs | what matters to a check |
 //! | [`plan`] | the words for checks and layers, selection | effects, digests of inputs |
 //! | [`config`] | `dagcache.toml` and its siblings | planning |
+//! | [`scope`] | what planning may look at | what any check wants |
+//! | [`provision`] | where programs come from: base images, locked Python tools, `node_modules` | what they are run for |
 //! | [`ecosystem`] | one folder a language: recognition, checks, output → findings | other ecosystems |
 //! | [`lock`] | `dagcache.lock`, and what names of images mean | engines |
 //! | [`discover`] | snapshot + configuration → plan | selection |
@@ -54,6 +56,10 @@ mod tool;
 mod plan;
 
 mod config;
+
+mod scope;
+
+mod provision;
 
 mod ecosystem;
 

@@ -1,6 +1,8 @@
 //! What unit tests share: damage for property tests (bytes that are nearly right, which come further into a parser than
 //! arbitrary ones), images that no registry has, and the word for a test that cannot be run here.
 
+pub(crate) mod project;
+
 use proptest::prelude::*;
 use proptest::sample::Index;
 

@@ -8,17 +8,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::ecosystem::python::closure::Closure;
-use crate::ecosystem::python::environment::{Resolved, resolve};
-use crate::ecosystem::python::project::{PYPROJECT, Site, sites};
-use crate::ecosystem::python::ruff::plain;
-use crate::ecosystem::python::ruff_files::{link_target, with_link_targets};
-use crate::ecosystem::python::{check, tool_check};
-use crate::ecosystem::{PlanError, Scope};
 use crate::finding::{Finding, Severity};
 use crate::path::RelPath;
+use crate::plan::output::plain;
 use crate::plan::{Inputs, Output, Parse, Parsed, Plan, Share, Work};
-use crate::snapshot::{FileId, Kind};
+use crate::provision::python::closure::Closure;
+use crate::provision::python::environment::{Resolved, resolve};
+use crate::provision::python::project::{PYPROJECT, Site, sites};
+use crate::provision::python::tool::{check, tool_check};
+use crate::scope::with_link_targets;
+use crate::scope::{PlanError, Scope};
+use crate::snapshot::FileId;
 
 const ID: &str = "markdown:mdformat";
 const CONFIG: &str = ".mdformat.toml";
@@ -61,18 +61,8 @@ fn files(scope: &Scope<'_>, dir: &RelPath) -> Vec<FileId> {
         .checked()
         .filter(|(_, entry)| entry.path.starts_with(dir) && entry.path.ends_with(".md"))
         .map(|(id, _)| id)
-        .filter(|&id| is_file(scope, id, ".md"))
+        .filter(|&id| scope.is_file(id, ".md"))
         .collect()
-}
-
-/// Whether a checked file is one of its own: a link to another checked file, to a folder or to nothing is not.
-pub(in crate::ecosystem) fn is_file(scope: &Scope<'_>, id: FileId, extension: &str) -> bool {
-    if scope.snapshot.entry(id).kind != Kind::Symlink {
-        return true;
-    }
-    link_target(scope.snapshot, id).is_some_and(|target| {
-        !target.ends_with(extension) && scope.snapshot.find(&target).is_some()
-    })
 }
 
 fn inputs(scope: &Scope<'_>, site: &Site, files: Vec<FileId>, closure: Option<&Closure>) -> Inputs {
@@ -263,8 +253,8 @@ mod tests {
 
     #[cfg(unix)]
     mod planning {
-        use super::super::super::python::tests::{LOCK, Project, planned};
         use super::*;
+        use crate::testing::project::{LOCK, Project, planned};
 
         #[test]
         fn every_md_file_is_a_part_and_configuration_is_shared() {

@@ -1,66 +1,20 @@
-//! The catalogue: what every ecosystem offers (how it is recognised, its checks and layers, its tools' output).
+//! The ecosystems, a folder or file each: how it is recognised, its checks and layers, its tools' output. None imports
+//! another.
 //!
-//! To add one: copy the smallest file, add one line to the catalogue.
+//! To add one: copy the smallest file, add one line to [`CATALOGUE`].
 
 pub(crate) mod cargo;
-pub(crate) mod container;
 pub(crate) mod custom;
 pub(crate) mod fix;
 pub(crate) mod kustomize;
 pub(crate) mod markdown;
-pub(crate) mod node;
 pub(crate) mod program;
 pub(crate) mod python;
 pub(crate) mod secrets;
 pub(crate) mod yaml;
 
-use std::path::PathBuf;
-
-use crate::digest::Digest;
-use crate::env::Env;
-use crate::facts::Facts;
-use crate::path::RelPath;
-use crate::plan::check::OutsideFile;
-use crate::plan::{Images, Plan};
-use crate::rule::Rule;
-use crate::snapshot::{FileId, Snapshot};
-use crate::tool::Tools;
-
-/// What an ecosystem may look at while it plans. Helper processes go through [`Facts`].
-pub(crate) struct Scope<'a> {
-    /// The project's files.
-    pub(crate) snapshot: &'a Snapshot,
-    /// For each file of the snapshot, whether the configuration excludes it: such a file plans no check and is never
-    /// a checked file, but it stays readable as an input.
-    pub(crate) excluded: &'a [bool],
-    /// Remembered answers.
-    pub(crate) facts: &'a Facts,
-    /// The host's programs.
-    pub(crate) tools: &'a Tools,
-    /// The user's environment.
-    pub(crate) env: &'a Env,
-    /// `[checks."security:secrets"] baseline`.
-    pub(crate) secrets_baseline: Option<&'a RelPath>,
-    /// Where checks are to run: in containers that begin with these images; `None` = on this host.
-    pub(crate) images: Option<&'a dyn Images>,
-}
-
-/// Planning failed on something the user can mend: names the file, the place and the way out. Exit code 2.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-pub(crate) struct PlanError {
-    /// The whole message; the first line says what, further lines (`  --> file:line:column`, `help: …`) say where and how.
-    pub(crate) message: String,
-}
-
-impl PlanError {
-    /// A message.
-    pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-        }
-    }
-}
+use crate::plan::Plan;
+use crate::scope::{PlanError, Scope};
 
 /// One ecosystem: adds its layers, checks and warnings to the plan.
 pub(crate) type Planner = fn(&Scope<'_>, &mut Plan) -> Result<(), PlanError>;
@@ -75,74 +29,3 @@ pub(crate) const CATALOGUE: &[Planner] = &[
     kustomize::plan,
     secrets::plan,
 ];
-
-impl Scope<'_> {
-    /// The files that may be checked (not excluded), sorted, with their ids.
-    pub(crate) fn checked(&self) -> impl Iterator<Item = (FileId, &crate::snapshot::Entry)> {
-        self.snapshot
-            .entries()
-            .iter()
-            .zip(self.excluded)
-            .enumerate()
-            .filter(|(_, (_, excluded))| !**excluded)
-            .filter_map(|(index, (entry, _))| Some((FileId::try_from(index).ok()?, entry)))
-    }
-
-    /// The content of a file as text, if it is there, is a regular file and is UTF-8.
-    #[must_use]
-    pub(crate) fn text(&self, path: &str) -> Option<String> {
-        let id = self.snapshot.find(path)?;
-        String::from_utf8(self.snapshot.read(id).ok()?).ok()
-    }
-
-    /// Files with one of these names (`ruff.toml`, `.cargo/config.toml`) in the folders above the project root, up to
-    /// `/`, nearest first: a tool that searches upwards would find them, so they are keyed and copied into the room's
-    /// parent folders.
-    #[must_use]
-    pub(crate) fn above(&self, names: &[&str]) -> Vec<OutsideFile> {
-        let mut found = Vec::new();
-        let above = self.snapshot.root().ancestors().skip(1);
-        for (up, folder) in (1..).zip(above).filter(|_| Rule::ConfigAbove.holds()) {
-            for name in names {
-                let Ok(bytes) = std::fs::read(folder.join(name)) else {
-                    continue;
-                };
-                let Ok(path) = RelPath::new(name) else {
-                    continue;
-                };
-                found.push(OutsideFile {
-                    up,
-                    path,
-                    digest: Digest::of(&bytes),
-                });
-            }
-        }
-        found
-    }
-
-    /// The files with one of these names in `dir` and the folders above it up to the project root, nearest first.
-    #[must_use]
-    pub(crate) fn chain(&self, dir: &RelPath, names: &[&str]) -> Vec<FileId> {
-        std::iter::once(dir.clone())
-            .chain(dir.ancestors())
-            .flat_map(|folder| names.iter().filter_map(move |name| folder.join(name).ok()))
-            .filter_map(|path| self.snapshot.find(&path))
-            .collect()
-    }
-
-    /// The user's home folder.
-    #[must_use]
-    pub(crate) fn home(&self) -> Option<PathBuf> {
-        self.env.path(crate::env::HOME)
-    }
-}
-
-/// The id of a check or layer that belongs to `dir`: `id` for the root, `id@dir` below it.
-#[must_use]
-pub(crate) fn id_at(id: &str, dir: &RelPath) -> String {
-    if dir.is_root() {
-        id.to_owned()
-    } else {
-        format!("{id}@{dir}")
-    }
-}

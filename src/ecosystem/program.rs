@@ -16,15 +16,15 @@
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
-use crate::ecosystem::Scope;
 use crate::path::RelPath;
 use crate::rule::Rule;
+use crate::scope::Scope;
 use crate::tool::Program;
 use crate::tool::shims::{Asker, Leads, follow};
 
 use super::cargo::behind_proxy;
-use super::node;
-use super::python::installed::{Environment, is_python};
+use crate::provision::node;
+use crate::provision::python::installed::{Environment, is_python};
 
 /// A longer first line than Linux reads is no interpreter line.
 const SHEBANG_LIMIT: usize = 256;
@@ -282,7 +282,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::ecosystem::python::tests::Project;
+    use crate::testing::project::Project;
 
     #[test]
     fn the_first_line_names_the_interpreter() {

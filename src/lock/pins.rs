@@ -9,11 +9,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::config::Config;
 use crate::digest::{Digest, Hasher};
-use crate::ecosystem::container::image_layer;
-use crate::ecosystem::python::interpreter::{QUESTION, lasting};
 use crate::facts::Facts;
 use crate::plan::image::{full_name, is_archive};
 use crate::plan::{Image, Images, Layer};
+use crate::provision::base::image_layer;
+use crate::provision::python::interpreter::{QUESTION, lasting};
 use crate::tool::Tools;
 
 use super::format::{Lock, NAME, is_digest};

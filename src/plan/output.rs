@@ -64,3 +64,9 @@ impl Parse for NoFindings {
         Parsed::default()
     }
 }
+
+/// Text without colours.
+#[must_use]
+pub(crate) fn plain(text: &str) -> String {
+    anstream::adapter::strip_str(text).to_string()
+}

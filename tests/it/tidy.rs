@@ -17,6 +17,8 @@ const ORDER: &[&str] = &[
     "tool",
     "plan",
     "config",
+    "scope",
+    "provision",
     "ecosystem",
     "lock",
     "discover",
@@ -63,7 +65,7 @@ fn position(module: &str) -> Option<usize> {
 
 fn is_test(path: &Path) -> bool {
     path.components().any(|part| {
-        ["tests", "tests.rs", "testing.rs"]
+        ["tests", "tests.rs", "testing", "testing.rs"]
             .map(OsStr::new)
             .contains(&part.as_os_str())
     })

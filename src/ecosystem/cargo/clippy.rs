@@ -21,11 +21,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::ecosystem::Scope;
 use crate::env;
 use crate::path::RelPath;
 use crate::plan::Images;
 use crate::plan::check::{Command, Inputs, OutsideFile, Seed, Tool, Work};
+use crate::scope::Scope;
 use crate::snapshot::FileId;
 use crate::tool::rustup::Toolchain;
 

@@ -12,7 +12,9 @@ use crate::finding::{Finding, Severity};
 use crate::path::RelPath;
 use crate::plan::output::{Output, Parse, Parsed};
 
-use super::output::{error_blocks, plain, project_path};
+use crate::plan::output::plain;
+
+use super::output::{error_blocks, project_path};
 
 /// Reads compiler messages from stdout and, if they hold no error, cargo's own errors from stderr.
 #[derive(Debug)]

@@ -9,8 +9,8 @@ use std::collections::{BTreeSet, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, Hasher};
-use crate::ecosystem::Scope;
 use crate::path::RelPath;
+use crate::scope::Scope;
 use crate::snapshot::{FileId, Kind, Snapshot};
 
 use super::modules::{Declaration, Unfollowed, declarations};

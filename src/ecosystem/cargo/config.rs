@@ -5,10 +5,10 @@
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
-use crate::ecosystem::Scope;
 use crate::env;
 use crate::path::RelPath;
 use crate::plan::check::OutsideFile;
+use crate::scope::Scope;
 use crate::snapshot::FileId;
 
 /// What cargo looks for in every folder upwards.

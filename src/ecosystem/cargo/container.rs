@@ -19,11 +19,11 @@ mod deps;
 
 use crate::digest::Digest;
 use crate::ecosystem::cargo::workspace::{Workspace, Workspaces};
-use crate::ecosystem::container::{Base, PROXIES, Wanted, base};
-use crate::ecosystem::{PlanError, Scope, id_at};
 use crate::env;
 use crate::path::RelPath;
 use crate::plan::{Build, Check, Command, Images, Layer, LayerKind, Plan, Script, Work};
+use crate::provision::base::{Base, PROXIES, Wanted, base};
+use crate::scope::{PlanError, Scope, id_at};
 use crate::tool::rustup::{Asked, asked_for, resolve_any};
 
 use super::clippy::environment;

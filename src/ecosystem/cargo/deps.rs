@@ -7,10 +7,10 @@
 use std::collections::BTreeSet;
 
 use crate::digest::Digest;
-use crate::ecosystem::{PlanError, Scope, id_at};
 use crate::path::RelPath;
 use crate::plan::check::OutsideFile;
 use crate::plan::layer::{Build, Layer, LayerKind};
+use crate::scope::{PlanError, Scope, id_at};
 use crate::snapshot::FileId;
 use crate::tool::rustup::Toolchain;
 

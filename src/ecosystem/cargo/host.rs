@@ -2,9 +2,9 @@
 //!
 //! Stays free of the toolchain's own programs.
 
-use crate::ecosystem::Scope;
 use crate::plan::check::Tool;
 use crate::rule::Rule;
+use crate::scope::Scope;
 
 /// Compilers, linkers and generators, then what a `configure` script needs.
 const PROGRAMS: &[&str] = &[

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ecosystem::{PlanError, Scope};
 use crate::path::RelPath;
+use crate::scope::{PlanError, Scope};
 use crate::snapshot::{FileId, Kind};
 
 /// The name of a manifest.

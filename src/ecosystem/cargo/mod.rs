@@ -29,11 +29,11 @@ mod workspace;
 
 use std::path::Path;
 
-use crate::ecosystem::{PlanError, Scope, id_at};
 use crate::path::RelPath;
 use crate::plan::Plan;
 use crate::plan::check::{CacheMode, Check, Inputs, Work};
 use crate::plan::layer::{Build, Layer, LayerKind};
+use crate::scope::{PlanError, Scope, id_at};
 use crate::tool::Program;
 use crate::tool::rustup::{Host, Toolchain, is_proxy, resolve};
 
@@ -90,7 +90,7 @@ fn toolchain(scope: &Scope<'_>, dir: &RelPath) -> Result<Toolchain, String> {
 }
 
 /// The toolchain behind `program`, if that is a proxy of rustup.
-pub(in crate::ecosystem) fn behind_proxy(
+pub(crate) fn behind_proxy(
     scope: &Scope<'_>,
     program: &Program,
     dir: &RelPath,

@@ -4,11 +4,7 @@ use std::path::Path;
 
 use crate::finding::{Finding, Severity};
 use crate::path::RelPath;
-
-/// `text` without colour codes.
-pub(crate) fn plain(text: &str) -> String {
-    anstream::adapter::strip_str(text).to_string()
-}
+use crate::plan::output::plain;
 
 /// A path as a tool printed it: absolute ones are none of the project's, for the room's were made relative.
 pub(crate) fn project_path(text: &str) -> Option<RelPath> {

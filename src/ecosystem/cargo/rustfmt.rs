@@ -11,9 +11,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::ecosystem::Scope;
 use crate::path::RelPath;
 use crate::plan::check::{Command, Inputs, OutsideFile, Tool, Work};
+use crate::scope::Scope;
 use crate::snapshot::FileId;
 
 use super::closure::closure;

@@ -4,7 +4,9 @@ use crate::finding::{Finding, Severity};
 use crate::path::RelPath;
 use crate::plan::output::{Output, Parse, Parsed};
 
-use super::output::{error_blocks, plain, project_path};
+use crate::plan::output::plain;
+
+use super::output::{error_blocks, project_path};
 
 const NOT_FORMATTED: &str = "not formatted";
 

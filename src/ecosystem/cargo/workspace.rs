@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
 use crate::digest::{Digest, Hasher};
-use crate::ecosystem::{PlanError, Scope};
 use crate::path::{RelPath, RelPathError};
+use crate::scope::{PlanError, Scope};
 use crate::snapshot::Kind;
 use crate::tool::rustup::Toolchain;
 

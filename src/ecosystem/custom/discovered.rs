@@ -1,8 +1,8 @@
 //! Programs that a check turned out to need join its tools, as if they had been declared.
 
 use super::tools::Found;
-use crate::ecosystem::Scope;
 use crate::plan::{Check, Tool, Work};
+use crate::scope::Scope;
 
 /// Adds the programs `names` to the tools of a check on this host (what a container lacks, its image lacks). One that is gone stays in the key as absent; what a check has
 /// under a name already stays.

@@ -3,10 +3,10 @@
 //! Stays free of what a check does with them.
 
 use crate::config::{CheckConfig, Globs};
-use crate::ecosystem::{PlanError, Scope};
 use crate::path::RelPath;
 use crate::plan::check::OutsideFile;
 use crate::rule::Rule;
+use crate::scope::{PlanError, Scope};
 use crate::snapshot::FileId;
 
 /// What a list of globs names.

@@ -16,10 +16,10 @@ mod testing;
 mod tools;
 
 use crate::config::{BUILT_IN, CheckConfig, Config, is_built_in_form, nearest};
-use crate::ecosystem::container::{Wanted, base};
-use crate::ecosystem::{PlanError, Scope};
 use crate::path::RelPath;
 use crate::plan::{Check, Images, Plan, Work};
+use crate::provision::base::{Wanted, base};
+use crate::scope::{PlanError, Scope};
 
 pub(crate) use discovered::add_discovered;
 pub(crate) use overrides::apply_override;

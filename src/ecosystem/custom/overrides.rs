@@ -7,8 +7,8 @@ use super::own::secrets;
 use super::tools::Found;
 use crate::config::CheckConfig;
 use crate::ecosystem::program::Find;
-use crate::ecosystem::{PlanError, Scope};
 use crate::plan::{Check, Command, Work};
+use crate::scope::{PlanError, Scope};
 
 /// Applies `[checks."ID"]` to the planned check of that id.
 ///

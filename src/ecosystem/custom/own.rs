@@ -12,12 +12,12 @@ use super::sarif::Sarif;
 use super::tools::{Found, in_environment};
 use crate::config::{CheckConfig, Findings, Globs};
 use crate::ecosystem::program::Find;
-use crate::ecosystem::{PlanError, Scope};
 use crate::path::RelPath;
 use crate::plan::check::OutsideFile;
 use crate::plan::output::NoFindings;
 use crate::plan::{Check, Command, Inputs, Parse, Secret, Work};
 use crate::rule::Rule;
+use crate::scope::{PlanError, Scope};
 use crate::snapshot::FileId;
 
 /// Plans `[checks.id]`. `None` (and a warning) if it is for files and there are none.

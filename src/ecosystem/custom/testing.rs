@@ -1,12 +1,12 @@
 //! What the tests of this folder share.
 
 use crate::config::{Config, load};
-use crate::ecosystem::Scope;
 use crate::env::Env;
 use crate::facts::Facts;
 use crate::path::RelPath;
 use crate::plan::output::NoFindings;
 use crate::plan::{CacheMode, Check, Command, Inputs, Output, Work};
+use crate::scope::Scope;
 use crate::snapshot::Snapshot;
 use crate::tool::Tools;
 

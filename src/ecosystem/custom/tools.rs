@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Place;
 use crate::digest::Digest;
-use crate::ecosystem::Scope;
-use crate::ecosystem::node;
 use crate::ecosystem::program::{Behind, Find, Identify, base_name, shebang};
 use crate::path::RelPath;
 use crate::plan::check::Tool;
+use crate::provision::node;
+use crate::scope::Scope;
 use crate::snapshot::{Entry, FileId};
 
 /// Programs that were found.

@@ -9,8 +9,8 @@ use std::rc::Rc;
 use super::parse::{self, Kind, Kustomization, Place, Reference, Role};
 use super::remote;
 use crate::digest::Digest;
-use crate::ecosystem::Scope;
 use crate::path::RelPath;
+use crate::scope::Scope;
 use crate::snapshot::{FileId, Kind as EntryKind};
 
 /// The names kustomize looks for in a folder.

@@ -25,9 +25,9 @@ mod remote;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::ecosystem::{PlanError, Scope};
 use crate::path::RelPath;
 use crate::plan::{CacheMode, Check, Command, Inputs, Plan, Tool, Work};
+use crate::scope::{PlanError, Scope};
 
 use closure::{Closure, Fetched};
 use graph::Graph;

@@ -3,10 +3,10 @@
 
 use std::io::Read;
 
-use crate::ecosystem::Scope;
-use crate::ecosystem::container::{Base, Wanted, base, is_chosen};
 use crate::path::RelPath;
 use crate::plan::{Build, Images, Layer, LayerKind, Plan, Script, Tool, container_folder};
+use crate::provision::base::{Base, Wanted, base, is_chosen};
+use crate::scope::Scope;
 use crate::tool::Program;
 
 /// The image that holds kustomize unless the configuration says otherwise, whose schema tells the same.

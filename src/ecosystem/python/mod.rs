@@ -10,33 +10,20 @@
 //! They run in the project's folder and see what ruff would walk there, nested projects included. Ignore files are
 //! honoured; `.git/info/exclude` and the user's global excludes are not there, so that every checkout gives one verdict.
 //!
-//! - [`project`]: which folders declare which tool. - [`lock`], [`uv`], [`requirements`], [`closure`], [`marker`], [`version`]: what is locked
-//!   for a tool (pure). - [`interpreter`], [`installed`], [`packages`], [`environment`]: where the tool comes from; `container`: in containers. - [`ruff_files`], [`ruff`]:
-//!   what ruff reads and says.
+//! [`ruff_files`], [`ruff`]: what ruff reads and says.
 
-pub(crate) mod closure;
-mod container;
-pub(crate) mod environment;
-pub(crate) mod installed;
-pub(crate) mod interpreter;
-pub(crate) mod lock;
-pub(crate) mod marker;
-pub(crate) mod packages;
-pub(crate) mod project;
-pub(crate) mod requirements;
 pub(crate) mod ruff;
 pub(crate) mod ruff_files;
-pub(crate) mod uv;
-pub(crate) mod version;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::ecosystem::{PlanError, Scope, id_at};
-use crate::plan::{CacheMode, Check, Command, Inputs, Parse, Plan, Work};
-
-use environment::{Ready, Resolved, resolve};
-use project::{Site, sites};
+use crate::plan::{Parse, Plan, Work};
+use crate::provision::python::environment::{Resolved, resolve};
+use crate::provision::python::project::{Site, sites};
+use crate::provision::python::tool::{check, tool_check};
+use crate::provision::python::version;
+use crate::scope::{PlanError, Scope};
 
 /// Adds the checks of all Python projects.
 ///
@@ -98,183 +85,10 @@ fn plan_ruff(scope: &Scope<'_>, plan: &mut Plan, site: &Site) -> Result<(), Plan
     Ok(())
 }
 
-/// A check of `site` that runs a Python tool.
-pub(in crate::ecosystem) fn tool_check(
-    site: &Site,
-    id: &str,
-    ecosystem: &'static str,
-    ready: &Ready,
-    argv: Vec<String>,
-    parse: Arc<dyn Parse>,
-) -> Check {
-    let command = Command {
-        set_env: set_env(),
-        ..Command::new(argv, site.dir.clone(), vec![ready.tool.clone()], parse)
-    };
-    let mut check = check(site, id, ecosystem, Work::Command(Box::new(command)));
-    check.layers.clone_from(&ready.layers);
-    check.not_cached.clone_from(&ready.not_cached);
-    check
-}
-
-/// A lint check of `site`.
-pub(in crate::ecosystem) fn check(
-    site: &Site,
-    id: &str,
-    ecosystem: &'static str,
-    work: Work,
-) -> Check {
-    Check {
-        id: id_at(id, &site.dir),
-        tags: vec!["lint".to_owned()],
-        ecosystem,
-        work,
-        inputs: Inputs::default(),
-        layers: vec!["base".to_owned()],
-        cache: CacheMode::default(),
-        not_cached: None,
-        max_age: None,
-        timeout: None,
-    }
-}
-
-/// Nothing of the user's: no bytecode written into a shared environment, no packages of the user's site folder, and
-/// messages wrapped at one width.
-fn set_env() -> BTreeMap<String, String> {
-    [
-        ("COLUMNS", "80"),
-        ("PYTHONDONTWRITEBYTECODE", "1"),
-        ("PYTHONNOUSERSITE", "1"),
-    ]
-    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    .into()
-}
-
 #[cfg(test)]
-pub(in crate::ecosystem) mod tests {
-    use std::ffi::OsStr;
-    use std::path::Path;
-
+mod tests {
     use super::*;
-    use crate::env::Env;
-    use crate::facts::Facts;
-    use crate::path::RelPath;
-    use crate::snapshot::{FileId, Snapshot};
-    use crate::tool::Tools;
-
-    /// A project in memory and a host without programs.
-    pub(in crate::ecosystem) struct Project {
-        pub(crate) snapshot: Snapshot,
-        excluded: Vec<bool>,
-        facts: Facts,
-        tools: Tools,
-        env: BTreeMap<String, String>,
-        view: Env,
-    }
-
-    impl Project {
-        pub(in crate::ecosystem) fn new(files: &[(&str, &str)]) -> Self {
-            let snapshot = Snapshot::in_memory(files);
-            Self {
-                excluded: vec![false; snapshot.entries().len()],
-                snapshot,
-                facts: Facts::default(),
-                tools: Tools::default(),
-                env: BTreeMap::new(),
-                view: Env::default(),
-            }
-        }
-
-        pub(in crate::ecosystem) fn with_path(files: &[(&str, &str)], path: &OsStr) -> Self {
-            let mut project = Self::new(files);
-            project.set("PATH", path);
-            project
-        }
-
-        pub(in crate::ecosystem) fn set_home(&mut self, home: &Path) {
-            self.set("HOME", home.as_os_str());
-        }
-
-        fn set(&mut self, name: &str, value: &OsStr) {
-            let value = value.to_str().expect("UTF-8").to_owned();
-            self.env.insert(name.to_owned(), value);
-            let pairs: Vec<(&str, &str)> = self.env.iter().map(|(k, v)| (&**k, &**v)).collect();
-            self.view = Env::from_pairs(&pairs);
-        }
-
-        pub(in crate::ecosystem) fn exclude(&mut self, dir: &str) {
-            let dir = RelPath::new(dir).expect("a folder");
-            for id in self.snapshot.below(&dir) {
-                self.excluded[id as usize] = true;
-            }
-        }
-
-        pub(in crate::ecosystem) fn scope(&self) -> Scope<'_> {
-            Scope {
-                snapshot: &self.snapshot,
-                excluded: &self.excluded,
-                facts: &self.facts,
-                tools: &self.tools,
-                env: &self.view,
-                secrets_baseline: None,
-                images: None,
-            }
-        }
-
-        pub(in crate::ecosystem) fn paths(&self, ids: &[FileId]) -> Vec<String> {
-            ids.iter()
-                .map(|&id| self.snapshot.entry(id).path.as_str().to_owned())
-                .collect()
-        }
-    }
-
-    /// A folder with a `python3` that answers like a CPython of that version and logs each time it is asked.
-    #[cfg(unix)]
-    pub(in crate::ecosystem) fn fake_python(version: &str) -> tempfile::TempDir {
-        let folder = tempfile::tempdir().expect("a folder");
-        let short: Vec<&str> = version.split('.').take(2).collect();
-        let short = short.join(".");
-        let text = format!(
-            r#"#!/bin/sh
-[ "$1" = -I ] || exit 0
-echo asked >> "${{0%/*}}/log"
-echo '{{"executable": "'"$0"'", "implementation": "CPython", "version": "{version}", "platform": "linux",
-"path": [], "library": null, "markers": {{"python_version": "{short}", "python_full_version": "{version}",
-"sys_platform": "linux", "platform_system": "Linux", "platform_python_implementation": "CPython", "os_name": "posix"}}}}'
-"#
-        );
-        write_program(&folder.path().join("python3"), &text);
-        folder
-    }
-
-    /// Writes a script and waits until it can be started: a process that another test starts meanwhile may hold the
-    /// file open for a moment.
-    #[cfg(unix)]
-    pub(in crate::ecosystem) fn write_program(path: &Path, text: &str) {
-        use std::os::unix::fs::PermissionsExt;
-        std::fs::write(path, text).expect("written");
-        std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).expect("executable");
-        let busy = |error: std::io::Error| error.kind() == std::io::ErrorKind::ExecutableFileBusy;
-        while std::process::Command::new(path).output().is_err_and(busy) {
-            std::thread::yield_now();
-        }
-    }
-
-    pub(in crate::ecosystem) const LOCK: &str =
-        include_str!("../../../tests/fixtures/python/poetry.lock");
-
-    /// The plan of `planner` on a host whose only program is a Python 3.12.
-    #[cfg(unix)]
-    pub(in crate::ecosystem) fn planned(
-        project: &mut Project,
-        planner: crate::ecosystem::Planner,
-    ) -> Plan {
-        let python = fake_python("3.12.4");
-        project.set("PATH", python.path().as_os_str());
-        let mut found = Plan::default();
-        planner(&project.scope(), &mut found).expect("a plan");
-        found
-    }
+    use crate::testing::project::{LOCK, Project, planned};
 
     #[cfg(unix)]
     #[test]

@@ -6,6 +6,7 @@
 
 use crate::finding::{Finding, Severity};
 use crate::path::RelPath;
+use crate::plan::output::plain;
 use crate::plan::{Output, Parse, Parsed};
 
 /// `ruff check --output-format=concise` (`text` before 0.2).
@@ -175,12 +176,6 @@ impl<'a> Place<'a> {
         let message = message.strip_prefix("[*] ").unwrap_or(message);
         (code.trim_end_matches(':'), message)
     }
-}
-
-/// Text without colours.
-#[must_use]
-pub(crate) fn plain(text: &str) -> String {
-    anstream::adapter::strip_str(text).to_string()
 }
 
 #[cfg(test)]

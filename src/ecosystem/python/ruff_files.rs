@@ -9,16 +9,15 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::ecosystem::{PlanError, Scope};
 use crate::path::RelPath;
 use crate::plan::Inputs;
 use crate::plan::check::OutsideFile;
+use crate::provision::python::lock::TomlError;
+use crate::provision::python::project::PYPROJECT;
+use crate::provision::python::version;
 use crate::rule::Rule;
-use crate::snapshot::{FileId, Kind, Snapshot};
-
-use super::lock::TomlError;
-use super::project::PYPROJECT;
-use super::version;
+use crate::scope::{PlanError, Scope, with_link_targets};
+use crate::snapshot::{FileId, Snapshot};
 
 /// The names ruff's configuration goes by.
 pub(crate) const CONFIGS: [&str; 3] = ["ruff.toml", ".ruff.toml", PYPROJECT];
@@ -220,30 +219,6 @@ impl Files {
     }
 }
 
-/// A link leads nowhere in a room that lacks its target.
-pub(crate) fn with_link_targets(snapshot: &Snapshot, files: &mut BTreeSet<FileId>) {
-    let mut todo: Vec<FileId> = files.iter().copied().collect();
-    while let Some(id) = todo.pop() {
-        if let Some(target) = link_target(snapshot, id)
-            && let Some(target) = snapshot.find(&target)
-            && files.insert(target)
-        {
-            todo.push(target);
-        }
-    }
-}
-
-/// Where a link of the project leads, if it is one and leads into the project.
-#[must_use]
-pub(crate) fn link_target(snapshot: &Snapshot, id: FileId) -> Option<RelPath> {
-    let entry = snapshot.entry(id);
-    if entry.kind != Kind::Symlink {
-        return None;
-    }
-    let text = String::from_utf8(snapshot.read(id).ok()?).ok()?;
-    entry.path.parent()?.join(&text).ok()
-}
-
 /// What ruff would take for a first-party module by its mere name, though it is no input: a folder of that name directly
 /// below a source root, whatever is in it (one file of it will do), or a module beside the checked folder.
 fn namesakes(
@@ -389,8 +364,8 @@ fn imports(text: &str, names: &mut BTreeSet<String>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::Project;
     use super::*;
+    use crate::testing::project::Project;
     use proptest::prelude::*;
 
     fn seen(project: &Project, dir: &str, version: Option<&str>) -> Vec<String> {

@@ -21,10 +21,10 @@ use std::io;
 use std::sync::{Arc, OnceLock};
 
 use crate::digest::Digest;
-use crate::ecosystem::{PlanError, Scope};
 use crate::finding::{Finding, Severity};
 use crate::path::RelPath;
 use crate::plan::{Builtin, CacheMode, Check, InputView, Inputs, Plan, Work};
+use crate::scope::{PlanError, Scope};
 use crate::snapshot::Kind;
 
 use rules::{Hit, Scanner};

@@ -6,9 +6,9 @@
 pub(crate) mod syntax;
 pub(crate) mod yamllint;
 
-use crate::ecosystem::{PlanError, Scope};
 use crate::path::RelPath;
 use crate::plan::Plan;
+use crate::scope::{PlanError, Scope};
 use crate::snapshot::{FileId, Kind, Snapshot};
 
 /// Adds the checks on YAML files.

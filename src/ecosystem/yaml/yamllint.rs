@@ -14,15 +14,14 @@ use std::sync::Arc;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use serde::{Deserialize, Serialize};
 
-use crate::ecosystem::markdown::is_file;
-use crate::ecosystem::python::environment::{Resolved, resolve};
-use crate::ecosystem::python::project::{folders_of, sites};
-use crate::ecosystem::python::ruff_files::with_link_targets;
-use crate::ecosystem::python::{check, tool_check};
-use crate::ecosystem::{PlanError, Scope};
 use crate::path::RelPath;
 use crate::plan::check::OutsideFile;
 use crate::plan::{Inputs, Plan, Work};
+use crate::provision::python::environment::{Resolved, resolve};
+use crate::provision::python::project::sites;
+use crate::provision::python::tool::{check, tool_check};
+use crate::scope::with_link_targets;
+use crate::scope::{PlanError, Scope};
 use crate::snapshot::FileId;
 
 use output::Yamllint;
@@ -40,7 +39,7 @@ const YAML_FILES: [&str; 3] = ["*.yaml", "*.yml", ".yamllint"];
 /// # Errors
 /// If a lock is broken.
 pub(crate) fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
-    for site in sites(scope, "yamllint", &folders_of(scope, &CONFIGS))? {
+    for site in sites(scope, "yamllint", &scope.folders_of(&CONFIGS))? {
         let config = Config::find(scope, &site.dir);
         let files = config.files(scope, &site.dir);
         if files.is_empty() {
@@ -235,7 +234,7 @@ impl Config {
                 })
             })
             .map(|(id, _)| id)
-            .filter(|&id| is_file(scope, id, ".yaml") && is_file(scope, id, ".yml"))
+            .filter(|&id| scope.is_file(id, ".yaml") && scope.is_file(id, ".yml"))
             .collect()
     }
 
@@ -349,8 +348,8 @@ mod tests {
 
     #[cfg(unix)]
     mod planning {
-        use super::super::super::super::python::tests::{LOCK, Project, planned};
         use super::*;
+        use crate::testing::project::{LOCK, Project, planned};
 
         fn locked(files: &[(&str, &str)]) -> Project {
             Project::new(&[files, &[("poetry.lock", LOCK), ("pyproject.toml", "")]].concat())

@@ -7,10 +7,10 @@
 //! packages are then described in another way. Else the layer fails.
 
 use crate::digest::{Digest, Hasher};
-use crate::ecosystem::container::PROXIES;
-use crate::ecosystem::{PlanError, Scope, id_at};
 use crate::path::RelPath;
 use crate::plan::{Build, Layer, LayerKind, Script};
+use crate::provision::base::PROXIES;
+use crate::scope::{PlanError, Scope, id_at};
 use crate::snapshot::{FileId, Kind};
 
 use super::super::clippy::{environment, keeps_going, vendored};

@@ -3,12 +3,12 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use super::*;
-use crate::ecosystem::container::tests::{keys, layers, script};
-use crate::ecosystem::python::tests::Project;
 use crate::env::Env;
 use crate::facts::Facts;
 use crate::plan::Tool;
+use crate::provision::base::tests::{keys, layers, script};
 use crate::testing::FakeImages;
+use crate::testing::project::Project;
 use crate::tool::Tools;
 
 const LOCK: &str = r#"version = 4

@@ -1,7 +1,7 @@
 use super::*;
-use crate::ecosystem::Scope;
 use crate::env::Env;
 use crate::facts::Facts;
+use crate::scope::Scope;
 use crate::snapshot::Snapshot;
 use crate::tool::Tools;
 

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::ecosystem::python::ruff::plain;
 use crate::finding::{Finding, Severity};
 use crate::path::RelPath;
+use crate::plan::output::plain;
 use crate::plan::{Output, Parse, Parsed, Share};
 
 /// `yamllint -f parsable`: `path:line:col: [level] message (rule)`.

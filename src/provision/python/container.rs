@@ -7,10 +7,10 @@
 //!
 //! A tool that only configuration declares has to be in an image that the user chose.
 
-use crate::ecosystem::container::{Base, PROXIES, Wanted, base, is_chosen};
-use crate::ecosystem::{PlanError, Scope};
 use crate::path::RelPath;
 use crate::plan::{Build, Images, Layer, Plan, Script, Tool, container_folder};
+use crate::provision::base::{Base, PROXIES, Wanted, base, is_chosen};
+use crate::scope::{PlanError, Scope};
 
 use super::closure::Closure;
 use super::environment::{Ready, Resolved, folder, in_layer, layer};

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::digest::{Digest, Hasher};
-use crate::ecosystem::Scope;
 use crate::rule::Rule;
+use crate::scope::Scope;
 use crate::tool::Program;
 
 use super::closure::Closure;

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, Hasher};
-use crate::ecosystem::Scope;
 use crate::env::{Env, PATH};
 use crate::process;
+use crate::scope::Scope;
 use crate::tool::shims::{Asker, Leads, follow};
 
 use super::marker::MarkerEnv;
@@ -308,8 +308,8 @@ fn refresh_kernel(_: &mut MarkerEnv) {}
 
 #[cfg(all(test, unix))]
 mod tests {
-    use super::super::tests::{Project, fake_python, write_program};
     use super::*;
+    use crate::testing::project::{Project, fake_python, write_program};
 
     #[test]
     fn takes_the_first_python_the_project_allows() {

@@ -1,10 +1,10 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::ecosystem::python::tests::{LOCK, Project};
 use crate::key::{layer_key, tree::Trees};
 use crate::plan::{Check, Tool, Work};
 use crate::testing::FakeImages;
+use crate::testing::project::{LOCK, Project};
 use crate::{config, discover, key};
 
 const PROJECT: &[(&str, &str)] = &[
@@ -40,18 +40,18 @@ fn with_config(config: &str) -> Vec<(&str, &str)> {
     files
 }
 
-pub(in crate::ecosystem) fn layers<'a>(plan: &'a Plan, id: &str) -> &'a [String] {
+pub(crate) fn layers<'a>(plan: &'a Plan, id: &str) -> &'a [String] {
     &plan.check(id).expect(id).layers
 }
 
-pub(in crate::ecosystem) fn keys(plan: &Plan) -> BTreeMap<String, String> {
+pub(crate) fn keys(plan: &Plan) -> BTreeMap<String, String> {
     let layers = plan.layers.iter();
     layers
         .map(|layer| (layer.name.clone(), layer_key(plan, layer).to_string()))
         .collect()
 }
 
-pub(in crate::ecosystem) fn script<'a>(plan: &'a Plan, name: &str) -> &'a Script {
+pub(crate) fn script<'a>(plan: &'a Plan, name: &str) -> &'a Script {
     match &plan.layer(name).expect(name).build {
         Build::Script(script) => script,
         other => panic!("{other:?}"),
@@ -399,7 +399,7 @@ fn check_keys(project: &Project, plan: &Plan) -> BTreeMap<String, String> {
 #[cfg(unix)]
 #[test]
 fn nothing_of_the_host_is_in_the_keys_of_containers() {
-    use crate::ecosystem::python::tests::{fake_python, write_program};
+    use crate::testing::project::{fake_python, write_program};
     let files = with_config("checks.own = { command = ['./x.sh', 'a'], tools = ['grep', 'node'] }");
     let files = [&files[..], &[("x.sh", "#!/bin/sh\n")]].concat();
     let bare = Project::new(&files);

@@ -18,10 +18,10 @@
 use std::path::Path;
 
 use crate::digest::Digest;
-use crate::ecosystem::{Scope, id_at};
 use crate::path::RelPath;
 use crate::plan::image::is_archive;
 use crate::plan::{Build, Image, Images, Layer, LayerKind, Plan, Script};
+use crate::scope::{Scope, id_at};
 
 /// The image for whatever needs nothing special.
 pub(crate) const DEBIAN: &str = "docker.io/library/debian:bookworm-slim";
@@ -255,4 +255,4 @@ fi
 }
 
 #[cfg(test)]
-pub(in crate::ecosystem) mod tests;
+pub(crate) mod tests;

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, Hasher};
-use crate::ecosystem::{PlanError, Scope};
 use crate::path::RelPath;
+use crate::scope::{PlanError, Scope};
 use crate::snapshot::FileId;
 
 use super::closure::{Closure, closure};
@@ -100,7 +100,7 @@ type Summarised = (LockFile, LockSummary);
 /// The locks of Python projects, by folder, those that count first before the others.
 fn locks(scope: &Scope<'_>) -> Result<BTreeMap<RelPath, Vec<Summarised>>, PlanError> {
     let mut found = BTreeMap::new();
-    let mut dirs = folders_of(scope, &[PYPROJECT, "setup.py", "setup.cfg"]);
+    let mut dirs = scope.folders_of(&[PYPROJECT, "setup.py", "setup.cfg"]);
     dirs.insert(RelPath::root());
     let files = lock_files(scope);
     for dir in dirs {
@@ -167,16 +167,6 @@ fn order(
         }
     }
     Ok([Uv, Poetry, Requirements])
-}
-
-/// The folders that hold a not excluded file of one of these names.
-#[must_use]
-pub(crate) fn folders_of(scope: &Scope<'_>, names: &[&str]) -> BTreeSet<RelPath> {
-    scope
-        .checked()
-        .filter(|(_, entry)| names.contains(&entry.path.file_name()))
-        .filter_map(|(_, entry)| entry.path.parent())
-        .collect()
 }
 
 fn beside(scope: &Scope<'_>, dir: &RelPath, name: &str) -> Option<FileId> {
@@ -408,8 +398,8 @@ fn add(extras: &mut ExtrasByName, name: String, wanted: BTreeSet<String>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::Project;
     use super::*;
+    use crate::testing::project::Project;
     use proptest::prelude::*;
 
     const LOCK: &str =

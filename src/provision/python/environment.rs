@@ -7,11 +7,11 @@
 use std::path::Path;
 
 use crate::digest::Digest;
-use crate::ecosystem::{PlanError, Scope, id_at};
 use crate::path::RelPath;
 use crate::plan::{Build, Layer, LayerKind, Plan, Tool};
 use crate::process;
 use crate::rule::Rule;
+use crate::scope::{PlanError, Scope, id_at};
 use crate::tool::Program;
 use crate::tool::shims::Leads;
 
@@ -336,8 +336,8 @@ fn unlocked(scope: &Scope<'_>, name: &str, program: &Program) -> Ready {
 mod tests {
     use std::path::PathBuf;
 
-    use super::super::tests::{Project, fake_python, write_program};
     use super::*;
+    use crate::testing::project::{Project, fake_python, write_program};
 
     const LOCK: &str = r#"
 [[package]]

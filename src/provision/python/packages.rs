@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::ecosystem::Scope;
+use crate::scope::Scope;
 
 use super::lock::{normalized, requirement_name};
 

@@ -10,9 +10,9 @@ pub(crate) mod lock;
 use std::path::{Path, PathBuf};
 
 use crate::digest::{Digest, Hasher};
-use crate::ecosystem::Scope;
 use crate::path::RelPath;
 use crate::rule::Rule;
+use crate::scope::Scope;
 use crate::tool::Program;
 
 /// The folder of installed packages.
