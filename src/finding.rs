@@ -18,6 +18,18 @@ pub(crate) enum Severity {
     Error,
 }
 
+impl Severity {
+    /// What a built-in check calls a problem of that file: test data may be broken on purpose.
+    #[must_use]
+    pub(crate) fn in_file(path: &RelPath) -> Self {
+        if path.is_test_data() {
+            Self::Warning
+        } else {
+            Self::Error
+        }
+    }
+}
+
 /// One diagnostic of a tool.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct Finding {

@@ -193,6 +193,30 @@ impl RelPath {
         std::iter::successors(self.parent(), Self::parent)
     }
 
+    /// Whether it lies below a folder of test data or examples, where files may be broken on purpose.
+    #[must_use]
+    pub(crate) fn is_test_data(&self) -> bool {
+        const NAMES: &[&str] = &["tests", "test", "testdata", "fixtures", "examples"];
+        self.is_below(NAMES)
+    }
+
+    /// Whether it lies below test data, templates or vendored sources: a project there is not one of this repository,
+    /// so a manifest or lockfile that cannot be read is a warning and plans nothing.
+    #[must_use]
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the ecosystems come to use it one by one")
+    )]
+    pub(crate) fn is_fixture(&self) -> bool {
+        self.is_test_data() || self.is_below(&["templates", "vendor", "thirdparty"])
+    }
+
+    /// Whether a folder above has one of these names. `-` and `_` do not count: `test_data`, `__fixtures__`.
+    fn is_below(&self, names: &[&str]) -> bool {
+        let named = |folder: &str| names.contains(&folder.replace(['-', '_'], "").as_str());
+        self.segments().rev().skip(1).any(named)
+    }
+
     /// The file below `root`.
     #[must_use]
     pub(crate) fn under(&self, root: &Path) -> PathBuf {
@@ -283,6 +307,34 @@ mod tests {
         assert!(path.starts_with(&rel("a")) && !rel("ab/c").starts_with(&rel("a")));
         assert_eq!(path.strip_prefix(&rel("a")), Some("b.tar.gz"));
         assert_eq!(RelPath::root().to_string(), ".");
+    }
+
+    #[test]
+    fn fixtures_are_known_by_the_folders_above_them() {
+        for path in ["tests/a", "x/test_data/y/a", "__fixtures__/a", "examples/a"] {
+            assert!(rel(path).is_test_data() && rel(path).is_fixture(), "{path}");
+        }
+        for path in [
+            "x/templates/a",
+            "vendor/a",
+            "third_party/a",
+            "third-party/a",
+        ] {
+            assert!(
+                !rel(path).is_test_data() && rel(path).is_fixture(),
+                "{path}"
+            );
+        }
+        for path in [
+            "tests",
+            "src/tests.rs",
+            "latest/a",
+            "contests/a",
+            "vendors/a",
+            "",
+        ] {
+            assert!(!rel(path).is_fixture(), "{path}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! - What is looked for, and what counts as a placeholder: [`rules`].
 //! - Text of any size is scanned. A binary file (a NUL in its first 8 KiB, as git decides) is not: nobody can mend a
 //!   line of it, and chance bytes look like anything. UTF-16 with a byte-order mark is text.
-//! - Findings below a folder named `tests`, `test`, `testdata`, `fixtures` or `examples` are warnings, others errors.
+//! - Findings below test data ([`RelPath::is_test_data`]) are warnings, others errors.
 //! - `dagcache: allow-secret` on the line silences what is found there.
 //! - A baseline (`[checks."security:secrets"] baseline = "PATH"`) holds one known finding a line, as
 //!   `path:rule:hash`, `hash` being the first 16 hexadecimal digits of the SHA-256 of the secret. Empty lines and
@@ -33,7 +33,6 @@ use rules::{Hit, Scanner};
 pub(crate) const ID: &str = "security:secrets";
 
 const ALLOW: &[u8] = b"dagcache: allow-secret";
-const LENIENT_FOLDERS: [&str; 5] = ["tests", "test", "testdata", "fixtures", "examples"];
 /// How much of a file git looks at to call it binary.
 const SNIFFED: usize = 8 * 1024;
 
@@ -201,7 +200,7 @@ fn finding(path: &RelPath, hit: &Hit, text: &[u8]) -> Finding {
         path: Some(path.clone()),
         line: Some(line),
         column: Some(column),
-        severity: severity(path),
+        severity: Severity::in_file(path),
         code: Some(hit.rule.id.to_owned()),
         message: format!(
             "{} `{shown}…`: revoke it and keep it out of the repository; if it is none, write `dagcache: \
@@ -210,17 +209,6 @@ fn finding(path: &RelPath, hit: &Hit, text: &[u8]) -> Finding {
             baseline_line(path, hit, text),
         ),
         rendered: None,
-    }
-}
-
-fn severity(path: &RelPath) -> Severity {
-    let lenient = path
-        .ancestors()
-        .any(|folder| LENIENT_FOLDERS.contains(&folder.file_name()));
-    if lenient {
-        Severity::Warning
-    } else {
-        Severity::Error
     }
 }
 
@@ -305,14 +293,10 @@ mod tests {
     }
 
     #[test]
-    fn test_folders_only_warn_and_look_alikes_do_not_count_as_such() {
-        let text = token();
-        for path in ["tests/a", "x/testdata/y/a", "examples/a", "fixtures/a"] {
-            assert_eq!(check(path, text.as_bytes())[0].severity, Severity::Warning);
-        }
-        for path in ["tests", "src/tests.rs", "latest/a", "contests/a"] {
-            assert_eq!(check(path, text.as_bytes())[0].severity, Severity::Error);
-        }
+    fn test_data_only_warns() {
+        let severity = |path: &str| check(path, token().as_bytes())[0].severity;
+        assert_eq!(severity("x/testdata/y/a"), Severity::Warning);
+        assert_eq!(severity("src/tests.rs"), Severity::Error);
     }
 
     #[test]

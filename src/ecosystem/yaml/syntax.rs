@@ -56,7 +56,7 @@ impl Builtin for Syntax {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn check(&self, view: &dyn InputView) -> io::Result<Vec<Finding>> {
@@ -78,7 +78,7 @@ fn findings(path: &RelPath, bytes: &[u8]) -> Vec<Finding> {
             path: Some(path.clone()),
             line: Some(problem.line),
             column: Some(problem.column),
-            severity: Severity::Error,
+            severity: Severity::in_file(path),
             code: Some(problem.code.to_owned()),
             message: problem.message,
             rendered: None,
@@ -327,6 +327,12 @@ mod tests {
         accepts("- a: 1\n- a: 2\n");
         accepts("a: {a: {a: 1}}\n");
         accepts("a: a\nb: a\n");
+    }
+
+    #[test]
+    fn test_data_may_be_broken() {
+        let path = RelPath::new("tests/fixtures/a.yaml").expect("a path");
+        assert_eq!(findings(&path, b"a: [")[0].severity, Severity::Warning);
     }
 
     #[test]
