@@ -137,8 +137,10 @@ impl crate::plan::Images for FakeImages {
             name: name.to_owned(),
             digest: self.digest(name),
             platform: "linux/amd64".to_owned(),
-            python: self.python(),
-            rust: self.rust.clone(),
+            holds: [("python", self.python()), ("rust", self.rust.clone())]
+                .into_iter()
+                .filter_map(|(name, answer)| Some((name.to_owned(), answer?)))
+                .collect(),
         })
     }
 

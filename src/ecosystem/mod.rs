@@ -13,7 +13,7 @@ pub(crate) mod python;
 pub(crate) mod secrets;
 pub(crate) mod yaml;
 
-use crate::plan::Plan;
+use crate::plan::{Plan, Question};
 use crate::scope::{PlanError, Scope};
 
 /// One ecosystem: adds its layers, checks and warnings to the plan.
@@ -29,3 +29,7 @@ pub(crate) const CATALOGUE: &[Planner] = &[
     kustomize::plan,
     secrets::plan,
 ];
+
+/// What planning needs to know of an image.
+pub(crate) const QUESTIONS: &[Question] =
+    &[crate::provision::python::interpreter::IN_IMAGE, cargo::IN_IMAGE];

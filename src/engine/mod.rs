@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::digest::Digest;
 use crate::env::Env;
 use crate::path::RelPath;
-use crate::plan::check::OutsideFile;
+use crate::plan::check::{Failure, Next, OutsideFile};
 use crate::plan::{Command, Layer, Output};
 pub(crate) use crate::process::{Ended, Live};
 use crate::snapshot::{FileId, Snapshot};
@@ -258,23 +258,16 @@ pub(crate) fn folders(request: &Request<'_>) -> Vec<RelPath> {
         .collect()
 }
 
-/// Whether cargo says that a lockfile does not fit the manifests: what the check would be told as well, and so a verdict.
+/// The outcome of a check that fails before its command runs, by what was said instead.
 #[must_use]
-pub(crate) fn refuses_lockfile(output: &str) -> bool {
-    output.contains("--locked was passed to prevent this")
-}
-
-/// The outcome of a check that cargo refuses, by what it says.
-#[must_use]
-pub(crate) fn refused(stderr: &str) -> Executed {
-    let code = 101;
+pub(crate) fn failed_before(exit_code: i32, stderr: &str) -> Executed {
     Executed {
         output: Output {
-            exit_code: code,
+            exit_code,
             stdout: String::new(),
             stderr: format!("{}\n", stderr.trim_end()),
         },
-        ended: Ended::Exit(code),
+        ended: Ended::Exit(exit_code),
         duration: Duration::ZERO,
         peak_memory: None,
         truncated: false,
@@ -284,6 +277,44 @@ pub(crate) fn refused(stderr: &str) -> Executed {
         replayed: false,
         place: None,
     }
+}
+
+/// The outcome of a check that could not be run, which may be a verdict nevertheless.
+///
+/// # Errors
+/// `error`, if it is none.
+pub(crate) fn verdict(request: &Request<'_>, error: EngineError) -> Result<Executed, EngineError> {
+    let outcome = Err(error);
+    match (after(request, &outcome), &outcome) {
+        (Some(Next::Verdict(code)), Err(EngineError::Before { output, .. })) => {
+            Ok(failed_before(code, output))
+        }
+        _ => outcome,
+    }
+}
+
+/// What the command's own rule has follow an outcome, if it is a failure.
+#[must_use]
+pub(crate) fn after(
+    request: &Request<'_>,
+    outcome: &Result<Executed, EngineError>,
+) -> Option<Next> {
+    let failure = match outcome {
+        Ok(executed) if executed.output.exit_code != 0 => Failure {
+            before: false,
+            seeded: executed.seeded,
+            stdout: &executed.output.stdout,
+            stderr: &executed.output.stderr,
+        },
+        Err(EngineError::Before { output, .. }) => Failure {
+            before: true,
+            seeded: false,
+            stdout: "",
+            stderr: output,
+        },
+        _ => return None,
+    };
+    request.command.retry.as_ref()?.after(&failure)
 }
 
 /// How an ended command reads in a message, after its name.

@@ -13,13 +13,14 @@
 //! Entries are sorted by name and platform, so that the same images give the same text. Whatever is not understood is
 //! an error: a lock that is read in part would pin in part.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
 
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::ecosystem::QUESTIONS;
 use crate::fs::{FsError, write_shared};
 use crate::plan::Image;
 use crate::plan::image::{full_name, is_archive};
@@ -65,18 +66,11 @@ struct File {
     #[serde(rename = "version")]
     _version: i64,
     #[serde(default)]
-    image: Vec<Entry>,
+    image: Vec<Spanned<Entry>>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Entry {
-    name: Spanned<String>,
-    digest: Spanned<String>,
-    platform: Spanned<String>,
-    python: Option<String>,
-    rust: Option<String>,
-}
+/// The fields of an image: those of every image, and answers to questions.
+type Entry = BTreeMap<String, Spanned<String>>;
 
 impl Lock {
     /// A lock of these images.
@@ -134,9 +128,8 @@ impl Lock {
         let mut seen = BTreeSet::new();
         let mut images = Vec::with_capacity(file.image.len());
         for entry in file.image {
-            let span = entry.name.span();
-            let image = entry
-                .checked()
+            let span = entry.span();
+            let image = checked(entry)
                 .map_err(|(span, message)| at(text, Some(span), message, WRITE_ANEW))?;
             if !seen.insert((image.name.clone(), image.platform.clone())) {
                 let message = format!("`{}` is pinned twice", image.name);
@@ -154,17 +147,15 @@ impl Lock {
         for image in &self.images {
             text.push_str("\n[[image]]\n");
             let fields = [
-                ("name", Some(&image.name)),
-                ("digest", Some(&image.digest)),
-                ("platform", Some(&image.platform)),
-                ("python", image.python.as_ref()),
-                ("rust", image.rust.as_ref()),
+                ("name", &image.name),
+                ("digest", &image.digest),
+                ("platform", &image.platform),
             ];
-            for (name, value) in fields {
-                if let Some(value) = value {
-                    let value = toml::Value::String(value.clone());
-                    text.push_str(&format!("{name} = {value}\n"));
-                }
+            let answers = image.holds.iter();
+            let answers = answers.map(|(name, value)| (name.as_str(), value));
+            for (name, value) in fields.into_iter().chain(answers) {
+                let value = toml::Value::String(value.clone());
+                text.push_str(&format!("{name} = {value}\n"));
             }
         }
         text
@@ -188,30 +179,43 @@ fn lenient(text: &str) -> Result<Head, toml::de::Error> {
     toml::from_str(text)
 }
 
-impl Entry {
-    fn checked(self) -> Result<Image, (Range<usize>, String)> {
-        let name = self.name.get_ref();
-        if is_archive(name) || full_name(name).as_ref() != Ok(name) {
-            let message = format!("`{name}` is not the full name of an image");
-            return Err((self.name.span(), message));
-        }
-        if !is_digest(self.digest.get_ref()) {
-            let message = format!("`{}` is not a digest", self.digest.get_ref());
-            return Err((self.digest.span(), message));
-        }
-        let platform = self.platform.get_ref();
-        if !is_platform(platform) {
-            let message = format!("`{platform}` is not a platform (`linux/amd64`)");
-            return Err((self.platform.span(), message));
-        }
-        Ok(Image {
-            name: self.name.into_inner(),
-            digest: self.digest.into_inner(),
-            platform: self.platform.into_inner(),
-            python: self.python,
-            rust: self.rust,
-        })
+fn checked(entry: Spanned<Entry>) -> Result<Image, (Range<usize>, String)> {
+    let whole = entry.span();
+    let mut entry = entry.into_inner();
+    let known = |name: &str| {
+        ["name", "digest", "platform"].contains(&name)
+            || QUESTIONS.iter().any(|question| question.name == name)
+    };
+    if let Some((name, value)) = entry.iter().find(|(name, _)| !known(name)) {
+        return Err((value.span(), format!("unknown field `{name}`")));
     }
+    let mut field = |name: &str| {
+        let value = entry.remove(name);
+        value.ok_or_else(|| (whole.clone(), format!("missing field `{name}`")))
+    };
+    let (name, digest, platform) = (field("name")?, field("digest")?, field("platform")?);
+    let refused = |value: &Spanned<String>, what| {
+        let message = format!("`{}` is not {what}", value.get_ref());
+        (value.span(), message)
+    };
+    if is_archive(name.get_ref()) || full_name(name.get_ref()).as_ref() != Ok(name.get_ref()) {
+        return Err(refused(&name, "the full name of an image"));
+    }
+    if !is_digest(digest.get_ref()) {
+        return Err(refused(&digest, "a digest"));
+    }
+    if !is_platform(platform.get_ref()) {
+        return Err(refused(&platform, "a platform (`linux/amd64`)"));
+    }
+    let holds = entry.into_iter();
+    Ok(Image {
+        name: name.into_inner(),
+        digest: digest.into_inner(),
+        platform: platform.into_inner(),
+        holds: holds
+            .map(|(name, value)| (name, value.into_inner()))
+            .collect(),
+    })
 }
 
 /// Whether a text is `sha256:` and 64 small hexadecimal digits.
@@ -254,19 +258,22 @@ mod tests {
             name: name.to_owned(),
             digest: format!("sha256:{}", "0a".repeat(32)),
             platform: platform.to_owned(),
-            python: None,
-            rust: None,
+            holds: BTreeMap::new(),
         }
+    }
+
+    fn holds(name: &str, answer: &str) -> BTreeMap<String, String> {
+        [(name.to_owned(), answer.to_owned())].into()
     }
 
     fn sample() -> Lock {
         Lock::new(vec![
             Image {
-                python: Some(r#"{"version":"3.11.9","it's":1}"#.to_owned()),
+                holds: holds("python", r#"{"version":"3.11.9","it's":1}"#),
                 ..image("docker.io/library/python:3.11-slim", "linux/amd64")
             },
             Image {
-                rust: Some("rustc 1.95.0 (x 2026-04-01)".to_owned()),
+                holds: holds("rust", "rustc 1.95.0 (x 2026-04-01)"),
                 ..image("docker.io/library/rust:1.95-slim", "linux/arm64/v8")
             },
             image("docker.io/library/debian:bookworm-slim", "linux/amd64"),
@@ -387,8 +394,10 @@ rust = "rustc 1.95.0 (x 2026-04-01)"
         }
 
         #[test]
-        fn any_answer_survives(python in any::<Option<String>>(), rust in any::<Option<String>>()) {
-            let image = Image { python, rust, ..image("localhost:5000/a:1", "linux/amd64") };
+        fn any_answer_survives(python in any::<String>(), rust in any::<Option<String>>()) {
+            let mut holds = holds("python", &python);
+            holds.extend(rust.map(|rust| ("rust".to_owned(), rust)));
+            let image = Image { holds, ..image("localhost:5000/a:1", "linux/amd64") };
             let lock = Lock::new(vec![image]);
             prop_assert_eq!(Lock::parse(&lock.text()).expect("its own text"), lock);
         }

@@ -9,18 +9,18 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::config::Config;
 use crate::digest::{Digest, Hasher};
+use crate::ecosystem::QUESTIONS;
 use crate::facts::Facts;
 use crate::plan::image::{full_name, is_archive};
 use crate::plan::{Image, Images, Layer};
 use crate::provision::base::image_layer;
-use crate::provision::python::interpreter::{QUESTION, lasting};
 use crate::tool::Tools;
 
 use super::format::{Lock, NAME, is_digest};
 
 /// What is remembered here, as kinds of facts: what a name means, what is in an image, what is said in containers.
 const RESOLVED: &str = "image/1";
-const HOLDS: &str = "image-holds/1";
+const HOLDS: &str = "image-holds/2";
 const SAID: &str = "image-says/1";
 
 /// Who knows what images are. Answers are asked for once and remembered.
@@ -246,18 +246,13 @@ impl<'a> Pins<'a> {
             name: name.to_owned(),
             digest,
             platform,
-            python: None,
-            rust: None,
+            holds: BTreeMap::new(),
         };
         if !base {
             return Ok(image);
         }
-        let (python, rust) = self.holds(&image)?;
-        Ok(Image {
-            python,
-            rust,
-            ..image
-        })
+        let holds = self.holds(&image)?;
+        Ok(Image { holds, ..image })
     }
 
     fn resolved(&self, name: &str) -> Result<(String, String), String> {
@@ -278,16 +273,13 @@ impl<'a> Pins<'a> {
         })
     }
 
-    /// The Python and the Rust in an image.
-    fn holds(&self, image: &Image) -> Result<(Option<String>, Option<String>), String> {
+    /// What there is in an image.
+    fn holds(&self, image: &Image) -> Result<BTreeMap<String, String>, String> {
         let input = input(&[&image.digest, &image.platform]);
         self.facts.derive(HOLDS, input, || {
             let layer = image_layer(self.root, "base".to_owned(), image)?;
-            let script = format!(
-                "if command -v python3 >/dev/null; then python3 -I -c {} || true; fi\n\
-                 if command -v rustc >/dev/null; then rustc -V || true; fi",
-                crate::process::quoted(QUESTION)
-            );
+            let scripts = QUESTIONS.iter().map(|question| (question.script)());
+            let script = scripts.collect::<Vec<_>>().join("\n");
             let said = self.resolver.ask(&[layer], &script).map_err(|why| {
                 let name = &image.name;
                 format!(
@@ -295,9 +287,11 @@ impl<'a> Pins<'a> {
                      help: `cargo dagcache lock`, run where the engine and the registry can be reached, writes it down"
                 )
             })?;
-            let mut lines = said.lines();
-            let rust = said.lines().find(|line| line.starts_with("rustc "));
-            Ok((lines.find_map(lasting), rust.map(str::to_owned)))
+            let answers = QUESTIONS.iter().filter_map(|question| {
+                let answer = said.lines().find_map(question.answer)?;
+                Some((question.name.to_owned(), answer))
+            });
+            Ok(answers.collect())
         })
     }
 }
@@ -436,8 +430,7 @@ mod tests {
             name: RUST.to_owned(),
             digest: format!("sha256:{}", Digest::of(b"x")),
             platform: host_platform(),
-            python: None,
-            rust: Some("rustc 1".to_owned()),
+            holds: [("rust".to_owned(), "rustc 1".to_owned())].into(),
         };
         let lock = Lock::new(vec![image.clone()]);
         let pins = world.pins(&lock);
@@ -458,8 +451,8 @@ mod tests {
         let lock = Lock::default();
         let first = world.pins(&lock);
         let image = first.image(RUST).expect("an image");
-        assert_eq!(image.rust.as_deref(), Some("rustc 1.95.0 (x)"));
-        assert_eq!(image.python, None);
+        let rust = ("rust".to_owned(), "rustc 1.95.0 (x)".to_owned());
+        assert_eq!(image.holds, [rust].into());
         assert_eq!(world.registry.asked(), [RUST, "ask base"]);
         for pins in [&first, &world.pins(&lock)] {
             assert_eq!(pins.image(RUST), Ok(image.clone()));
@@ -480,7 +473,12 @@ mod tests {
         let pins = world.pins(&lock);
         pins.reference(RUST).expect("a reference");
         assert_eq!(world.registry.asked(), [RUST]);
-        assert!(pins.image(RUST).expect("an image").rust.is_some());
+        assert!(
+            pins.image(RUST)
+                .expect("an image")
+                .holds
+                .contains_key("rust")
+        );
         assert_eq!(world.registry.asked(), ["ask base"]);
         assert_eq!(pins.used().map(|used| used.len()), Ok(1));
     }

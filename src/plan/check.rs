@@ -155,6 +155,8 @@ pub(crate) struct Command {
     pub(crate) products: Vec<RelPath>,
     /// What the first of `products` may begin with.
     pub(crate) seed: Option<Arc<dyn Seed>>,
+    /// Which of its failures call for something else than being believed.
+    pub(crate) retry: Option<Arc<dyn Retry>>,
     /// If set, the content of files it did not read is left out of its key, where the engine can tell what it read.
     /// Names a file that every run reads: a run that seems not to is one whose reads could not be seen. Only for
     /// programs whose verdict follows from names and content: size and times of a file can be asked for unseen.
@@ -201,6 +203,7 @@ impl Command {
             discovered: Vec::new(),
             products: Vec::new(),
             seed: None,
+            retry: None,
             reads: None,
             outputs: Vec::new(),
             network: false,
@@ -274,6 +277,36 @@ pub(crate) trait Seed: fmt::Debug + Send + Sync {
     /// # Errors
     /// If something cannot be read or written. What was copied is then of no use.
     fn plant(&self, products: &std::path::Path) -> std::io::Result<bool>;
+}
+
+/// Knows the failures of a command that are no verdict, or come before one.
+pub(crate) trait Retry: fmt::Debug + Send + Sync {
+    /// What follows a failure; `None` if it is believed as it is.
+    fn after(&self, failure: &Failure<'_>) -> Option<Next>;
+}
+
+/// How a command, or one before it, failed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Failure<'a> {
+    /// Whether it was one before it.
+    pub(crate) before: bool,
+    /// Whether its products began with what [`Command::seed`] copied.
+    pub(crate) seeded: bool,
+    /// Its standard output.
+    pub(crate) stdout: &'a str,
+    /// Its standard error; of a command before, all that it said.
+    pub(crate) stderr: &'a str,
+}
+
+/// What follows a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// The command would say the same: its verdict, with this exit code.
+    Verdict(i32),
+    /// Another run, without what [`Command::seed`] copies.
+    WithoutSeed,
+    /// Another run, on layers that are built anew.
+    WithNewLayers,
 }
 
 /// What became of the files of a place since the products in it were brought up to date.

@@ -2,6 +2,8 @@
 //!
 //! Stays free of where that knowledge comes from: the project's lock, what was remembered, or an engine that is asked.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::plan::Layer;
@@ -15,12 +17,19 @@ pub(crate) struct Image {
     pub(crate) digest: String,
     /// `linux/amd64`.
     pub(crate) platform: String,
-    /// The Python in it, if there is one, as it answers `ecosystem::python::interpreter` (JSON).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) python: Option<String>,
-    /// What `rustc -V` says in it, if it is there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) rust: Option<String>,
+    /// What there is in it, by the name of the [`Question`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) holds: BTreeMap<String, String>,
+}
+
+/// What is asked of every image that containers begin with.
+pub(crate) struct Question {
+    /// Its name in `dagcache.lock`.
+    pub(crate) name: &'static str,
+    /// For `sh -eu`. Prints nothing if the image does not have what is asked for.
+    pub(crate) script: fn() -> String,
+    /// The answer, if a printed line is one.
+    pub(crate) answer: fn(&str) -> Option<String>,
 }
 
 impl Image {
@@ -130,8 +139,7 @@ mod tests {
                 name: name.to_owned(),
                 digest: "sha256:1".to_owned(),
                 platform: "linux/amd64".to_owned(),
-                python: None,
-                rust: None,
+                holds: BTreeMap::new(),
             };
             assert_eq!(image.reference(), expect);
         }

@@ -1,8 +1,12 @@
 //! A layer: base → tools → deps. What it is made of is its key; how it is built is the engine's business.
 
-use std::path::PathBuf;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::path::RelPath;
+use crate::plan::check::OutsideFile;
+use crate::snapshot::FileId;
 
 /// One step that yields an environment for checks.
 #[derive(Debug, Clone)]
@@ -53,34 +57,12 @@ impl LayerKind {
 }
 
 /// What building a layer takes. Runs with the user's HOME, environment and package configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Build {
     /// Nothing: it is there (host platform, installed toolchain).
     Present,
-    /// A Python virtual environment from hash-checked wheels:
-    /// `pip install --require-hashes --no-deps --only-binary :all:`.
-    PythonEnv {
-        /// The interpreter that makes it.
-        python: PathBuf,
-        /// Text of the requirements file, one `name==version --hash=… …` each.
-        requirements: String,
-    },
-    /// `cargo fetch` in `dir` (relative to the project root), with the manifests and the lockfile there.
-    CargoFetch {
-        /// Folder of the workspace, relative to the project root.
-        dir: RelPath,
-        /// The cargo program.
-        cargo: PathBuf,
-        /// Files (manifests, lockfile, cargo configuration, target roots) the command needs to see.
-        files: Vec<crate::snapshot::FileId>,
-        /// Files outside the universe it needs to see, by their place: configuration above the root, an ignored lockfile.
-        outside: Vec<crate::plan::check::OutsideFile>,
-        /// The text of the lockfile, if it is no file of the project but was resolved for it: it is laid beside the
-        /// manifests here and in rooms.
-        resolved: Option<String>,
-        /// Environment besides the user's own (`RUSTUP_TOOLCHAIN`).
-        set_env: Vec<(String, String)>,
-    },
+    /// On the host: commands, one after the other.
+    Host(Arc<dyn HostBuild>),
     /// In a container: an image, by digest.
     Image {
         /// `docker.io/library/python@sha256:…`.
@@ -97,6 +79,64 @@ pub(crate) enum Build {
     Script(Box<Script>),
 }
 
+/// Builds a layer on the host, command by command.
+pub(crate) trait HostBuild: fmt::Debug + Send + Sync {
+    /// The files its commands see.
+    fn sources(&self) -> Sources;
+
+    /// The next command for the layer in `folder`, by the exit codes of the commands before; `None` if it is complete.
+    ///
+    /// # Errors
+    /// If the commands did not make what they should: why, and the way out.
+    fn next(&self, folder: &Path, ended: &[i32]) -> Result<Option<Step>, String>;
+
+    /// The exit code of all checks on this layer, if a command that failed with this output refused the project's own
+    /// files. That is a verdict on the project, not a problem of the host.
+    fn verdict(&self, _output: &str) -> Option<i32> {
+        None
+    }
+
+    /// A file that the project does not have but that its checks need. It is laid beside `sources`, and into the rooms
+    /// of checks on this layer.
+    fn lays(&self) -> Option<(RelPath, Vec<u8>)> {
+        None
+    }
+}
+
+impl PartialEq for dyn HostBuild {
+    fn eq(&self, other: &Self) -> bool {
+        std::ptr::addr_eq(self, other)
+    }
+}
+
+/// The files that the commands of a [`HostBuild`] see, in a copy of the project root.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sources {
+    /// Files of the snapshot.
+    pub(crate) files: Vec<FileId>,
+    /// Files from outside the snapshot.
+    pub(crate) outside: Vec<OutsideFile>,
+    /// Files that were made for the commands.
+    pub(crate) made: Vec<(RelPath, Vec<u8>)>,
+    /// Where the commands run.
+    pub(crate) dir: RelPath,
+}
+
+/// A command of a [`HostBuild`], run as the user.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Step {
+    /// The program.
+    pub(crate) program: PathBuf,
+    /// Its arguments.
+    pub(crate) args: Vec<String>,
+    /// Variables set in the user's environment.
+    pub(crate) set_env: Vec<(String, String)>,
+    /// Variables removed from it.
+    pub(crate) unset_env: &'static [&'static str],
+    /// Whether the build goes on if it fails.
+    pub(crate) may_fail: bool,
+}
+
 /// What makes a layer in a container: files that are put in, then a script. It runs with the network, HOME of the
 /// image, and nothing of the user's but what `user_env` names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -106,7 +146,7 @@ pub(crate) struct Script {
     /// Files by their path in the copy of the project root. What of them stays is up to the script.
     pub(crate) files: Vec<(RelPath, Vec<u8>)>,
     /// Files of the snapshot that are put in beside them (a vendored dependency, say).
-    pub(crate) sources: Vec<crate::snapshot::FileId>,
+    pub(crate) sources: Vec<FileId>,
     /// Programs taken from other images: reference by digest, path there, absolute path here.
     pub(crate) programs: Vec<(String, String, String)>,
     /// Variables set to fixed values, for the script only.

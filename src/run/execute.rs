@@ -109,7 +109,7 @@ pub(super) fn work(
 fn there(session: &Session<'_>, pending: &Pending<'_>, built: &[String]) -> Vec<String> {
     let can_be_built = |name: &&String| {
         let layer = session.plan.layer(name);
-        layer.is_some_and(|layer| layer.build != Build::Present) && !built.contains(name)
+        layer.is_some_and(|layer| !matches!(layer.build, Build::Present)) && !built.contains(name)
     };
     match pending.check.work {
         Work::Command(_) => pending

@@ -107,8 +107,7 @@ mod tests {
             name: name.to_owned(),
             digest: format!("sha256:{}", digest.repeat(64)),
             platform: platform.to_owned(),
-            python: None,
-            rust: None,
+            holds: std::collections::BTreeMap::new(),
         }
     }
 

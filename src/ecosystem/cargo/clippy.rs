@@ -37,6 +37,7 @@ use super::host::build_tools;
 use super::manifests::MANIFEST;
 use super::programs::Programs;
 use super::refresh::Packages;
+use super::retry::Failures;
 use super::seed::TargetFolder;
 use super::workspace::Workspace;
 
@@ -99,6 +100,7 @@ impl Clippy<'_> {
         }
         let command = Command {
             before: vec![clean],
+            retry: Some(Arc::new(Failures)),
             quiet_stdout: true,
             amend: Some(match_clean),
             ..Command::new(argv, self.dir.clone(), tools, Arc::new(CargoJson))

@@ -21,7 +21,7 @@ use crate::digest::Digest;
 use crate::ecosystem::cargo::workspace::{Workspace, Workspaces};
 use crate::env;
 use crate::path::RelPath;
-use crate::plan::{Build, Check, Command, Images, Layer, LayerKind, Plan, Script, Work};
+use crate::plan::{Build, Check, Command, Images, Layer, LayerKind, Plan, Question, Script, Work};
 use crate::provision::base::{Base, PROXIES, Wanted, base};
 use crate::scope::{PlanError, Scope, id_at};
 use crate::tool::rustup::{Asked, asked_for, resolve_any};
@@ -183,7 +183,7 @@ impl Rust {
             dir,
         };
         let base = base(scope, images, plan, wanted)?;
-        let there = base.image.rust.as_deref();
+        let there = base.image.holds.get("rust");
         let Some(there) = there else {
             return Err(format!(
                 "the image {} has no Rust\nhelp: choose one that has in `[layers.base] image`; the default is {image}",
@@ -201,7 +201,7 @@ impl Rust {
         };
         let (layer, said) = tools.plan(images, plan, dir)?;
         let version = match install {
-            None => Some(there.to_owned()),
+            None => Some(there.clone()),
             Some(channel) => said.or_else(|| Some(format!("rustc {channel}"))),
         };
         let mut layers = base.layers.clone();
@@ -257,6 +257,13 @@ fn number(channel: &str) -> Option<&str> {
     let is_number = (2..=3).contains(&parts) && number.split('.').all(digits);
     (is_number && !rest.starts_with("beta")).then_some(number)
 }
+
+/// The Rust of an image.
+pub(crate) const IN_IMAGE: Question = Question {
+    name: "rust",
+    script: || "if command -v rustc >/dev/null; then rustc -V || true; fi".to_owned(),
+    answer: |line| line.starts_with("rustc ").then(|| line.to_owned()),
+};
 
 /// Whether the channel is what `rustc -V` says that is there.
 fn is_met(channel: &str, there: &str) -> bool {

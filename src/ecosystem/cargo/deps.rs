@@ -5,11 +5,13 @@
 //! manifest changes; if it is forgotten and resolved anew, its closure, and thereby the keys, say whether it differs.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::digest::Digest;
 use crate::path::RelPath;
 use crate::plan::check::OutsideFile;
-use crate::plan::layer::{Build, Layer, LayerKind};
+use crate::plan::layer::{Build, HostBuild, Layer, LayerKind, Sources, Step};
 use crate::scope::{PlanError, Scope, id_at};
 use crate::snapshot::FileId;
 use crate::tool::rustup::Toolchain;
@@ -17,6 +19,7 @@ use crate::tool::rustup::Toolchain;
 use super::config::{self, CARGO_CONFIG, chains};
 use super::lock::{LockError, external_closure, own_packages, shared_names};
 use super::manifests::manifests;
+use super::retry::{FAILED, refuses_lockfile};
 use super::workspace::{Workspace, Workspaces};
 
 /// The lockfile of a workspace.
@@ -192,19 +195,59 @@ pub(crate) fn layer(
         kind: LayerKind::Deps,
         on: vec!["base".to_owned(), tools_layer.to_owned()],
         parts,
-        build: Build::CargoFetch {
-            dir: dir.clone(),
+        build: Build::Host(Arc::new(Fetch {
             cargo: cargo.to_path_buf(),
-            files: files(scope, dir, workspace, lockfile),
-            outside: outside(scope, lockfile),
+            sources: Sources {
+                files: files(scope, dir, workspace, lockfile),
+                outside: outside(scope, lockfile),
+                made: Vec::new(),
+                dir: dir.clone(),
+            },
             resolved,
             set_env: toolchain
                 .name
                 .iter()
                 .map(|name| (crate::env::RUSTUP_TOOLCHAIN.to_owned(), name.clone()))
                 .collect(),
-        },
+        })),
     }))
+}
+
+/// `cargo fetch`. What it fetches lies in cargo's own home; the layer's folder only says that it was done.
+#[derive(Debug)]
+pub(crate) struct Fetch {
+    /// The cargo program.
+    pub(crate) cargo: PathBuf,
+    /// What it sees: manifests, lockfile, configuration, target roots.
+    pub(crate) sources: Sources,
+    /// The text of the lockfile, if it is no file of the project but was resolved for it.
+    pub(crate) resolved: Option<String>,
+    /// Variables besides the user's own.
+    pub(crate) set_env: Vec<(String, String)>,
+}
+
+impl HostBuild for Fetch {
+    fn sources(&self) -> Sources {
+        self.sources.clone()
+    }
+
+    fn next(&self, _: &Path, ended: &[i32]) -> Result<Option<Step>, String> {
+        Ok(ended.is_empty().then(|| Step {
+            program: self.cargo.clone(),
+            args: ["fetch", "--locked"].map(str::to_owned).to_vec(),
+            set_env: self.set_env.clone(),
+            ..Step::default()
+        }))
+    }
+
+    fn verdict(&self, output: &str) -> Option<i32> {
+        refuses_lockfile(output).then_some(FAILED)
+    }
+
+    fn lays(&self) -> Option<(RelPath, Vec<u8>)> {
+        let path = self.sources.dir.join("Cargo.lock").ok()?;
+        Some((path, self.resolved.clone()?.into_bytes()))
+    }
 }
 
 /// All manifests (a path dependency may inherit from any), target roots, the lockfile and cargo's configuration.

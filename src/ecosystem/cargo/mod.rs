@@ -3,7 +3,7 @@
 //! - `manifests`: which Cargo.toml files are roots. - `workspace`: what cargo says about one.
 //! - `modules`, `closure`: the files rustfmt reads. - `config`: configuration chains. - `lock`, `deps`: what
 //!   comes from elsewhere. - `host`: programs of the host a build may call.
-//! - `programs`: the toolchain's. - `container`, `skeleton`: how all this is planned for containers.
+//! - `retry`: failures that are no verdict. - `programs`: the toolchain's. - `container`, `skeleton`: how all this is planned for containers.
 //! - `rustfmt`, [`clippy`]: the checks. - `output`, [`rustfmt_output`], [`clippy_output`]: their findings.
 //!
 //! A Fresh run starts no process: what cargo and rustc say is remembered under the digests of what they were told.
@@ -13,7 +13,7 @@ pub(crate) mod clippy_output;
 mod closure;
 mod config;
 mod container;
-mod deps;
+pub(crate) mod deps;
 mod host;
 mod lock;
 mod manifests;
@@ -21,6 +21,7 @@ mod modules;
 mod output;
 mod programs;
 mod refresh;
+mod retry;
 mod rustfmt;
 pub(crate) mod rustfmt_output;
 mod seed;
@@ -38,6 +39,7 @@ use crate::tool::Program;
 use crate::tool::rustup::{Host, Toolchain, is_proxy, resolve};
 
 use clippy::Clippy;
+pub(crate) use container::IN_IMAGE;
 use deps::Lockfile;
 use programs::Programs;
 pub(crate) use workspace::RESOLVED_LOCKFILE;

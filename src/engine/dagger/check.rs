@@ -16,7 +16,7 @@ use crate::engine::environment::environment;
 use crate::engine::relative::Relative;
 use crate::engine::{
     Ended, EngineError, Executed, Place, Request, describe, folders, part_arguments, quoted,
-    refused, refuses_lockfile,
+    verdict,
 };
 use crate::env::PATH;
 use crate::path::RelPath;
@@ -322,10 +322,6 @@ pub(super) fn failed(
             program: stderr.trim().to_owned(),
             message: missing(request, stderr.trim()),
         }),
-        exit::BEFORE if refuses_lockfile(&stderr) => {
-            let said = stderr.trim_end().rsplit_once('\n');
-            Ok(refused(said.map_or("", |(said, _)| said)))
-        }
         exit::BEFORE => {
             let (said, last) = stderr.trim_end().rsplit_once('\n').unwrap_or(("", &stderr));
             let mut numbers = last.split(' ').map(|number| number.trim().parse::<i32>());
@@ -333,11 +329,12 @@ pub(super) fn failed(
             let ended = numbers.next().and_then(Result::ok).unwrap_or(1);
             let failed = usize::try_from(number).ok();
             let failed = failed.and_then(|number| action.before.get(number));
-            Err(EngineError::Before {
+            let error = EngineError::Before {
                 command: quoted(failed.into_iter().flatten().map(String::as_str)),
                 message: describe(Ended::Exit(ended)),
                 output: format!("{stdout}{said}").trim_end().to_owned(),
-            })
+            };
+            verdict(request, error)
         }
         exit::TIMEOUT | 128..=191 => {
             let limit = request.timeout.filter(|_| exit_code == exit::TIMEOUT);

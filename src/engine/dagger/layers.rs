@@ -152,9 +152,10 @@ pub(super) async fn prepare(
             let below = below.unwrap_or_else(|| begin(&query, &recipe.platform));
             by_script(query, below, &recipe, script, &scratch).await
         }
-        Build::Present | Build::PythonEnv { .. } | Build::CargoFetch { .. } => Err(Failure::Infra(
-            format!("layer `{}` is one of this machine", recipe.name),
-        )),
+        Build::Present | Build::Host(_) => Err(Failure::Infra(format!(
+            "layer `{}` is one of this machine",
+            recipe.name
+        ))),
     }
 }
 

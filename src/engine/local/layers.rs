@@ -1,8 +1,7 @@
 //! Layers on the host: built once, in place, under a lock, and complete only when that is written down.
 //!
 //! ```text
-//! <layers>/<key>/           a Python environment (its scripts hold this path, so it is never moved)
-//!   requirements.txt        what a Python environment was made from
+//! <layers>/<key>/           what the commands made (it may hold this path, so it is never moved)
 //!   complete                version, key, place and an inventory of the folder; written last
 //! ```
 //! A folder whose `complete` is not exactly what it should be is deleted and built again.
@@ -19,9 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::digest::{Digest, Hasher};
 use crate::engine::folder::Folder;
-use crate::engine::{EngineError, Prepare, Prepared, blocking, describe, quoted, refuses_lockfile};
-use crate::path::RelPath;
-use crate::plan::check::OutsideFile;
+use crate::engine::{EngineError, Prepare, Prepared, blocking, describe, quoted};
+use crate::plan::layer::{HostBuild, Sources, Step};
 use crate::plan::{Build, Layer};
 use crate::process::{self, Ended, Launch, Limits};
 use crate::room::remove;
@@ -33,10 +31,8 @@ pub(super) const MARKER: &str = "complete";
 /// How often a layer that another process builds is looked at.
 const POLL: Duration = Duration::from_millis(50);
 
-/// pip can install into another interpreter's environment from this version on; with an older one the environment
-/// gets its own pip, which takes seconds.
-const CAN_INSTALL_ELSEWHERE: &str =
-    "import pip, sys; sys.exit([int(n) for n in pip.__version__.split('.')[:2]] < [22, 3])";
+/// The exit code of the checks on a layer, and what they say.
+type Refusal = (i32, String);
 
 /// The layers of a host.
 #[derive(Debug)]
@@ -45,8 +41,8 @@ pub(crate) struct Layers {
     locks: Folder,
     /// Keys of layers found complete by this process.
     verified: Mutex<HashSet<Digest>>,
-    /// What cargo said of lockfiles that do not fit the manifests. Layers of several workspaces may share a key.
-    refused: Mutex<HashMap<(String, Digest), String>>,
+    /// Verdicts that came of building: an exit code, and what was said. Layers of several folders may share a key.
+    refused: Mutex<HashMap<(String, Digest), Refusal>>,
 }
 
 impl Layers {
@@ -73,9 +69,9 @@ impl Layers {
         Some(dir)
     }
 
-    /// What cargo said of a lockfile that does not fit the manifests, when this layer was last asked for.
+    /// The verdict that building this layer came to, when it was last asked for.
     #[must_use]
-    pub(crate) fn refused(&self, layer: &Layer, key: Digest) -> Option<String> {
+    pub(crate) fn refused(&self, layer: &Layer, key: Digest) -> Option<Refusal> {
         self.refusals().get(&(layer.name.clone(), key)).cloned()
     }
 
@@ -106,7 +102,12 @@ impl Layers {
         cancel: &CancellationToken,
     ) -> Result<Option<Duration>, EngineError> {
         let present = || blocking(|| self.find(key)).is_some();
-        if layer.build == Build::Present || (!request.force && present()) {
+        let build = match &layer.build {
+            Build::Present => return Ok(None),
+            Build::Host(build) => build.as_ref(),
+            _ => return Err(of_a_container(&layer.name)),
+        };
+        if !request.force && present() {
             return Ok(None);
         }
         let lock = self.lock(key, cancel).await?;
@@ -117,7 +118,8 @@ impl Layers {
         let start = Instant::now();
         let place = io_at(self.dir.wanted(), self.dir.get())?;
         let builder = Builder {
-            layer,
+            layer: &layer.name,
+            build,
             dir: place.join(key.to_string()),
             lock: &lock,
             request,
@@ -125,8 +127,8 @@ impl Layers {
         };
         self.forget(key);
         self.refusals().remove(&(layer.name.clone(), key));
-        if let Some(said) = builder.build().await? {
-            self.refusals().insert((layer.name.clone(), key), said);
+        if let Some(refusal) = builder.build().await? {
+            self.refusals().insert((layer.name.clone(), key), refusal);
             return Ok(None);
         }
         let marker = builder.dir.join(MARKER);
@@ -170,7 +172,7 @@ impl Layers {
         sound
     }
 
-    fn refusals(&self) -> MutexGuard<'_, HashMap<(String, Digest), String>> {
+    fn refusals(&self) -> MutexGuard<'_, HashMap<(String, Digest), Refusal>> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -184,6 +186,10 @@ impl Layers {
 #[must_use]
 pub(crate) fn not_built(layer: &str) -> EngineError {
     EngineError::Unavailable(format!("layer `{layer}` has not been built"))
+}
+
+fn of_a_container(layer: &str) -> EngineError {
+    EngineError::Unavailable(format!("layer `{layer}` is one of a container"))
 }
 
 /// Whether a layer is complete and as it was then.
@@ -227,19 +233,10 @@ fn inventory(dir: &Path) -> io::Result<Digest> {
     Ok(hasher.finish())
 }
 
-/// Variables of the user that would have Python or pip look or install elsewhere.
-const ELSEWHERE: &[&str] = &[
-    "PYTHONPATH",
-    "PYTHONHOME",
-    "PIP_TARGET",
-    "PIP_PREFIX",
-    "PIP_ROOT",
-    "PIP_DRY_RUN",
-];
-
 /// One layer being built.
 struct Builder<'a> {
-    layer: &'a Layer,
+    layer: &'a str,
+    build: &'a dyn HostBuild,
     dir: PathBuf,
     lock: &'a File,
     request: &'a Prepare<'a>,
@@ -247,182 +244,60 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// Returns what cargo says if the lockfile does not fit the manifests: that is no trouble of the host, but what the
-    /// check is to report.
-    async fn build(&self) -> Result<Option<String>, EngineError> {
-        match &self.layer.build {
-            Build::Present => Ok(None),
-            Build::Image { .. } | Build::Archive { .. } | Build::Script(_) => {
-                Err(EngineError::Unavailable(format!(
-                    "layer `{}` is one of a container",
-                    self.layer.name
-                )))
-            }
-            Build::PythonEnv {
-                python,
-                requirements,
-            } => self.python_env(python, requirements).await.map(|()| None),
-            Build::CargoFetch {
-                dir,
-                cargo,
-                files,
-                outside,
-                resolved,
-                set_env,
-            } => {
-                let place = self.dir.join("source");
-                self.start_from_empty()?;
-                let snapshot = self.request.snapshot;
-                let source = materialise_all(snapshot, files, outside, &place)?;
-                if let Some(text) = resolved {
-                    let lockfile = lockfile_path(dir).under(&source);
-                    io_at(&lockfile, std::fs::write(&lockfile, text))?;
-                }
-                let refused = self.cargo_fetch(cargo, &source, dir, set_env).await?;
-                io_at(&place, remove(&place))?;
-                Ok(refused)
-            }
-        }
-    }
-
-    async fn python_env(&self, python: &Path, requirements: &str) -> Result<(), EngineError> {
-        self.start_from_empty()?;
-        let env = self.env(&[("PIP_USER", "0")], ELSEWHERE);
-        let venv = self.dir.to_string_lossy().into_owned();
-        let probe = ["-c", CAN_INSTALL_ELSEWHERE];
-        let elsewhere = self.try_step(python, &probe, &self.dir, &env).await?.0 == Ended::Exit(0);
-        let mut create = vec!["-m", "venv"];
-        create.extend(elsewhere.then_some("--without-pip"));
-        create.push(&venv);
-        self.step(python, &create, &self.dir, &env).await?;
-
-        let file = self.dir.join("requirements.txt");
-        io_at(&file, std::fs::write(&file, requirements))?;
-        let inner = self.dir.join("bin/python");
-        let (inner_text, file_text) = (inner.to_string_lossy(), file.to_string_lossy());
-        let mut install = vec!["-m", "pip"];
-        if elsewhere {
-            install.extend(["--python", &inner_text]);
-        }
-        install.extend(["install", "--require-hashes", "--no-deps"]);
-        install.extend(["--only-binary", ":all:", "--no-input"]);
-        install.extend(["--disable-pip-version-check", "-r", &file_text]);
-        let pip = if elsewhere { python } else { &inner };
-        self.step(pip, &install, &self.dir, &env).await?;
-        self.installed(requirements)
-    }
-
-    /// Whether pip installed where it was told to: its configuration may name another place.
-    fn installed(&self, requirements: &str) -> Result<(), EngineError> {
-        let wanted = requirements
-            .lines()
-            .filter(|line| line.contains("=="))
-            .count();
-        let site = walkdir::WalkDir::new(self.dir.join("lib"))
-            .max_depth(3)
-            .into_iter()
-            .flatten();
-        let found = site
-            .filter(|entry| entry.file_name().to_string_lossy().ends_with(".dist-info"))
-            .count();
-        if found >= wanted {
-            return Ok(());
-        }
-        Err(EngineError::Layer {
-            layer: self.layer.name.clone(),
-            message: format!(
-                "pip installed {found} of {wanted} packages into the environment; look for `target`, `prefix`, `root` \
-                 or `dry-run` in its configuration (`pip config list`)"
-            ),
-            output: String::new(),
-        })
-    }
-
-    /// The product is what cargo keeps in its own home; the layer's folder only says that it was done.
-    async fn cargo_fetch(
-        &self,
-        cargo: &Path,
-        source: &Path,
-        dir: &RelPath,
-        set_env: &[(String, String)],
-    ) -> Result<Option<String>, EngineError> {
-        let set: Vec<(&str, &str)> = set_env
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect();
-        let env = self.env(&set, &[]);
-        let fetch = ["fetch", "--locked"];
-        let (ended, output) = self
-            .try_step(cargo, &fetch, &dir.under(source), &env)
-            .await?;
-        if ended == Ended::Exit(0) {
-            return Ok(None);
-        }
-        if refuses_lockfile(&output) {
-            return Ok(Some(output.replace(&format!("{}/", source.display()), "")));
-        }
-        Err(self.failure(cargo, &fetch, ended, output))
-    }
-
-    fn start_from_empty(&self) -> Result<(), EngineError> {
+    /// Returns the verdict of its checks, if there is one already.
+    async fn build(&self) -> Result<Option<Refusal>, EngineError> {
         io_at(&self.dir, remove(&self.dir))?;
-        io_at(&self.dir, std::fs::create_dir_all(&self.dir))
-    }
-
-    /// The user's environment: mirrors and certificates are configured there.
-    fn env(&self, set: &[(&str, &str)], without: &[&str]) -> Vec<(OsString, OsString)> {
-        let users = self.request.env.all();
-        let mut env: Vec<_> = users
-            .filter(|(name, _)| !without.iter().any(|other| name.as_os_str() == *other))
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect();
-        env.extend(set.iter().map(|(name, value)| (name.into(), value.into())));
-        env
-    }
-
-    async fn step(
-        &self,
-        program: &Path,
-        args: &[&str],
-        dir: &Path,
-        env: &[(OsString, OsString)],
-    ) -> Result<(), EngineError> {
-        let (ended, output) = self.try_step(program, args, dir, env).await?;
-        if ended == Ended::Exit(0) {
-            return Ok(());
+        io_at(&self.dir, std::fs::create_dir_all(&self.dir))?;
+        let place = self.dir.join("source");
+        let sources = self.build.sources();
+        let root = self.materialise_all(&sources, &place)?;
+        let dir = sources.dir.under(&root);
+        let mut ended = Vec::new();
+        let failed = |message| self.failure(message, String::new());
+        while let Some(step) = self.build.next(&self.dir, &ended).map_err(failed)? {
+            let (end, output) = self.step(&step, &dir).await?;
+            match end {
+                Ended::Exit(code) if code == 0 || step.may_fail => ended.push(code),
+                end => {
+                    let Some(code) = self.build.verdict(&output) else {
+                        return Err(self.failed(&step, end, output));
+                    };
+                    let said = output.replace(&format!("{}/", root.display()), "");
+                    return Ok(Some((code, said)));
+                }
+            }
         }
-        Err(self.failure(program, args, ended, output))
+        io_at(&place, remove(&place))?;
+        Ok(None)
     }
 
-    fn failure(&self, program: &Path, args: &[&str], ended: Ended, output: String) -> EngineError {
-        let program = program.to_string_lossy();
-        let command = quoted(std::iter::once(program.as_ref()).chain(args.iter().copied()));
+    fn failed(&self, step: &Step, ended: Ended, output: String) -> EngineError {
+        let program = step.program.to_string_lossy();
+        let args = step.args.iter().map(String::as_str);
+        let command = quoted(std::iter::once(program.as_ref()).chain(args));
+        self.failure(format!("`{command}` {}", describe(ended)), output)
+    }
+
+    fn failure(&self, message: String, output: String) -> EngineError {
         EngineError::Layer {
-            layer: self.layer.name.clone(),
-            message: format!("`{command}` {}", describe(ended)),
+            layer: self.layer.to_owned(),
+            message,
             output,
         }
     }
 
-    async fn try_step(
-        &self,
-        program: &Path,
-        args: &[&str],
-        dir: &Path,
-        env: &[(OsString, OsString)],
-    ) -> Result<(Ended, String), EngineError> {
-        let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+    async fn step(&self, step: &Step, dir: &Path) -> Result<(Ended, String), EngineError> {
         let launch = Launch {
-            program,
-            args: &args,
+            program: &step.program,
+            args: &step.args,
             dir,
-            env,
+            env: &self.env(step),
             hold: Some(self.lock),
             confined: None,
         };
         let ran = process::run(&launch, &Limits::default(), self.cancel, None).await;
         let ran = ran.map_err(|error| EngineError::Spawn {
-            program: program.display().to_string(),
+            program: step.program.display().to_string(),
             message: error.to_string(),
         })?;
         match ran.ended {
@@ -430,65 +305,71 @@ impl Builder<'_> {
             ended => Ok((ended, ran.tail())),
         }
     }
-}
 
-/// The lockfile that was resolved for a project without one: where it belongs and its content.
-#[must_use]
-pub(crate) fn resolved_lockfile(layer: &Layer) -> Option<(RelPath, Vec<u8>)> {
-    match &layer.build {
-        Build::CargoFetch {
-            dir,
-            resolved: Some(text),
-            ..
-        } => Some((lockfile_path(dir), text.clone().into_bytes())),
-        _ => None,
+    /// The user's environment: mirrors and certificates are configured there.
+    fn env(&self, step: &Step) -> Vec<(OsString, OsString)> {
+        let users = self.request.env.all();
+        let mut env: Vec<_> = users
+            .filter(|(name, _)| {
+                !step
+                    .unset_env
+                    .iter()
+                    .any(|other| name.as_os_str() == *other)
+            })
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        env.extend(
+            step.set_env
+                .iter()
+                .map(|(name, value)| (name.into(), value.into())),
+        );
+        env
+    }
+
+    /// Writes the sources below a fresh folder, with room above the copy of the project root for those from outside.
+    /// Returns the copy of the project root.
+    fn materialise_all(&self, sources: &Sources, place: &Path) -> Result<PathBuf, EngineError> {
+        let snapshot = self.request.snapshot;
+        let depth = sources.outside.iter().map(|file| file.up).max();
+        let root = (0..depth.unwrap_or(0)).fold(place.to_owned(), |path, _| path.join("up"));
+        let dir = sources.dir.under(&root);
+        io_at(&dir, std::fs::create_dir_all(&dir))?;
+        for id in &sources.files {
+            materialise(snapshot, *id, &root)?;
+        }
+        for file in &sources.outside {
+            let folder = (0..file.up).fold(root.as_path(), |path, _| path.parent().unwrap_or(path));
+            let content = crate::room::outside_content(snapshot, file)?;
+            write(&file.path.under(folder), &content)?;
+        }
+        for (path, content) in sources.made.iter().chain(&self.build.lays()) {
+            write(&path.under(&root), content)?;
+        }
+        Ok(root)
     }
 }
 
-fn lockfile_path(dir: &RelPath) -> RelPath {
-    dir.join("Cargo.lock").unwrap_or_default()
-}
-
-/// Writes files below a fresh folder, with room above the copy of the project root for those from outside. Returns
-/// the copy of the project root.
-fn materialise_all(
-    snapshot: &Snapshot,
-    files: &[FileId],
-    outside: &[OutsideFile],
-    place: &Path,
-) -> Result<PathBuf, EngineError> {
-    let depth = outside.iter().map(|file| file.up).max().unwrap_or(0);
-    let root = (0..depth).fold(place.to_owned(), |path, _| path.join("up"));
-    for id in files {
-        materialise(snapshot, *id, &root)?;
-    }
-    for file in outside {
-        let folder = (0..file.up).fold(root.as_path(), |path, _| path.parent().unwrap_or(path));
-        let path = file.path.under(folder);
-        let parent = path.parent().unwrap_or(folder);
+fn write(path: &Path, content: &[u8]) -> Result<(), EngineError> {
+    if let Some(parent) = path.parent() {
         io_at(parent, std::fs::create_dir_all(parent))?;
-        let content = crate::room::outside_content(snapshot, file)?;
-        io_at(&path, std::fs::write(&path, content))?;
     }
-    Ok(root)
+    io_at(path, std::fs::write(path, content))
 }
 
 /// Writes a file of the snapshot below a fresh folder.
 fn materialise(snapshot: &Snapshot, id: FileId, root: &Path) -> Result<(), EngineError> {
     let entry = snapshot.entry(id);
     let path = entry.path.under(root);
-    let parent = path.parent().unwrap_or(root);
-    io_at(parent, std::fs::create_dir_all(parent))?;
     let source = entry.path.under(snapshot.root());
     let content = crate::room::unchanged(&source, snapshot.read(id))?;
-    let written = match entry.kind {
-        Kind::Symlink => {
-            use std::os::unix::ffi::OsStringExt;
-            std::os::unix::fs::symlink(OsString::from_vec(content), &path)
-        }
-        Kind::File | Kind::Executable => std::fs::write(&path, content),
-    };
-    io_at(&path, written)
+    if entry.kind != Kind::Symlink {
+        return write(&path, &content);
+    }
+    use std::os::unix::ffi::OsStringExt as _;
+    let parent = path.parent().unwrap_or(root);
+    io_at(parent, std::fs::create_dir_all(parent))?;
+    let target = OsString::from_vec(content);
+    io_at(&path, std::os::unix::fs::symlink(target, &path))
 }
 
 fn io_at<T>(path: &Path, result: io::Result<T>) -> Result<T, EngineError> {

@@ -3,8 +3,8 @@
 //!
 //! - [`path_farm`]: the programs. - [`layers`]: what is built once.
 //! - [`mod@inspect`]: whether what is kept is whole.
-//! - [`confine`]: what a check is kept from, as far as this system can. - [`furnish`]: what is in a room besides files.
-//! - [`action`]: a check in its room. - [`doubt`]: failures that are no verdict.
+//! - [`confine`]: what a check is kept from, as far as this system can. - [`room_setup`]: what is in a room besides files.
+//! - [`action`]: a check in its room.
 //!
 //! Layers are built as the user, with the network and unconfined.
 
@@ -17,17 +17,17 @@ use crate::engine::environment::environment;
 use crate::engine::folder::Folder;
 use crate::engine::relative::Relative;
 use crate::engine::{
-    Ended, Engine, EngineError, Executed, Pending, Place, Prepare, Prepared, Request, blocking,
-    refused, refuses_lockfile,
+    Ended, Engine, EngineError, Executed, Pending, Place, Prepare, Prepared, Request, after,
+    blocking, failed_before, verdict,
 };
-use crate::plan::{Output, Tool};
+use crate::plan::check::Next;
+use crate::plan::{Build, Output, Tool};
 use crate::process::{self, Launch, Limits};
 use crate::room::{Contents, Room, RoomError};
 use crate::rule::Rule;
 
 mod action;
 pub(crate) mod confine;
-mod doubt;
 pub(crate) mod inspect;
 mod layers;
 mod path_farm;
@@ -35,9 +35,8 @@ mod room_setup;
 
 use action::Action;
 use confine::{Confiner, Host, ROOM};
-use doubt::{lacks_packages, may_be_the_seeds};
 use layers::Layers;
-use room_setup::{Held, RoomSetup, is_seeded, lockfiles, reads, seed};
+use room_setup::{Held, RoomSetup, is_seeded, laid, reads, seed};
 
 /// Where the engine keeps things: folders of the store.
 #[derive(Debug, Clone)]
@@ -111,15 +110,15 @@ impl LocalEngine {
         if let Some(executed) = self.refused(request) {
             return Ok(executed);
         }
-        let mut first = self.attempt(request, cancel, true).await;
-        if may_be_the_seeds(&first) {
-            drop(first);
-            first = self.attempt(request, cancel, false).await;
+        let mut outcome = self.attempt(request, cancel, true).await;
+        if after(request, &outcome) == Some(Next::WithoutSeed) {
+            drop(outcome);
+            outcome = self.attempt(request, cancel, false).await;
         }
-        if !lacks_packages(request, &first) {
-            return first;
+        if !wants_layers(request, &outcome) {
+            return outcome;
         }
-        drop(first);
+        drop(outcome);
         let prepare = Prepare {
             layers: request.layers,
             snapshot: request.snapshot,
@@ -130,23 +129,23 @@ impl LocalEngine {
         if let Some(executed) = self.refused(request) {
             return Ok(executed);
         }
-        let second = self.attempt(request, cancel, true).await;
-        match &second {
-            Ok(executed) if lacks_packages(request, &second) => {
+        let outcome = self.attempt(request, cancel, true).await;
+        match &outcome {
+            Ok(executed) if wants_layers(request, &outcome) => {
                 Err(EngineError::Unavailable(format!(
-                    "cargo lacks packages even after `cargo fetch`\n{}",
+                    "the check needs something that its layers do not have, even after they were built again\n{}",
                     executed.output.stderr.trim_end()
                 )))
             }
-            _ => second,
+            _ => outcome,
         }
     }
 
-    /// The outcome of a check whose lockfile cargo refuses: cargo would refuse it there too.
+    /// The outcome of a check whose layers could not be built because of the project's own files.
     fn refused(&self, request: &Request<'_>) -> Option<Executed> {
         let mut layers = request.layers.iter();
-        let stderr = layers.find_map(|(layer, key)| self.layers.refused(layer, *key))?;
-        Some(refused(&stderr))
+        let (code, said) = layers.find_map(|(layer, key)| self.layers.refused(layer, *key))?;
+        Some(failed_before(code, &said))
     }
 
     /// Opens the program of that name, one of the command's tools, at the user's terminal, in a room as the check has
@@ -210,10 +209,8 @@ impl LocalEngine {
         room.end(ran.is_ok());
         let reads = reads(room, request);
         let ran = match ran {
-            Err(EngineError::Before { output, .. }) if refuses_lockfile(&output) => {
-                return Ok(refused(&output));
-            }
-            ran => ran?,
+            Ok(ran) => ran,
+            Err(error) => return verdict(request, error),
         };
         room.believe()?;
         Ok(Executed {
@@ -249,7 +246,7 @@ impl LocalEngine {
             snapshot: request.snapshot,
             files: &[request.shared, request.parts],
             outside: request.outside,
-            extra: &lockfiles(request),
+            extra: &laid(request),
             folders: &crate::engine::folders(request),
             products: &command.products,
             product_key: self.product_key(request.product_key),
@@ -325,6 +322,13 @@ impl Engine for LocalEngine {
     ) -> Pending<'a, Result<Executed, EngineError>> {
         Box::pin(self.execute(request, cancel))
     }
+}
+
+/// Whether another run on layers that are built anew may end otherwise: what their commands put elsewhere may be gone.
+fn wants_layers(request: &Request<'_>, outcome: &Result<Executed, EngineError>) -> bool {
+    let mut layers = request.layers.iter();
+    layers.any(|(layer, _)| matches!(layer.build, Build::Host(_)))
+        && after(request, outcome) == Some(Next::WithNewLayers)
 }
 
 fn key_of(request: &Request<'_>, layer: &str) -> Option<Digest> {

@@ -6,14 +6,13 @@ use std::path::Path;
 
 use crate::engine::Request;
 use crate::path::RelPath;
-use crate::plan::Command;
 use crate::plan::check::Changes;
+use crate::plan::{Build, Command};
 use crate::process::Confined;
 use crate::room::{Layout, Room, remove};
 use crate::snapshot::FileId;
 
 use super::confine::Drawn;
-use super::layers;
 
 /// A room with what a check left in it.
 pub(super) struct Held {
@@ -94,8 +93,12 @@ pub(super) fn reads(room: &Room, request: &Request<'_>) -> Option<Vec<FileId>> {
     Some(ids)
 }
 
-pub(super) fn lockfiles(request: &Request<'_>) -> Vec<(RelPath, Vec<u8>)> {
+/// Files that its layers lay into rooms.
+pub(super) fn laid(request: &Request<'_>) -> Vec<(RelPath, Vec<u8>)> {
     let layers = request.layers.iter();
-    let found = layers.filter_map(|(layer, _)| layers::resolved_lockfile(layer));
-    found.collect()
+    let laid = layers.filter_map(|(layer, _)| match &layer.build {
+        Build::Host(build) => build.lays(),
+        _ => None,
+    });
+    laid.collect()
 }

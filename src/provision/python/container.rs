@@ -73,8 +73,8 @@ fn locked(
         )))
     };
     let range = lock.python.as_deref().unwrap_or("*");
-    let answer = base.image.python.as_deref();
-    let Some(python) = answer.and_then(Interpreter::of_answer) else {
+    let answer = base.image.holds.get("python");
+    let Some(python) = answer.and_then(|answer| Interpreter::of_answer(answer)) else {
         return missing(format!(
             "the image {} has no Python\nhelp: choose one that has in `[layers.base] image`; the default is {image}",
             base.image.name

@@ -5,6 +5,7 @@
 //! Stays free of what the tools do.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::digest::Digest;
 use crate::path::RelPath;
@@ -17,6 +18,7 @@ use crate::tool::shims::Leads;
 
 use super::closure::Closure;
 use super::container;
+use super::install::Install;
 use super::installed::{AMBIGUOUS, Environment, script};
 use super::interpreter::{Interpreter, ask, leads, suitable};
 use super::project::{LockFile, Site, locked_closure};
@@ -138,10 +140,10 @@ fn locked(
         Ok(requirements) => {
             let base = ["base".to_owned()];
             let layer = Layer {
-                build: Build::PythonEnv {
+                build: Build::Host(Arc::new(Install {
                     python: python.executable.clone(),
                     requirements,
-                },
+                })),
                 ..layer(site, name, &closure, &python, &base)
             };
             Ok(in_layer(plan, name, layer, &base, closure))
@@ -192,7 +194,7 @@ pub(super) fn in_layer(
     closure: Closure,
 ) -> Resolved {
     let version = closure.get(name).map(|package| package.version.clone());
-    let path = if cfg!(windows) && matches!(layer.build, Build::PythonEnv { .. }) {
+    let path = if cfg!(windows) && matches!(layer.build, Build::Host(_)) {
         format!("Scripts/{name}.exe")
     } else {
         format!("bin/{name}")

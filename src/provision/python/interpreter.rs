@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, Hasher};
 use crate::env::{Env, PATH};
+use crate::plan::Question;
 use crate::process;
 use crate::scope::Scope;
 use crate::tool::shims::{Asker, Leads, follow};
@@ -48,7 +49,7 @@ const HOME_FILES: [&str; 3] = [
 const KIND: &str = "python-interpreter/1";
 
 /// What a Python 3 is asked (`python3 -I -c …`). The answer is read by [`Interpreter::of_answer`].
-pub(crate) const QUESTION: &str = r#"
+const QUESTION: &str = r#"
 import json, os, platform, sys, sysconfig
 var = sysconfig.get_config_var
 def full(v):
@@ -118,9 +119,18 @@ impl Interpreter {
     }
 }
 
+/// The Python of an image.
+pub(crate) const IN_IMAGE: Question = Question {
+    name: "python",
+    script: || {
+        let question = process::quoted(QUESTION);
+        format!("if command -v python3 >/dev/null; then python3 -I -c {question} || true; fi")
+    },
+    answer: lasting,
+};
+
 /// What of an answer tells an interpreter of an image from others, as one line; `None` if it is no answer.
-#[must_use]
-pub(crate) fn lasting(answer: &str) -> Option<String> {
+fn lasting(answer: &str) -> Option<String> {
     serde_json::to_string(&Interpreter::of_answer(answer)?).ok()
 }
 

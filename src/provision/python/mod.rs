@@ -7,6 +7,7 @@
 pub(crate) mod closure;
 mod container;
 pub(crate) mod environment;
+pub(crate) mod install;
 pub(crate) mod installed;
 pub(crate) mod interpreter;
 pub(crate) mod lock;

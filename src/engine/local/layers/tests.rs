@@ -1,8 +1,12 @@
 use std::process::Command;
+use std::sync::Arc;
 
 use std::io::Write as _;
 
 use super::*;
+use crate::ecosystem::cargo::deps::Fetch;
+use crate::provision::python::install::Install;
+use crate::path::RelPath;
 use crate::plan::LayerKind;
 
 /// Layers in a store of their own, and one layer that its tests build.
@@ -45,6 +49,13 @@ impl Bench {
         let cancel = CancellationToken::new();
         let prepared = self.layers.prepare(&request, &cancel).await?;
         Ok(prepared.first().is_some_and(|first| first.built.is_some()))
+    }
+
+    fn lays(&self) -> Option<(RelPath, Vec<u8>)> {
+        match &self.layer.build {
+            Build::Host(build) => build.lays(),
+            _ => None,
+        }
     }
 
     /// As another process would see them.
@@ -102,10 +113,10 @@ fn python_bench(python: PathBuf, requirements: impl FnOnce(&Path) -> String) -> 
         ("PIP_NO_INDEX", "1"),
         ("PIP_FIND_LINKS", wheels.to_str().unwrap()),
     ]);
-    bench.layer.build = Build::PythonEnv {
+    bench.layer.build = Build::Host(Arc::new(Install {
         requirements: requirements(&wheels),
         python,
-    };
+    }));
     bench
 }
 
@@ -171,14 +182,16 @@ fn cargo_bench(files: &[(&str, &str)], resolved: Option<&str>) -> Bench {
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(&cargo, mode).unwrap();
     let log = bench.dir.path().join("log").to_string_lossy().into_owned();
-    bench.layer.build = Build::CargoFetch {
-        dir: RelPath::new("sub").unwrap(),
+    bench.layer.build = Build::Host(Arc::new(Fetch {
         cargo,
-        files: bench.snapshot.below(&RelPath::root()).collect(),
-        outside: Vec::new(),
+        sources: Sources {
+            files: bench.snapshot.below(&RelPath::root()).collect(),
+            dir: RelPath::new("sub").unwrap(),
+            ..Sources::default()
+        },
         resolved: resolved.map(str::to_owned),
         set_env: vec![("LOG".to_owned(), log)],
-    };
+    }));
     bench
 }
 
@@ -194,7 +207,7 @@ async fn cargo_fetches_what_the_lockfile_says() {
     assert!(bench.prepare(true).await.unwrap());
     let log = std::fs::read_to_string(bench.dir.path().join("log")).unwrap();
     assert_eq!(log, "fetch --locked\nmanifest\nlock\n".repeat(2));
-    assert_eq!(resolved_lockfile(&bench.layer), None);
+    assert_eq!(bench.lays(), None);
 }
 
 #[tokio::test]
@@ -205,7 +218,7 @@ async fn a_resolved_lockfile_lies_beside_the_manifests() {
     assert_eq!(log, "fetch --locked\nmanifest\nresolved\n");
     let path = RelPath::new("sub/Cargo.lock").unwrap();
     let laid = Some((path, b"resolved\n".to_vec()));
-    assert_eq!(resolved_lockfile(&bench.layer), laid);
+    assert_eq!(bench.lays(), laid);
 }
 
 #[tokio::test]
@@ -214,7 +227,8 @@ async fn a_lockfile_that_cargo_refuses_builds_nothing_and_is_told() {
     let bench = cargo_bench(&files, None);
     assert!(!bench.prepare(false).await.unwrap());
     assert_eq!(bench.layers.find(bench.key), None);
-    let said = bench.layers.refused(&bench.layer, bench.key).unwrap();
+    let (code, said) = bench.layers.refused(&bench.layer, bench.key).unwrap();
+    assert_eq!(code, 101);
     assert!(
         said.starts_with("error: cannot update the lock file sub/Cargo.lock"),
         "{said}"

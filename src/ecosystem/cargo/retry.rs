@@ -1,0 +1,128 @@
+//! Failures of cargo that are no verdict of the linter: what the host's cargo, or the user's own artifacts, bring about.
+
+use crate::plan::check::{Failure, Next, Retry};
+use crate::rule::Rule;
+
+/// The exit code of a cargo that fails.
+pub(super) const FAILED: i32 = 101;
+
+/// What cargo says when it would need the network, which checks do not have.
+const WITHOUT_NETWORK: [&str; 3] = [
+    "attempting to make an HTTP request, but",
+    "you're using offline mode",
+    "you are in the offline mode",
+];
+
+/// What damaged artifacts lead to: an error of the compiler itself, in its JSON, and cargo's errors about build scripts
+/// and other programs it made. What a linter finds is none.
+const OF_ARTIFACTS: [&str; 6] = [
+    r#""code":{"code":"E0"#,
+    r#""code":"E0"#,
+    "failed to run custom build command",
+    "could not execute process",
+    "invalid ELF header",
+    "file too short",
+];
+
+/// Whether cargo says that a lockfile does not fit the manifests: the check would say the same.
+#[must_use]
+pub(super) fn refuses_lockfile(output: &str) -> bool {
+    output.contains("--locked was passed to prevent this")
+}
+
+/// The failures of a cargo command.
+#[derive(Debug)]
+pub(super) struct Failures;
+
+impl Retry for Failures {
+    fn after(&self, failure: &Failure<'_>) -> Option<Next> {
+        let says = |text: &&str| failure.stdout.contains(text) || failure.stderr.contains(text);
+        if failure.before && refuses_lockfile(failure.stderr) {
+            Some(Next::Verdict(FAILED))
+        } else if failure.before
+            || WITHOUT_NETWORK
+                .iter()
+                .any(|text| failure.stderr.contains(text))
+        {
+            // The packages of a layer lie in CARGO_HOME, where the user and cargo itself remove them.
+            Some(Next::WithNewLayers)
+        } else if failure.seeded && OF_ARTIFACTS.iter().any(says) && Rule::SeedsAreDoubted.holds() {
+            Some(Next::WithoutSeed)
+        } else {
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_host_can_bring_about_is_tried_again() {
+        let plain = Failure {
+            before: false,
+            seeded: true,
+            stdout: "",
+            stderr: "",
+        };
+        let compiler = r#"{"code":{"code":"E0460"}}"#;
+        let lint = r#"{"code":{"code":"clippy::needless_return"}}"#;
+        let locked = "because --locked was passed to prevent this";
+        for (failure, next) in [
+            (
+                Failure {
+                    stdout: compiler,
+                    ..plain
+                },
+                Some(Next::WithoutSeed),
+            ),
+            (
+                Failure {
+                    stdout: compiler,
+                    seeded: false,
+                    ..plain
+                },
+                None,
+            ),
+            (
+                Failure {
+                    stdout: lint,
+                    ..plain
+                },
+                None,
+            ),
+            (
+                Failure {
+                    stderr: "but you're using offline mode",
+                    ..plain
+                },
+                Some(Next::WithNewLayers),
+            ),
+            (
+                Failure {
+                    before: true,
+                    ..plain
+                },
+                Some(Next::WithNewLayers),
+            ),
+            (
+                Failure {
+                    before: true,
+                    stderr: locked,
+                    ..plain
+                },
+                Some(Next::Verdict(FAILED)),
+            ),
+            (
+                Failure {
+                    stderr: locked,
+                    ..plain
+                },
+                None,
+            ),
+        ] {
+            assert_eq!(Failures.after(&failure), next, "{failure:?}");
+        }
+    }
+}
