@@ -18,6 +18,7 @@
 //! | [`mod@env`], [`fs`], [`process`] | the edges to the system | policy |
 //! | [`snapshot`], [`facts`], [`tool`] | the project's files, what was derived from them, the host's programs | what matters to a check |
 //! | [`plan`] | the words for checks and layers, selection | effects, digests of inputs |
+//! | [`catalogue`] | the built-in checks, a line each | planning them |
 //! | [`config`] | `dagcache.toml` and its siblings | planning |
 //! | [`scope`] | what planning may look at | what any check wants |
 //! | [`provision`] | where programs come from: base images, locked Python tools, `node_modules` | what they are run for |
@@ -54,6 +55,8 @@ mod snapshot;
 mod tool;
 
 mod plan;
+
+mod catalogue;
 
 mod config;
 
@@ -94,6 +97,12 @@ pub mod for_tests {
 
     pub use crate::digest::Digest;
     pub use crate::rule::Rule;
+
+    /// The built-in checks as the README lists them.
+    #[must_use]
+    pub fn table_of_checks() -> String {
+        crate::catalogue::table()
+    }
 
     /// Takes a snapshot of the project at `root`. Returns its number of files and what taking it cost, as text.
     ///

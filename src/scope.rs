@@ -132,16 +132,6 @@ impl Scope<'_> {
     }
 }
 
-/// The id of a check or layer that belongs to `dir`: `id` for the root, `id@dir` below it.
-#[must_use]
-pub(crate) fn id_at(id: &str, dir: &RelPath) -> String {
-    if dir.is_root() {
-        id.to_owned()
-    } else {
-        format!("{id}@{dir}")
-    }
-}
-
 /// A link leads nowhere in a room that lacks its target.
 pub(crate) fn with_link_targets(snapshot: &Snapshot, files: &mut BTreeSet<FileId>) {
     let mut todo: Vec<FileId> = files.iter().copied().collect();

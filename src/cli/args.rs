@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use crate::catalogue;
 use crate::config::EngineKind;
 use crate::report::Color;
+
+const EXIT_CODES: &str = "Exit codes: 0 all passed, 1 a check failed, 2 usage or configuration error, 3 could not run, 130/143 interrupted.";
 
 /// Runs a repository's checks without ever repeating work that was done before.
 #[derive(Debug, Parser)]
@@ -15,7 +18,7 @@ use crate::report::Color;
     version,
     styles = clap_cargo::style::CLAP_STYLING,
     max_term_width = 100,
-    after_help = "Exit codes: 0 all passed, 1 a check failed, 2 usage or configuration error, 3 could not run, 130/143 interrupted."
+    after_help = format!("{}\n\n{}", catalogue::help(), EXIT_CODES)
 )]
 pub(crate) struct Cli {
     /// What to do.
@@ -179,19 +182,10 @@ pub(crate) struct Later {
 /// `lint`.
 #[derive(Debug, Args)]
 pub(crate) struct LintArgs {
-    /// Run only the YAML checks
-    #[arg(long)]
-    pub(crate) yaml_only: bool,
-    /// Run only the Python checks
-    #[arg(long)]
-    pub(crate) python_only: bool,
-    /// Run only the Rust checks
-    #[arg(long)]
-    pub(crate) rust_only: bool,
-    /// Run only the Markdown checks
-    #[arg(long)]
-    pub(crate) markdown_only: bool,
-    /// Apply the fixes of ruff, rustfmt and mdformat first
+    /// The checks of which languages.
+    #[command(flatten)]
+    pub(crate) languages: Languages,
+    /// Apply the fixes of the linters first
     #[arg(long)]
     pub(crate) fix: bool,
     /// Check only these files or folders
@@ -200,6 +194,42 @@ pub(crate) struct LintArgs {
     /// Options of a run.
     #[command(flatten)]
     pub(crate) run: RunArgs,
+}
+
+/// `--rust-only` and its siblings: the languages that were named.
+#[derive(Debug, Default)]
+pub(crate) struct Languages(pub(crate) Vec<&'static str>);
+
+impl Args for Languages {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        command.args(catalogue::languages().into_iter().map(|language| {
+            let (first, rest) = language.split_at(1);
+            clap::Arg::new(language)
+                .long(format!("{language}-only"))
+                .action(ArgAction::SetTrue)
+                .help(format!(
+                    "Run only the {}{rest} checks",
+                    first.to_uppercase()
+                ))
+        }))
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Languages {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut languages = catalogue::languages();
+        languages.retain(|language| matches.get_flag(language));
+        Ok(Self(languages))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
 }
 
 /// `validate`.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
 
+use crate::catalogue;
 use crate::config::diagnose::nearest;
 use crate::config::glob::Globs;
 use crate::config::model::{CheckConfig, Findings, SECRETS};
@@ -16,25 +17,6 @@ use crate::config::schema;
 use crate::path::RelPath;
 use crate::plan::CacheMode;
 use crate::snapshot::Snapshot;
-
-/// Built-in checks by id, without the folder they are about.
-pub(crate) const BUILT_IN: &[&str] = &[
-    "rust:fmt",
-    "rust:clippy",
-    "rust:test",
-    "rust:doc",
-    "rust:deny",
-    "python:ruff-check",
-    "python:ruff-format",
-    "python:mypy",
-    "python:pytest",
-    "yaml:syntax",
-    "yaml:yamllint",
-    "markdown:mdformat",
-    "kustomize:build",
-    "kustomize:refs",
-    SECRETS,
-];
 
 /// Words that mean something else where an id may stand: commands (`explain CHECK`) and layers (`cache clear LAYER`).
 const RESERVED: &[&str] = &[
@@ -163,12 +145,10 @@ fn check_id(reader: &mut Reader<'_>, id: &str, key: &Range<usize>, table: &DeTab
 
 /// The built-in id that a name without `:` was probably meant to be: `clippy`, `rust-fmt`.
 fn built_in_like(name: &str) -> Option<&'static str> {
-    let last_part = |id: &&&str| id.split_once(':').is_some_and(|(_, last)| last == name);
-    BUILT_IN
-        .iter()
+    let last_part = |id: &&str| id.split_once(':').is_some_and(|(_, last)| last == name);
+    catalogue::ids()
         .find(last_part)
-        .copied()
-        .or_else(|| nearest(name, BUILT_IN.iter().copied()))
+        .or_else(|| nearest(name, catalogue::ids()))
 }
 
 /// Reports keys that mean nothing for this kind of check.

@@ -27,7 +27,7 @@ mod tests;
 use crate::path::RelPath;
 use crate::snapshot::Snapshot;
 
-pub(crate) use check::{BUILT_IN, is_built_in_form};
+pub(crate) use check::is_built_in_form;
 pub(crate) use diagnose::{Place, Report, nearest};
 pub(crate) use glob::Globs;
 pub(crate) use model::{CheckConfig, Config, EngineKind, Findings};

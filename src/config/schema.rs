@@ -5,6 +5,8 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::catalogue;
+
 /// One key of a table.
 #[derive(Debug)]
 pub(super) struct Key {
@@ -28,7 +30,7 @@ pub(super) enum Kind {
     /// `true`, `false` or one of these words.
     FlagOrWord(&'static [&'static str]),
     Table(&'static [Key]),
-    /// Tables under names of the user's choice.
+    /// Tables under ids of checks.
     Named(&'static [Key]),
 }
 
@@ -340,13 +342,23 @@ impl Kind {
             Self::Word(words) => json!({"enum": words}),
             Self::FlagOrWord(words) => json!({"anyOf": [{"type": "boolean"}, {"enum": words}]}),
             Self::Table(keys) => table(keys),
-            Self::Named(keys) => json!({"type": "object", "additionalProperties": table(keys)}),
+            Self::Named(keys) => json!({
+                "type": "object",
+                "propertyNames": {"pattern": check_ids(), "examples": catalogue::ids().collect::<Vec<_>>()},
+                "additionalProperties": table(keys),
+            }),
         };
         match schema {
             Value::Object(map) => map,
             _ => Map::new(),
         }
     }
+}
+
+/// Names without `:` are the user's, the others are those of built-in checks and of what they are about.
+fn check_ids() -> String {
+    let known: Vec<&str> = catalogue::ids().collect();
+    format!("^([^:]+|({})([:@].+)?)$", known.join("|"))
 }
 
 fn table(keys: &[Key]) -> Value {

@@ -6,21 +6,18 @@
 //! find, results are not stored.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use crate::finding::{Finding, Severity};
 use crate::path::RelPath;
 use crate::plan::output::plain;
-use crate::plan::{Inputs, Output, Parse, Parsed, Plan, Share, Work};
+use crate::plan::{Inputs, Output, Parse, Parsed, Plan, Share};
 use crate::provision::python::closure::Closure;
-use crate::provision::python::environment::{Resolved, resolve};
 use crate::provision::python::project::{PYPROJECT, Site, sites};
-use crate::provision::python::tool::{check, tool_check};
+use crate::provision::python::tool::ready;
 use crate::scope::with_link_targets;
 use crate::scope::{PlanError, Scope};
 use crate::snapshot::FileId;
 
-const ID: &str = "markdown:mdformat";
 const CONFIG: &str = ".mdformat.toml";
 
 /// The plugin that makes mdformat read its options from `pyproject.toml`.
@@ -36,21 +33,14 @@ pub(crate) fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> 
         if files.is_empty() {
             continue;
         }
-        let check = match resolve(scope, plan, &site, "mdformat")? {
-            Resolved::Missing(why) => check(&site, ID, "markdown", Work::Missing(why)),
-            Resolved::Ready(ready) => {
-                let argv = ["mdformat", "--check"].map(str::to_owned).to_vec();
-                let mut check = tool_check(&site, ID, "markdown", &ready, argv, Arc::new(Mdformat));
-                if let Work::Command(command) = &mut check.work {
-                    command.append_files = true;
-                    command.batch = true;
-                }
-                check.inputs = inputs(scope, &site, files, ready.closure.as_ref());
-                check.not_cached = check.not_cached.or_else(|| stray(scope, &check.inputs));
-                check
-            }
+        let Some(ready) = ready(scope, plan, &site, "mdformat")? else {
+            continue;
         };
-        plan.checks.push(check);
+        let command = ready.command(&site, &["mdformat", "--check"], Mdformat);
+        let check = ready.check("markdown:mdformat", &site, command.per_file());
+        let inputs = inputs(scope, &site, files, ready.closure.as_ref());
+        let stray = stray(scope, &inputs);
+        plan.checks.push(check.sees(inputs).not_cached(stray));
     }
     Ok(())
 }
@@ -84,12 +74,8 @@ fn inputs(scope: &Scope<'_>, site: &Site, files: Vec<FileId>, closure: Option<&C
         targets.remove(&id);
         shared.extend(targets);
     }
-    Inputs {
-        shared: shared.into_iter().collect(),
-        config: config.into_iter().collect(),
-        parts: Some(files),
-        outside: scope.above(&names),
-    }
+    let inputs = Inputs::per_file(files).and_shared(shared);
+    inputs.and_config(config).and_outside(scope.above(&names))
 }
 
 /// A configuration in the user's home that mdformat would find above a room there, though not above the project.

@@ -5,7 +5,6 @@
 
 pub(crate) mod cargo;
 pub(crate) mod custom;
-pub(crate) mod fix;
 pub(crate) mod kustomize;
 pub(crate) mod markdown;
 pub(crate) mod program;
@@ -31,5 +30,7 @@ pub(crate) const CATALOGUE: &[Planner] = &[
 ];
 
 /// What planning needs to know of an image.
-pub(crate) const QUESTIONS: &[Question] =
-    &[crate::provision::python::interpreter::IN_IMAGE, cargo::IN_IMAGE];
+pub(crate) const QUESTIONS: &[Question] = &[
+    crate::provision::python::interpreter::IN_IMAGE,
+    cargo::IN_IMAGE,
+];

@@ -323,7 +323,7 @@ mod tests {
     use super::*;
     use crate::path::RelPath;
     use crate::plan::output::NoFindings;
-    use crate::plan::{CacheMode, Inputs, LayerKind};
+    use crate::plan::{Inputs, LayerKind};
     use crate::snapshot::Snapshot;
 
     fn command(argv: &[&str]) -> Command {
@@ -344,23 +344,9 @@ mod tests {
     }
 
     fn check(command: Command) -> Check {
-        Check {
-            id: "c".into(),
-            tags: vec!["lint".into()],
-            ecosystem: "",
-            work: Work::Command(Box::new(command)),
-            inputs: Inputs {
-                shared: vec![0],
-                config: vec![],
-                parts: Some(vec![1, 2]),
-                outside: vec![],
-            },
-            layers: vec!["base".into()],
-            cache: CacheMode::All,
-            not_cached: None,
-            max_age: None,
-            timeout: None,
-        }
+        Check::new("c", "lint", command.into())
+            .sees(Inputs::per_file(vec![1, 2]).and_shared([0]))
+            .on(vec!["base".into()])
     }
 
     fn plan() -> Plan {

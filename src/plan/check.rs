@@ -19,8 +19,6 @@ pub(crate) struct Check {
     pub(crate) id: String,
     /// `lint`, `validate`, `security`, `test`, `ci`, or the user's own. What the commands select by.
     pub(crate) tags: Vec<String>,
-    /// Ecosystem for `--rust-only` and its siblings: `rust`, `python`, `yaml`, `markdown`, `kustomize`; empty for others.
-    pub(crate) ecosystem: &'static str,
     /// What is done.
     pub(crate) work: Work,
     /// What it may see.
@@ -35,6 +33,64 @@ pub(crate) struct Check {
     pub(crate) max_age: Option<Duration>,
     /// Wall time after which it is stopped and counts as an error.
     pub(crate) timeout: Option<Duration>,
+}
+
+impl Check {
+    /// A check that sees nothing yet and stands on nothing. Of tests only passes are stored.
+    #[must_use]
+    pub(crate) fn new(id: impl Into<String>, tag: &str, work: Work) -> Self {
+        Self {
+            id: id.into(),
+            tags: vec![tag.to_owned()],
+            work,
+            inputs: Inputs::default(),
+            layers: Vec::new(),
+            cache: match tag {
+                "test" => CacheMode::Passes,
+                _ => CacheMode::All,
+            },
+            not_cached: None,
+            max_age: None,
+            timeout: None,
+        }
+    }
+
+    /// It sees these files.
+    #[must_use]
+    pub(crate) fn sees(mut self, inputs: Inputs) -> Self {
+        self.inputs = inputs;
+        self
+    }
+
+    /// It stands on these layers.
+    #[must_use]
+    pub(crate) fn on(mut self, layers: Vec<String>) -> Self {
+        self.layers = layers;
+        self
+    }
+
+    /// Its results are not stored if there is a reason, unless an earlier one was given.
+    #[must_use]
+    pub(crate) fn not_cached(mut self, why: Option<String>) -> Self {
+        self.not_cached = self.not_cached.or(why);
+        self
+    }
+
+    /// What `--rust-only` and its siblings select by: `rust` of `rust:fmt`; empty for checks of the configuration.
+    #[must_use]
+    pub(crate) fn language(&self) -> &str {
+        self.id.split_once(':').map_or("", |(language, _)| language)
+    }
+}
+
+/// The id of a check or layer that belongs to `dir`: `id` for the root, `id@dir` below it.
+#[must_use]
+pub(crate) fn id_at(id: &str, dir: &RelPath) -> String {
+    if dir.is_root() {
+        id.to_owned()
+    } else {
+        format!("{id}@{dir}")
+    }
 }
 
 /// Which results of a check are stored.
@@ -75,6 +131,53 @@ pub(crate) struct Inputs {
     pub(crate) parts: Option<Vec<FileId>>,
     /// Files outside the universe or above the root that the tool would find, by the place they take in the room.
     pub(crate) outside: Vec<OutsideFile>,
+}
+
+impl Inputs {
+    /// The files of a check that works file by file.
+    #[must_use]
+    pub(crate) fn per_file(parts: Vec<FileId>) -> Self {
+        Self {
+            parts: Some(parts),
+            ..Self::default()
+        }
+    }
+
+    /// The files of a check that is one part.
+    #[must_use]
+    pub(crate) fn whole(shared: impl IntoIterator<Item = FileId>) -> Self {
+        Self::default().and_shared(shared)
+    }
+
+    /// Files that every part sees as well.
+    #[must_use]
+    pub(crate) fn and_shared(mut self, shared: impl IntoIterator<Item = FileId>) -> Self {
+        self.shared.extend(shared);
+        self.shared.sort_unstable();
+        self.shared.dedup();
+        self
+    }
+
+    /// Files that every part sees and that configure the tool.
+    #[must_use]
+    pub(crate) fn and_config(mut self, config: impl IntoIterator<Item = FileId>) -> Self {
+        self.config = config.into_iter().collect();
+        let config = self.config.clone();
+        self.and_shared(config)
+    }
+
+    /// Files that are no members of the snapshot.
+    #[must_use]
+    pub(crate) fn and_outside(mut self, outside: impl IntoIterator<Item = OutsideFile>) -> Self {
+        self.outside.extend(outside);
+        self
+    }
+}
+
+impl From<Command> for Work {
+    fn from(command: Command) -> Self {
+        Self::Command(Box::new(command))
+    }
 }
 
 /// A file that is no member of the snapshot but that the check sees: configuration above the project root, or a
@@ -213,6 +316,14 @@ impl Command {
             keep: None,
             amend: None,
         }
+    }
+
+    /// It takes files as arguments, and says of each what is wrong with it.
+    #[must_use]
+    pub(crate) fn per_file(mut self) -> Self {
+        self.append_files = true;
+        self.batch = true;
+        self
     }
 }
 

@@ -12,7 +12,9 @@ pub(crate) mod layer;
 pub(crate) mod output;
 pub(crate) mod select;
 
-pub(crate) use check::{Builtin, CacheMode, Check, Command, InputView, Inputs, Secret, Tool, Work};
+pub(crate) use check::{
+    Builtin, CacheMode, Check, Command, InputView, Inputs, Secret, Tool, Work, id_at,
+};
 pub(crate) use image::{Image, Images, Question};
 pub(crate) use layer::{Build, Layer, LayerKind, Script, container_folder};
 pub(crate) use output::{Output, Parse, Parsed, Share};

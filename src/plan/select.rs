@@ -14,7 +14,7 @@ pub(crate) struct Selection {
     /// `--tag`.
     pub(crate) tags: Vec<String>,
     /// `--yaml-only` and its siblings.
-    pub(crate) ecosystems: Vec<&'static str>,
+    pub(crate) languages: Vec<&'static str>,
     /// `--only`.
     pub(crate) only: Vec<String>,
     /// `--skip` and DAGCACHE_SKIP.
@@ -123,7 +123,7 @@ fn wanted(check: &Check, selection: &Selection) -> bool {
     };
     by_id
         && (selection.tags.is_empty() || tagged(&selection.tags))
-        && (selection.ecosystems.is_empty() || selection.ecosystems.contains(&check.ecosystem))
+        && (selection.languages.is_empty() || selection.languages.contains(&check.language()))
         && !selection.skip.contains(&check.id)
 }
 
@@ -160,25 +160,15 @@ fn narrowed(check: &Check, snapshot: &Snapshot, paths: &[RelPath]) -> Option<Che
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{CacheMode, Inputs};
+    use crate::plan::Inputs;
 
     fn check(id: &str, tag: &str, shared: &[u32], parts: Option<&[u32]>) -> Check {
-        Check {
-            id: id.into(),
-            tags: vec![tag.into()],
-            ecosystem: if id.starts_with("yaml") { "yaml" } else { "" },
-            work: Work::Missing(String::new()),
-            inputs: Inputs {
-                shared: shared.to_vec(),
-                parts: parts.map(<[u32]>::to_vec),
-                ..Inputs::default()
-            },
-            layers: Vec::new(),
-            cache: CacheMode::All,
-            not_cached: None,
-            max_age: None,
-            timeout: None,
-        }
+        let inputs = match parts {
+            Some(parts) => Inputs::per_file(parts.to_vec()),
+            None => Inputs::default(),
+        };
+        Check::new(id, tag, Work::Missing(String::new()))
+            .sees(inputs.and_shared(shared.iter().copied()))
     }
 
     fn ids(selection: &Selection) -> Vec<String> {
@@ -228,7 +218,7 @@ mod tests {
         assert_eq!(ids(&lint), ["yaml:syntax [0, 1]"]);
         assert_eq!(
             ids(&Selection {
-                ecosystems: vec!["yaml"],
+                languages: vec!["yaml"],
                 ..all.clone()
             }),
             ["yaml:syntax [0, 1]"]

@@ -19,9 +19,10 @@ use std::path::Path;
 
 use crate::digest::Digest;
 use crate::path::RelPath;
+use crate::plan::id_at;
 use crate::plan::image::is_archive;
 use crate::plan::{Build, Image, Images, Layer, LayerKind, Plan, Script};
-use crate::scope::{Scope, id_at};
+use crate::scope::Scope;
 
 /// The image for whatever needs nothing special.
 pub(crate) const DEBIAN: &str = "docker.io/library/debian:bookworm-slim";

@@ -16,6 +16,7 @@ const ORDER: &[&str] = &[
     "snapshot",
     "tool",
     "plan",
+    "catalogue",
     "config",
     "scope",
     "provision",

@@ -8,14 +8,14 @@
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
+use crate::catalogue;
 use crate::cli::commands::project::{Files, Project, View};
 use crate::cli::exit::Failure;
 use crate::digest::Digest;
-use crate::ecosystem::fix;
 use crate::event::Silent;
 use crate::fs::beneath::{Content, Found, look, put};
 use crate::path::RelPath;
-use crate::plan::Check;
+use crate::plan::{Check, Command};
 use crate::record::Verdict;
 use crate::report::Shell;
 use crate::report::shell::Tone;
@@ -36,20 +36,26 @@ pub(super) fn fix<'c>(
         // Each on what the one before has made.
         let view = project.look()?;
         let mut checks = select(&view)?;
-        checks.retain(|check| !done.contains(&check.id) && fix::command(check).is_some());
-        checks.sort_by_key(|check| fix::ORDER.iter().position(|id| *id == fix::kind(check)));
-        let Some(check) = checks.first() else {
+        checks.retain(|check| !done.contains(&check.id));
+        let fixes = checks
+            .iter()
+            .filter_map(|check| Some((check, catalogue::fix(check)?)));
+        let first = fixes.min_by_key(|(_, (place, _))| *place);
+        let Some((check, (_, command))) = first else {
             return Ok(());
         };
         done.insert(check.id.clone());
-        one(project, shell, &view, check)?;
+        one(project, shell, &view, check, &command)?;
     }
 }
 
-fn one(project: &Project<'_>, shell: &Shell, view: &View, check: &Check) -> Result<(), Failure> {
-    let Some(command) = fix::command(check) else {
-        return Ok(());
-    };
+fn one(
+    project: &Project<'_>,
+    shell: &Shell,
+    view: &View,
+    check: &Check,
+    command: &Command,
+) -> Result<(), Failure> {
     let options = Options::beside(Caching::On);
     let silent = Mutex::new(Silent);
     let found = project.run(view, &[check], options, &silent).records;
@@ -57,7 +63,7 @@ fn one(project: &Project<'_>, shell: &Shell, view: &View, check: &Check) -> Resu
         return Ok(());
     }
     let session = project.session(view, options, &silent);
-    let mut fixed = match apply(&session, check, &command) {
+    let mut fixed = match apply(&session, check, command) {
         Ok(fixed) => fixed,
         Err(why) => {
             shell.warning(&format!("{} cannot mend what it finds: {why}", check.id));

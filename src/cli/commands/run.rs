@@ -32,17 +32,6 @@ const DISCOVERIES: usize = 3;
 
 /// `lint`.
 pub(crate) fn lint(context: &Context<'_>, args: &LintArgs) -> Result<Exit, Failure> {
-    let only = [
-        (args.yaml_only, "yaml"),
-        (args.python_only, "python"),
-        (args.rust_only, "rust"),
-        (args.markdown_only, "markdown"),
-    ];
-    let ecosystems = only
-        .into_iter()
-        .filter(|(given, _)| *given)
-        .map(|(_, name)| name)
-        .collect();
     let root = context.root()?;
     let mut paths = Vec::new();
     for path in &args.paths {
@@ -55,7 +44,7 @@ pub(crate) fn lint(context: &Context<'_>, args: &LintArgs) -> Result<Exit, Failu
         paths.push(context.project_path(&root, path)?);
     }
     let selection = Selection {
-        ecosystems,
+        languages: args.languages.0.clone(),
         paths,
         ..Selection::default()
     };

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use crate::env;
 use crate::path::RelPath;
 use crate::plan::Images;
-use crate::plan::check::{Command, Inputs, OutsideFile, Seed, Tool, Work};
+use crate::plan::check::{Command, Inputs, Seed, Tool, Work};
 use crate::scope::Scope;
 use crate::snapshot::FileId;
 use crate::tool::rustup::Toolchain;
@@ -219,21 +219,10 @@ impl Clippy<'_> {
         } else {
             self.dir.clone()
         };
-        let mut shared: Vec<FileId> = scope
-            .snapshot
-            .below(&tree)
-            .chain(config.iter().copied())
-            .collect();
-        shared.sort_unstable();
-        shared.dedup();
-        let mut outside: Vec<OutsideFile> = config::above(scope, self.cargo_home);
-        outside.extend(self.lockfile.outside().cloned());
-        Inputs {
-            shared,
-            config,
-            parts: None,
-            outside,
-        }
+        Inputs::whole(scope.snapshot.below(&tree))
+            .and_config(config)
+            .and_outside(config::above(scope, self.cargo_home))
+            .and_outside(self.lockfile.outside().cloned())
     }
 
     /// Whether something in the workspace may read files of the project outside the workspace's folder.

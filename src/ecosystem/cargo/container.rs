@@ -17,20 +17,21 @@
 
 mod deps;
 
+use crate::catalogue;
 use crate::digest::Digest;
 use crate::ecosystem::cargo::workspace::{Workspace, Workspaces};
 use crate::env;
 use crate::path::RelPath;
-use crate::plan::{Build, Check, Command, Images, Layer, LayerKind, Plan, Question, Script, Work};
+use crate::plan::{Build, Command, Images, Layer, LayerKind, Plan, Question, Script, Work, id_at};
 use crate::provision::base::{Base, PROXIES, Wanted, base};
-use crate::scope::{PlanError, Scope, id_at};
+use crate::scope::{PlanError, Scope};
 use crate::tool::rustup::{Asked, asked_for, resolve_any};
 
 use super::clippy::environment;
 use super::deps::Lockfile;
 use super::programs::Programs;
 use super::refresh::Packages;
-use super::{check, manifests, missing_clippy, plan_clippy, plan_later, plan_missing, rustfmt};
+use super::{manifests, missing_clippy, plan_clippy, plan_later, plan_missing, rustfmt};
 use super::{reader, with_host};
 
 /// The version of Rust where the project does not say one.
@@ -101,11 +102,9 @@ pub(crate) fn plan(
             }
             other => other,
         };
-        plan.checks.push(Check {
-            layers: rust.layers.clone(),
-            not_cached,
-            ..check("rust:fmt", &dir, "lint", work, inputs)
-        });
+        let fmt = catalogue::planned("rust:fmt", &dir, work).sees(inputs);
+        plan.checks
+            .push(fmt.on(rust.layers.clone()).not_cached(not_cached));
         match Lockfile::find(scope, &workspaces, &dir, &toolchain, &workspace) {
             Ok(lockfile) => {
                 let sought = deps::Sought {
@@ -123,10 +122,8 @@ pub(crate) fn plan(
                 };
                 layers.extend(deps.iter().map(|layer| layer.name.clone()));
                 plan.layers.extend(deps);
-                plan.checks.push(Check {
-                    layers,
-                    ..plan_clippy(scope, &dir, programs, &workspace, &lockfile)
-                });
+                let clippy = plan_clippy(scope, &dir, programs, &workspace, &lockfile);
+                plan.checks.push(clippy.on(layers));
             }
             Err(why) => plan.checks.push(missing_clippy(&dir, why)),
         }

@@ -11,8 +11,9 @@ use std::sync::Arc;
 use crate::digest::Digest;
 use crate::path::RelPath;
 use crate::plan::check::OutsideFile;
+use crate::plan::id_at;
 use crate::plan::layer::{Build, HostBuild, Layer, LayerKind, Sources, Step};
-use crate::scope::{PlanError, Scope, id_at};
+use crate::scope::{PlanError, Scope};
 use crate::snapshot::FileId;
 use crate::tool::rustup::Toolchain;
 

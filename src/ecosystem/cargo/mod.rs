@@ -30,11 +30,13 @@ mod workspace;
 
 use std::path::Path;
 
+use crate::catalogue;
 use crate::path::RelPath;
 use crate::plan::Plan;
-use crate::plan::check::{CacheMode, Check, Inputs, Work};
+use crate::plan::check::{Check, Work};
+use crate::plan::id_at;
 use crate::plan::layer::{Build, Layer, LayerKind};
-use crate::scope::{PlanError, Scope, id_at};
+use crate::scope::{PlanError, Scope};
 use crate::tool::Program;
 use crate::tool::rustup::{Host, Toolchain, is_proxy, resolve};
 
@@ -77,8 +79,7 @@ pub(crate) fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> 
 fn plan_missing(scope: &Scope<'_>, plan: &mut Plan, dir: &RelPath, message: &str) {
     for id in ["rust:fmt", "rust:clippy"] {
         let work = Work::Missing(message.to_owned());
-        let missing = check(id, dir, "lint", work, Inputs::default());
-        plan.checks.push(missing);
+        plan.checks.push(catalogue::planned(id, dir, work));
     }
     plan_later(scope, plan, dir);
 }
@@ -145,21 +146,18 @@ impl Found<'_> {
 
         let (work, inputs, not_cached) =
             rustfmt::plan(scope, Programs::Host(toolchain), dir, workspace);
-        plan.checks.push(Check {
-            layers: layers(None),
-            not_cached,
-            ..check("rust:fmt", dir, "lint", work, inputs)
-        });
+        let fmt = catalogue::planned("rust:fmt", dir, work).sees(inputs);
+        plan.checks
+            .push(fmt.on(layers(None)).not_cached(not_cached));
 
         match Lockfile::find(scope, workspaces, dir, toolchain, workspace) {
             Ok(lockfile) => {
                 let deps = deps::layer(scope, toolchain, &tools_layer, dir, workspace, &lockfile)?;
                 let layers = layers(deps.as_ref());
                 plan.layers.extend(deps);
-                plan.checks.push(Check {
-                    layers,
-                    ..plan_clippy(scope, dir, Programs::Host(toolchain), workspace, &lockfile)
-                });
+                let programs = Programs::Host(toolchain);
+                let clippy = plan_clippy(scope, dir, programs, workspace, &lockfile);
+                plan.checks.push(clippy.on(layers));
             }
             Err(why) => plan.checks.push(missing_clippy(dir, why)),
         }
@@ -186,54 +184,25 @@ fn plan_clippy(
         lockfile,
         cargo_home: &cargo_home,
     };
-    let (work, inputs) = (clippy.work(scope), clippy.inputs(scope));
-    check("rust:clippy", dir, "lint", work, inputs)
+    let inputs = clippy.inputs(scope);
+    catalogue::planned("rust:clippy", dir, clippy.work(scope)).sees(inputs)
 }
 
 fn missing_clippy(dir: &RelPath, why: String) -> Check {
-    let work = Work::Missing(why);
-    check("rust:clippy", dir, "lint", work, Inputs::default())
+    catalogue::planned("rust:clippy", dir, Work::Missing(why))
 }
 
 /// Checks of later versions: named by `ci`, unknown to other commands.
 fn plan_later(scope: &Scope<'_>, plan: &mut Plan, dir: &RelPath) {
-    let later = || Work::Unsupported("comes with a later version".to_owned());
-    for (id, tag) in [("rust:test", "test"), ("rust:doc", "test")] {
-        plan.checks
-            .push(check(id, dir, tag, later(), Inputs::default()));
-    }
     let deny = ["deny.toml", ".deny.toml", ".cargo/deny.toml"];
     let declared = |name: &&str| {
         dir.join(name)
             .is_ok_and(|path| scope.snapshot.find(&path).is_some())
     };
-    if deny.iter().any(declared) {
-        plan.checks.push(check(
-            "rust:deny",
-            dir,
-            "security",
-            later(),
-            Inputs::default(),
-        ));
-    }
-}
-
-fn check(id: &str, dir: &RelPath, tag: &str, work: Work, inputs: Inputs) -> Check {
-    Check {
-        id: id_at(id, dir),
-        tags: vec![tag.to_owned()],
-        ecosystem: "rust",
-        work,
-        inputs,
-        layers: Vec::new(),
-        cache: if tag == "test" {
-            CacheMode::Passes
-        } else {
-            CacheMode::All
-        },
-        not_cached: None,
-        max_age: None,
-        timeout: None,
+    let deny = deny.iter().any(declared).then_some("rust:deny");
+    for id in ["rust:test", "rust:doc"].into_iter().chain(deny) {
+        let later = Work::Unsupported("comes with a later version".to_owned());
+        plan.checks.push(catalogue::planned(id, dir, later));
     }
 }
 

@@ -62,15 +62,10 @@ pub(crate) fn plan(
             )
         }
     };
-    files.extend(&config.files);
-    let inputs = Inputs {
-        shared: files.into_iter().collect(),
-        config: config.files,
-        parts: None,
-        outside: config.outside,
-    };
+    let inputs = Inputs::whole(files).and_config(config.files);
+    let inputs = inputs.and_outside(config.outside);
     let work = match tools {
-        Ok(tools) => Work::Command(Box::new(command(argv, dir, tools))),
+        Ok(tools) => command(argv, dir, tools).into(),
         Err(message) => Work::Missing(message),
     };
     (work, inputs, outside.or(config.not_cached))

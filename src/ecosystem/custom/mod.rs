@@ -15,7 +15,8 @@ mod sarif;
 mod testing;
 mod tools;
 
-use crate::config::{BUILT_IN, CheckConfig, Config, is_built_in_form, nearest};
+use crate::catalogue;
+use crate::config::{CheckConfig, Config, is_built_in_form, nearest};
 use crate::path::RelPath;
 use crate::plan::{Check, Images, Plan, Work};
 use crate::provision::base::{Wanted, base};
@@ -50,10 +51,7 @@ pub(crate) fn plan(scope: &Scope<'_>, config: &Config, plan: &mut Plan) -> Resul
 /// A check in a container needs nothing but what the image holds.
 fn on_base(scope: &Scope<'_>, images: &dyn Images, plan: &mut Plan, check: Check) -> Check {
     match base(scope, images, plan, Wanted::debian(&RelPath::root())) {
-        Ok(base) => Check {
-            layers: base.layers,
-            ..check
-        },
+        Ok(base) => check.on(base.layers),
         Err(why) => Check {
             work: Work::Missing(why),
             ..check
@@ -64,11 +62,12 @@ fn on_base(scope: &Scope<'_>, images: &dyn Images, plan: &mut Plan, check: Check
 /// The warning for an override of nothing. A built-in check that this project does not need is no mistake: the same
 /// configuration may serve many branches.
 fn unmatched(id: &str, table: &CheckConfig, plan: &Plan) -> Option<String> {
-    if BUILT_IN.contains(&id) {
+    if catalogue::ids().any(|known| known == id) {
         return None;
     }
-    let planned = plan.checks.iter().map(|check| check.id.as_str());
-    let help = match nearest(id, planned.chain(BUILT_IN.iter().copied())) {
+    let mut known: Vec<&str> = catalogue::ids().collect();
+    known.extend(plan.checks.iter().map(|check| check.id.as_str()));
+    let help = match nearest(id, known) {
         Some(meant) => format!("did you mean `{meant}`?"),
         None => "no such check is planned".to_owned(),
     };

@@ -18,7 +18,6 @@ use crate::plan::output::NoFindings;
 use crate::plan::{Check, Command, Inputs, Parse, Secret, Work};
 use crate::rule::Rule;
 use crate::scope::{PlanError, Scope};
-use crate::snapshot::FileId;
 
 /// Plans `[checks.id]`. `None` (and a warning) if it is for files and there are none.
 pub(super) fn check(
@@ -59,18 +58,15 @@ pub(super) fn check(
         }
         Err(message) => Work::Missing(message),
     };
-    Ok(Some(Check {
-        id: id.to_owned(),
-        tags: table.tags_or_default(),
-        ecosystem: "",
-        work,
-        inputs: inputs(table, seen, files),
-        layers: vec!["base".to_owned()],
-        cache: table.cache_or_default(),
-        not_cached,
-        max_age: table.max_age,
-        timeout: table.timeout,
-    }))
+    let mut check = Check::new(id, "lint", work)
+        .sees(inputs(table, seen, files))
+        .on(vec!["base".to_owned()])
+        .not_cached(not_cached);
+    check.tags = table.tags_or_default();
+    check.cache = table.cache_or_default();
+    check.max_age = table.max_age;
+    check.timeout = table.timeout;
+    Ok(Some(check))
 }
 
 fn seen_files(scope: &Scope<'_>, id: &str, table: &CheckConfig) -> Result<Selected, PlanError> {
@@ -256,27 +252,17 @@ fn parser(findings: Option<&Findings>) -> Arc<dyn Parse> {
 }
 
 fn inputs(table: &CheckConfig, seen: Selected, files: Option<Selected>) -> Inputs {
-    let Selected {
-        ids, mut outside, ..
-    } = seen;
-    let mut shared: Vec<FileId> = ids;
-    let mut parts = None;
-    if let Some(files) = files {
-        if table.per_file == Some(true) {
-            parts = Some(files.ids);
-        } else {
-            shared = files::union(shared, &files.ids);
-            outside.extend(files.outside);
-            outside.sort();
-            outside.dedup();
-        }
+    let Some(files) = files else {
+        return Inputs::whole(seen.ids).and_outside(seen.outside);
+    };
+    if table.per_file == Some(true) {
+        let inputs = Inputs::per_file(files.ids);
+        return inputs.and_shared(seen.ids).and_outside(seen.outside);
     }
-    Inputs {
-        shared,
-        config: Vec::new(),
-        parts,
-        outside,
-    }
+    let outside: BTreeSet<_> = seen.outside.into_iter().chain(files.outside).collect();
+    Inputs::whole(seen.ids)
+        .and_shared(files.ids)
+        .and_outside(outside)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use crate::env::Env;
 use crate::facts::Facts;
 use crate::path::RelPath;
 use crate::plan::output::NoFindings;
-use crate::plan::{CacheMode, Check, Command, Inputs, Output, Work};
+use crate::plan::{Check, Command, Output};
 use crate::scope::Scope;
 use crate::snapshot::Snapshot;
 use crate::tool::Tools;
@@ -86,16 +86,5 @@ pub(super) fn command() -> Command {
 
 /// A check as an ecosystem would plan it.
 pub(super) fn planned(id: &str) -> Check {
-    Check {
-        id: id.to_owned(),
-        tags: vec!["lint".to_owned()],
-        ecosystem: "yaml",
-        work: Work::Command(Box::new(command())),
-        inputs: Inputs::default(),
-        layers: vec!["base".to_owned()],
-        cache: CacheMode::All,
-        not_cached: None,
-        max_age: None,
-        timeout: None,
-    }
+    Check::new(id, "lint", command().into()).on(vec!["base".to_owned()])
 }

@@ -25,6 +25,7 @@ mod remote;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::catalogue;
 use crate::path::RelPath;
 use crate::plan::{CacheMode, Check, Command, Inputs, Plan, Tool, Work};
 use crate::scope::{PlanError, Scope};
@@ -131,57 +132,30 @@ pub(crate) fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> 
         }
     }
     if !all.resources.is_empty() {
-        let inputs = Inputs {
-            shared: inputs.0.into_iter().collect(),
-            outside: inputs.1.into_iter().collect(),
-            ..Inputs::default()
-        };
-        plan.checks.push(check(
-            refs::ID.to_owned(),
-            Work::Builtin(Arc::new(all)),
-            inputs,
-        ));
+        let check = catalogue::planned(refs::ID, &RelPath::root(), Work::Builtin(Arc::new(all)));
+        let inputs = Inputs::whole(inputs.0).and_outside(inputs.1);
+        plan.checks.push(check.sees(inputs));
     }
     Ok(())
 }
 
-fn check(id: String, work: Work, inputs: Inputs) -> Check {
-    Check {
-        id,
-        tags: vec!["validate".to_owned()],
-        ecosystem: "kustomize",
-        work,
-        inputs,
-        layers: Vec::new(),
-        cache: CacheMode::All,
-        not_cached: None,
-        max_age: None,
-        timeout: None,
-    }
-}
-
 fn build(dir: &RelPath, closure: Closure, programs: &Programs) -> Check {
-    let inputs = Inputs {
-        shared: closure.files.iter().copied().collect(),
-        outside: closure.outside.iter().cloned().collect(),
-        ..Inputs::default()
-    };
+    let files = closure.files.iter().copied();
+    let inputs = Inputs::whole(files).and_outside(closure.outside.iter().cloned());
     let not_cached = not_cached(&closure, programs);
     let fetches = !closure.remotes.is_empty();
     let work = match tools(dir, &closure, programs) {
         Err(why) => Work::Missing(why),
-        Ok(tools) => Work::Command(Box::new(command(dir, closure, tools))),
+        Ok(tools) => command(dir, closure, tools).into(),
     };
-    Check {
-        layers: programs.layers.clone(),
-        cache: if fetches {
-            CacheMode::Passes
-        } else {
-            CacheMode::All
-        },
-        not_cached,
-        ..check(build_id(dir), work, inputs)
+    let mut check = catalogue::planned(&build_id(dir), &RelPath::root(), work)
+        .sees(inputs)
+        .on(programs.layers.clone())
+        .not_cached(not_cached);
+    if fetches {
+        check.cache = CacheMode::Passes;
     }
+    check
 }
 
 /// The programs of a build; a message if one is missing.

@@ -16,13 +16,12 @@ pub(crate) mod ruff;
 pub(crate) mod ruff_files;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
-use crate::plan::{Parse, Plan, Work};
-use crate::provision::python::environment::{Resolved, resolve};
+use crate::catalogue;
+use crate::plan::{Plan, Work};
 use crate::provision::python::project::{Site, sites};
-use crate::provision::python::tool::{check, tool_check};
-use crate::provision::python::version;
+use crate::provision::python::tool::ready;
+use crate::provision::python::version::satisfies;
 use crate::scope::{PlanError, Scope};
 
 /// Adds the checks of all Python projects.
@@ -33,53 +32,36 @@ pub(crate) fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> 
     for site in sites(scope, "ruff", &ruff_files::configured(scope)?)? {
         plan_ruff(scope, plan, &site)?;
     }
-    for (tool, tag) in [("mypy", "lint"), ("pytest", "test")] {
+    for tool in ["mypy", "pytest"] {
         for site in sites(scope, tool, &BTreeSet::new())? {
-            let why = format!("running {tool} comes in a later version");
-            let mut check = check(
-                &site,
-                &format!("python:{tool}"),
-                "python",
-                Work::Unsupported(why),
-            );
-            check.tags = vec![tag.to_owned()];
-            plan.checks.push(check);
+            let later = |id| {
+                let why = format!("running {tool} comes in a later version");
+                catalogue::planned(id, &site.dir, Work::Unsupported(why))
+            };
+            plan.checks.extend(catalogue::checks_of(tool).map(later));
         }
     }
     Ok(())
 }
 
 fn plan_ruff(scope: &Scope<'_>, plan: &mut Plan, site: &Site) -> Result<(), PlanError> {
-    let ready = match resolve(scope, plan, site, "ruff")? {
-        Resolved::Ready(ready) => ready,
-        Resolved::Missing(why) => {
-            for id in ["python:ruff-check", "python:ruff-format"] {
-                plan.checks
-                    .push(check(site, id, "python", Work::Missing(why.clone())));
-            }
-            return Ok(());
-        }
+    let Some(ready) = ready(scope, plan, site, "ruff")? else {
+        return Ok(());
     };
-    let (inputs, unknown) = ruff_files::inputs(scope, &site.dir, ready.version.as_deref())?;
-    let old = ready
-        .version
-        .as_deref()
-        .is_some_and(|v| version::satisfies("<0.2", v) == Some(true));
-    let format = if old { "text" } else { "concise" };
-    let lint = format!("ruff check --no-cache --no-fix --output-format={format} .");
-    let parsers: [(&str, &str, Arc<dyn Parse>); 2] = [
-        ("python:ruff-check", &lint, Arc::new(ruff::RuffCheck)),
-        (
-            "python:ruff-format",
-            "ruff format --check --no-cache .",
-            Arc::new(ruff::RuffFormat),
-        ),
-    ];
-    for (id, argv, parse) in parsers {
-        let argv = argv.split(' ').map(str::to_owned).collect();
-        let mut check = tool_check(site, id, "python", &ready, argv, parse);
-        check.inputs = inputs.clone();
-        check.not_cached = check.not_cached.or_else(|| unknown.clone());
+    let version = ready.version.as_deref();
+    let (inputs, unknown) = ruff_files::inputs(scope, &site.dir, version)?;
+    let old = version.is_some_and(|version| satisfies("<0.2", version) == Some(true));
+    let format = match old {
+        true => "--output-format=text",
+        false => "--output-format=concise",
+    };
+    let argv = ["ruff", "check", "--no-cache", "--no-fix", format, "."];
+    let lint = ready.command(site, &argv, ruff::RuffCheck);
+    let argv = ["ruff", "format", "--check", "--no-cache", "."];
+    let layout = ready.command(site, &argv, ruff::RuffFormat);
+    for (id, command) in [("python:ruff-check", lint), ("python:ruff-format", layout)] {
+        let check = ready.check(id, site, command);
+        let check = check.sees(inputs.clone()).not_cached(unknown.clone());
         plan.checks.push(check);
     }
     Ok(())

@@ -150,12 +150,8 @@ pub(crate) fn inputs(
     let roots = source_roots(scope, dir, &files.config)?;
     let namesakes = namesakes(scope, dir, &roots, &shared);
     shared.extend(namesakes.into_iter().filter(|_| Rule::FirstParty.holds()));
-    let inputs = Inputs {
-        shared: shared.into_iter().collect(),
-        config: files.config.into_iter().collect(),
-        parts: None,
-        outside: files.outside,
-    };
+    let inputs = Inputs::whole(shared).and_config(files.config);
+    let inputs = inputs.and_outside(files.outside);
     Ok((inputs, files.unknown))
 }
 

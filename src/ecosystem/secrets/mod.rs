@@ -20,10 +20,11 @@ use std::collections::HashSet;
 use std::io;
 use std::sync::{Arc, OnceLock};
 
+use crate::catalogue;
 use crate::digest::Digest;
 use crate::finding::{Finding, Severity};
 use crate::path::RelPath;
-use crate::plan::{Builtin, CacheMode, Check, InputView, Inputs, Plan, Work};
+use crate::plan::{Builtin, InputView, Inputs, Plan, Work};
 use crate::scope::{PlanError, Scope};
 use crate::snapshot::Kind;
 
@@ -41,14 +42,14 @@ const SNIFFED: usize = 8 * 1024;
 /// # Errors
 /// If the configured baseline is no file of the project.
 pub(crate) fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
-    let shared = match scope.secrets_baseline {
-        None => Vec::new(),
-        Some(path) => vec![scope.snapshot.find(path).ok_or_else(|| {
+    let baseline = match scope.secrets_baseline {
+        None => None,
+        Some(path) => Some(scope.snapshot.find(path).ok_or_else(|| {
             PlanError::new(format!(
                 "the baseline `{path}` of `{ID}` is no file of this project\nhelp: create it (an empty file accepts \
                  nothing), or remove `baseline` from `[checks.\"{ID}\"]`"
             ))
-        })?],
+        })?),
     };
     let parts = scope
         .checked()
@@ -57,23 +58,10 @@ pub(crate) fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> 
         })
         .map(|(id, _)| id)
         .collect();
-    plan.checks.push(Check {
-        id: ID.to_owned(),
-        tags: vec!["security".to_owned()],
-        ecosystem: "",
-        work: Work::Builtin(Arc::new(Secrets::new(scope.secrets_baseline.cloned()))),
-        inputs: Inputs {
-            config: shared.clone(),
-            shared,
-            parts: Some(parts),
-            outside: Vec::new(),
-        },
-        layers: Vec::new(),
-        cache: CacheMode::All,
-        not_cached: None,
-        max_age: None,
-        timeout: None,
-    });
+    let work = Work::Builtin(Arc::new(Secrets::new(scope.secrets_baseline.cloned())));
+    let check = catalogue::planned(ID, &RelPath::root(), work);
+    let inputs = Inputs::per_file(parts).and_config(baseline);
+    plan.checks.push(check.sees(inputs));
     Ok(())
 }
 

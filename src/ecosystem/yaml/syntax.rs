@@ -16,9 +16,10 @@ use std::sync::Arc;
 
 use granit_parser::{Event, Marker, Parser, ScalarStyle, ScanError};
 
+use crate::catalogue;
 use crate::finding::{Finding, Severity};
 use crate::path::RelPath;
-use crate::plan::{Builtin, CacheMode, Check, InputView, Inputs, Work};
+use crate::plan::{Builtin, Check, InputView, Inputs, Work};
 use crate::snapshot::FileId;
 
 /// The id of the check.
@@ -30,21 +31,8 @@ const MAX_DEPTH: usize = 1000;
 /// The check over these files, each a part.
 #[must_use]
 pub(crate) fn check(files: Vec<FileId>) -> Check {
-    Check {
-        id: ID.to_owned(),
-        tags: vec!["lint".to_owned()],
-        ecosystem: "yaml",
-        work: Work::Builtin(Arc::new(Syntax)),
-        inputs: Inputs {
-            parts: Some(files),
-            ..Inputs::default()
-        },
-        layers: Vec::new(),
-        cache: CacheMode::All,
-        not_cached: None,
-        max_age: None,
-        timeout: None,
-    }
+    let work = Work::Builtin(Arc::new(Syntax));
+    catalogue::planned(ID, &RelPath::root(), work).sees(Inputs::per_file(files))
 }
 
 #[derive(Debug)]

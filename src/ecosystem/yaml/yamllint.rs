@@ -16,17 +16,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::path::RelPath;
 use crate::plan::check::OutsideFile;
-use crate::plan::{Inputs, Plan, Work};
-use crate::provision::python::environment::{Resolved, resolve};
+use crate::plan::{Inputs, Plan};
 use crate::provision::python::project::sites;
-use crate::provision::python::tool::{check, tool_check};
+use crate::provision::python::tool::ready;
 use crate::scope::with_link_targets;
 use crate::scope::{PlanError, Scope};
 use crate::snapshot::FileId;
 
 use output::Yamllint;
-
-const ID: &str = "yaml:yamllint";
 
 /// The names of its configuration, in the order in which yamllint looks for them.
 const CONFIGS: [&str; 3] = [".yamllint", ".yamllint.yaml", ".yamllint.yml"];
@@ -45,24 +42,17 @@ pub(crate) fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> 
         if files.is_empty() {
             continue;
         }
-        let check = match resolve(scope, plan, &site, "yamllint")? {
-            Resolved::Missing(why) => check(&site, ID, "yaml", Work::Missing(why)),
-            Resolved::Ready(ready) => {
-                let parse = Arc::new(Yamllint { strict: false });
-                let mut check = tool_check(&site, ID, "yaml", &ready, config.argv(), parse);
-                if let Work::Command(command) = &mut check.work {
-                    command.append_files = true;
-                    command.batch = true;
-                    command.amend = Some(|command| {
-                        command.parse = Arc::new(Yamllint::for_args(&command.argv));
-                    });
-                }
-                check.not_cached = check.not_cached.or_else(|| config.unknown.clone());
-                check.inputs = config.inputs(scope, files);
-                check
-            }
+        let Some(ready) = ready(scope, plan, &site, "yamllint")? else {
+            continue;
         };
-        plan.checks.push(check);
+        let parse = Yamllint { strict: false };
+        let mut command = ready.command(&site, &config.argv(), parse).per_file();
+        command.amend = Some(|command| {
+            command.parse = Arc::new(Yamllint::for_args(&command.argv));
+        });
+        let check = ready.check("yaml:yamllint", &site, command);
+        let check = check.not_cached(config.unknown.clone());
+        plan.checks.push(check.sees(config.inputs(scope, files)));
     }
     Ok(())
 }
@@ -207,13 +197,13 @@ impl Config {
         ));
     }
 
-    fn argv(&self) -> Vec<String> {
+    fn argv(&self) -> Vec<&str> {
         let mut argv = vec!["yamllint", "-f", "parsable"];
         match &self.argument {
             Some(path) => argv.extend(["-c", path]),
             None => argv.extend(["-d", "extends: default"]),
         }
-        argv.into_iter().map(str::to_owned).collect()
+        argv
     }
 
     /// The files `yamllint .` in `dir` would check.
@@ -265,12 +255,8 @@ impl Config {
             targets.remove(&id);
             shared.extend(targets);
         }
-        Inputs {
-            shared: shared.into_iter().collect(),
-            config: self.files.into_iter().collect(),
-            parts: Some(files),
-            outside: self.outside,
-        }
+        let inputs = Inputs::per_file(files).and_shared(shared);
+        inputs.and_config(self.files).and_outside(self.outside)
     }
 }
 
@@ -349,6 +335,7 @@ mod tests {
     #[cfg(unix)]
     mod planning {
         use super::*;
+        use crate::plan::Work;
         use crate::testing::project::{LOCK, Project, planned};
 
         fn locked(files: &[(&str, &str)]) -> Project {
@@ -385,7 +372,7 @@ mod tests {
                 ("sub/manifests/y.yaml", ""),
             ]);
             project.exclude("fixtures");
-            let check = planned_check(&mut project, ID);
+            let check = planned_check(&mut project, "yaml:yamllint");
             assert_eq!(
                 parts(&project, &check),
                 [".github/ci.yml", ".yamllint.yml", "a.yaml"]
@@ -401,7 +388,7 @@ mod tests {
                 (".yamllint", "ignore: ['manifests/', '!manifests/x.yaml']\n"),
                 ("manifests/x.yaml", ""),
             ]);
-            let check = planned_check(&mut project, ID);
+            let check = planned_check(&mut project, "yaml:yamllint");
             assert_eq!(parts(&project, &check), [".yamllint", "manifests/x.yaml"]);
         }
 
@@ -417,7 +404,7 @@ mod tests {
                 ("a.yml", ""),
                 ("conf/base.yaml", "extends: relaxed\n"),
             ]);
-            let check = planned_check(&mut project, ID);
+            let check = planned_check(&mut project, "yaml:yamllint");
             assert_eq!(parts(&project, &check), ["a.eyaml", "conf/base.yaml"]);
             assert_eq!(
                 project.paths(&check.inputs.shared),
@@ -429,7 +416,7 @@ mod tests {
         #[test]
         fn a_configuration_that_leads_out_of_the_project_is_not_stored() {
             let mut project = locked(&[(".yamllint", "extends: /etc/y.yaml\n"), ("a.yml", "")]);
-            let check = planned_check(&mut project, ID);
+            let check = planned_check(&mut project, "yaml:yamllint");
             assert!(
                 check
                     .not_cached
@@ -440,7 +427,7 @@ mod tests {
         #[test]
         fn without_configuration_the_default_one_is_named() {
             let mut project = locked(&[("a.yml", "")]);
-            let check = planned_check(&mut project, ID);
+            let check = planned_check(&mut project, "yaml:yamllint");
             assert_eq!(argv(&check), "yamllint -f parsable -d extends: default");
         }
 

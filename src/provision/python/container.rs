@@ -13,10 +13,10 @@ use crate::provision::base::{Base, PROXIES, Wanted, base, is_chosen};
 use crate::scope::{PlanError, Scope};
 
 use super::closure::Closure;
-use super::environment::{Ready, Resolved, folder, in_layer, layer};
 use super::interpreter::Interpreter;
 use super::lock::LockFormat;
 use super::project::{LockFile, Site, locked_closure};
+use super::ready::{Ready, Resolved, folder, in_layer, layer};
 use super::version;
 
 /// The minor versions there are images of.

@@ -1,4 +1,4 @@
-//! Where a Python tool comes from: a program on PATH whose environment holds exactly what the lock says, else a layer
+//! Where a Python tool comes from on the host: a program on PATH whose environment holds exactly what the lock says, else a layer
 //! built from the lock.
 //!
 //! A program on PATH is identified by its entry point, its interpreter and everything installed beside it.
@@ -9,58 +9,30 @@ use std::sync::Arc;
 
 use crate::digest::Digest;
 use crate::path::RelPath;
-use crate::plan::{Build, Layer, LayerKind, Plan, Tool};
+use crate::plan::{Build, Layer, Plan, Tool};
 use crate::process;
-use crate::rule::Rule;
-use crate::scope::{PlanError, Scope, id_at};
+use crate::scope::{PlanError, Scope};
 use crate::tool::Program;
 use crate::tool::shims::Leads;
 
 use super::closure::Closure;
-use super::container;
 use super::install::Install;
 use super::installed::{AMBIGUOUS, Environment, script};
-use super::interpreter::{Interpreter, ask, leads, suitable};
+use super::interpreter::{ask, leads, suitable};
 use super::project::{LockFile, Site, locked_closure};
+use super::ready::{Ready, Resolved, folder, in_layer, layer};
 use super::version;
 
-/// How a tool can be run, or why not.
-#[derive(Debug)]
-pub(crate) enum Resolved {
-    /// It can.
-    Ready(Box<Ready>),
-    /// The message for [`crate::plan::Work::Missing`].
-    Missing(String),
-}
-
-/// A tool that can be run.
-#[derive(Debug)]
-pub(crate) struct Ready {
-    /// The program.
-    pub(crate) tool: Tool,
-    /// The layers a check with it stands on.
-    pub(crate) layers: Vec<String>,
-    /// The tool's version, if known.
-    pub(crate) version: Option<String>,
-    /// What it was locked with, if it is locked.
-    pub(crate) closure: Option<Closure>,
-    /// Why results must not be stored: its identity cannot be told.
-    pub(crate) not_cached: Option<String>,
-}
-
-/// Finds out how `name` is run for `site`, adding the layer that takes to the plan.
+/// Finds out how `name` is run for `site` on this host, adding the layer that takes to the plan.
 ///
 /// # Errors
 /// If the lock is broken.
-pub(crate) fn resolve(
+pub(super) fn resolve(
     scope: &Scope<'_>,
     plan: &mut Plan,
     site: &Site,
     name: &str,
 ) -> Result<Resolved, PlanError> {
-    if let Some(images) = scope.images {
-        return container::resolve(scope, images, plan, site, name);
-    }
     let program = program(scope, &site.dir, name);
     match &site.lock {
         Some(lock) => locked(scope, plan, site, lock, name, program.as_ref()),
@@ -72,14 +44,6 @@ pub(crate) fn resolve(
                 folder(site)
             )),
         }),
-    }
-}
-
-pub(super) fn folder(site: &Site) -> String {
-    if site.dir.is_root() {
-        "this project".to_owned()
-    } else {
-        format!("`{}`", site.dir)
     }
 }
 
@@ -153,70 +117,6 @@ fn locked(
             unfit.join(", ")
         )),
     }
-}
-
-/// The layer of a tool on the last of `base`, but for how it is built.
-pub(super) fn layer(
-    site: &Site,
-    name: &str,
-    closure: &Closure,
-    python: &Interpreter,
-    base: &[String],
-) -> Layer {
-    let mut parts = vec![
-        (
-            "python".to_owned(),
-            format!("{} {}", python.implementation, python.version),
-        ),
-        ("platform".to_owned(), python.platform.clone()),
-    ];
-    if Rule::LockClosure.holds() {
-        parts.extend(closure.packages.iter().map(|package| {
-            let value = format!("{} {}", package.version, package.files);
-            (format!("package {}", package.name), value)
-        }));
-    }
-    Layer {
-        name: id_at(&format!("tools:{name}"), &site.dir),
-        kind: LayerKind::Tools,
-        on: base.last().cloned().into_iter().collect(),
-        parts,
-        build: Build::Present,
-    }
-}
-
-/// The tool as a program of `layer`, which joins the plan, on the layers `base`.
-pub(super) fn in_layer(
-    plan: &mut Plan,
-    name: &str,
-    layer: Layer,
-    base: &[String],
-    closure: Closure,
-) -> Resolved {
-    let version = closure.get(name).map(|package| package.version.clone());
-    let path = if cfg!(windows) && matches!(layer.build, Build::Host(_)) {
-        format!("Scripts/{name}.exe")
-    } else {
-        format!("bin/{name}")
-    };
-    let mut layers = base.to_vec();
-    layers.push(layer.name.clone());
-    let ready = Ready {
-        tool: Tool::Layer {
-            name: name.to_owned(),
-            layer: layer.name.clone(),
-            path,
-            version: version.as_ref().map(|version| format!("{name} {version}")),
-        },
-        layers,
-        version,
-        closure: Some(closure),
-        not_cached: None,
-    };
-    if plan.layer(&layer.name).is_none() {
-        plan.layers.push(layer);
-    }
-    Resolved::Ready(Box::new(ready))
 }
 
 /// The program on PATH, if it is exactly what the lock says.

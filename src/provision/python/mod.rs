@@ -2,7 +2,8 @@
 //!
 //! - [`project`]: which folders declare which tool. - [`lock`], [`uv`], [`requirements`], [`closure`], [`marker`],
 //!   [`version`]: what is locked for a tool (pure). - [`interpreter`], [`installed`], [`packages`], [`environment`]:
-//!   where the tool comes from on the host; `container`: in containers. - [`tool`]: checks with it.
+//!   where the tool comes from on the host; [`container`]: in containers. - [`ready`]: what both yield.
+//! - [`tool`]: checks with it.
 
 pub(crate) mod closure;
 mod container;
@@ -14,6 +15,7 @@ pub(crate) mod lock;
 pub(crate) mod marker;
 pub(crate) mod packages;
 pub(crate) mod project;
+pub(crate) mod ready;
 pub(crate) mod requirements;
 pub(crate) mod tool;
 pub(crate) mod uv;

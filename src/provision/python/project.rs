@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::catalogue;
 use crate::digest::{Digest, Hasher};
 use crate::path::RelPath;
 use crate::scope::{PlanError, Scope};
@@ -16,9 +17,6 @@ use super::closure::{Closure, closure};
 use super::lock::{Lock, LockFormat, TomlError, names, normalized, requirement_name};
 use super::marker::MarkerEnv;
 use super::requirements;
-
-/// The tools whose presence in a lock declares them.
-const TOOLS: [&str; 5] = ["mdformat", "mypy", "pytest", "ruff", "yamllint"];
 
 /// The name of the project file.
 pub(crate) const PYPROJECT: &str = "pyproject.toml";
@@ -175,14 +173,17 @@ fn beside(scope: &Scope<'_>, dir: &RelPath, name: &str) -> Option<FileId> {
 
 fn summary(scope: &Scope<'_>, format: LockFormat, id: FileId) -> Result<LockSummary, PlanError> {
     let digest = content(scope, format, id);
-    scope.facts.derive("python-lock-summary/2", digest, || {
+    // Another set of tools makes another summary.
+    let known: BTreeSet<&str> = catalogue::python_tools().collect();
+    let kind = format!("python-lock-summary/3 {known:?}");
+    scope.facts.derive(&kind, digest, || {
         let lock = parsed(scope, format, id)?;
         let named = |pinned: bool| {
             let packages = lock.packages.iter();
             packages
                 .filter(|package| package.version.is_empty() != pinned)
                 .map(|package| package.name.clone())
-                .filter(|name| TOOLS.contains(&name.as_str()))
+                .filter(|name| known.contains(name.as_str()))
                 .collect()
         };
         Ok(LockSummary {

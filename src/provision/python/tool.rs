@@ -1,46 +1,64 @@
-//! A check that runs a Python tool.
+//! Checks that run a Python tool: found on the host, in the image or built from the lock; an error if it is missing.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::plan::{CacheMode, Check, Command, Inputs, Parse, Work};
-use crate::scope::id_at;
+use crate::catalogue;
+use crate::plan::{Check, Command, Parse, Plan, Work};
+use crate::scope::{PlanError, Scope};
 
-use super::environment::Ready;
 use super::project::Site;
+use super::ready::{Ready, Resolved};
+use super::{container, environment};
 
-/// A check of `site` that runs a Python tool.
-pub(crate) fn tool_check(
+/// The tool `name`, ready to run for a site that declares it; the layer it takes joins the plan. If it is missing, its
+/// checks join the plan and say why.
+///
+/// # Errors
+/// If the lock is broken.
+pub(crate) fn ready(
+    scope: &Scope<'_>,
+    plan: &mut Plan,
     site: &Site,
-    id: &str,
-    ecosystem: &'static str,
-    ready: &Ready,
-    argv: Vec<String>,
-    parse: Arc<dyn Parse>,
-) -> Check {
-    let command = Command {
-        set_env: set_env(),
-        ..Command::new(argv, site.dir.clone(), vec![ready.tool.clone()], parse)
+    name: &str,
+) -> Result<Option<Ready>, PlanError> {
+    let resolved = match scope.images {
+        Some(images) => container::resolve(scope, images, plan, site, name),
+        None => environment::resolve(scope, plan, site, name),
     };
-    let mut check = check(site, id, ecosystem, Work::Command(Box::new(command)));
-    check.layers.clone_from(&ready.layers);
-    check.not_cached.clone_from(&ready.not_cached);
-    check
+    match resolved? {
+        Resolved::Ready(ready) => Ok(Some(*ready)),
+        Resolved::Missing(why) => {
+            let missing = |id| catalogue::planned(id, &site.dir, Work::Missing(why.clone()));
+            plan.checks.extend(catalogue::checks_of(name).map(missing));
+            Ok(None)
+        }
+    }
 }
 
-/// A lint check of `site`.
-pub(crate) fn check(site: &Site, id: &str, ecosystem: &'static str, work: Work) -> Check {
-    Check {
-        id: id_at(id, &site.dir),
-        tags: vec!["lint".to_owned()],
-        ecosystem,
-        work,
-        inputs: Inputs::default(),
-        layers: vec!["base".to_owned()],
-        cache: CacheMode::default(),
-        not_cached: None,
-        max_age: None,
-        timeout: None,
+impl Ready {
+    /// The tool with these arguments, in the folder of the site.
+    #[must_use]
+    pub(crate) fn command(
+        &self,
+        site: &Site,
+        argv: &[&str],
+        parse: impl Parse + 'static,
+    ) -> Command {
+        let argv = argv.iter().map(|&word| word.to_owned()).collect();
+        let tools = vec![self.tool.clone()];
+        Command {
+            set_env: set_env(),
+            ..Command::new(argv, site.dir.clone(), tools, Arc::new(parse))
+        }
+    }
+
+    /// The built-in check `id` of the site, which runs `command`.
+    #[must_use]
+    pub(crate) fn check(&self, id: &str, site: &Site, command: Command) -> Check {
+        catalogue::planned(id, &site.dir, command.into())
+            .on(self.layers.clone())
+            .not_cached(self.not_cached.clone())
     }
 }
 

@@ -8,9 +8,10 @@
 
 use crate::digest::{Digest, Hasher};
 use crate::path::RelPath;
+use crate::plan::id_at;
 use crate::plan::{Build, Layer, LayerKind, Script};
 use crate::provision::base::PROXIES;
-use crate::scope::{PlanError, Scope, id_at};
+use crate::scope::{PlanError, Scope};
 use crate::snapshot::{FileId, Kind};
 
 use super::super::clippy::{environment, keeps_going, vendored};

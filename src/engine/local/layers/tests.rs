@@ -5,9 +5,9 @@ use std::io::Write as _;
 
 use super::*;
 use crate::ecosystem::cargo::deps::Fetch;
-use crate::provision::python::install::Install;
 use crate::path::RelPath;
 use crate::plan::LayerKind;
+use crate::provision::python::install::Install;
 
 /// Layers in a store of their own, and one layer that its tests build.
 struct Bench {
