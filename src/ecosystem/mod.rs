@@ -7,7 +7,6 @@ pub(crate) mod cargo;
 pub(crate) mod custom;
 pub(crate) mod kustomize;
 pub(crate) mod markdown;
-pub(crate) mod program;
 pub(crate) mod python;
 pub(crate) mod secrets;
 pub(crate) mod yaml;

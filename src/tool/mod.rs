@@ -6,8 +6,8 @@
 
 pub(crate) mod discovered;
 mod folder_digest;
+pub(crate) mod launcher;
 pub(crate) mod rustup;
-pub(crate) mod shims;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;

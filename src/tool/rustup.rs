@@ -28,6 +28,16 @@ const PROGRAMS: &[&str] = &[
     "rustfmt",
 ];
 
+/// Programs that rustup has proxies for besides those.
+const OTHER_PROXIES: &[&str] = &[
+    "cargo-miri",
+    "rls",
+    "rust-analyzer",
+    "rust-gdb",
+    "rust-gdbgui",
+    "rust-lldb",
+];
+
 /// Set by newer rustup proxies: where the toolchain they chose comes from (`cli` and `env` are the user's word).
 const RUSTUP_TOOLCHAIN_SOURCE: &str = "RUSTUP_TOOLCHAIN_SOURCE";
 
@@ -164,7 +174,7 @@ pub(crate) fn resolve(host: &Host<'_>, dir: &Path) -> Result<Toolchain, Toolchai
         .tools
         .find("cargo")
         .ok_or(ToolchainError::NoProgram("cargo"))?;
-    if is_proxy(host, &cargo) {
+    if is_proxy(host.tools, host.env, &cargo) {
         managed(host, dir)
     } else {
         unmanaged(host)
@@ -226,7 +236,7 @@ pub(crate) fn asked_for(
 
 /// Whether the program is a proxy of rustup: a link to `rustup`, or a copy (hard link) of it beside it or in CARGO_HOME.
 #[must_use]
-pub(crate) fn is_proxy(host: &Host<'_>, program: &Program) -> bool {
+pub(crate) fn is_proxy(tools: &Tools, env: &Env, program: &Program) -> bool {
     if program
         .real
         .file_stem()
@@ -234,15 +244,14 @@ pub(crate) fn is_proxy(host: &Host<'_>, program: &Program) -> bool {
     {
         return true;
     }
-    let cargo_home = home_of(host.env, env::CARGO_HOME, ".cargo").map(|home| home.join("bin"));
+    if !PROGRAMS.contains(&&*program.name) && !OTHER_PROXIES.contains(&&*program.name) {
+        return false;
+    }
+    let cargo_home = home_of(env, env::CARGO_HOME, ".cargo").map(|home| home.join("bin"));
     let folders = [program.path.parent().map(Path::to_path_buf), cargo_home];
     folders.into_iter().flatten().any(|folder| {
         let rustup = folder.join(format!("rustup{}", std::env::consts::EXE_SUFFIX));
-        rustup.is_file()
-            && host
-                .tools
-                .digest(&rustup)
-                .is_ok_and(|d| d == program.digest)
+        rustup.is_file() && tools.digest(&rustup).is_ok_and(|d| d == program.digest)
     })
 }
 

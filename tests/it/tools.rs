@@ -219,6 +219,139 @@ fn a_proxy_of_rustup_is_the_toolchain_it_chooses() {
     run().expect_fresh();
 }
 
+#[test]
+fn a_link_to_a_shim_is_the_shim() {
+    for manager in MANAGERS.into_iter().take(3) {
+        let name = manager.name;
+        let sandbox = manager.sandbox();
+        let link = sandbox.outer().join("bin/mytool");
+        std::fs::create_dir_all(sandbox.outer().join("bin")).expect("folder");
+        symlink(
+            manager.root(&sandbox).join(manager.shims).join("mytool"),
+            link,
+        )
+        .expect("link");
+        own(&sandbox).expect(0);
+        own(&sandbox).expect(0).expect_fresh();
+        manager.choose(&sandbox, "2");
+        assert_eq!(
+            own(&sandbox).expect(0).ran(),
+            ["own tool-changed mytool"],
+            "{name}"
+        );
+        // What is installed is looked at where the shim is, not where the link is.
+        manager.choose(&sandbox, "1");
+        own(&sandbox).expect(0).expect_fresh();
+        manager.install(&sandbox, "3", "three");
+        manager.choose(&sandbox, "3");
+        assert_eq!(
+            own(&sandbox).expect(0).ran(),
+            ["own tool-changed mytool"],
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_refusal_of_a_manager_is_remembered_until_something_changes() {
+    let [pyenv, ..] = MANAGERS;
+    let sandbox = pyenv.sandbox();
+    let manager = pyenv.root(&sandbox).join("libexec/pyenv");
+    let log = pyenv.root(&sandbox).join("log");
+    let refuse = format!("#!/bin/sh\necho asked >> '{}'\nexit 1\n", log.display());
+    executable(&manager, &refuse);
+    for _ in 0..2 {
+        expect_not_stored(&pyenv.run(&sandbox), "shim of pyenv");
+        assert_eq!(pyenv.asked(&sandbox), 1);
+    }
+    pyenv.choose(&sandbox, "2");
+    pyenv.run(&sandbox);
+    assert_eq!(pyenv.asked(&sandbox), 2);
+}
+
+#[test]
+fn a_launcher_that_does_not_say_what_it_starts_is_not_stored_by_any_check() {
+    let kustomization = "resources: []\n";
+    let config = "[checks.own]\ncommand = [\"kustomize\", \"-c\", \":\"]\ninputs = []\n";
+    for launcher in ["snap", "aqua-proxy", "hermit", "proto-shim"] {
+        let sandbox = Sandbox::with(&[
+            ("dagcache.toml", config),
+            ("kustomization.yaml", kustomization),
+        ]);
+        sandbox.tool_in("launchers", launcher, "launcher");
+        std::fs::create_dir_all(sandbox.outer().join("bin")).expect("folder");
+        let link = sandbox.outer().join("bin/kustomize");
+        symlink(format!("../launchers/{launcher}"), link).expect("link");
+        for id in ["own", "kustomize:build:."] {
+            let json = sandbox.json(&["ci", "--only", id]);
+            let check = json.check(id);
+            let reason = check["not_stored"].as_str().unwrap_or_default();
+            assert!(reason.contains("`kustomize` is a shim of"), "{check}");
+        }
+    }
+}
+
+#[test]
+fn behind_a_compiler_cache_stands_the_compiler() {
+    let sandbox = Sandbox::with(&[("dagcache.toml", CONFIG), ("src/a", "")]);
+    sandbox.tool_in("cache", "ccache", "cache");
+    sandbox.tool("mytool", "one");
+    symlink("ccache", sandbox.outer().join("cache/mytool")).expect("link");
+    let run = || {
+        let mut command = sandbox.command(&["lint", "--only", "own", "--message-format", "json"]);
+        let path = command.get_envs().find(|(name, _)| *name == "PATH");
+        let path = path
+            .and_then(|(_, value)| value)
+            .expect("a PATH")
+            .to_owned();
+        let cache = sandbox.outer().join("cache");
+        command.env("PATH", format!("{}:{}", cache.display(), path.display()));
+        Json::of(Run::of(command)).expect(0)
+    };
+    run();
+    run().expect_fresh();
+    sandbox.tool("mytool", "two");
+    assert_eq!(run().ran(), ["own tool-changed mytool"]);
+}
+
+#[test]
+fn a_build_finds_the_python_that_a_manager_chooses() {
+    if !have("cargo") {
+        return;
+    }
+    let manifest = "[package]\nname = \"a\"\nversion = \"0.1.0\"\nedition = \"2021\"\n";
+    let build = "fn main() { let status = std::process::Command::new(\"python3\").args([\"-c\", \":\"]).status();\n\
+                 assert!(status.expect(\"no Python\").success()); }\n";
+    let sandbox = Sandbox::with(&[
+        ("Cargo.toml", manifest),
+        (
+            "Cargo.lock",
+            "version = 3\n\n[[package]]\nname = \"a\"\nversion = \"0.1.0\"\n",
+        ),
+        ("src/lib.rs", ""),
+        ("build.rs", build),
+    ]);
+    let root = sandbox.outer().join("pyenv");
+    sandbox.tool_in("pyenv/versions/3.12.1/bin", "python3", "a shell");
+    let manager = root.join("libexec/pyenv");
+    let real = root.join("versions/3.12.1/bin/python3");
+    let answer = format!(
+        "[ \"$1 $2\" = \"which python3\" ] && echo '{}'",
+        real.display()
+    );
+    executable(&manager, &format!("#!/bin/sh\n{answer}\n"));
+    let shim = format!(
+        "#!/bin/sh\nexec \"{}\" exec python3 \"$@\"\n",
+        manager.display()
+    );
+    executable(&root.join("shims/python3"), &shim);
+    let mut command =
+        sandbox.command(&["lint", "--only", "rust:clippy", "--message-format", "json"]);
+    prepend(&mut command, &root.join("shims"));
+    let json = Json::of(Run::of(command)).expect(0);
+    assert_eq!(json.run.stderr.matches("missing on its PATH").count(), 0);
+}
+
 const BIN: &str = "#!/usr/bin/env node\nconsole.log(require('lib'));\n";
 
 /// A project with a tool in `node_modules`, run by `command`.

@@ -95,7 +95,7 @@ mod containers {
     use crate::run::cancel::Interrupt;
     use crate::snapshot::Snapshot;
     use crate::tool::Tools;
-    use crate::tool::shims::Asker;
+    use crate::tool::launcher::Asker;
 
     /// Containers of a Dagger engine. `dagger` is looked for, and started, when the first of them is needed.
     pub(crate) struct Containers {

@@ -172,7 +172,7 @@ impl Clippy<'_> {
 
     fn tools(&self, scope: &Scope<'_>) -> Result<Vec<Tool>, String> {
         let mut tools = match self.programs {
-            Programs::Host(_) => build_tools(scope),
+            Programs::Host(_) => build_tools(scope, self.dir),
             // The rest is in the image or not; its digest tells.
             Programs::Image(_) => vec![Tool::Image {
                 name: "cc".to_owned(),

@@ -24,6 +24,7 @@ use crate::env;
 use crate::path::RelPath;
 use crate::plan::{Build, Command, Images, Layer, LayerKind, Plan, Question, Script, Work, id_at};
 use crate::provision::base::{Base, PROXIES, Wanted, base};
+use crate::provision::rust::{reader, with_host};
 use crate::scope::{PlanError, Scope};
 use crate::tool::rustup::{Asked, asked_for, resolve_any};
 
@@ -32,7 +33,6 @@ use super::deps::Lockfile;
 use super::programs::Programs;
 use super::refresh::Packages;
 use super::{manifests, missing_clippy, plan_clippy, plan_later, plan_missing, rustfmt};
-use super::{reader, with_host};
 
 /// The version of Rust where the project does not say one.
 const USUAL: (u64, u64) = (1, 95);

@@ -2,9 +2,12 @@
 //!
 //! Stays free of the toolchain's own programs.
 
+use crate::path::RelPath;
 use crate::plan::check::Tool;
+use crate::provision::program::leads;
 use crate::rule::Rule;
 use crate::scope::Scope;
+use crate::tool::launcher::Leads;
 
 /// Compilers, linkers and generators, then what a `configure` script needs.
 const PROGRAMS: &[&str] = &[
@@ -80,31 +83,31 @@ const PROGRAMS: &[&str] = &[
     "xargs",
 ];
 
-/// All of them, as they are on this host.
+/// All of them, as they are on this host for a build in `dir`.
 #[must_use]
-pub(crate) fn build_tools(scope: &Scope<'_>) -> Vec<Tool> {
+pub(crate) fn build_tools(scope: &Scope<'_>, dir: &RelPath) -> Vec<Tool> {
     let count = |_: &&&str| Rule::AbsentTools.holds();
     let programs = PROGRAMS.iter().filter(count);
-    programs.map(|name| tool(scope, name)).collect()
+    programs.map(|name| tool(scope, dir, name)).collect()
 }
 
-/// A version manager's shim is none: which program it would run cannot be told here, and it needs its manager.
-fn tool(scope: &Scope<'_>, name: &str) -> Tool {
-    let in_shims = |program: &crate::tool::Program| {
-        program
-            .path
-            .parent()
-            .is_some_and(|folder| folder.ends_with("shims"))
-    };
-    match scope.tools.find(name).filter(|program| !in_shims(program)) {
+/// A launcher that does not say what it starts is left out: hardly any build needs it, and one that does fails by its
+/// name and is run again with it.
+fn tool(scope: &Scope<'_>, dir: &RelPath, name: &str) -> Tool {
+    let name = name.to_owned();
+    let found = scope.tools.find(&name);
+    let found = found.and_then(|program| match leads(scope, &program, dir) {
+        Leads::Itself => Some(program),
+        Leads::To(real) => Some(real),
+        Leads::OfToolchain | Leads::Unknown(_) => None,
+    });
+    match found {
         Some(program) => Tool::Host {
-            name: name.to_owned(),
+            name,
             path: program.path,
             identity: program.digest,
             version: None,
         },
-        None => Tool::Absent {
-            name: name.to_owned(),
-        },
+        None => Tool::Absent { name },
     }
 }

@@ -28,17 +28,15 @@ mod seed;
 mod skeleton;
 mod workspace;
 
-use std::path::Path;
-
 use crate::catalogue;
 use crate::path::RelPath;
 use crate::plan::Plan;
 use crate::plan::check::{Check, Work};
 use crate::plan::id_at;
 use crate::plan::layer::{Build, Layer, LayerKind};
+use crate::provision::rust::toolchain;
 use crate::scope::{PlanError, Scope};
-use crate::tool::Program;
-use crate::tool::rustup::{Host, Toolchain, is_proxy, resolve};
+use crate::tool::rustup::Toolchain;
 
 use clippy::Clippy;
 pub(crate) use container::IN_IMAGE;
@@ -82,45 +80,6 @@ fn plan_missing(scope: &Scope<'_>, plan: &mut Plan, dir: &RelPath, message: &str
         plan.checks.push(catalogue::planned(id, dir, work));
     }
     plan_later(scope, plan, dir);
-}
-
-/// The toolchain that cargo would use in `dir`; otherwise why there is none, and the ways out.
-fn toolchain(scope: &Scope<'_>, dir: &RelPath) -> Result<Toolchain, String> {
-    with_host(scope, |host| {
-        resolve(host, &dir.under(scope.snapshot.root()))
-    })
-    .map_err(|error| format!("{error}, or use `--engine dagger`"))
-}
-
-/// The toolchain behind `program`, if that is a proxy of rustup.
-pub(crate) fn behind_proxy(
-    scope: &Scope<'_>,
-    program: &Program,
-    dir: &RelPath,
-) -> Option<Result<Toolchain, String>> {
-    with_host(scope, |host| is_proxy(host, program)).then(|| toolchain(scope, dir))
-}
-
-/// Reads a file: inside the project as it was hashed.
-fn reader(scope: &Scope<'_>) -> impl Fn(&Path) -> Option<Vec<u8>> {
-    let root = scope.snapshot.root();
-    move |path| match path.strip_prefix(root) {
-        Ok(inside) => {
-            let path = RelPath::from_path(inside).ok()?;
-            scope.snapshot.read(scope.snapshot.find(&path)?).ok()
-        }
-        Err(_) => std::fs::read(path).ok(),
-    }
-}
-
-fn with_host<T>(scope: &Scope<'_>, then: impl FnOnce(&Host<'_>) -> T) -> T {
-    let read = reader(scope);
-    then(&Host {
-        tools: scope.tools,
-        facts: scope.facts,
-        env: scope.env,
-        read: &read,
-    })
 }
 
 /// One workspace and the toolchain for it.

@@ -1,7 +1,8 @@
 //! Programs that a check turned out to need join its tools, as if they had been declared.
 
-use super::tools::Found;
+use super::tools;
 use crate::plan::{Check, Tool, Work};
+use crate::provision::program::Found;
 use crate::scope::Scope;
 
 /// Adds the programs `names` to the tools of a check on this host (what a container lacks, its image lacks). One that is gone stays in the key as absent; what a check has
@@ -13,13 +14,13 @@ pub(crate) fn add_discovered(check: &mut Check, names: Vec<String>, scope: &Scop
     if scope.images.is_some() {
         return;
     }
-    let find = |name: &str| scope.tools.find(name);
     let mut found = Found::in_folder(command.dir.clone());
     let absent = |tool: &Tool| matches!(tool, Tool::Absent { .. });
     for name in &names {
         let mut known = command.tools.iter();
-        if !known.any(|tool| tool.name() == name && !absent(tool)) {
-            found.add_if_there(scope, &find, name);
+        let known = known.any(|tool| tool.name() == name && !absent(tool));
+        if !known && !tools::find(&mut found, scope, name) {
+            found.add_absent(name);
         }
     }
     if check.not_cached.is_none() {

@@ -30,7 +30,6 @@ pub(crate) use overrides::apply_override;
 /// # Errors
 /// If a key makes no sense for the check it is meant for, or a declared input cannot be read.
 pub(crate) fn plan(scope: &Scope<'_>, config: &Config, plan: &mut Plan) -> Result<(), PlanError> {
-    let find = |name: &str| scope.tools.find(name);
     for (id, table) in config.checks.iter().filter(|(id, _)| is_built_in_form(id)) {
         match plan.checks.iter_mut().find(|check| check.id == *id) {
             Some(check) => apply_override(check, table, scope)?,
@@ -38,7 +37,7 @@ pub(crate) fn plan(scope: &Scope<'_>, config: &Config, plan: &mut Plan) -> Resul
         }
     }
     for (id, table) in config.checks.iter().filter(|(id, _)| !is_built_in_form(id)) {
-        let check = own::check(scope, &find, id, table, &mut plan.warnings)?;
+        let check = own::check(scope, id, table, &mut plan.warnings)?;
         let check = check.map(|check| match scope.images {
             Some(images) => on_base(scope, images, plan, check),
             None => check,

@@ -4,10 +4,10 @@
 
 use super::files;
 use super::own::secrets;
-use super::tools::Found;
+use super::tools;
 use crate::config::CheckConfig;
-use crate::ecosystem::program::Find;
 use crate::plan::{Check, Command, Work};
+use crate::provision::program::Found;
 use crate::scope::{PlanError, Scope};
 
 /// Applies `[checks."ID"]` to the planned check of that id.
@@ -21,16 +21,6 @@ pub(crate) fn apply_override(
     check: &mut Check,
     table: &CheckConfig,
     scope: &Scope<'_>,
-) -> Result<(), PlanError> {
-    let find = |name: &str| scope.tools.find(name);
-    apply(check, table, scope, &find)
-}
-
-fn apply(
-    check: &mut Check,
-    table: &CheckConfig,
-    scope: &Scope<'_>,
-    find: Find<'_>,
 ) -> Result<(), PlanError> {
     if let Some(tags) = &table.tags {
         check.tags.clone_from(tags);
@@ -48,7 +38,7 @@ fn apply(
         set_by_the_check(&check.id, command, table)?;
         change_command(command, table);
     }
-    add_tools(check, table, scope, find);
+    add_tools(check, table, scope);
     Ok(())
 }
 
@@ -125,14 +115,14 @@ fn change_command(command: &mut Command, table: &CheckConfig) {
 }
 
 /// Adds tools; one that is not there makes the check one that cannot run.
-fn add_tools(check: &mut Check, table: &CheckConfig, scope: &Scope<'_>, find: Find<'_>) {
+fn add_tools(check: &mut Check, table: &CheckConfig, scope: &Scope<'_>) {
     let Work::Command(command) = &mut check.work else {
         return;
     };
     let user = format!("`tools` of check `{}`", check.id);
-    let mut found = Found::default();
+    let mut found = Found::in_folder(command.dir.clone());
     for name in table.tools.iter().flatten() {
-        if let Err(message) = found.add(scope, find, name, &user, &table.place) {
+        if let Err(message) = tools::add(&mut found, scope, name, &user, &table.place) {
             check.work = Work::Missing(message);
             return;
         }
@@ -153,11 +143,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::digest::Digest;
     use crate::ecosystem::custom::testing::{World, planned};
     use crate::finding::Finding;
     use crate::plan::{Builtin, CacheMode, InputView, Secret};
-    use crate::tool::Program;
 
     #[derive(Debug)]
     struct Nothing;
@@ -176,21 +164,12 @@ mod tests {
         }
     }
 
-    fn find(name: &str) -> Option<Program> {
-        (name == "grep").then(|| Program {
-            name: name.to_owned(),
-            path: "/tools/grep".into(),
-            real: "/tools/grep".into(),
-            digest: Digest::of(b"grep"),
-        })
-    }
-
     fn overridden(check: Check, keys: &str) -> (World, Result<Check, PlanError>) {
         let files = [(".yamllint", ""), ("a.yaml", ""), ("sub/b.yaml", "")];
         let world = World::new(&files, &format!("checks.'{}' = {{ {keys} }}", check.id));
         let table = &world.config.checks[&check.id];
         let mut changed = check;
-        let result = apply(&mut changed, table, &world.scope(), &find).map(|()| changed);
+        let result = apply_override(&mut changed, table, &world.scope()).map(|()| changed);
         (world, result)
     }
 

@@ -9,20 +9,19 @@ use super::files::{self, Selected};
 use super::gcc::Gcc;
 use super::regex::LinePattern;
 use super::sarif::Sarif;
-use super::tools::{Found, in_environment};
+use super::tools::{self, in_environment};
 use crate::config::{CheckConfig, Findings, Globs};
-use crate::ecosystem::program::Find;
 use crate::path::RelPath;
 use crate::plan::check::OutsideFile;
 use crate::plan::output::NoFindings;
 use crate::plan::{Check, Command, Inputs, Parse, Secret, Work};
+use crate::provision::program::Found;
 use crate::rule::Rule;
 use crate::scope::{PlanError, Scope};
 
 /// Plans `[checks.id]`. `None` (and a warning) if it is for files and there are none.
 pub(super) fn check(
     scope: &Scope<'_>,
-    find: Find<'_>,
     id: &str,
     table: &CheckConfig,
     warnings: &mut Vec<String>,
@@ -49,7 +48,7 @@ pub(super) fn check(
         }
     }
     let mut found = Found::in_folder(working_directory(table));
-    let argv = program(scope, find, id, table, &mut seen, &mut found);
+    let argv = program(scope, id, table, &mut seen, &mut found);
     let not_cached = found.not_cached.take();
     let work = match argv {
         Ok(argv) => {
@@ -106,7 +105,6 @@ fn checked_files(
 /// Yields argv without files, or the message for what is missing.
 fn program(
     scope: &Scope<'_>,
-    find: Find<'_>,
     id: &str,
     table: &CheckConfig,
     seen: &mut Selected,
@@ -124,11 +122,11 @@ fn program(
         .ok_or_else(|| format!("check `{id}` has no command ({place})"))?;
     for name in table.tools.iter().flatten() {
         let user = format!("`tools` of check `{id}`");
-        found.add(scope, find, name, &user, place)?;
+        tools::add(found, scope, name, &user, place)?;
     }
     if !program.contains('/') {
         let user = format!("`command` of check `{id}`");
-        found.add(scope, find, program, &user, place)?;
+        tools::add(found, scope, program, &user, place)?;
         return Ok(argv);
     }
     let path = working_directory(table)
@@ -136,13 +134,13 @@ fn program(
         .map_err(|error| format!("{error} ({place})"))?;
     if let Some(script) = scope.snapshot.find(&path) {
         seen.ids = files::union(std::mem::take(&mut seen.ids), &[script]);
-        found.add_interpreter(scope, find, script, place)?;
+        tools::add_interpreter(found, scope, script, place)?;
     } else if scope.images.is_some() && is_installed(scope, &path) {
         return Err(format!(
             "`{path}`, the `command` of check `{id}`, is installed here and ignored by git: containers do not have it \
              ({place}); choose an image that has it in `[layers.base] image`, and name it without a path"
         ));
-    } else if scope.images.is_none() && found.add_ignored(scope, find, &path) {
+    } else if scope.images.is_none() && tools::add_ignored(found, scope, &path) {
         if let Some(program) = argv.first_mut() {
             path.file_name().clone_into(program);
         }
@@ -268,10 +266,8 @@ fn inputs(table: &CheckConfig, seen: Selected, files: Option<Selected>) -> Input
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::digest::Digest;
     use crate::ecosystem::custom::testing::{World, rel};
     use crate::plan::CacheMode;
-    use crate::tool::Program;
 
     const FILES: &[(&str, &str)] = &[
         ("ci/headers.sh", "#!/usr/bin/env bash\n"),
@@ -281,16 +277,6 @@ mod tests {
         ("sub/gone/c.h", ""),
         ("z.c", ""),
     ];
-
-    /// Knows `bash`, `grep` and `lint`.
-    fn find(name: &str) -> Option<Program> {
-        ["bash", "grep", "lint"].contains(&name).then(|| Program {
-            name: name.to_owned(),
-            path: format!("/tools/{name}").into(),
-            real: format!("/tools/{name}").into(),
-            digest: Digest::of(name.as_bytes()),
-        })
-    }
 
     struct Planned {
         world: World,
@@ -302,7 +288,7 @@ mod tests {
         let world = World::new(FILES, config);
         let mut warnings = Vec::new();
         let (id, table) = world.config.checks.first_key_value().expect("a check");
-        let check = check(&world.scope(), &find, id, table, &mut warnings).expect("planned");
+        let check = check(&world.scope(), id, table, &mut warnings).expect("planned");
         Planned {
             check,
             warnings,

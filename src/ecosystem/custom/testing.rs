@@ -22,7 +22,7 @@ pub(super) fn output(exit_code: i32, stdout: &str) -> Output {
     }
 }
 
-/// A project in memory, with its configuration in `dagcache.toml`.
+/// A project in memory, with its configuration in `dagcache.toml`, on a host with `bash`, `grep` and `lint`.
 pub(super) struct World {
     pub(super) snapshot: Snapshot,
     pub(super) config: Config,
@@ -30,6 +30,7 @@ pub(super) struct World {
     facts: Facts,
     tools: Tools,
     env: Env,
+    _programs: tempfile::TempDir,
 }
 
 impl World {
@@ -40,13 +41,17 @@ impl World {
         let config = load(&snapshot)
             .unwrap_or_else(|error| panic!("{}", error.render(false)))
             .config;
+        let programs = programs();
+        let path = programs.path().to_str().expect("UTF-8");
+        let env = Env::from_pairs(&[("PATH", path)]);
         Self {
             excluded: config.excluded(&snapshot),
             snapshot,
             config,
             facts: Facts::default(),
-            tools: Tools::default(),
-            env: Env::default(),
+            tools: Tools::new(&env, programs.path()),
+            env,
+            _programs: programs,
         }
     }
 
@@ -68,6 +73,18 @@ impl World {
             .map(|id| self.snapshot.entry(*id).path.as_str())
             .collect()
     }
+}
+
+fn programs() -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["bash", "grep", "lint"] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, name).expect("a program");
+        let mode = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(&path, mode).expect("a mode");
+    }
+    folder
 }
 
 /// A command as a built-in check would plan it.

@@ -161,15 +161,17 @@ fn build(dir: &RelPath, closure: Closure, programs: &Programs) -> Check {
 /// The programs of a build; a message if one is missing.
 fn tools(dir: &RelPath, closure: &Closure, programs: &Programs) -> Result<Vec<Tool>, String> {
     let file = closure.kustomizations.get(dir).unwrap_or(dir);
-    let kustomize = programs.kustomize.clone().map_err(|why| {
+    let mut tools = programs.kustomize.clone().map_err(|why| {
         let declared = "kustomize is declared by";
         format!("{declared} {file} but {why}")
     })?;
-    if !closure.remotes.iter().any(|remote| remote.repository) {
-        return Ok(vec![kustomize]);
+    if closure.remotes.iter().any(|remote| remote.repository) {
+        let git = programs.git.clone();
+        tools.extend(git.map_err(|why| format!("{file} {why}"))?);
+        tools.sort_by(|a, b| a.name().cmp(b.name()));
+        tools.dedup_by(|a, b| a.name() == b.name());
     }
-    let git = programs.git.clone();
-    Ok(vec![git.map_err(|why| format!("{file} {why}"))?, kustomize])
+    Ok(tools)
 }
 
 fn command(dir: &RelPath, closure: Closure, tools: Vec<Tool>) -> Command {
@@ -196,7 +198,7 @@ fn not_cached(closure: &Closure, programs: &Programs) -> Option<String> {
     unpinned
         .map(changeable)
         .or_else(|| closure.unknown.clone())
-        .or_else(|| programs.indirect.clone())
+        .or_else(|| programs.not_cached.clone())
 }
 
 fn changeable(remote: &Fetched) -> String {

@@ -1,13 +1,11 @@
 //! Where kustomize, and the git it fetches with, come from: the host's PATH; in containers an image of kustomize, the
 //! system packages, or the image that the user chose.
 
-use std::io::Read;
-
 use crate::path::RelPath;
 use crate::plan::{Build, Images, Layer, LayerKind, Plan, Script, Tool, container_folder};
 use crate::provision::base::{Base, Wanted, base, is_chosen};
+use crate::provision::program::Found;
 use crate::scope::Scope;
-use crate::tool::Program;
 
 /// The image that holds kustomize unless the configuration says otherwise, whose schema tells the same.
 const IMAGE: &str = "registry.k8s.io/kustomize/kustomize:v5.8.2";
@@ -23,14 +21,14 @@ const OF_BASE: &str = "base";
 
 /// What builds run with.
 pub(super) struct Programs {
-    /// kustomize itself, or why there is none.
-    pub(super) kustomize: Result<Tool, String>,
-    /// git, or why there is none.
-    pub(super) git: Result<Tool, String>,
+    /// kustomize itself with what it needs, or why there is none.
+    pub(super) kustomize: Result<Vec<Tool>, String>,
+    /// git with what it needs, or why there is none. What it fetches does not depend on which git it is.
+    pub(super) git: Result<Vec<Tool>, String>,
     /// The layers they stand on.
     pub(super) layers: Vec<String>,
-    /// Why it cannot be told which kustomize will run, if so.
-    pub(super) indirect: Option<String>,
+    /// Why results cannot be stored, if so: it cannot be told which kustomize will run.
+    pub(super) not_cached: Option<String>,
 }
 
 impl Programs {
@@ -44,29 +42,23 @@ impl Programs {
 }
 
 fn on_host(scope: &Scope<'_>) -> Programs {
-    let program = scope.tools.find(NAME);
-    let git = scope.tools.find("git");
-    let absent = Tool::Absent {
-        name: "git".to_owned(),
-    };
-    Programs {
-        kustomize: program.as_ref().map(host).ok_or_else(|| {
-            "is not on PATH; install it (`go install sigs.k8s.io/kustomize/kustomize/v5@latest`) or use \
-             `--engine dagger`"
-                .to_owned()
-        }),
-        git: Ok(git.as_ref().map_or(absent, host)),
-        layers: vec!["base".to_owned()],
-        indirect: program.as_ref().and_then(indirect),
+    let mut found = Found::default();
+    let there = found.add(scope, NAME);
+    let not_cached = found.not_cached.take();
+    let kustomize = there.then(|| found.into_tools()).ok_or_else(|| {
+        "is not on PATH; install it (`go install sigs.k8s.io/kustomize/kustomize/v5@latest`) or use \
+         `--engine dagger`"
+            .to_owned()
+    });
+    let mut git = Found::default();
+    if !git.add(scope, "git") {
+        git.add_absent("git");
     }
-}
-
-fn host(program: &Program) -> Tool {
-    Tool::Host {
-        name: program.name.clone(),
-        path: program.real.clone(),
-        identity: program.digest,
-        version: None,
+    Programs {
+        kustomize,
+        git: Ok(git.into_tools()),
+        layers: vec!["base".to_owned()],
+        not_cached,
     }
 }
 
@@ -75,7 +67,7 @@ fn in_containers(scope: &Scope<'_>, images: &dyn Images, plan: &mut Plan) -> Pro
         name: name.to_owned(),
     };
     let git = if is_chosen(images) {
-        Ok(of_image("git"))
+        Ok(vec![of_image("git")])
     } else {
         Err("fetches a repository, which takes git, and the default image has none; add it: `[layers.base] packages = \
              [\"ca-certificates\", \"git\"]`".to_owned())
@@ -87,13 +79,13 @@ fn in_containers(scope: &Scope<'_>, images: &dyn Images, plan: &mut Plan) -> Pro
                 kustomize: Err(format!("cannot run: {why}")),
                 git,
                 layers: Vec::new(),
-                indirect: None,
+                not_cached: None,
             };
         }
     };
     let image = images.tool(NAME).unwrap_or(IMAGE);
     let (kustomize, layers) = if image == OF_BASE || images.packages().iter().any(|p| p == NAME) {
-        (Ok(of_image(NAME)), base.layers)
+        (Ok(vec![of_image(NAME)]), base.layers)
     } else {
         match images.reference(image) {
             Ok(reference) => {
@@ -105,7 +97,7 @@ fn in_containers(scope: &Scope<'_>, images: &dyn Images, plan: &mut Plan) -> Pro
                     path: NAME.to_owned(),
                     version: None,
                 };
-                (Ok(tool), layers)
+                (Ok(vec![tool]), layers)
             }
             Err(why) => (Err(format!("cannot run: {why}")), base.layers),
         }
@@ -114,7 +106,7 @@ fn in_containers(scope: &Scope<'_>, images: &dyn Images, plan: &mut Plan) -> Pro
         kustomize,
         git,
         layers,
-        indirect: None,
+        not_cached: None,
     }
 }
 
@@ -134,21 +126,4 @@ fn layer(base: &Base, reference: String) -> Layer {
             ..Script::default()
         })),
     }
-}
-
-/// A launcher of a version manager, or a script: which kustomize it will run is not known from its content.
-pub(super) fn indirect(program: &Program) -> Option<String> {
-    const MANAGERS: [&str; 5] = ["mise", "snap", "aqua-proxy", "volta-shim", "hermit"];
-    let name = program.real.file_name()?.to_str()?;
-    let mut head = [0; 2];
-    let is_script = std::fs::File::open(&program.real)
-        .and_then(|mut file| file.read_exact(&mut head))
-        .is_ok()
-        && head == *b"#!";
-    (is_script || MANAGERS.contains(&name)).then(|| {
-        format!(
-            "`{}` only starts the real kustomize, which one is not known; put that on PATH",
-            program.path.display()
-        )
-    })
 }

@@ -1,11 +1,10 @@
-use super::program::indirect;
 use super::*;
 use crate::env::Env;
 use crate::facts::Facts;
 use crate::finding::Finding;
 use crate::plan::InputView;
 use crate::snapshot::Snapshot;
-use crate::tool::{Program, Tools};
+use crate::tool::Tools;
 
 fn with_scope<T>(
     files: &[(&str, &str)],
@@ -150,18 +149,18 @@ fn a_missing_kustomize_names_the_file_and_the_ways_out() {
 #[test]
 fn the_build_runs_from_the_root_with_kustomize_alone_unless_it_clones() {
     let program = |name: &str| {
-        Ok(Tool::Host {
+        Ok(vec![Tool::Host {
             name: name.to_owned(),
             path: format!("/bin/{name}").into(),
             identity: crate::digest::Digest::of(name.as_bytes()),
             version: None,
-        })
+        }])
     };
     let programs = Programs {
         kustomize: program("kustomize"),
         git: program("git"),
         layers: vec!["base".to_owned()],
-        indirect: None,
+        not_cached: None,
     };
     let check = |text: &str| {
         with_scope(&[("o/kustomization.yaml", text)], &[], |scope| {
@@ -203,27 +202,6 @@ fn the_build_runs_from_the_root_with_kustomize_alone_unless_it_clones() {
         why.contains("github.com/o/r?ref=main") && why.contains("o/kustomization.yaml:2"),
         "{why}"
     );
-}
-
-#[test]
-fn a_launcher_or_script_is_run_but_not_remembered() {
-    let dir = tempfile::tempdir().expect("a temporary folder");
-    let real = dir.path().join("kustomize");
-    let program = || Program {
-        name: "kustomize".to_owned(),
-        path: real.clone(),
-        real: real.clone(),
-        digest: crate::digest::Digest::of(b""),
-    };
-    std::fs::write(&real, "\x7fELF").expect("can write");
-    assert_eq!(indirect(&program()), None);
-    std::fs::write(&real, "#!/bin/sh\n").expect("can write");
-    assert!(indirect(&program()).is_some());
-    let shim = Program {
-        real: "/usr/bin/mise".into(),
-        ..program()
-    };
-    assert!(indirect(&shim).is_some());
 }
 
 #[test]

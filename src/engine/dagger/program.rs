@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::EngineError;
 use crate::env::Env;
 use crate::process::{Ended, Launch, Limits};
-use crate::tool::shims::{Asker, Leads, follow};
+use crate::tool::launcher::{Asker, Leads, follow};
 
 /// How long `dagger version` may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -37,12 +37,9 @@ impl Program {
             )
         })?;
         let (path, digest) = match follow(asker, &found) {
-            Leads::Nowhere => (found.path, Some(found.digest)),
-            Leads::To(path) => {
-                let digest = asker.tools.digest(&path).ok();
-                (path, digest)
-            }
-            Leads::Unknown(_) => (found.path, None),
+            Leads::Itself => (found.path, Some(found.digest)),
+            Leads::To(real) => (real.path, Some(real.digest)),
+            Leads::OfToolchain | Leads::Unknown(_) => (found.path, None),
         };
         // A script may run this today and that tomorrow.
         let digest = digest.filter(|_| !is_script(&path));

@@ -4,21 +4,21 @@
 //! A program on PATH is identified by its entry point, its interpreter and everything installed beside it.
 //! Stays free of what the tools do.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use crate::digest::Digest;
 use crate::path::RelPath;
 use crate::plan::{Build, Layer, Plan, Tool};
 use crate::process;
+use crate::provision::program::leads;
 use crate::scope::{PlanError, Scope};
 use crate::tool::Program;
-use crate::tool::shims::Leads;
+use crate::tool::launcher::Leads;
 
 use super::closure::Closure;
 use super::install::Install;
 use super::installed::{AMBIGUOUS, Environment, script};
-use super::interpreter::{ask, leads, suitable};
+use super::interpreter::suitable;
 use super::project::{LockFile, Site, locked_closure};
 use super::ready::{Ready, Resolved, folder, in_layer, layer};
 use super::version;
@@ -47,25 +47,14 @@ pub(super) fn resolve(
     }
 }
 
-/// The program of that name on PATH. The shim of a version manager is followed; where its manager does not say, to the
-/// folder where the Python shim beside it leads.
+/// The program that the name on PATH leads to.
 fn program(scope: &Scope<'_>, dir: &RelPath, name: &str) -> Option<Program> {
     let found = scope.tools.find(name)?;
-    match leads(scope, &found.path, &dir.under(scope.snapshot.root())) {
-        Leads::Nowhere if !is_manager_shim(&found.path) => Some(found),
-        Leads::To(path) => scope.tools.at(name, path),
-        _ => {
-            let python = ask(scope, &found.path.parent()?.join("python3"))?;
-            scope.tools.at(name, python.executable.parent()?.join(name))
-        }
+    match leads(scope, &found, dir) {
+        Leads::Itself => Some(found),
+        Leads::To(real) => Some(real),
+        Leads::OfToolchain | Leads::Unknown(_) => None,
     }
-}
-
-/// pyenv, asdf and mise all keep their shims in a folder of that name.
-fn is_manager_shim(path: &Path) -> bool {
-    path.parent()
-        .and_then(Path::file_name)
-        .is_some_and(|folder| folder == "shims")
 }
 
 fn locked(

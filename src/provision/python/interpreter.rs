@@ -11,39 +11,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::{Digest, Hasher};
 use crate::env::{Env, PATH};
+use crate::path::RelPath;
 use crate::plan::Question;
 use crate::process;
+use crate::provision::program::{asker, leads};
 use crate::scope::Scope;
-use crate::tool::shims::{Asker, Leads, follow};
+use crate::tool::Program;
+use crate::tool::launcher::{self, Leads};
 
 use super::marker::MarkerEnv;
 use super::version;
-
-/// Version managers whose shims are resolved by asking: what decides, besides the shim, where it leads.
-const MANAGER_VARS: [&str; 6] = [
-    "PYENV_VERSION",
-    "PYENV_ROOT",
-    "ASDF_PYTHON_VERSION",
-    "ASDF_DATA_DIR",
-    "MISE_PYTHON_VERSION",
-    "MISE_ENV",
-];
-
-/// The same, as files in the project's folder and all above it.
-const MANAGER_FILES: [&str; 5] = [
-    ".python-version",
-    ".tool-versions",
-    "mise.toml",
-    ".mise.toml",
-    "mise.local.toml",
-];
-
-/// The same, below the home folder.
-const HOME_FILES: [&str; 3] = [
-    ".pyenv/version",
-    ".tool-versions",
-    ".config/mise/config.toml",
-];
 
 /// Raised with every change of [`QUESTION`].
 const KIND: &str = "python-interpreter/1";
@@ -134,12 +111,26 @@ fn lasting(answer: &str) -> Option<String> {
     serde_json::to_string(&Interpreter::of_answer(answer)?).ok()
 }
 
-/// The first Python on the user's PATH that `constraint` allows.
+/// The first Python on the user's PATH that `constraint` allows, else one that a version manager on it has installed.
 #[must_use]
 pub(crate) fn suitable(scope: &Scope<'_>, constraint: Option<&str>) -> Option<Interpreter> {
     on_path(scope.env)
+        .chain(on_path(scope.env).flat_map(|shim| installed(scope, &shim)))
         .filter_map(|program| ask(scope, &program))
         .find(|python| version::satisfies(constraint.unwrap_or("*"), &python.version) == Some(true))
+}
+
+/// The Pythons of the version manager whose shim that is.
+fn installed(scope: &Scope<'_>, shim: &Path) -> Vec<PathBuf> {
+    let program = program_at(scope, shim);
+    let installed = |program| launcher::installed(&asker(scope, scope.snapshot.root()), &program);
+    program.map(installed).unwrap_or_default()
+}
+
+fn program_at(scope: &Scope<'_>, path: &Path) -> Option<Program> {
+    scope
+        .tools
+        .at(path.file_name()?.to_str()?, path.to_path_buf())
 }
 
 /// Programs that may be a Python, the plain names of all folders first.
@@ -174,43 +165,26 @@ pub(crate) fn ask(scope: &Scope<'_>, program: &Path) -> Option<Interpreter> {
 }
 
 fn answer(scope: &Scope<'_>, program: &Path) -> Option<Interpreter> {
-    let real = program.canonicalize().ok()?;
+    let found = program_at(scope, program)?;
     let own = own_key(scope, program)?;
-    if !is_shim(&real) {
-        return remembered(scope, program, own);
+    match leads(scope, &found, &RelPath::root()) {
+        Leads::To(real) => return remembered(scope, &real.path, own_key(scope, &real.path)?),
+        Leads::Unknown(_) | Leads::OfToolchain => return None,
+        Leads::Itself if !is_wrapper(&found.real) => return remembered(scope, program, own),
+        Leads::Itself => {}
     }
-    if let Leads::To(path) = leads(scope, program, scope.snapshot.root()) {
-        return remembered(scope, &path, own_key(scope, &path)?);
+    let around = launcher::surroundings(&asker(scope, scope.snapshot.root()));
+    let wrapper = remembered(scope, program, Digest::combined([&own, &around]))?;
+    let leads_on =
+        |path: &Path| path != program && path.canonicalize().is_ok_and(|p| !is_wrapper(&p));
+    if !leads_on(&wrapper.executable) {
+        return Some(wrapper);
     }
-    let shim = remembered(
-        scope,
-        program,
-        Digest::combined([&own, &manager_key(scope)]),
-    )?;
-    if shim.executable == program || shim.executable.canonicalize().is_ok_and(|p| is_shim(&p)) {
-        return Some(shim);
-    }
-    match own_key(scope, &shim.executable) {
-        Some(key) => remembered(scope, &shim.executable, key),
+    match own_key(scope, &wrapper.executable) {
+        Some(key) => remembered(scope, &wrapper.executable, key),
         // It leads somewhere else by now, which nothing we look at tells.
         None => question(scope, program).ok()?,
     }
-}
-
-/// Where the shim of a version manager leads in `dir`.
-#[must_use]
-pub(crate) fn leads(scope: &Scope<'_>, shim: &Path, dir: &Path) -> Leads {
-    let name = shim.file_name().and_then(|name| name.to_str());
-    let Some(program) = name.and_then(|name| scope.tools.at(name, shim.to_path_buf())) else {
-        return Leads::Nowhere;
-    };
-    let asker = Asker {
-        tools: scope.tools,
-        facts: scope.facts,
-        env: scope.env,
-        dir,
-    };
-    follow(&asker, &program)
 }
 
 fn remembered(scope: &Scope<'_>, program: &Path, key: Digest) -> Option<Interpreter> {
@@ -247,36 +221,8 @@ pub(crate) fn venv_config(program: &Path) -> Option<String> {
     std::fs::read_to_string(program.parent()?.parent()?.join("pyvenv.cfg")).ok()
 }
 
-fn manager_key(scope: &Scope<'_>) -> Digest {
-    let mut hasher = Hasher::new();
-    for name in MANAGER_VARS {
-        let value = scope.env.var_os(name).map(|value| value.as_encoded_bytes());
-        hasher.update(format!("{name}={value:?}\n").as_bytes());
-    }
-    let in_folders = scope
-        .snapshot
-        .root()
-        .ancestors()
-        .flat_map(|folder| MANAGER_FILES.map(|name| folder.join(name)));
-    let in_home = scope
-        .home()
-        .into_iter()
-        .flat_map(|home| HOME_FILES.map(|name| home.join(name)));
-    let pyenv = scope
-        .env
-        .path("PYENV_ROOT")
-        .map(|root| root.join("version"));
-    for path in in_folders.chain(in_home).chain(pyenv) {
-        if let Ok(bytes) = std::fs::read(&path) {
-            hasher.update(path.as_os_str().as_encoded_bytes());
-            hasher.update(Digest::of(&bytes).as_bytes());
-        }
-    }
-    hasher.finish()
-}
-
-/// Whether the program is a script, or a manager under another name, instead of an interpreter.
-fn is_shim(real: &Path) -> bool {
+/// Whether the program is a script, or goes by another name than an interpreter.
+fn is_wrapper(real: &Path) -> bool {
     let name = real
         .file_name()
         .and_then(|name| name.to_str())
@@ -370,5 +316,28 @@ mod tests {
         std::fs::write(home.path().join(".tool-versions"), "python 3.12.5\n").expect("written");
         assert!(suitable(&project.scope(), None).is_some());
         assert_eq!(asked(), 2);
+    }
+
+    #[test]
+    fn a_python_that_a_manager_has_installed_is_found_though_it_chooses_none() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path().canonicalize().expect("a path");
+        for version in ["3.9.1", "3.12.4"] {
+            let python = fake_python(version);
+            let bin = root.join("versions").join(version).join("bin");
+            std::fs::create_dir_all(&bin).expect("folder");
+            let text = std::fs::read_to_string(python.path().join("python3")).expect("script");
+            write_program(&bin.join("python3"), &text);
+        }
+        let pyenv = root.join("pyenv");
+        write_program(&pyenv, "#!/bin/sh\nexit 1\n");
+        std::fs::create_dir_all(root.join("shims")).expect("folder");
+        let shim = format!("#!/bin/sh\nexec \"{}\" exec python3\n", pyenv.display());
+        write_program(&root.join("shims/python3"), &shim);
+        let project = Project::with_path(&[], root.join("shims").as_os_str());
+        let version = |constraint| suitable(&project.scope(), constraint).map(|p| p.version);
+        assert_eq!(version(None).as_deref(), Some("3.12.4"));
+        assert_eq!(version(Some("<3.10")).as_deref(), Some("3.9.1"));
+        assert_eq!(version(Some(">=4")), None);
     }
 }

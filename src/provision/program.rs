@@ -1,9 +1,9 @@
-//! What stands behind a program of the host: which file really runs, what decides what it does, and what it needs on
-//! its PATH.
+//! Programs of a check: of the image it runs in, or of this host under what they really are, with what decides what
+//! they do and what they need on their PATH. The one look-up of all ecosystems.
 //!
-//! | it is | identity | needs |
+//! | a program of the host is | identity | needs |
 //! |---|---|---|
-//! | a shim of pyenv, asdf, mise, volta, a proxy of rustup | that of the program it would run in the folder | |
+//! | a launcher ([`crate::tool::launcher`]) | that of the program it starts in the folder | |
 //! | a program of a Rust toolchain behind a proxy | the toolchain's | its other programs |
 //! | a binary | its content | |
 //! | a Python interpreter | binary, version, all that is installed for it, by content | |
@@ -13,39 +13,175 @@
 //!
 //! Stays free of running checks.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
 use crate::path::RelPath;
+use crate::plan::check::Tool;
 use crate::rule::Rule;
 use crate::scope::Scope;
 use crate::tool::Program;
-use crate::tool::shims::{Asker, Leads, follow};
+use crate::tool::launcher::{Asker, Leads, follow};
 
-use super::cargo::behind_proxy;
-use crate::provision::node;
-use crate::provision::python::installed::{Environment, is_python};
+use super::node;
+use super::python::installed::{Environment, is_python};
+use super::rust::toolchain;
 
 /// A longer first line than Linux reads is no interpreter line.
 const SHEBANG_LIMIT: usize = 256;
 
-/// Interpreters of interpreters, shims behind shims: more than these are a circle.
+/// Interpreters of interpreters: more than these are a circle.
 const DEPTH: u32 = 4;
 
-/// Files that stand in for other programs; which one they start depends on more than the file.
-const STAND_INS: &[&str] = &["rustup", "mise", "volta-shim", "proto-shim", "asdf"];
+/// Programs that were found, by name.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    by_name: BTreeMap<String, Tool>,
+    /// The folder they will run in: launchers decide by it.
+    dir: RelPath,
+    /// Why results that depend on them cannot be stored, if so.
+    pub(crate) not_cached: Option<String>,
+}
+
+impl Found {
+    /// Nothing yet, for a check that runs in `dir`.
+    pub(crate) fn in_folder(dir: RelPath) -> Self {
+        Self {
+            dir,
+            ..Self::default()
+        }
+    }
+
+    /// The folder they will run in.
+    pub(crate) const fn dir(&self) -> &RelPath {
+        &self.dir
+    }
+
+    /// Sorted by name.
+    pub(crate) fn into_tools(self) -> Vec<Tool> {
+        self.by_name.into_values().collect()
+    }
+
+    /// Finds a program by name; one of an image is known by its name alone. Returns whether it is there.
+    pub(crate) fn add(&mut self, scope: &Scope<'_>, name: &str) -> bool {
+        if scope.images.is_some() {
+            self.add_of_image(name);
+            return true;
+        }
+        let program = scope.tools.find(name);
+        if let Some(program) = &program {
+            self.add_program(scope, program);
+        }
+        program.is_some()
+    }
+
+    /// Notes that there is no program of that name.
+    pub(crate) fn add_absent(&mut self, name: &str) {
+        let name = name.to_owned();
+        let absent = Tool::Absent { name: name.clone() };
+        self.by_name.entry(name).or_insert(absent);
+    }
+
+    /// Takes a program of the host, under its name.
+    pub(crate) fn add_program(&mut self, scope: &Scope<'_>, program: &Program) {
+        let behind = self.behind(scope, program);
+        self.take(&program.name, behind);
+    }
+
+    /// Takes a program of the host, if what it is can be told. Returns whether it did.
+    pub(crate) fn add_if_known(&mut self, scope: &Scope<'_>, program: &Program) -> bool {
+        let behind = self.behind(scope, program);
+        let known = behind.hidden.is_none();
+        if known {
+            self.take(&program.name, behind);
+        }
+        known
+    }
+
+    fn behind(&self, scope: &Scope<'_>, program: &Program) -> Behind {
+        let dir = &self.dir;
+        Identify { scope, dir }.behind(program)
+    }
+
+    /// Takes the interpreter that a first line names. Returns whether it is there.
+    pub(crate) fn add_interpreter(&mut self, scope: &Scope<'_>, named: &str) -> bool {
+        let dir = &self.dir;
+        let Some(behind) = (Identify { scope, dir }).interpreter(named, 0) else {
+            return false;
+        };
+        self.take(base_name(named), behind);
+        true
+    }
+
+    /// A program of the image is told by its name alone.
+    pub(crate) fn add_of_image(&mut self, name: &str) {
+        let name = name.to_owned();
+        let tool = Tool::Image { name: name.clone() };
+        self.by_name.insert(name, tool);
+    }
+
+    fn take(&mut self, name: &str, behind: Behind) {
+        if self.not_cached.is_none() {
+            self.not_cached = behind.hidden;
+        }
+        self.insert(name, behind.path, behind.identity);
+        for (name, needed) in behind.needs {
+            self.take(&name, needed);
+        }
+    }
+
+    /// The first of a name is the one on PATH; another of the same name only adds to its identity.
+    fn insert(&mut self, name: &str, path: PathBuf, identity: Digest) {
+        match self.by_name.get_mut(name) {
+            Some(Tool::Host {
+                identity: known, ..
+            }) if *known != identity => {
+                *known = Digest::combined([&*known, &identity]);
+            }
+            Some(Tool::Host { .. } | Tool::Layer { .. } | Tool::Image { .. }) => {}
+            Some(Tool::Absent { .. }) | None => {
+                let tool = Tool::Host {
+                    name: name.to_owned(),
+                    path,
+                    identity,
+                    version: None,
+                };
+                self.by_name.insert(name.to_owned(), tool);
+            }
+        }
+    }
+}
+
+/// Where a program found on PATH leads for a check that runs in `dir`.
+#[must_use]
+pub(crate) fn leads(scope: &Scope<'_>, program: &Program, dir: &RelPath) -> Leads {
+    let dir = dir.under(scope.snapshot.root());
+    follow(&asker(scope, &dir), program)
+}
+
+/// What following launchers looks at, for programs that run in `dir` (absolute).
+#[must_use]
+pub(crate) const fn asker<'a>(scope: &'a Scope<'a>, dir: &'a Path) -> Asker<'a> {
+    Asker {
+        tools: scope.tools,
+        facts: scope.facts,
+        env: scope.env,
+        dir,
+    }
+}
 
 /// What a program is.
 #[derive(Debug, Clone)]
-pub(crate) struct Behind {
+struct Behind {
     /// What to run.
-    pub(crate) path: PathBuf,
+    path: PathBuf,
     /// What decides what it does.
-    pub(crate) identity: Digest,
+    identity: Digest,
     /// What it needs on its PATH, by name.
-    pub(crate) needs: Vec<(String, Behind)>,
+    needs: Vec<(String, Behind)>,
     /// Why its identity does not tell what it does, if so: results must not be stored.
-    pub(crate) hidden: Option<String>,
+    hidden: Option<String>,
 }
 
 impl Behind {
@@ -66,23 +202,14 @@ impl Behind {
     }
 }
 
-/// Looks a name up on the user's PATH.
-pub(crate) type Find<'a> = &'a dyn Fn(&str) -> Option<Program>;
-
 /// Tells what programs are, for one folder.
-pub(crate) struct Identify<'a> {
-    /// The project and the host.
-    pub(crate) scope: &'a Scope<'a>,
-    /// The folder they will run in.
-    pub(crate) dir: &'a RelPath,
-    /// Looks a name up.
-    pub(crate) find: Find<'a>,
+struct Identify<'a> {
+    scope: &'a Scope<'a>,
+    dir: &'a RelPath,
 }
 
 impl Identify<'_> {
-    /// What stands behind `program`.
-    #[must_use]
-    pub(crate) fn behind(&self, program: &Program) -> Behind {
+    fn behind(&self, program: &Program) -> Behind {
         self.at_depth(program, 0)
     }
 
@@ -91,41 +218,28 @@ impl Identify<'_> {
         if depth > DEPTH {
             return Behind::hidden(program, format!("`{name}` leads in circles"));
         }
-        if let Some(toolchain) = behind_proxy(self.scope, program, self.dir) {
-            let found = toolchain.and_then(|toolchain| of_toolchain(name, &toolchain));
-            return found.unwrap_or_else(|why| {
-                let why = format!("`{name}` is a shim of rustup: {why}");
-                Behind::hidden(program, why)
-            });
-        }
-        let folder = self.dir.under(self.scope.snapshot.root());
-        let asker = Asker {
-            tools: self.scope.tools,
-            facts: self.scope.facts,
-            env: self.scope.env,
-            dir: &folder,
-        };
-        match follow(&asker, program) {
-            Leads::Nowhere => {}
-            Leads::Unknown(why) => return Behind::hidden(program, why),
-            Leads::To(path) => {
-                return match self.scope.tools.at(name, path) {
-                    Some(real) => self.at_depth(&real, depth + 1),
-                    None => Behind::hidden(program, format!("what `{name}` runs is not there")),
-                };
+        match leads(self.scope, program, self.dir) {
+            Leads::Itself => self.itself(program, depth),
+            Leads::To(real) => self.itself(&real, depth),
+            Leads::Unknown(why) => Behind::hidden(program, why),
+            Leads::OfToolchain => {
+                let found = toolchain(self.scope, self.dir);
+                let found = found.and_then(|toolchain| of_toolchain(name, &toolchain));
+                found.unwrap_or_else(|why| {
+                    let why = format!("`{name}` is a shim of rustup: {why}");
+                    Behind::hidden(program, why)
+                })
             }
         }
-        let real = program.real.file_name().and_then(|name| name.to_str());
-        if let Some(real) = real
-            && real != name
-            && STAND_INS.contains(&real)
-        {
-            let why =
-                format!("`{name}` is a shim of {real}, which program it starts cannot be told");
-            return Behind::hidden(program, why);
-        }
+    }
+
+    /// What a program is that is no launcher.
+    fn itself(&self, program: &Program, depth: u32) -> Behind {
         match self.first_line(program) {
-            Err(error) => Behind::hidden(program, format!("`{name}` cannot be read: {error}")),
+            Err(error) => {
+                let why = format!("`{}` cannot be read: {error}", program.name);
+                Behind::hidden(program, why)
+            }
             Ok(Some(line)) => self.script(program, &line, depth),
             Ok(None) if is_python(&program.path) => self.python(program),
             Ok(None) => Behind::plain(program),
@@ -186,14 +300,13 @@ impl Identify<'_> {
     }
 
     /// What stands behind the interpreter that a first line names; `None` if it is not there.
-    #[must_use]
-    pub(crate) fn interpreter(&self, named: &str, depth: u32) -> Option<Behind> {
+    fn interpreter(&self, named: &str, depth: u32) -> Option<Behind> {
         let program = match named.starts_with('/') {
             true => self
                 .scope
                 .tools
                 .at(base_name(named), PathBuf::from(named))?,
-            false => (self.find)(named)?,
+            false => self.scope.tools.find(named)?,
         };
         let mut behind = self.at_depth(&program, depth + 1);
         if !Rule::Interpreter.holds() {
@@ -319,7 +432,6 @@ mod tests {
             let identify = Identify {
                 scope: &scope,
                 dir: &RelPath::root(),
-                find: &|_| None,
             };
             identify.behind(&program).hidden
         };
@@ -327,6 +439,23 @@ mod tests {
         assert_eq!(reason("sh", "busybox", b"\x7fELF2"), None);
         assert!(reason("cargo", "rustup", b"\x7fELF3").is_some_and(|r| r.contains("shim")));
         assert!(reason("pyenv", "pyenv", b"#!/bin/sh").is_some_and(|r| r.contains("script")));
+    }
+
+    #[test]
+    fn two_programs_of_one_name_are_both_in_the_identity() {
+        let digests = [Digest::of(b"a"), Digest::of(b"b")];
+        let identity = |digests: &[Digest]| {
+            let mut found = Found::default();
+            for digest in digests {
+                found.insert("sh", "/bin/sh".into(), *digest);
+            }
+            match found.into_tools().pop() {
+                Some(Tool::Host { identity, .. }) => Some(identity),
+                _ => None,
+            }
+        };
+        assert_eq!(identity(&[digests[0], digests[0]]), Some(digests[0]));
+        assert_ne!(identity(&digests), identity(&digests[..1]));
     }
 
     proptest! {

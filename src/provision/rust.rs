@@ -1,0 +1,38 @@
+//! The Rust toolchain of a folder of the project. Stays free of what its programs are run for.
+
+use std::path::Path;
+
+use crate::path::RelPath;
+use crate::scope::Scope;
+use crate::tool::rustup::{Host, Toolchain, resolve};
+
+/// The toolchain that cargo would use in `dir`; otherwise why there is none, and the ways out.
+pub(crate) fn toolchain(scope: &Scope<'_>, dir: &RelPath) -> Result<Toolchain, String> {
+    with_host(scope, |host| {
+        resolve(host, &dir.under(scope.snapshot.root()))
+    })
+    .map_err(|error| format!("{error}, or use `--engine dagger`"))
+}
+
+/// Reads a file: inside the project as it was hashed.
+pub(crate) fn reader(scope: &Scope<'_>) -> impl Fn(&Path) -> Option<Vec<u8>> {
+    let root = scope.snapshot.root();
+    move |path| match path.strip_prefix(root) {
+        Ok(inside) => {
+            let path = RelPath::from_path(inside).ok()?;
+            scope.snapshot.read(scope.snapshot.find(&path)?).ok()
+        }
+        Err(_) => std::fs::read(path).ok(),
+    }
+}
+
+/// Asks about toolchains of the host, with files of the project as they were hashed.
+pub(crate) fn with_host<T>(scope: &Scope<'_>, then: impl FnOnce(&Host<'_>) -> T) -> T {
+    let read = reader(scope);
+    then(&Host {
+        tools: scope.tools,
+        facts: scope.facts,
+        env: scope.env,
+        read: &read,
+    })
+}

@@ -1,0 +1,521 @@
+//! Launchers: programs that only start another one. Which they are, and what they start in a folder.
+//!
+//! | launcher | recognised by | what it starts |
+//! |---|---|---|
+//! | rustup | links to it, copies of it | a program of the toolchain (see [`super::rustup`]) |
+//! | pyenv and its siblings | scripts that say `exec "…/pyenv" exec` | what `pyenv which NAME` answers |
+//! | asdf | scripts that say `exec asdf exec`, links to `asdf` | what `asdf which NAME` answers |
+//! | mise, volta | links to `mise`, to `volta-shim` | what `mise which NAME` answers |
+//! | ccache, distcc, icecc, sccache | links to them | the next NAME on PATH |
+//! | snap, aqua, hermit, proto, corepack | links to them | nobody says |
+//!
+//! This is the only list: a program that is not in it counts as what it is itself. A manager is asked once; its answer
+//! is remembered under the digest of the shim, the manager and everything that decides, what is installed included.
+//! So is its refusal. Stays free of knowing what the programs are for.
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{Program, Tools, rustup};
+use crate::digest::{Digest, Hasher};
+use crate::env::{self, Env};
+use crate::facts::Facts;
+use crate::process;
+use crate::rule::Rule;
+
+/// Shims are short; what is larger is none.
+const MAX_SHIM: u64 = 64 * 1024;
+
+/// Launchers behind launchers: more than these are a circle.
+const DEPTH: usize = 4;
+
+/// A launcher.
+struct Launcher {
+    name: &'static str,
+    /// The file that its links lead to; empty if there are none.
+    file: &'static str,
+    starts: Starts,
+}
+
+/// What a launcher starts.
+enum Starts {
+    /// A program of the Rust toolchain that is chosen for the folder.
+    OfToolchain,
+    /// What its manager answers.
+    Chosen(Choice),
+    /// The next program of that name on PATH.
+    Next,
+    /// It does not say.
+    Unknown,
+}
+
+/// What decides the answer of a manager.
+struct Choice {
+    /// Variables with this beginning.
+    variables: &'static str,
+    /// Files with these names in the folder and all above it.
+    files: &'static [&'static str],
+    /// Files below the manager's root.
+    in_root: &'static [&'static str],
+    /// Files below the home folder.
+    at_home: &'static [&'static str],
+    /// Folders below the root whose entries, and how many levels of them, are what is installed.
+    installed: &'static [(&'static str, usize)],
+}
+
+const LAUNCHERS: &[Launcher] = &[
+    Launcher {
+        name: "rustup",
+        file: "rustup",
+        starts: Starts::OfToolchain,
+    },
+    like_pyenv("pyenv", "PYENV_", &[".python-version"]),
+    like_pyenv("rbenv", "RBENV_", &[".ruby-version"]),
+    like_pyenv("nodenv", "NODENV_", &[".node-version"]),
+    like_pyenv("goenv", "GOENV_", &[".go-version", "go.mod"]),
+    like_pyenv("plenv", "PLENV_", &[".perl-version"]),
+    like_pyenv("phpenv", "PHPENV_", &[".php-version"]),
+    like_pyenv("jenv", "JENV_", &[".java-version"]),
+    Launcher {
+        name: "asdf",
+        file: "asdf",
+        starts: Starts::Chosen(ASDF),
+    },
+    Launcher {
+        name: "mise",
+        file: "mise",
+        starts: Starts::Chosen(MISE),
+    },
+    Launcher {
+        name: "volta",
+        file: "volta-shim",
+        starts: Starts::Chosen(VOLTA),
+    },
+    linked("ccache", "ccache", Starts::Next),
+    linked("distcc", "distcc", Starts::Next),
+    linked("icecc", "icecc", Starts::Next),
+    linked("sccache", "sccache", Starts::Next),
+    linked("snap", "snap", Starts::Unknown),
+    linked("aqua", "aqua-proxy", Starts::Unknown),
+    linked("hermit", "hermit", Starts::Unknown),
+    linked("proto", "proto-shim", Starts::Unknown),
+    linked("corepack", "corepack.js", Starts::Unknown),
+];
+
+const fn linked(name: &'static str, file: &'static str, starts: Starts) -> Launcher {
+    Launcher { name, file, starts }
+}
+
+const fn like_pyenv(
+    name: &'static str,
+    variables: &'static str,
+    files: &'static [&'static str],
+) -> Launcher {
+    let choice = Choice {
+        variables,
+        files,
+        in_root: &["version"],
+        at_home: &[],
+        installed: &[("versions", 1), ("plugins", 1)],
+    };
+    linked(name, "", Starts::Chosen(choice))
+}
+
+const ASDF: Choice = Choice {
+    variables: "ASDF_",
+    files: &[
+        ".tool-versions",
+        ".python-version",
+        ".node-version",
+        ".nvmrc",
+        ".ruby-version",
+    ],
+    in_root: &[],
+    at_home: &[".tool-versions", ".asdfrc"],
+    installed: &[("installs", 2), ("plugins", 1)],
+};
+
+const MISE: Choice = Choice {
+    variables: "MISE_",
+    files: &[
+        "mise.toml",
+        "mise.local.toml",
+        ".mise.toml",
+        ".mise.local.toml",
+        "mise/config.toml",
+        "mise/config.local.toml",
+        ".mise/config.toml",
+        ".mise/config.local.toml",
+        ".config/mise.toml",
+        ".config/mise/config.toml",
+        ".tool-versions",
+        ".python-version",
+        ".node-version",
+        ".nvmrc",
+        ".ruby-version",
+        ".go-version",
+        "/etc/mise/config.toml",
+    ],
+    in_root: &[],
+    at_home: &[
+        ".tool-versions",
+        ".config/mise/config.toml",
+        ".config/mise/config.local.toml",
+        ".config/mise/settings.toml",
+        ".local/state/mise/trusted-configs",
+    ],
+    installed: &[("installs", 2)],
+};
+
+const VOLTA: Choice = Choice {
+    variables: "VOLTA_",
+    files: &["package.json"],
+    in_root: &["tools/user/platform.json", "hooks.json"],
+    at_home: &[],
+    installed: &[
+        ("tools/image", 2),
+        ("tools/user/bins", 1),
+        ("tools/user/packages", 1),
+    ],
+};
+
+/// What following looks at.
+pub(crate) struct Asker<'a> {
+    /// The host's programs.
+    pub(crate) tools: &'a Tools,
+    /// Remembered answers.
+    pub(crate) facts: &'a Facts,
+    /// The user's environment.
+    pub(crate) env: &'a Env,
+    /// The folder the program is to be run in; absolute.
+    pub(crate) dir: &'a Path,
+}
+
+/// What a program found on PATH leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Leads {
+    /// It is no launcher.
+    Itself,
+    /// This is the program it starts.
+    To(Program),
+    /// It starts the program of its name of a Rust toolchain.
+    OfToolchain,
+    /// What it starts is unknown; holds why.
+    Unknown(String),
+}
+
+/// Follows a program to the one that really runs.
+#[must_use]
+pub(crate) fn follow(asker: &Asker<'_>, program: &Program) -> Leads {
+    let mut at = program.clone();
+    for hop in 0..DEPTH {
+        let Some((launcher, manager)) = launcher_of(asker, &at) else {
+            return if hop == 0 {
+                Leads::Itself
+            } else {
+                Leads::To(at)
+            };
+        };
+        let next = match &launcher.starts {
+            Starts::OfToolchain => return Leads::OfToolchain,
+            Starts::Chosen(choice) => ask(asker, launcher, choice, manager.as_deref(), &at),
+            Starts::Next => next_on_path(asker, launcher, &at),
+            Starts::Unknown => Err("which does not say what it runs".to_owned()),
+        };
+        match next {
+            Ok(next) => at = next,
+            Err(why) => {
+                return Leads::Unknown(format!(
+                    "`{}` is a shim of {}, {why}",
+                    at.name, launcher.name
+                ));
+            }
+        }
+    }
+    Leads::Unknown(format!("`{}` leads in circles", program.name))
+}
+
+/// The programs of that name that the shim's manager has installed, whichever it would run; the newest first.
+#[must_use]
+pub(crate) fn installed(asker: &Asker<'_>, program: &Program) -> Vec<PathBuf> {
+    let Some((launcher, _)) = launcher_of(asker, program) else {
+        return Vec::new();
+    };
+    let Starts::Chosen(choice) = &launcher.starts else {
+        return Vec::new();
+    };
+    let root = root(program);
+    let folders = choice.installed.iter().take(1);
+    let mut found: Vec<PathBuf> = folders
+        .flat_map(|(folder, levels)| listed(&root.join(folder), *levels))
+        .map(|version| version.join("bin").join(&program.name))
+        .filter(|path| path.is_file())
+        .collect();
+    found.sort_by_cached_key(|path| std::cmp::Reverse(numbers(path)));
+    found
+}
+
+/// The numbers in a path, so that `3.9` comes before `3.12`.
+fn numbers(path: &Path) -> Vec<u64> {
+    let text = path.to_string_lossy();
+    let digits = text.split(|c: char| !c.is_ascii_digit());
+    digits.filter_map(|number| number.parse().ok()).collect()
+}
+
+/// What decides, in a folder, where a launcher that is not in the list may lead: all that decides for those that are.
+#[must_use]
+pub(crate) fn surroundings(asker: &Asker<'_>) -> Digest {
+    let mut hasher = Hasher::new();
+    for launcher in LAUNCHERS {
+        if let Starts::Chosen(choice) = &launcher.starts {
+            hash_choice(asker, choice, None, &mut hasher);
+        }
+    }
+    hasher.finish()
+}
+
+/// The launcher that the program is, and its manager's program, if that is there.
+fn launcher_of(
+    asker: &Asker<'_>,
+    program: &Program,
+) -> Option<(&'static Launcher, Option<PathBuf>)> {
+    let file = program.real.file_name()?.to_str()?;
+    let named = |name: &str| LAUNCHERS.iter().find(|launcher| launcher.name == name);
+    if rustup::is_proxy(asker.tools, asker.env, program) {
+        return Some((named("rustup")?, None));
+    }
+    if program
+        .real
+        .components()
+        .any(|part| part.as_os_str() == "corepack")
+    {
+        return Some((named("corepack")?, None));
+    }
+    let linked = LAUNCHERS.iter().find(|launcher| launcher.file == file);
+    match linked.filter(|_| file != program.name) {
+        Some(launcher) if launcher.file == launcher.name => {
+            Some((launcher, Some(program.real.clone())))
+        }
+        Some(launcher) => {
+            let beside = program.real.with_file_name(launcher.name);
+            let manager = beside.is_file().then_some(beside);
+            Some((launcher, manager.or_else(|| on_path(asker, launcher.name))))
+        }
+        None => in_shims(asker, program),
+    }
+}
+
+/// A script in a folder called `shims`.
+fn in_shims(asker: &Asker<'_>, program: &Program) -> Option<(&'static Launcher, Option<PathBuf>)> {
+    if program.real.parent()?.file_name()? != "shims" {
+        return None;
+    }
+    if std::fs::metadata(&program.real).ok()?.len() > MAX_SHIM {
+        return None;
+    }
+    let text = String::from_utf8(std::fs::read(&program.real).ok()?).ok()?;
+    if !text.starts_with("#!") {
+        return None;
+    }
+    LAUNCHERS.iter().find_map(|launcher| {
+        let named = executed(&text, launcher.name)?;
+        let manager = if named.is_absolute() {
+            named.is_file().then_some(named)
+        } else {
+            on_path(asker, launcher.name)
+        };
+        Some((launcher, manager))
+    })
+}
+
+fn on_path(asker: &Asker<'_>, name: &str) -> Option<PathBuf> {
+    asker.tools.find(name).map(|program| program.path)
+}
+
+/// The first program of that name on PATH that is not the launcher.
+fn next_on_path(
+    asker: &Asker<'_>,
+    launcher: &Launcher,
+    program: &Program,
+) -> Result<Program, String> {
+    let is_other = |path: &PathBuf| {
+        let real = path.canonicalize().ok();
+        real.is_some_and(|real| real.file_name() != Some(OsStr::new(launcher.file)))
+    };
+    let mut others = asker.tools.candidates(&program.name).filter(is_other);
+    let next = others.next();
+    next.and_then(|path| asker.tools.at(&program.name, path))
+        .ok_or_else(|| "and nothing else of that name is on PATH".to_owned())
+}
+
+/// The program in the line `exec "/root/libexec/pyenv" exec …` of a script.
+fn executed(text: &str, name: &str) -> Option<PathBuf> {
+    text.lines().find_map(|line| {
+        let rest = line.trim_start().strip_prefix("exec ")?.trim_start();
+        let (program, rest) = match rest.strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"')?,
+            None => rest.split_once(' ')?,
+        };
+        let path = Path::new(program);
+        let fits = path.file_name()? == name && rest.trim_start().starts_with("exec");
+        fits.then(|| path.to_path_buf())
+    })
+}
+
+/// What the manager says, if that is an executable file.
+fn ask(
+    asker: &Asker<'_>,
+    launcher: &Launcher,
+    choice: &Choice,
+    manager: Option<&Path>,
+    program: &Program,
+) -> Result<Program, String> {
+    let manager = manager.ok_or("which is not on PATH")?;
+    answer(asker, choice, manager, program)
+        .unwrap_or_else(|error| Err(error.to_string()))
+        .map_err(|why| format!("which does not say what it runs: {why}"))
+        .and_then(|path| {
+            let found = asker.tools.at(&program.name, PathBuf::from(&path));
+            let found = found.filter(|found| found.real != program.real);
+            found.ok_or_else(|| {
+                format!("but `{path}`, which {} names, is no program", launcher.name)
+            })
+        })
+}
+
+/// What the manager answers: a path, or why there is none. Both are remembered.
+fn answer(
+    asker: &Asker<'_>,
+    choice: &Choice,
+    manager: &Path,
+    program: &Program,
+) -> io::Result<Result<String, String>> {
+    let mut hasher = Hasher::new();
+    for path in [&program.path, manager, asker.dir] {
+        hash_part(&mut hasher, path.as_os_str().as_encoded_bytes());
+    }
+    let manager_digest = asker.tools.digest(&manager.canonicalize()?)?;
+    hash_part(&mut hasher, program.digest.as_bytes());
+    hash_part(&mut hasher, manager_digest.as_bytes());
+    if Rule::Shims.holds() {
+        hash_choice(asker, choice, Some(program), &mut hasher);
+    }
+    asker.facts.derive("shim-leads-to/2", hasher.finish(), || {
+        let args = ["which", &program.name];
+        let output = process::capture(manager, &args, asker.dir, asker.env, &[])?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        Ok(match output.status.success() {
+            true => Ok(text(&output.stdout)),
+            false => {
+                let why = text(&output.stderr);
+                Err(why.lines().next().unwrap_or("it failed").to_owned())
+            }
+        })
+    })
+}
+
+fn hash_part(hasher: &mut Hasher, bytes: &[u8]) {
+    hasher.update(&(bytes.len() as u64).to_le_bytes());
+    hasher.update(bytes);
+}
+
+/// Hashes everything that decides where the shims of a manager lead: for one of them, what is installed, too.
+fn hash_choice(asker: &Asker<'_>, choice: &Choice, program: Option<&Program>, hasher: &mut Hasher) {
+    for (name, value) in asker.env.all() {
+        let decides = name.to_str().is_some_and(|name| {
+            name.starts_with(choice.variables) || [env::HOME, env::PATH].contains(&name)
+        });
+        if decides {
+            hash_part(hasher, name.as_encoded_bytes());
+            hash_part(hasher, value.as_encoded_bytes());
+        }
+    }
+    let root = program.map(root);
+    let above = asker.dir.ancestors();
+    let above = above.flat_map(|folder| choice.files.iter().map(|name| folder.join(name)));
+    let home = asker.env.path(env::HOME);
+    let below = [(&root, choice.in_root), (&home, choice.at_home)];
+    let below = below.into_iter().flat_map(|(folder, names)| {
+        let folder = folder.iter();
+        folder.flat_map(|folder| names.iter().map(|name| folder.join(name)))
+    });
+    for path in above.chain(below) {
+        // Settled stats would be remembered for each folder above; these are few and small.
+        match std::fs::read(&path) {
+            Ok(bytes) => hash_part(hasher, Digest::of(&bytes).as_bytes()),
+            Err(_) => hash_part(hasher, b"absent"),
+        }
+    }
+    let Some((program, root)) = program.zip(root) else {
+        return;
+    };
+    for (folder, levels) in choice.installed {
+        for name in listed(&root.join(folder), *levels) {
+            hash_part(hasher, name.as_os_str().as_encoded_bytes());
+            // A version may lack this program.
+            let there = name.join("bin").join(&program.name).exists();
+            hash_part(hasher, &[u8::from(there)]);
+        }
+    }
+}
+
+/// The folder above that of the shim: other links may lead to it.
+fn root(program: &Program) -> PathBuf {
+    let next = |link: &PathBuf| Some(link.parent()?.join(std::fs::read_link(link).ok()?));
+    let mut hops = std::iter::successors(Some(program.path.clone()), next).take(DEPTH);
+    let in_shims = |hop: &PathBuf| hop.parent().is_some_and(|dir| dir.ends_with("shims"));
+    let shim = hops.find(in_shims).unwrap_or_else(|| program.path.clone());
+    shim.ancestors().nth(2).unwrap_or(&shim).to_path_buf()
+}
+
+/// The entries of a folder, and of these, down to so many levels; sorted.
+fn listed(folder: &Path, levels: usize) -> Vec<PathBuf> {
+    let Ok(read) = std::fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let mut found: Vec<PathBuf> = read.flatten().map(|entry| entry.path()).collect();
+    found.sort_unstable();
+    if levels > 1 {
+        let inner: Vec<PathBuf> = found
+            .iter()
+            .flat_map(|entry| listed(entry, levels - 1))
+            .collect();
+        found.extend(inner);
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn shims_name_their_manager() {
+        let of = |text: &str, name: &str| executed(text, name).map(|p| p.display().to_string());
+        let pyenv = "#!/usr/bin/env bash\nexport PYENV_ROOT=\"/r\"\nexec \"/r/libexec/pyenv\" exec \"$program\" \"$@\"\n";
+        assert_eq!(of(pyenv, "pyenv").as_deref(), Some("/r/libexec/pyenv"));
+        assert_eq!(of(pyenv, "asdf"), None);
+        let asdf = "#!/usr/bin/env bash\n# asdf-plugin: nodejs 20.1.0\nexec /home/u/.asdf/bin/asdf exec \"node\" \"$@\" # asdf_allow: ' asdf '\n";
+        assert_eq!(of(asdf, "asdf").as_deref(), Some("/home/u/.asdf/bin/asdf"));
+        let newer = "#!/usr/bin/env bash\nexec asdf exec \"node\" \"$@\"\n";
+        assert_eq!(of(newer, "asdf").as_deref(), Some("asdf"));
+        for text in [
+            "exec pyenv version\n",
+            "pyenv exec x\n",
+            "exec\n",
+            "exec \"pyenv\n",
+        ] {
+            assert_eq!(of(text, "pyenv"), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_shims_never_panic(text in "(exec |\"|pyenv|\\n|\\PC){0,40}") {
+            let _ = executed(&text, "pyenv");
+        }
+    }
+}
