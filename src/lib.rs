@@ -31,6 +31,7 @@
 //! | [`engine`] | building layers, running actions | the store's entries |
 //! | [`run`] | look-up, misses, saving | printing, flags |
 //! | [`report`] | events → text | decisions, exit codes |
+//! | [`session`] | opening a project, its engine, running until every check has a verdict | argv, printing, exit codes |
 //! | [`cli`] | argv → commands → exit code | everything else |
 //!
 //! # Invariants
@@ -82,6 +83,8 @@ mod engine;
 
 mod report;
 mod run;
+
+mod session;
 
 mod cli;
 

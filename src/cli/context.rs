@@ -9,11 +9,12 @@ use anyhow::Context as _;
 
 use crate::cli::args::Global;
 use crate::cli::exit::Failure;
-use crate::digest::Digest;
 use crate::env::{self, Env};
 use crate::path::RelPath;
-use crate::report::Shell;
 use crate::report::shell::Tone;
+use crate::report::{Shell, Verbosity, text};
+use crate::session::project::Host;
+use crate::session::{Files, Listener, Project};
 
 /// Everything commands share.
 #[derive(Debug)]
@@ -118,10 +119,26 @@ impl<'a> Context<'a> {
             .map(|dir| dir.join("dagcache"))
     }
 
-    /// Says that the cache is in use by somebody who has to finish first.
-    pub(crate) fn say_waiting(&self) {
-        let message = "waiting for other runs to leave the cache";
-        self.shell.status(Tone::Note, "Blocking", message);
+    /// Opens the project.
+    ///
+    /// # Errors
+    /// If there is none, or not even a temporary store can be made.
+    pub(crate) fn open(&self) -> Result<Project<'_>, Failure> {
+        self.open_at(self.root()?, Files::WorkTree)
+    }
+
+    /// As [`Context::open`], for what git holds of the project at `root`.
+    ///
+    /// # Errors
+    /// If not even a temporary store can be made.
+    pub(crate) fn open_at(&self, root: PathBuf, files: Files) -> Result<Project<'_>, Failure> {
+        let host = Host {
+            env: &self.env,
+            engine: self.global.engine.map(Into::into),
+            started: self.started.1,
+            listener: self,
+        };
+        Project::open(host, self.cache_dir().as_deref(), root, files)
     }
 
     /// A path the user typed, relative to `root`.
@@ -139,10 +156,20 @@ impl<'a> Context<'a> {
     }
 }
 
-/// Id of a project in the store: only decides which memo, rooms and last keys are its own.
-#[must_use]
-pub(crate) fn project_id(root: &Path) -> String {
-    Digest::of(root.as_os_str().as_encoded_bytes()).short()
+impl Listener for Context<'_> {
+    fn waiting(&self) {
+        let message = "waiting for other runs to leave the cache";
+        self.shell.status(Tone::Note, "Blocking", message);
+    }
+
+    fn warning(&self, message: &str) {
+        self.shell.warning(message);
+    }
+
+    fn engine_lost(&self, why: &str) {
+        let verbose = self.shell.verbosity() == Verbosity::Verbose;
+        self.shell.warning(&text::engine_lost(why, verbose));
+    }
 }
 
 fn root_of(cwd: &Path) -> PathBuf {

@@ -6,6 +6,7 @@
 use std::process::ExitCode;
 
 use crate::record::Verdict;
+pub(crate) use crate::session::Failure;
 
 /// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,21 +53,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a command ended without a run of its own.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// Exit code 2; the whole message.
-    Usage(String),
-    /// Exit code 3; the chain of causes.
-    CouldNotRun(anyhow::Error),
-}
-
 impl Failure {
-    /// Wrong usage or configuration.
-    pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self::Usage(message.into())
-    }
-
     /// What §10 names and this version does not have.
     #[must_use]
     pub(crate) fn not_yet(what: &str) -> Self {
@@ -83,21 +70,6 @@ impl Failure {
             Self::Usage(_) => Exit::Usage,
             Self::CouldNotRun(_) => Exit::CouldNotRun,
         }
-    }
-}
-
-impl std::fmt::Display for Failure {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Usage(message) => f.write_str(message.trim_end()),
-            Self::CouldNotRun(error) => write!(f, "{error:#}"),
-        }
-    }
-}
-
-impl From<anyhow::Error> for Failure {
-    fn from(error: anyhow::Error) -> Self {
-        Self::CouldNotRun(error)
     }
 }
 

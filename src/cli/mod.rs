@@ -1,8 +1,6 @@
 //! The command line: argv → [`args`] (what was typed) → [`context`] (what it means here) → [`commands`] → [`exit`].
-//! [`choice`]: which engine a run takes.
 
 pub(crate) mod args;
-pub(crate) mod choice;
 pub(crate) mod commands;
 pub(crate) mod context;
 pub(crate) mod exit;

@@ -31,6 +31,7 @@ const ORDER: &[&str] = &[
     "engine",
     "report",
     "run",
+    "session",
     "cli",
 ];
 

@@ -8,7 +8,6 @@ use bytesize::ByteSize;
 use serde_json::json;
 
 use crate::cli::args::MessageFormat;
-use crate::cli::commands::project::{Project, chosen};
 use crate::cli::commands::upkeep::{configured, over_bound, size};
 use crate::cli::commands::usage::OfEngine;
 use crate::cli::context::Context;
@@ -23,14 +22,14 @@ use crate::store::usage::{Size, Usage};
 
 /// Hit rate, net time saved, feedback time and reruns of the last while, and sizes.
 pub(crate) fn status(context: &Context<'_>, since: Duration) -> Result<Exit, Failure> {
-    let project = Project::open(context)?;
+    let project = context.open()?;
     let store = &project.store;
     let config = configured(context, store)
         .ok()
         .flatten()
         .unwrap_or_default();
     let bound = config.max_size.unwrap_or(DEFAULT_MAX_SIZE);
-    let of_engine = chosen(context, &config).ok();
+    let of_engine = project.choice(&config).ok();
     let of_engine = of_engine.and_then(|choice| OfEngine::ask(&project, &choice));
     project.remember();
     let since_ms = now_ms().saturating_sub(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));

@@ -1,7 +1,6 @@
 //! `config show|schema`.
 
 use crate::cli::args::ConfigCommand;
-use crate::cli::commands::project::Project;
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::config;
@@ -11,7 +10,7 @@ pub(crate) fn config(context: &Context<'_>, command: ConfigCommand) -> Result<Ex
     match command {
         ConfigCommand::Schema => context.shell.data(&config::schema()),
         ConfigCommand::Show => {
-            let view = Project::open(context)?.look()?;
+            let view = context.open()?.look()?;
             for warning in &view.loaded.warnings {
                 context.shell.warning(warning);
             }

@@ -15,13 +15,14 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::cli::args::MessageFormat;
-use crate::cli::choice::Choice;
-use crate::cli::commands::project::{Project, chosen, config_failure};
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::config;
 use crate::env::Env;
 use crate::report::shell::{Shell, Tone};
+use crate::session::Project;
+use crate::session::choice::Choice;
+use crate::session::project::config_failure;
 
 /// Less than this is too little for rooms and results.
 const SCARCE: u64 = 1 << 30;
@@ -100,7 +101,7 @@ impl Report<'_> {
 
 /// Looks at the engine, the disk and the network. Exit code 3 if no check could run.
 pub(crate) fn doctor(context: &Context<'_>) -> Result<Exit, Failure> {
-    let project = Project::open(context)?;
+    let project = context.open()?;
     let json = context.global.message_format == MessageFormat::Json;
     let mut report = Report {
         shell: context.shell,
@@ -109,7 +110,7 @@ pub(crate) fn doctor(context: &Context<'_>) -> Result<Exit, Failure> {
     };
     let snapshot = project.snapshot()?;
     let loaded = config::load(&snapshot).map_err(|error| config_failure(&error))?;
-    let choice = chosen(context, &loaded.config);
+    let choice = project.choice(&loaded.config);
     let usable = match &choice {
         Ok(choice) => engine(&mut report, context, &project, &snapshot, choice),
         Err(failure) => {

@@ -8,7 +8,6 @@ use std::sync::Mutex;
 use std::time::SystemTime;
 
 use crate::cli::args::ExplainArgs;
-use crate::cli::commands::project::Project;
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::event::Silent;
@@ -28,7 +27,7 @@ use crate::store::last::Last;
 
 /// One line for every check, everything about one, or what differs between two keys.
 pub(crate) fn explain(context: &Context<'_>, args: &ExplainArgs) -> Result<Exit, Failure> {
-    let project = Project::open(context)?;
+    let project = context.open()?;
     if let [old, new] = args.what.as_slice() {
         return keys::explain(context, &project, old, new);
     }

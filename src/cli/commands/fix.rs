@@ -9,7 +9,6 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use crate::catalogue;
-use crate::cli::commands::project::{Files, Project, View};
 use crate::cli::exit::Failure;
 use crate::digest::Digest;
 use crate::event::Silent;
@@ -22,6 +21,7 @@ use crate::report::shell::Tone;
 use crate::report::text::count;
 use crate::run::fix::{Fixed, apply};
 use crate::run::{Caching, Options};
+use crate::session::{Files, Project, View};
 use crate::snapshot::Snapshot;
 use crate::snapshot::staged::{Staging, merge};
 

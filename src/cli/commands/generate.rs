@@ -6,7 +6,6 @@ use std::path::Path;
 use anyhow::Context as _;
 
 use crate::cli::args::GenerateArgs;
-use crate::cli::commands::project::Project;
 use crate::cli::commands::run::execute;
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
@@ -58,7 +57,7 @@ fn targets(
     context: &Context<'_>,
     args: &GenerateArgs,
 ) -> Result<BTreeMap<String, RelPath>, Failure> {
-    let project = Project::open(context)?;
+    let project = context.open()?;
     let view = project.look()?;
     project.remember();
     let overlays = if args.overlay.is_empty() {

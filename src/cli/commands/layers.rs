@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::cli::args::MessageFormat;
-use crate::cli::commands::project::{Project, View};
 use crate::cli::commands::upkeep::{folder, size};
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
@@ -19,6 +18,7 @@ use crate::plan::{Layer, Plan};
 use crate::report::shell::Tone;
 use crate::report::{Verbosity, text};
 use crate::run::cancel::Interrupt;
+use crate::session::{Listener as _, View};
 use crate::store::Store;
 use crate::store::clear::Target;
 
@@ -33,8 +33,7 @@ pub(crate) fn clear(context: &Context<'_>, targets: &[String]) -> Result<Exit, F
     } else {
         named(context, targets)?
     };
-    let store =
-        Store::open_exclusive(&dir, &|| context.say_waiting()).map_err(anyhow::Error::from)?;
+    let store = Store::open_exclusive(&dir, &|| context.waiting()).map_err(anyhow::Error::from)?;
     let plan = store.plan_clear(&named.targets, &crate::room::is_in_use);
     store.apply_clear(&plan).map_err(anyhow::Error::from)?;
     let message = format!("{} from {}", size(plan.size), store.base().display());
@@ -64,7 +63,7 @@ struct Named {
 
 /// What the names stand for in this project.
 fn named(context: &Context<'_>, names: &[String]) -> Result<Named, Failure> {
-    let project = Project::open(context)?;
+    let project = context.open()?;
     let view = project.look()?;
     let mut named = Named {
         project: project.id.clone(),
@@ -135,7 +134,7 @@ fn unknown<'a>(
 
 /// Builds layers ahead: all, or those of that name or kind with what they stand on. Those that no check stands on are left.
 pub(crate) fn warm(context: &Context<'_>, name: Option<&str>) -> Result<Exit, Failure> {
-    let project = Project::open(context)?;
+    let project = context.open()?;
     let view = project.look()?;
     let chains = chains(&view.plan, name)?;
     let json = context.global.message_format == MessageFormat::Json;

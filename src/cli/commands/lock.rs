@@ -6,12 +6,12 @@
 use std::collections::BTreeSet;
 
 use crate::cli::args::LockArgs;
-use crate::cli::commands::project::{Needed, Project};
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::lock::{Lock, NAME};
 use crate::plan::{Image, Work};
 use crate::report::shell::Tone;
+use crate::session::project::Needed;
 
 /// Digits of a digest that tell two of one image apart.
 const SHORT: usize = 12;
@@ -21,7 +21,7 @@ const SHORT: usize = 12;
 /// # Errors
 /// If an image cannot be had, or the lock is none, or cannot be written.
 pub(crate) fn lock(context: &Context<'_>, args: &LockArgs) -> Result<Exit, Failure> {
-    let project = Project::open(context)?;
+    let project = context.open()?;
     let needed = project.images(args.update)?;
     project.remember();
     // What stands in the way of planning hides what else would be needed.

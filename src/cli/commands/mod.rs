@@ -1,17 +1,14 @@
 //! One file per command, each short: select, run, report.
 
-mod already_failing;
 mod cache;
 mod config;
 mod doctor;
-mod engines;
 mod explain;
 mod fix;
 mod generate;
 mod layers;
 mod lock;
 mod pre_commit;
-mod project;
 mod run;
 mod shell;
 mod upkeep;

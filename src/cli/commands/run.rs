@@ -5,9 +5,7 @@ mod tell;
 use std::collections::BTreeSet;
 
 use crate::cli::args::{LintArgs, RunArgs, ValidateArgs};
-use crate::cli::commands::already_failing::{already_failing, verdict};
 use crate::cli::commands::fix;
-use crate::cli::commands::project::{Files, Project, View};
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::ecosystem::kustomize;
@@ -19,6 +17,8 @@ use crate::record::CheckRecord;
 use crate::rule::Rule;
 use crate::run::audit::Sample;
 use crate::run::{Caching, Options, summarize};
+use crate::session::already_failing::{already_failing, verdict};
+use crate::session::{Files, Project, View};
 use crate::snapshot::staged::Stamp;
 use tell::{
     conclude, discovered, emit, fall_back, gone, never_still, no_engine, reporter, say_lacks, start,
@@ -48,7 +48,7 @@ pub(crate) fn lint(context: &Context<'_>, args: &LintArgs) -> Result<Exit, Failu
         paths,
         ..Selection::default()
     };
-    let project = Project::open(context)?;
+    let project = context.open()?;
     if args.fix {
         fix(&project, context, "lint", &args.run, &selection)?;
     }
@@ -117,7 +117,7 @@ pub(crate) fn execute(
     overlays: &[String],
     repeat: &str,
 ) -> Result<(Exit, Ran), Failure> {
-    let project = Project::open(context)?;
+    let project = context.open()?;
     execute_in(
         &project, context, command, args, selection, overlays, repeat,
     )

@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use anyhow::anyhow;
 
 use crate::cli::args::ShellArgs;
-use crate::cli::commands::project::Project;
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::digest::Digest;
@@ -22,7 +21,7 @@ use crate::report::shell::Tone;
 
 /// Opens a shell in a room of its own for one check.
 pub(crate) fn shell(context: &Context<'_>, args: &ShellArgs) -> Result<Exit, Failure> {
-    let project = Project::open(context)?;
+    let project = context.open()?;
     project
         .engines
         .lose("a shell is opened in a room of this machine");

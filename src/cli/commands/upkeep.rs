@@ -7,7 +7,6 @@ use bytesize::ByteSize;
 use serde_json::json;
 
 use crate::cli::args::MessageFormat;
-use crate::cli::commands::project::dirs;
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::config::{self, Config};
@@ -15,6 +14,8 @@ use crate::engine::local::inspect;
 use crate::report::shell::Tone;
 use crate::report::text;
 use crate::room;
+use crate::session::Listener as _;
+use crate::session::project::{config_failure, dirs};
 use crate::snapshot::Snapshot;
 use crate::store::Store;
 use crate::store::prune::{DEFAULT_MAX_SIZE, Group, Policy, PrunePlan};
@@ -31,8 +32,8 @@ pub(super) fn folder(context: &Context<'_>) -> Result<PathBuf, Failure> {
 pub(crate) fn verify(context: &Context<'_>) -> Result<Exit, Failure> {
     let begun = Instant::now();
     let dir = folder(context)?;
-    let (store, warning) = Store::open_or_fallback(Some(&dir), &|| context.say_waiting())
-        .map_err(anyhow::Error::from)?;
+    let (store, warning) =
+        Store::open_or_fallback(Some(&dir), &|| context.waiting()).map_err(anyhow::Error::from)?;
     if let Some(warning) = warning {
         context.shell.warning(&warning);
     }
@@ -113,8 +114,7 @@ pub(crate) fn prune(
         Some(size) => size.as_u64(),
         None => bound(context)?,
     };
-    let store =
-        Store::open_exclusive(&dir, &|| context.say_waiting()).map_err(anyhow::Error::from)?;
+    let store = Store::open_exclusive(&dir, &|| context.waiting()).map_err(anyhow::Error::from)?;
     let plan = store.plan_prune(&Policy {
         max_bytes,
         now: SystemTime::now(),
@@ -162,7 +162,7 @@ pub(crate) fn prune(
 /// `[cache] max-size` of the project, where there is one with a configuration.
 pub(super) fn bound(context: &Context<'_>) -> Result<u64, Failure> {
     let dir = folder(context)?;
-    let store = Store::open_or_fallback(Some(&dir), &|| context.say_waiting());
+    let store = Store::open_or_fallback(Some(&dir), &|| context.waiting());
     let (store, _) = store.map_err(anyhow::Error::from)?;
     let config = configured(context, &store)?;
     let bound = config.and_then(|config| config.max_size);
@@ -178,7 +178,7 @@ pub(super) fn configured(context: &Context<'_>, store: &Store) -> Result<Option<
     }
     let snapshot = Snapshot::take(&root, &store.folder("memo"), &context.env);
     let snapshot = snapshot.map_err(anyhow::Error::from)?;
-    let loaded = config::load(&snapshot).map_err(|error| super::project::config_failure(&error))?;
+    let loaded = config::load(&snapshot).map_err(|error| config_failure(&error))?;
     Ok(Some(loaded.config))
 }
 

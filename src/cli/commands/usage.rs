@@ -4,12 +4,12 @@ use bytesize::ByteSize;
 use serde_json::{Value, json};
 
 use crate::cli::args::MessageFormat;
-use crate::cli::choice::Choice;
-use crate::cli::commands::project::{Project, chosen};
 use crate::cli::commands::upkeep::configured;
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::config::Config;
+use crate::session::Project;
+use crate::session::choice::Choice;
 
 /// What is known of the engine's own cache.
 #[derive(Debug)]
@@ -74,9 +74,9 @@ impl OfEngine {
 
 /// Has the engine delete what was used least.
 pub(crate) fn prune(context: &Context<'_>, max_size: Option<ByteSize>) -> Result<Exit, Failure> {
-    let project = Project::open(context)?;
+    let project = context.open()?;
     let config = configured(context, &project.store)?.unwrap_or_else(Config::default);
-    let choice = chosen(context, &config)?;
+    let choice = project.choice(&config)?;
     context.shell.warning(&format!(
         "the cache of the engine at {} is shared by all who use it: their layers go too",
         choice.dagger.as_deref().unwrap_or_default()
@@ -114,11 +114,11 @@ mod asked {
     use std::time::Duration;
 
     use super::Numbers;
-    use crate::cli::choice::Choice;
-    use crate::cli::commands::project::Project;
     use crate::engine::EngineError;
     use crate::engine::dagger::session::Session;
     use crate::engine::dagger::usage::{self, Usage};
+    use crate::session::Project;
+    use crate::session::choice::Choice;
 
     /// Who only wants to see numbers does not wait longer.
     const GLANCE: Duration = Duration::from_secs(3);

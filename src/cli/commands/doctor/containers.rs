@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 use bytesize::ByteSize;
 
 use super::Report;
-use crate::cli::choice::Choice;
-use crate::cli::commands::project::Project;
 use crate::engine::EngineError;
 use crate::engine::dagger::session::Session;
 use crate::engine::dagger::usage::{Probe, Usage, resolve};
 use crate::lock::Lock;
 use crate::plan::Image;
 use crate::report::text;
+use crate::session::Project;
+use crate::session::choice::Choice;
 use crate::snapshot::Snapshot;
 
 /// How long an engine that is only looked at may take to answer.

@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 
 use crate::cli::commands::explain::made;
-use crate::cli::commands::project::Project;
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::key::Fingerprint;
 use crate::key::diff::differences;
 use crate::report::change::change;
+use crate::session::Project;
 use crate::store::Store;
 use crate::store::find::{FEWEST_DIGITS, Known};
 

@@ -10,11 +10,11 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 
 use crate::cli::args::{HookArgs, PreCommitAction, PreCommitArgs};
-use crate::cli::commands::project::{Files, Project};
 use crate::cli::commands::run::{self, execute_in};
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::plan::select::Selection;
+use crate::session::{Files, Project};
 use crate::snapshot::SnapshotError;
 use crate::snapshot::staged::Staging;
 
@@ -32,7 +32,7 @@ fn run_hook(context: &Context<'_>, args: &HookArgs) -> Result<Exit, Failure> {
     let staging = staging(context)?;
     let root = root(context, &staging)?;
     if !args.pushed {
-        let project = Project::open_at(context, root, Files::Staged(staging))?;
+        let project = context.open_at(root, Files::Staged(staging))?;
         if args.fix {
             let selection = Selection::default();
             run::fix(&project, context, "pre-commit", &args.run, &selection)?;
@@ -46,7 +46,7 @@ fn run_hook(context: &Context<'_>, args: &HookArgs) -> Result<Exit, Failure> {
             continue;
         }
         let files = Files::Commit(staging.clone(), commit);
-        let project = Project::open_at(context, root.clone(), files)?;
+        let project = context.open_at(root.clone(), files)?;
         exit = exit.max(check(&project, context, args, "pre-push")?);
     }
     Ok(exit)

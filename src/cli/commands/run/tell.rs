@@ -5,7 +5,6 @@
 use std::sync::Mutex;
 
 use crate::cli::args::MessageFormat;
-use crate::cli::commands::project::{Project, View};
 use crate::cli::commands::upkeep::over_bound;
 use crate::cli::context::Context;
 use crate::event::{Event, Sink};
@@ -15,6 +14,7 @@ use crate::report::Verbosity;
 use crate::report::commit::Commit;
 use crate::report::human::Human;
 use crate::report::json::Json;
+use crate::session::{Project, View};
 use crate::store::prune::DEFAULT_MAX_SIZE;
 
 /// Human or JSON.

@@ -5,9 +5,9 @@
 
 use std::cell::OnceCell;
 
-use crate::cli::choice::Choice;
 use crate::engine::Engine;
 use crate::engine::local::LocalEngine;
+use crate::session::choice::Choice;
 
 #[cfg(all(feature = "dagger", unix))]
 pub(crate) use containers::{Answers, Containers};

@@ -2,15 +2,15 @@
 
 use std::sync::Mutex;
 
-use crate::cli::commands::project::{Files, Project, View};
 use crate::event::Silent;
 use crate::finding::{Finding, Severity};
 use crate::plan::Check;
 use crate::record::{CheckRecord, Verdict};
 use crate::run::{Caching, Options};
+use crate::session::{Files, Project, View};
 
 /// Ids of the checks that failed, as the store knows, in the commit before too, and of which nothing new was found.
-pub(super) fn already_failing(
+pub(crate) fn already_failing(
     project: &Project<'_>,
     view: &View,
     records: &[CheckRecord],
@@ -84,7 +84,7 @@ fn content(finding: &Finding) -> (String, String, String) {
 }
 
 /// The verdict on a commit: old failures count only if the configuration says so.
-pub(super) fn verdict(view: &View, records: &[CheckRecord], known: &[String]) -> Verdict {
+pub(crate) fn verdict(view: &View, records: &[CheckRecord], known: &[String]) -> Verdict {
     let warns = view.loaded.config.hook_warns;
     let counts = |record: &&CheckRecord| !(warns && known.contains(&record.id));
     let all = records.iter().filter(counts).map(|record| record.verdict);

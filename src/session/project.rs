@@ -1,33 +1,35 @@
 //! A project as commands need it: store, snapshot, configuration, plan, engine.
+//!
+//! Stays free of running checks more than once.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use anyhow::{Context as _, anyhow};
 
-use crate::cli::choice::{Choice, Host as Hosts, Wish, choose};
-use crate::cli::commands::engines::Engines;
-#[cfg(all(feature = "dagger", unix))]
-use crate::cli::commands::engines::{Answers, Containers};
-use crate::cli::context::{Context, project_id};
-use crate::cli::exit::Failure;
-use crate::config::{self, Config, ConfigError, Loaded};
+use crate::config::{self, Config, ConfigError, EngineKind, Loaded};
+use crate::digest::Digest;
 use crate::discover;
 use crate::ecosystem::cargo::RESOLVED_LOCKFILE;
 use crate::ecosystem::custom::add_discovered;
 use crate::engine::Engine;
-use crate::engine::local::confine::Host;
+use crate::engine::local::confine;
 use crate::engine::local::{Dirs, LocalEngine};
-use crate::env::{self, DAGCACHE_TEAM_KEY};
+use crate::env::{self, DAGCACHE_TEAM_KEY, Env};
 use crate::event::Sink;
 use crate::facts::Facts;
 use crate::key::secret::{self, SealKey};
 use crate::lock::{Lock, NoEngine, Pins, Resolve, Wishes};
 use crate::plan::{Check, Image, Images, Plan};
-use crate::report::{Verbosity, text};
 use crate::run::cancel::Interrupt;
 use crate::run::{self, Options, Session};
 use crate::scope::Scope;
+use crate::session::choice::{self, Choice, Wish, choose};
+use crate::session::engines::Engines;
+#[cfg(all(feature = "dagger", unix))]
+use crate::session::engines::{Answers, Containers};
+use crate::session::{Failure, Listener};
 use crate::snapshot::Snapshot;
 use crate::snapshot::staged::{Staging, Stamp};
 use crate::store::Store;
@@ -43,6 +45,19 @@ const SHORTEST_KEY: usize = 16;
 /// How often a plan is tried while files change under it.
 const TRIES: usize = 3;
 
+/// What the caller gives.
+#[derive(Clone, Copy)]
+pub(crate) struct Host<'a> {
+    /// The user's environment, without what git tells its hooks.
+    pub(crate) env: &'a Env,
+    /// The engine the user named.
+    pub(crate) engine: Option<EngineKind>,
+    /// Start of the process.
+    pub(crate) started: SystemTime,
+    /// Hears what cannot wait.
+    pub(crate) listener: &'a dyn Listener,
+}
+
 /// What stays the same while snapshots are taken again.
 pub(crate) struct Project<'a> {
     /// Its root.
@@ -57,7 +72,7 @@ pub(crate) struct Project<'a> {
     pub(crate) interrupt: Interrupt,
     /// What is looked at.
     pub(crate) files: Files,
-    context: &'a Context<'a>,
+    host: Host<'a>,
     facts: Arc<Facts>,
     tools: Arc<Tools>,
     /// Programs that checks turned out to need.
@@ -99,39 +114,30 @@ pub(crate) struct Needed {
 }
 
 impl<'a> Project<'a> {
-    /// Finds the project and opens its store.
-    ///
-    /// # Errors
-    /// If there is none, or not even a temporary store can be made.
-    pub(crate) fn open(context: &'a Context<'a>) -> Result<Self, Failure> {
-        Self::open_at(context, context.root()?, Files::WorkTree)
-    }
-
-    /// As [`Project::open`], for what git holds of the project at `root`.
+    /// Opens the store of the project at `root`.
     ///
     /// # Errors
     /// If not even a temporary store can be made.
-    pub(crate) fn open_at(
-        context: &'a Context<'a>,
+    pub(crate) fn open(
+        host: Host<'a>,
+        cache_dir: Option<&Path>,
         root: PathBuf,
         files: Files,
     ) -> Result<Self, Failure> {
-        let id = project_id(&root);
-        let cache_dir = context.cache_dir();
-        let (store, warning) =
-            Store::open_or_fallback(cache_dir.as_deref(), &|| context.say_waiting())
-                .map_err(anyhow::Error::from)?;
+        let id = id_of(&root);
+        let (store, warning) = Store::open_or_fallback(cache_dir, &|| host.listener.waiting())
+            .map_err(anyhow::Error::from)?;
         if let Some(warning) = warning {
-            context.shell.warning(&warning);
+            host.listener.warning(&warning);
         }
         let memo = store.folder("memo");
         let facts = Arc::new(Facts::load(&memo.join(format!("facts-{id}"))));
-        let tools = Arc::new(Tools::new(&context.env, &memo));
-        let local = LocalEngine::new(dirs(&store), &id).confining(Host {
+        let tools = Arc::new(Tools::new(host.env, &memo));
+        let local = LocalEngine::new(dirs(&store), &id).confining(confine::Host {
             launcher: launcher()?,
             project: root.clone(),
             store: store.base().to_path_buf(),
-            home: context.env.path(env::HOME),
+            home: host.env.path(env::HOME),
         });
         Ok(Self {
             root,
@@ -139,7 +145,7 @@ impl<'a> Project<'a> {
             engines: Engines::new(local),
             interrupt: Interrupt::new(),
             files,
-            context,
+            host,
             facts,
             tools,
             discovered: Discovered::load(&memo.join(format!("programs-{id}"))),
@@ -197,7 +203,7 @@ impl<'a> Project<'a> {
     fn snapshot_of(&self, files: &Files) -> Result<Snapshot, Failure> {
         let memo = self.store.folder("memo");
         let snapshot = match files {
-            Files::WorkTree => Snapshot::take(&self.root, &memo, &self.context.env),
+            Files::WorkTree => Snapshot::take(&self.root, &memo, self.host.env),
             Files::Staged(staging) => Snapshot::staged(&self.root, staging, &memo),
             Files::Commit(staging, commit) => {
                 Snapshot::committed(&self.root, staging, commit, &memo)
@@ -210,14 +216,13 @@ impl<'a> Project<'a> {
     fn view(&self, snapshot: Snapshot) -> Result<View, Box<(Snapshot, Failure)>> {
         let planned = || {
             let loaded = config::load(&snapshot).map_err(|error| config_failure(&error))?;
-            let choice = available(chosen(self.context, &loaded.config)?)?;
+            let choice = available(self.choice(&loaded.config)?)?;
             let mut choice = self.engines.settled(choice);
             let mut plan = self.plan(&snapshot, &loaded.config, &choice)?;
             if let Some(why) = self.engines.lost().filter(|_| choice.dagger.is_some()) {
                 // It was lost while it was asked.
                 if !choice.fixed {
-                    let verbose = self.context.shell.verbosity() == Verbosity::Verbose;
-                    self.context.shell.warning(&text::engine_lost(why, verbose));
+                    self.host.listener.engine_lost(why);
                     choice = self.engines.settled(choice);
                     plan = self.plan(&snapshot, &loaded.config, &choice)?;
                 }
@@ -233,6 +238,25 @@ impl<'a> Project<'a> {
             }),
             Err(failure) => Err(Box::new((snapshot, failure))),
         }
+    }
+
+    /// The engine for that configuration.
+    ///
+    /// # Errors
+    /// If it is one that cannot be had.
+    pub(crate) fn choice(&self, config: &Config) -> Result<Choice, Failure> {
+        let env = self.host.env;
+        let wish = Wish {
+            typed: self.host.engine,
+            configured: config.engine.kind,
+            runner_host: env.var(env::DAGGER_RUNNER_HOST),
+            address: config.engine.address.as_deref(),
+        };
+        let host = choice::Host {
+            exists: &Path::exists,
+            has_program: &|| is_on_path(env, "dagger"),
+        };
+        choose(&wish, &host).map_err(|message| Failure::CouldNotRun(anyhow!(message)))
     }
 
     /// The engine that was taken.
@@ -252,7 +276,7 @@ impl<'a> Project<'a> {
                 address.clone(),
                 (self.root.clone(), self.store.folder("rooms").join(&self.id)),
                 generations,
-                self.context.env.clone(),
+                self.host.env.clone(),
                 (self.facts.clone(), self.tools.clone()),
             )
         };
@@ -299,7 +323,7 @@ impl<'a> Project<'a> {
             excluded: &excluded,
             facts: &self.facts,
             tools: &self.tools,
-            env: &self.context.env,
+            env: self.host.env,
             secrets_baseline: config.secrets_baseline(),
             images,
         };
@@ -330,7 +354,7 @@ impl<'a> Project<'a> {
             Pins::ask_again(&self.facts);
             self.facts.renew(RESOLVED_LOCKFILE);
         }
-        let choice = available(chosen(self.context, config)?)?;
+        let choice = available(self.choice(config)?)?;
         let resolver = self.resolver(&choice, &snapshot);
         let pins = Pins::new(
             if again { &unpinned } else { &locked },
@@ -371,7 +395,7 @@ impl<'a> Project<'a> {
 
     /// Keys the secrets of a plan: by the team's key, or the store's own.
     fn seal(&self, plan: &mut Plan) -> Result<(), Failure> {
-        let team = self.context.env.var_os(DAGCACHE_TEAM_KEY);
+        let team = self.host.env.var_os(DAGCACHE_TEAM_KEY);
         let team = team.filter(|key| !key.is_empty());
         if team.is_some_and(|key| key.len() < SHORTEST_KEY) {
             return Err(Failure::usage(format!(
@@ -379,7 +403,7 @@ impl<'a> Project<'a> {
             )));
         }
         let mut failed = None;
-        secret::seal(plan, &self.context.env, || match team {
+        secret::seal(plan, self.host.env, || match team {
             Some(key) => SealKey {
                 bytes: key.as_encoded_bytes().to_vec(),
                 shared: true,
@@ -432,16 +456,21 @@ impl<'a> Project<'a> {
         Session {
             plan: &view.plan,
             snapshot: &view.snapshot,
-            env: &self.context.env,
+            env: self.host.env,
             engine: self.engine(&view.choice),
             store: &self.store,
             project: &self.id,
-            started: self.context.started.1,
+            started: self.host.started,
             options,
             sink,
             interrupt: &self.interrupt,
         }
     }
+}
+
+/// Id of a project in the store: only decides which memo, rooms and last keys are its own.
+fn id_of(root: &Path) -> String {
+    Digest::of(root.as_os_str().as_encoded_bytes()).short()
 }
 
 /// This very program, which starts again to confine a check: on Linux even if its file was replaced meanwhile.
@@ -453,7 +482,7 @@ fn launcher() -> Result<PathBuf, Failure> {
 }
 
 /// The folders of a store that the engine keeps things in.
-pub(super) fn dirs(store: &Store) -> Dirs {
+pub(crate) fn dirs(store: &Store) -> Dirs {
     Dirs {
         rooms: store.folder("rooms"),
         layers: store.folder("layers"),
@@ -461,29 +490,12 @@ pub(super) fn dirs(store: &Store) -> Dirs {
     }
 }
 
-pub(super) fn config_failure(error: &ConfigError) -> Failure {
+/// A mistake in the configuration.
+#[must_use]
+pub(crate) fn config_failure(error: &ConfigError) -> Failure {
     let text = error.render(false);
     // The shell puts its own `error:` in front.
     Failure::usage(text.strip_prefix("error: ").unwrap_or(&text))
-}
-
-/// The engine for that configuration.
-///
-/// # Errors
-/// If it is one that cannot be had.
-pub(super) fn chosen(context: &Context<'_>, config: &Config) -> Result<Choice, Failure> {
-    let runner_host = context.env.var(env::DAGGER_RUNNER_HOST);
-    let wish = Wish {
-        typed: context.global.engine.map(Into::into),
-        configured: config.engine.kind,
-        runner_host,
-        address: config.engine.address.as_deref(),
-    };
-    let host = Hosts {
-        exists: &Path::exists,
-        has_program: &|| is_on_path(&context.env, "dagger"),
-    };
-    choose(&wish, &host).map_err(|message| Failure::CouldNotRun(anyhow!(message)))
 }
 
 /// What this build does not have is not taken.
