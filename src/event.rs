@@ -2,6 +2,8 @@
 //!
 //! Stays free of formatting.
 
+use std::sync::{Mutex, PoisonError};
+
 use crate::key::Miss;
 use crate::record::{CheckRecord, RunRecord};
 
@@ -60,10 +62,23 @@ pub(crate) trait Sink: Send {
     fn event(&mut self, event: &Event<'_>);
 }
 
+/// A sink that the threads of a run share.
+pub(crate) trait Emit: Sync {
+    /// Passes an event on.
+    fn emit(&self, event: &Event<'_>);
+}
+
+impl Emit for Mutex<Box<dyn Sink + '_>> {
+    fn emit(&self, event: &Event<'_>) {
+        let mut sink = self.lock().unwrap_or_else(PoisonError::into_inner);
+        sink.event(event);
+    }
+}
+
 /// Hears nothing: for a look beside a run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Silent;
 
-impl Sink for Silent {
-    fn event(&mut self, _: &Event<'_>) {}
+impl Emit for Silent {
+    fn emit(&self, _: &Event<'_>) {}
 }

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::catalogue;
 use crate::config::EngineKind;
-use crate::report::Color;
+use crate::report::{Color, FORMATS};
 
 const EXIT_CODES: &str = "Exit codes: 0 all passed, 1 a check failed, 2 usage or configuration error, 3 could not run, 130/143 interrupted.";
 
@@ -84,25 +85,19 @@ pub(crate) struct Global {
         long,
         value_name = "FORMAT",
         global = true,
+        value_parser = message_formats(),
         default_value = "human",
         help_heading = "Global options"
     )]
-    pub(crate) message_format: MessageFormat,
+    pub(crate) message_format: String,
 }
 
-/// `--message-format`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum MessageFormat {
-    /// Status lines on stderr
-    Human,
-    /// One JSON object per line on stdout
-    Json,
-    /// Annotations for GitHub (not supported yet).
-    #[value(hide = true)]
-    Github,
-    /// rustc diagnostics as JSON lines (not supported yet).
-    #[value(hide = true)]
-    Cargo,
+/// What `--message-format` takes, and what it will.
+fn message_formats() -> PossibleValuesParser {
+    let formats = FORMATS.iter();
+    let formats = formats.map(|format| PossibleValue::new(format.name).help(format.help));
+    let later = ["github", "cargo"].map(|name| PossibleValue::new(name).hide(true));
+    PossibleValuesParser::new(formats.chain(later))
 }
 
 /// The commands.

@@ -3,6 +3,7 @@
 //! Stays free of running anything.
 
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::{Instant, SystemTime};
 
 use anyhow::Context as _;
@@ -10,14 +11,14 @@ use anyhow::Context as _;
 use crate::cli::args::Global;
 use crate::cli::exit::Failure;
 use crate::env::{self, Env};
+use crate::event::Sink;
 use crate::path::RelPath;
 use crate::report::shell::Tone;
-use crate::report::{Shell, Verbosity, text};
+use crate::report::{About, FORMATS, Format, Shell, Verbosity, json, text};
 use crate::session::project::Host;
 use crate::session::{Files, Listener, Project};
 
 /// Everything commands share.
-#[derive(Debug)]
 pub(crate) struct Context<'a> {
     /// The output door.
     pub(crate) shell: &'a Shell,
@@ -27,6 +28,8 @@ pub(crate) struct Context<'a> {
     pub(crate) given_env: Env,
     /// Options of every command.
     pub(crate) global: Global,
+    /// How to report.
+    format: &'static Format,
     /// The current directory, after `-C`.
     pub(crate) cwd: PathBuf,
     /// Start of the process.
@@ -57,8 +60,15 @@ impl<'a> Context<'a> {
                     })?
             }
         };
+        let format = FORMATS
+            .iter()
+            .find(|format| format.name == global.message_format);
+        let format = format.ok_or_else(|| {
+            Failure::not_yet(&format!("--message-format {}", global.message_format))
+        })?;
         Ok(Self {
             shell,
+            format,
             env: env.without_repository(),
             given_env: env,
             global,
@@ -135,10 +145,21 @@ impl<'a> Context<'a> {
         let host = Host {
             env: &self.env,
             engine: self.global.engine.map(Into::into),
-            started: self.started.1,
+            started: self.started,
             listener: self,
         };
         Project::open(host, self.cache_dir().as_deref(), root, files)
+    }
+
+    /// The report of a run, in the format that was asked for.
+    pub(crate) fn report<'r>(&self, about: About<'r>) -> Mutex<Box<dyn Sink + 'r>> {
+        Mutex::new((self.format.report)(about))
+    }
+
+    /// Whether data is wanted, not words.
+    #[must_use]
+    pub(crate) fn is_json(&self) -> bool {
+        self.format.name == json::FORMAT.name
     }
 
     /// A path the user typed, relative to `root`.

@@ -18,7 +18,8 @@ const NAMED: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Commit<'a> {
     shell: &'a Shell,
-    push: bool,
+    /// What it stops.
+    stops: &'a str,
     total: usize,
     done: usize,
     running: Vec<String>,
@@ -29,12 +30,12 @@ pub(crate) struct Commit<'a> {
 }
 
 impl<'a> Commit<'a> {
-    /// A report through `shell`; `push` if it is no commit that is stopped.
+    /// A report through `shell` of a hook that stops a `commit` or a `push`.
     #[must_use]
-    pub(crate) fn new(shell: &'a Shell, push: bool) -> Self {
+    pub(crate) fn new(shell: &'a Shell, stops: &'a str) -> Self {
         Self {
             shell,
-            push,
+            stops,
             total: 0,
             done: 0,
             running: Vec::new(),
@@ -62,7 +63,7 @@ impl<'a> Commit<'a> {
 
     fn run_finished(&mut self, run: &RunRecord) {
         self.shell.end_progress();
-        let what = if self.push { "push" } else { "commit" };
+        let what = self.stops;
         if self.interrupted {
             return self
                 .shell

@@ -6,12 +6,25 @@ use crate::event::{Event, Sink};
 use crate::finding::{Finding, Severity};
 use crate::process::quoted;
 use crate::record::{Cache, CheckRecord, INTERRUPTED, NO_CACHE, RunRecord, Verdict};
-use crate::report::shell::{Shell, Tone, Verbosity};
-use crate::report::text;
+use crate::report::commit::Commit;
+use crate::report::shell::Tone;
+use crate::report::{About, Format, Shell, Verbosity, text};
+
+/// `--message-format human`; a hook has a report of its own, unless all details are wanted.
+pub(crate) const FORMAT: Format = Format {
+    name: "human",
+    help: "Status lines for people, on stderr",
+    report: |about| match about.hook {
+        Some(stops) if !about.dry_run && about.shell.verbosity() < Verbosity::Verbose => {
+            Box::new(Commit::new(about.shell, stops))
+        }
+        _ => Box::new(Human::new(about)),
+    },
+};
 
 /// Writes events as status lines.
 #[derive(Debug)]
-pub(crate) struct Human<'a> {
+struct Human<'a> {
     shell: &'a Shell,
     /// What the user typed before the check's id to repeat a failure: `cargo dagcache dev-check`.
     invocation: String,
@@ -29,22 +42,19 @@ pub(crate) struct Human<'a> {
 }
 
 impl<'a> Human<'a> {
-    /// A report through `shell`. `invocation` begins the commands that repeat a failure.
-    #[must_use]
-    pub(crate) fn new(shell: &'a Shell, invocation: String, dry_run: bool) -> Self {
-        let (running, failed, errors) = (Vec::new(), Vec::new(), Vec::new());
+    fn new(about: About<'a>) -> Self {
         Self {
-            shell,
-            invocation,
+            shell: about.shell,
+            invocation: about.invocation.to_owned(),
             engine: None,
             total: 0,
             done: 0,
-            running,
-            failed,
-            errors,
+            running: Vec::new(),
+            failed: Vec::new(),
+            errors: Vec::new(),
             finished: 0,
             interrupted: false,
-            dry_run,
+            dry_run: about.dry_run,
         }
     }
 
@@ -219,7 +229,10 @@ impl<'a> Human<'a> {
             let line = format!("{}{ids}", self.invocation);
             self.shell.status(Tone::Note, "Repeat with", &line);
         }
-        self.shell.error(&self.closing(record));
+        // What ended the run early is said by itself.
+        if !self.failed.is_empty() || !self.errors.is_empty() {
+            self.shell.error(&self.closing(record));
+        }
     }
 
     /// `15 checks, 10 Fresh, 5 run`.

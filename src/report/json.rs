@@ -4,15 +4,21 @@ use serde_json::{Value, json};
 
 use crate::event::{Event, Sink};
 use crate::record::{CheckRecord, RunRecord};
-use crate::report::shell::Shell;
-use crate::report::text;
+use crate::report::{Format, Shell, text};
+
+/// `--message-format json`.
+pub(crate) const FORMAT: Format = Format {
+    name: "json",
+    help: "One JSON object a line, on stdout",
+    report: |about| Box::new(Json::new(about.shell)),
+};
 
 /// Version of the lines.
-pub(crate) const FORMAT: u32 = 1;
+const VERSION: u32 = 1;
 
 /// Writes events as JSON lines.
 #[derive(Debug)]
-pub(crate) struct Json<'a> {
+struct Json<'a> {
     shell: &'a Shell,
     /// The engine, once it is another one than the run began with.
     engine: Option<String>,
@@ -20,8 +26,7 @@ pub(crate) struct Json<'a> {
 
 impl<'a> Json<'a> {
     /// A report through `shell`.
-    #[must_use]
-    pub(crate) fn new(shell: &'a Shell) -> Self {
+    fn new(shell: &'a Shell) -> Self {
         Self {
             shell,
             engine: None,
@@ -39,7 +44,7 @@ impl Sink for Json<'_> {
                 ..
             } => json!({
                 "reason": "run-started",
-                "format": FORMAT,
+                "format": VERSION,
                 "command": command,
                 "engine": engine,
                 "root": ".",

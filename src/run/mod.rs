@@ -30,12 +30,11 @@ pub(crate) mod read_keys;
 pub(crate) mod result;
 mod usable;
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::engine::Engine;
 use crate::env::Env;
-use crate::event::{Event, Sink};
+use crate::event::{Emit, Event};
 use crate::key::tree::Trees;
 use crate::plan::{Check, Plan};
 use crate::record::{Cache, CheckLine, CheckRecord, RunRecord, Verdict};
@@ -118,7 +117,7 @@ pub(crate) struct Session<'a> {
     /// What the caller chose.
     pub(crate) options: Options,
     /// Where events go.
-    pub(crate) sink: &'a Mutex<dyn Sink + 'a>,
+    pub(crate) sink: &'a dyn Emit,
     /// Set when the user interrupts.
     pub(crate) interrupt: &'a Interrupt,
 }
@@ -126,10 +125,7 @@ pub(crate) struct Session<'a> {
 impl Session<'_> {
     /// Emits an event.
     pub(crate) fn emit(&self, event: &Event<'_>) {
-        self.sink
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .event(event);
+        self.sink.emit(event);
     }
 }
 

@@ -1,7 +1,5 @@
 //! Which failures of a hook are not those of the commit that is checked: the commit before has them too.
 
-use std::sync::Mutex;
-
 use crate::event::Silent;
 use crate::finding::{Finding, Severity};
 use crate::plan::Check;
@@ -39,12 +37,7 @@ pub(crate) fn already_failing(
         .filter(|check| view.plan.check(&check.id).is_some())
         .collect();
     let known = project
-        .run(
-            &before,
-            &checks,
-            Options::beside(Caching::Only),
-            &Mutex::new(Silent),
-        )
+        .run(&before, &checks, Options::beside(Caching::Only), &Silent)
         .records;
     failed
         .iter()

@@ -3,8 +3,8 @@
 //! Stays free of running checks more than once.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
 
 use anyhow::{Context as _, anyhow};
 
@@ -17,7 +17,7 @@ use crate::engine::Engine;
 use crate::engine::local::confine;
 use crate::engine::local::{Dirs, LocalEngine};
 use crate::env::{self, DAGCACHE_TEAM_KEY, Env};
-use crate::event::Sink;
+use crate::event::Emit;
 use crate::facts::Facts;
 use crate::key::secret::{self, SealKey};
 use crate::lock::{Lock, NoEngine, Pins, Resolve, Wishes};
@@ -53,7 +53,7 @@ pub(crate) struct Host<'a> {
     /// The engine the user named.
     pub(crate) engine: Option<EngineKind>,
     /// Start of the process.
-    pub(crate) started: SystemTime,
+    pub(crate) started: (Instant, SystemTime),
     /// Hears what cannot wait.
     pub(crate) listener: &'a dyn Listener,
 }
@@ -72,7 +72,8 @@ pub(crate) struct Project<'a> {
     pub(crate) interrupt: Interrupt,
     /// What is looked at.
     pub(crate) files: Files,
-    host: Host<'a>,
+    /// What the caller gave.
+    pub(crate) host: Host<'a>,
     facts: Arc<Facts>,
     tools: Arc<Tools>,
     /// Programs that checks turned out to need.
@@ -440,7 +441,7 @@ impl<'a> Project<'a> {
         view: &'s View,
         checks: &[&Check],
         options: Options,
-        sink: &'s Mutex<dyn Sink + 's>,
+        sink: &'s dyn Emit,
     ) -> run::Outcome {
         run::run(&self.session(view, options, sink), checks)
     }
@@ -451,7 +452,7 @@ impl<'a> Project<'a> {
         &'s self,
         view: &'s View,
         options: Options,
-        sink: &'s Mutex<dyn Sink + 's>,
+        sink: &'s dyn Emit,
     ) -> Session<'s> {
         Session {
             plan: &view.plan,
@@ -460,7 +461,7 @@ impl<'a> Project<'a> {
             engine: self.engine(&view.choice),
             store: &self.store,
             project: &self.id,
-            started: self.host.started,
+            started: self.host.started.1,
             options,
             sink,
             interrupt: &self.interrupt,

@@ -30,6 +30,7 @@ mod python;
 mod python_tools;
 mod random;
 mod rules;
+mod run_finished;
 mod rust;
 mod rust_reads;
 mod rust_stale;

@@ -7,7 +7,6 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde_json::json;
 
-use crate::cli::args::MessageFormat;
 use crate::cli::commands::upkeep::{configured, over_bound, size};
 use crate::cli::commands::usage::OfEngine;
 use crate::cli::context::Context;
@@ -35,9 +34,10 @@ pub(crate) fn status(context: &Context<'_>, since: Duration) -> Result<Exit, Fai
     let since_ms = now_ms().saturating_sub(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
     let history = History::of(&store.runs(since_ms));
     let usage = store.usage();
-    let text = match context.global.message_format {
-        MessageFormat::Json => status_json(store, since, &history, &usage, of_engine.as_ref()),
-        _ => status_text(store, since, &history, &usage, of_engine.as_ref()),
+    let text = if context.is_json() {
+        status_json(store, since, &history, &usage, of_engine.as_ref())
+    } else {
+        status_text(store, since, &history, &usage, of_engine.as_ref())
     };
     context.shell.data(&text);
     if usage.total.bytes > bound {

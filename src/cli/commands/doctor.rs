@@ -14,7 +14,6 @@ use bytesize::ByteSize;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::cli::args::MessageFormat;
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::config;
@@ -102,7 +101,7 @@ impl Report<'_> {
 /// Looks at the engine, the disk and the network. Exit code 3 if no check could run.
 pub(crate) fn doctor(context: &Context<'_>) -> Result<Exit, Failure> {
     let project = context.open()?;
-    let json = context.global.message_format == MessageFormat::Json;
+    let json = context.is_json();
     let mut report = Report {
         shell: context.shell,
         json,

@@ -4,7 +4,6 @@
 mod keys;
 
 use std::fmt::Write as _;
-use std::sync::Mutex;
 use std::time::SystemTime;
 
 use crate::cli::args::ExplainArgs;
@@ -39,8 +38,7 @@ pub(crate) fn explain(context: &Context<'_>, args: &ExplainArgs) -> Result<Exit,
     let selected = select(&view.plan, &view.snapshot, &selection)
         .map_err(|error| Failure::usage(error.to_string()))?;
     let options = Options::beside(Caching::On);
-    let sink = Mutex::new(Silent);
-    let session = project.session(&view, options, &sink);
+    let session = project.session(&view, options, &Silent);
     let last = project.store.last(&project.id);
     let mut trees = Trees::new(&view.snapshot);
     let mut text = String::new();

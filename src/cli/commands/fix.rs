@@ -6,7 +6,6 @@
 //! Without a commit the work tree is all there is, and a file that changed meanwhile is left alone.
 
 use std::collections::BTreeSet;
-use std::sync::Mutex;
 
 use crate::catalogue;
 use crate::cli::exit::Failure;
@@ -57,12 +56,11 @@ fn one(
     command: &Command,
 ) -> Result<(), Failure> {
     let options = Options::beside(Caching::On);
-    let silent = Mutex::new(Silent);
-    let found = project.run(view, &[check], options, &silent).records;
+    let found = project.run(view, &[check], options, &Silent).records;
     if !found.iter().any(|record| record.verdict == Verdict::Failed) {
         return Ok(());
     }
-    let session = project.session(view, options, &silent);
+    let session = project.session(view, options, &Silent);
     let mut fixed = match apply(&session, check, command) {
         Ok(fixed) => fixed,
         Err(why) => {

@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::Context as _;
 
 use crate::cli::args::GenerateArgs;
+use crate::cli::commands::asked::Asked;
 use crate::cli::commands::run::execute;
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
@@ -28,12 +29,16 @@ pub(crate) fn generate(context: &Context<'_>, args: &GenerateArgs) -> Result<Exi
         only,
         ..Selection::default()
     };
-    let (exit, ran) = execute(context, "generate", &args.run, selection, &[], "validate")?;
+    let asked = Asked {
+        selection,
+        repeat: "validate",
+        ..Asked::new("generate", &args.run)
+    };
+    let (exit, records) = execute(&context.open()?, context, &asked)?;
     let dir = context.cwd.join(&args.output_dir);
     for (name, overlay) in &targets {
         let id = kustomize::build_id(overlay);
-        let passed = ran
-            .records
+        let passed = records
             .iter()
             .find(|record| record.id == id && record.verdict == Verdict::Passed);
         if let Some(record) = passed {

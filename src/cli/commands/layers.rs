@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::cli::args::MessageFormat;
 use crate::cli::commands::upkeep::{folder, size};
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
@@ -137,7 +136,7 @@ pub(crate) fn warm(context: &Context<'_>, name: Option<&str>) -> Result<Exit, Fa
     let project = context.open()?;
     let view = project.look()?;
     let chains = chains(&view.plan, name)?;
-    let json = context.global.message_format == MessageFormat::Json;
+    let json = context.is_json();
     let say = |tone, verb, message: &str| {
         if !json && context.shell.verbosity() > Verbosity::Quiet {
             context.shell.status(tone, verb, message);

@@ -1,5 +1,6 @@
 //! One file per command, each short: select, run, report.
 
+mod asked;
 mod cache;
 mod config;
 mod doctor;
@@ -16,11 +17,10 @@ mod usage;
 
 use std::time::{Instant, SystemTime};
 
-use crate::cli::args::{CacheCommand, Cli, Commands, MessageFormat};
+use crate::cli::args::{CacheCommand, Cli, Commands};
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::env::Env;
-use crate::plan::select::Selection;
 use crate::report::Shell;
 
 /// Runs the command that was asked for.
@@ -33,25 +33,14 @@ pub(crate) fn dispatch(
     env: Env,
     started: (Instant, SystemTime),
 ) -> Result<Exit, Failure> {
-    match cli.global.message_format {
-        MessageFormat::Github => return Err(Failure::not_yet("--message-format github")),
-        MessageFormat::Cargo => return Err(Failure::not_yet("--message-format cargo")),
-        MessageFormat::Human | MessageFormat::Json => {}
-    }
     let mut global = cli.global;
     global.engine = cli.command.engine();
     let context = Context::new(global, shell, env, started)?;
     match cli.command {
         Commands::Lint(args) => run::lint(&context, &args),
         Commands::Validate(args) => run::validate(&context, &args),
-        Commands::DevCheck(args) => run::run(
-            &context,
-            "dev-check",
-            &args,
-            Selection::default(),
-            "dev-check",
-        ),
-        Commands::Ci(args) => run::run(&context, "ci", &args, Selection::default(), "ci"),
+        Commands::DevCheck(args) => run::by_tags(&context, "dev-check", &args),
+        Commands::Ci(args) => run::by_tags(&context, "ci", &args),
         Commands::Generate(args) => generate::generate(&context, &args),
         Commands::Cache(CacheCommand::Status { since, .. }) => {
             cache::status(&context, since.into())

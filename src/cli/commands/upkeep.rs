@@ -6,7 +6,6 @@ use std::time::{Instant, SystemTime};
 use bytesize::ByteSize;
 use serde_json::json;
 
-use crate::cli::args::MessageFormat;
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::config::{self, Config};
@@ -55,7 +54,7 @@ pub(crate) fn verify(context: &Context<'_>) -> Result<Exit, Failure> {
         context.shell.status(Tone::Bad, "Damaged", &message);
     }
     let took = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-    if context.global.message_format == MessageFormat::Json {
+    if context.is_json() {
         let one = |damaged: &Damaged| json!({ "path": below(&store, &damaged.path), "reason": damaged.reason });
         let value = json!({
             "reason": "cache-verified", "format": 1,
@@ -130,7 +129,7 @@ pub(crate) fn prune(
                 .verbose(&format!("{:>12} {}", "", below(&store, path)));
         }
     }
-    if context.global.message_format == MessageFormat::Json {
+    if context.is_json() {
         context.shell.data(&prune_json(&plan, max_bytes, dry_run));
     }
     if !dry_run {

@@ -3,7 +3,6 @@
 use bytesize::ByteSize;
 use serde_json::{Value, json};
 
-use crate::cli::args::MessageFormat;
 use crate::cli::commands::upkeep::configured;
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
@@ -86,7 +85,7 @@ pub(crate) fn prune(context: &Context<'_>, max_size: Option<ByteSize>) -> Result
     project.remember();
     let freed = before.used.saturating_sub(after.used);
     let bound = max_size.map(|size| size.as_u64());
-    if context.global.message_format == MessageFormat::Json {
+    if context.is_json() {
         let value = json!({
             "reason": "engine-pruned", "format": 1, "address": choice.dagger, "max_bytes": bound,
             "before": before.json(), "after": after.json(),

@@ -10,11 +10,11 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 
 use crate::cli::args::{HookArgs, PreCommitAction, PreCommitArgs};
-use crate::cli::commands::run::{self, execute_in};
+use crate::cli::commands::asked::Asked;
+use crate::cli::commands::run::{self, execute};
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
-use crate::plan::select::Selection;
-use crate::session::{Files, Project};
+use crate::session::Files;
 use crate::snapshot::SnapshotError;
 use crate::snapshot::staged::Staging;
 
@@ -33,12 +33,13 @@ fn run_hook(context: &Context<'_>, args: &HookArgs) -> Result<Exit, Failure> {
     let root = root(context, &staging)?;
     if !args.pushed {
         let project = context.open_at(root, Files::Staged(staging))?;
+        let asked = asked("pre-commit", "commit", args);
         if args.fix {
-            let selection = Selection::default();
-            run::fix(&project, context, "pre-commit", &args.run, &selection)?;
+            run::fix(&project, context, &asked)?;
         }
-        return check(&project, context, args, "pre-commit");
+        return Ok(execute(&project, context, &asked)?.0);
     }
+    let asked = asked("pre-push", "push", args);
     let mut exit = Exit::Passed;
     for commit in pushed()? {
         // A tag may be of something that is no commit, and has nothing to check.
@@ -47,28 +48,16 @@ fn run_hook(context: &Context<'_>, args: &HookArgs) -> Result<Exit, Failure> {
         }
         let files = Files::Commit(staging.clone(), commit);
         let project = context.open_at(root.clone(), files)?;
-        exit = exit.max(check(&project, context, args, "pre-push")?);
+        exit = exit.max(execute(&project, context, &asked)?.0);
     }
     Ok(exit)
 }
 
-fn check(
-    project: &Project<'_>,
-    context: &Context<'_>,
-    args: &HookArgs,
-    command: &str,
-) -> Result<Exit, Failure> {
-    let selection = Selection::default();
-    execute_in(
-        project,
-        context,
-        command,
-        &args.run,
-        selection,
-        &[],
-        command,
-    )
-    .map(|(exit, _)| exit)
+fn asked<'a>(command: &'a str, stops: &'a str, args: &'a HookArgs) -> Asked<'a> {
+    Asked {
+        hook: Some(stops),
+        ..Asked::new(command, &args.run)
+    }
 }
 
 /// Where git makes the commit.

@@ -1,0 +1,378 @@
+//! One command's run: passes over the selected checks until each has a verdict.
+//!
+//! Another pass is due when files changed while they were read, when a check did not find a program that the user has,
+//! when the engine was lost, and when something else was staged while a hook looked. Once `run-started` is out,
+//! `run-finished` follows on every way: [`run`] emits both, and nothing in between can return past it.
+
+use std::collections::BTreeSet;
+
+use anyhow::anyhow;
+
+use crate::event::{Emit, Event};
+use crate::fs::sealed::Seal;
+use crate::plan::Check;
+use crate::plan::select::{Selected, Selection, select};
+use crate::record::{CheckRecord, RunRecord, Verdict};
+use crate::rule::Rule;
+use crate::run::{Options, summarize};
+use crate::session::already_failing::{already_failing, verdict};
+use crate::session::{Failure, Files, Project, View};
+use crate::snapshot::staged::Stamp;
+use crate::store::prune::DEFAULT_MAX_SIZE;
+use crate::store::usage::Size;
+
+/// How often a snapshot is taken again because files changed under the run.
+const TRIES: usize = 3;
+
+/// How often in one run checks are run again with programs that they did not find.
+const DISCOVERIES: usize = 3;
+
+/// Says which checks of a project are wanted.
+pub(crate) type Select<'a> = dyn Fn(&View) -> Result<Selection, Failure> + 'a;
+
+/// What is asked for.
+pub(crate) struct Request<'a> {
+    /// The command's name.
+    pub(crate) command: &'a str,
+    /// Which checks.
+    pub(crate) select: &'a Select<'a>,
+    /// How they are run.
+    pub(crate) options: Options,
+    /// Whether all details are wanted.
+    pub(crate) verbose: bool,
+}
+
+/// What came of it.
+pub(crate) struct Ran {
+    /// One record per check.
+    pub(crate) records: Vec<CheckRecord>,
+    /// The verdict on all of them.
+    pub(crate) verdict: Verdict,
+    /// What ended the run before all checks had a verdict of what is there now.
+    pub(crate) failure: Option<Failure>,
+    /// The size of the store and its bound, if it is too large and that was not said today.
+    pub(crate) over_bound: Option<(Size, u64)>,
+}
+
+/// Selects and runs. A project of which git holds the files is not written to.
+///
+/// # Errors
+/// If the run cannot begin: the project cannot be read, or something the user wrote is wrong.
+pub(crate) fn run(
+    project: &Project<'_>,
+    request: &Request<'_>,
+    sink: &dyn Emit,
+) -> Result<Ran, Failure> {
+    let stamp = project.stamp();
+    let view = project.look()?;
+    let selection = (request.select)(&view)?;
+    let selected = chosen(&view, &selection)?;
+    let mut run = Run {
+        project,
+        request,
+        sink,
+        options: request.options,
+        engine: view.choice.class(),
+        selection,
+        stamp,
+        view,
+        waiting: Vec::new(),
+        records: Vec::new(),
+        moved: BTreeSet::new(),
+        overhead_ms: 0,
+        changes: 0,
+        discoveries: 0,
+        rounds: 0,
+    };
+    run.start(&selected);
+    let ended = run.until_settled(selected.checks);
+    Ok(run.finish(ended.err()))
+}
+
+fn chosen(view: &View, selection: &Selection) -> Result<Selected, Failure> {
+    select(&view.plan, &view.snapshot, selection).map_err(|error| Failure::usage(error.to_string()))
+}
+
+/// A run that has begun.
+struct Run<'r, 'p> {
+    project: &'r Project<'p>,
+    request: &'r Request<'r>,
+    sink: &'r dyn Emit,
+    options: Options,
+    /// The class of the engine it began with.
+    engine: &'static str,
+    selection: Selection,
+    /// The moment before the last look at what is staged.
+    stamp: Option<Stamp>,
+    view: View,
+    /// Ids of checks that are due again.
+    waiting: Vec<String>,
+    records: Vec<CheckRecord>,
+    /// Ids of checks that ran on another engine than the run began with.
+    moved: BTreeSet<String>,
+    /// Milliseconds before the first check.
+    overhead_ms: u64,
+    changes: usize,
+    discoveries: usize,
+    rounds: usize,
+}
+
+impl Run<'_, '_> {
+    fn warn(&self, text: &str) {
+        self.sink.emit(&Event::Warning(text));
+    }
+
+    fn start(&mut self, selected: &Selected) {
+        let view = &self.view;
+        self.sink.emit(&Event::RunStarted {
+            command: self.request.command,
+            engine: self.engine,
+            taken: &view.choice.to_string(),
+            checks: selected.checks.len(),
+        });
+        for warning in view.loaded.warnings.iter().chain(&view.plan.warnings) {
+            self.warn(warning);
+        }
+        for odd in view.snapshot.left_out() {
+            let text = format!("{} is left out: {}", odd.display, odd.reason);
+            self.sink.emit(&Event::LeftOut(&text));
+        }
+        if !selected.unsupported.is_empty() {
+            let ids = selected.unsupported.join(", ");
+            self.warn(&format!("not supported yet, not run: {ids}"));
+        }
+        let overhead = self.project.host.started.0.elapsed().as_millis();
+        self.overhead_ms = u64::try_from(overhead).unwrap_or(u64::MAX);
+    }
+
+    /// Pass after pass, until nothing is due.
+    fn until_settled(&mut self, mut checks: Vec<Check>) -> Result<(), Failure> {
+        loop {
+            self.pass(&checks);
+            let next = if self.waiting.is_empty() {
+                self.staged_meanwhile()?
+            } else {
+                Some(self.look_again()?)
+            };
+            match next {
+                Some(next) => checks = next,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Runs checks once. Those that are due again wait.
+    fn pass(&mut self, checks: &[Check]) {
+        let checks: Vec<&Check> = checks.iter().collect();
+        let outcome = self
+            .project
+            .run(&self.view, &checks, self.options, self.sink);
+        if self.view.choice.class() != self.engine {
+            let ids = outcome.records.iter().map(|record| record.id.clone());
+            self.moved.extend(ids);
+        }
+        self.records.extend(outcome.records);
+        self.changed(outcome.changed);
+        self.found_missing(outcome.missing_programs);
+        if let Some((why, ids)) = outcome.lost {
+            self.lost(&why, ids);
+        }
+    }
+
+    fn changed(&mut self, ids: Vec<String>) {
+        self.changes += usize::from(!ids.is_empty());
+        if self.changes < TRIES {
+            return self.waiting.extend(ids);
+        }
+        let why = format!("its files kept changing while it ran ({TRIES} tries)");
+        self.give_up(&ids, &why);
+    }
+
+    fn found_missing(&mut self, found: Vec<(String, Vec<String>)>) {
+        self.discoveries += usize::from(!found.is_empty());
+        self.options.discover = self.request.options.discover && self.discoveries < DISCOVERIES;
+        for (id, programs) in found {
+            self.warn(&discovered(&id, &programs));
+            self.project.discovered.add(&id, &programs);
+            self.waiting.push(id);
+        }
+    }
+
+    /// Without the engine, checks run on this machine; but not where the user named the engine.
+    fn lost(&mut self, why: &str, ids: Vec<String>) {
+        if self.view.choice.fixed {
+            return self.give_up(&ids, why);
+        }
+        self.project.engines.lose(why);
+        let engine = "local";
+        self.sink.emit(&Event::EngineLost { why, engine });
+        self.waiting.extend(ids);
+    }
+
+    /// Records checks that could not run.
+    fn give_up(&mut self, ids: &[String], why: &str) {
+        for id in ids {
+            let mut record = CheckRecord::not_run(id, Verdict::Error, None);
+            record.message = Some(why.to_owned());
+            self.sink.emit(&Event::CheckFinished(&record));
+            self.records.push(record);
+        }
+    }
+
+    /// The checks that wait, as they are planned by now.
+    fn look_again(&mut self) -> Result<Vec<Check>, Failure> {
+        self.view = self.project.look()?;
+        let ids = std::mem::take(&mut self.waiting);
+        let (only, gone): (Vec<_>, Vec<_>) = ids
+            .into_iter()
+            .partition(|id| self.view.plan.check(id).is_some());
+        if self.view.choice.class() != self.engine {
+            let why = "the Dagger engine was lost, and this machine has no such check";
+            self.give_up(&gone, why);
+        }
+        if only.is_empty() {
+            return Ok(Vec::new());
+        }
+        // What was asked for may name checks that only the other engine has.
+        let selection = Selection {
+            only,
+            paths: self.selection.paths.clone(),
+            ..Selection::default()
+        };
+        Ok(chosen(&self.view, &selection)?.checks)
+    }
+
+    /// Git reads the index again after its hook: if something else is staged by now than was looked at, that has to be
+    /// checked instead. An index that was only rewritten, as `git status` does, is no other.
+    fn staged_meanwhile(&mut self) -> Result<Option<Vec<Check>>, Failure> {
+        let now = self.project.stamp();
+        if now == self.stamp || !Rule::IndexStays.holds() {
+            return Ok(None);
+        }
+        let view = self.project.look()?;
+        if view.snapshot.entries() == self.view.snapshot.entries() {
+            return Ok(None);
+        }
+        self.rounds += 1;
+        if self.rounds >= TRIES {
+            return Err(Failure::CouldNotRun(anyhow!(
+                "what is staged changes while it is checked; commit again when nothing else stages files"
+            )));
+        }
+        let selection = (self.request.select)(&view)?;
+        let checks = chosen(&view, &selection)?.checks;
+        (self.stamp, self.view, self.selection) = (now, view, selection);
+        self.records.clear();
+        Ok(Some(checks))
+    }
+
+    /// Sums up, and remembers.
+    fn finish(mut self, failure: Option<Failure>) -> Ran {
+        for id in std::mem::take(&mut self.waiting) {
+            let record = CheckRecord::not_run(&id, Verdict::Skipped, None);
+            self.sink.emit(&Event::CheckFinished(&record));
+            self.records.push(record);
+        }
+        let is_hook = !matches!(self.project.files, Files::WorkTree);
+        let known = match &failure {
+            None if is_hook => already_failing(self.project, &self.view, &self.records),
+            _ => Vec::new(),
+        };
+        self.project.close();
+        self.records.sort_by(|a, b| a.id.cmp(&b.id));
+        self.say_unconfined();
+        let mut summary = self.summary();
+        if failure.is_some() {
+            summary.verdict = Verdict::Error;
+        } else if is_hook {
+            summary.verdict = verdict(&self.view, &self.records, &known);
+            self.sink.emit(&Event::AlreadyFailing(&known));
+        }
+        self.sink.emit(&Event::RunFinished(&summary));
+        self.project.remember();
+        let over_bound = match failure {
+            None if !self.options.dry_run => self.note(&summary),
+            _ => None,
+        };
+        Ran {
+            records: self.records,
+            verdict: summary.verdict,
+            failure,
+            over_bound,
+        }
+    }
+
+    fn summary(&self) -> RunRecord {
+        let mut summary = summarize(
+            self.request.command,
+            &self.project.id,
+            self.engine,
+            &self.records,
+            self.project.host.started,
+            self.overhead_ms,
+        );
+        for check in &mut summary.checks {
+            if self.moved.contains(&check.id) {
+                check.engine = Some(self.view.choice.class().to_owned());
+            }
+        }
+        summary
+    }
+
+    /// Says what this system cannot keep checks from: once per store, and whenever details are wanted.
+    fn say_unconfined(&self) {
+        let lacks = self.project.engines.local.lacks();
+        let store = &self.project.store;
+        let said = store.folder("memo").join("said-unconfined");
+        if lacks.is_empty() || (said.exists() && !self.request.verbose) {
+            return;
+        }
+        self.warn(&format!(
+            "checks are not fully confined on this system ({}); their results are good for this machine only",
+            lacks.join("; ")
+        ));
+        if store.writable() {
+            // Only that it is there counts; sealed, as all that is beside it.
+            let seal = Seal {
+                magic: *b"dc-said\n",
+                version: 1,
+            };
+            let _ = seal.save(&said, seal.writer());
+        }
+    }
+
+    /// Notes the run. A failure to do so costs time later, and the store itself says so once. Returns the size of the
+    /// store if it is too large, now and then.
+    fn note(&self, summary: &RunRecord) -> Option<(Size, u64)> {
+        let store = &self.project.store;
+        let _ = store.append_run(summary);
+        if summary.misses() == 0 {
+            return None;
+        }
+        let _ = store.note_project(&self.project.id, &self.project.root);
+        let bound = self.view.loaded.config.max_size.unwrap_or(DEFAULT_MAX_SIZE);
+        let size = store.measure_daily().filter(|size| size.bytes > bound)?;
+        Some((size, bound))
+    }
+}
+
+/// What to say of programs that a check is re-run with.
+fn discovered(id: &str, programs: &[String]) -> String {
+    let list = |quote: &str| {
+        let all = programs.iter().map(|name| format!("{quote}{name}{quote}"));
+        all.collect::<Vec<_>>().join(", ")
+    };
+    let (names, tools) = (list("`"), list("\""));
+    let (were, them) = match programs {
+        [_] => ("was", "it"),
+        _ => ("were", "them"),
+    };
+    let table = if id.contains(':') {
+        format!("[checks.\"{id}\"]")
+    } else {
+        format!("[checks.{id}]")
+    };
+    format!(
+        "{id}: {names} {were} missing on its PATH; re-running with {them}, now and in later runs; add `tools = [{tools}]` to {table} to make this permanent"
+    )
+}
