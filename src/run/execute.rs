@@ -7,7 +7,6 @@ use crate::plan::{Build, Builtin, Command, Work};
 use crate::record::{Cache, CheckRecord, Verdict};
 use crate::rule::Rule;
 use crate::run::act::{View, act, check_builtin, prepare, reports_signal, room};
-use crate::run::audit::audit;
 use crate::run::lookup::{Pending, find};
 use crate::run::mask::Mask;
 use crate::run::outputs::{collect, deliver, stored};
@@ -33,9 +32,6 @@ pub(crate) enum Finished {
 /// Runs one check that missed. Waits while another process runs the same key, and then replays its result.
 #[must_use]
 pub(crate) fn execute(session: &Session<'_>, pending: &Pending<'_>) -> Finished {
-    if let Some(hit) = &pending.audited {
-        return audit(session, pending, hit);
-    }
     let lock = session.store.lock_key(&pending.key.whole);
     // Another process may have come in between, whether we met it at the lock or it had just left.
     if lock.is_ok()

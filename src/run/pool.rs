@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::event::Event;
 use crate::record::{CheckRecord, Verdict};
 use crate::run::Session;
+use crate::run::audit::audit;
 use crate::run::execute::{Finished, execute};
 use crate::run::lookup::Pending;
 
@@ -56,7 +57,10 @@ fn run_one(session: &Session<'_>, pending: &Pending<'_>) -> Finished {
         id: &pending.check.id,
         miss: pending.audited.is_none().then_some(&pending.miss),
     });
-    let finished = execute(session, pending);
+    let finished = match &pending.audited {
+        Some(hit) => audit(session, pending, hit),
+        None => execute(session, pending),
+    };
     if let Finished::Done(record, _) = &finished {
         session.emit(&Event::CheckFinished(record));
     }

@@ -316,7 +316,7 @@ impl<'a> Search<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::lock::LockFormat;
+    use super::super::format::LockFormat;
     use super::super::marker::tests::linux;
     use super::*;
 

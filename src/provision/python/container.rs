@@ -13,8 +13,8 @@ use crate::provision::base::{Base, PROXIES, Wanted, base, is_chosen};
 use crate::scope::{PlanError, Scope};
 
 use super::closure::Closure;
+use super::format::LockFormat;
 use super::interpreter::Interpreter;
-use super::lock::LockFormat;
 use super::project::{LockFile, Site, locked_closure};
 use super::ready::{Ready, Resolved, folder, in_layer, layer};
 use super::version;

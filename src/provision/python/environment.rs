@@ -292,7 +292,7 @@ python-versions = ">=3.8"
             );
             let scope = project.scope();
             let lock = LockFile {
-                format: super::super::lock::LockFormat::Poetry,
+                format: super::super::format::LockFormat::Poetry,
                 id: scope.snapshot.find("poetry.lock").expect("the lock"),
                 python: Some(">=3.8".to_owned()),
             };
@@ -369,7 +369,7 @@ python-versions = ">=3.8"
         let project = Project::new(&[("poetry.lock", LOCK), ("pyproject.toml", "")]);
         let scope = project.scope();
         let lock = LockFile {
-            format: super::super::lock::LockFormat::Poetry,
+            format: super::super::format::LockFormat::Poetry,
             id: scope.snapshot.find("poetry.lock").expect("the lock"),
             python: Some(">=3.8".to_owned()),
         };

@@ -1,19 +1,22 @@
 //! Python tools as a project locks them: which folders declare which tool, and the environment it runs in.
 //!
-//! - [`project`]: which folders declare which tool. - [`lock`], [`uv`], [`requirements`], [`closure`], [`marker`],
-//!   [`version`]: what is locked for a tool (pure). - [`interpreter`], [`installed`], [`packages`], [`environment`]:
-//!   where the tool comes from on the host; [`container`]: in containers. - [`ready`]: what both yield.
-//! - [`tool`]: checks with it.
+//! - [`project`]: which folders declare which tool.
+//! - [`format`], [`poetry`], [`uv`], [`requirements`], [`lock`]: lock files. [`closure`], [`marker`], [`version`]: what
+//!   is locked for a tool. All of these are pure.
+//! - [`interpreter`], [`installed`], [`packages`], [`environment`]: where a tool comes from on the host; `container`: in
+//!   containers. [`install`]: building it from the lock. [`ready`]: what they yield. [`tool`]: checks with it.
 
 pub(crate) mod closure;
 mod container;
 pub(crate) mod environment;
+pub(crate) mod format;
 pub(crate) mod install;
 pub(crate) mod installed;
 pub(crate) mod interpreter;
 pub(crate) mod lock;
 pub(crate) mod marker;
 pub(crate) mod packages;
+pub(crate) mod poetry;
 pub(crate) mod project;
 pub(crate) mod ready;
 pub(crate) mod requirements;

@@ -14,7 +14,8 @@ use crate::scope::{PlanError, Scope};
 use crate::snapshot::FileId;
 
 use super::closure::{Closure, closure};
-use super::lock::{Lock, LockFormat, TomlError, names, normalized, requirement_name};
+use super::format::LockFormat;
+use super::lock::{Lock, TomlError, names, normalized, requirement_name};
 use super::marker::MarkerEnv;
 use super::requirements;
 
