@@ -6,7 +6,8 @@
 use std::path::Path;
 
 use crate::config::Config;
-use crate::ecosystem::{self, custom};
+use crate::ecosystem;
+use crate::own_checks;
 use crate::path::RelPath;
 use crate::plan::{Build, Check, Layer, LayerKind, Plan, Work};
 use crate::rule::Rule;
@@ -23,10 +24,10 @@ pub(crate) fn plan(scope: &Scope<'_>, config: &Config) -> Result<Plan, PlanError
     if scope.images.is_none() {
         plan.layers.push(base());
     }
-    for planner in ecosystem::CATALOGUE {
+    for planner in ecosystem::PLANNERS {
         planner(scope, &mut plan)?;
     }
-    custom::plan(scope, config, &mut plan)?;
+    own_checks::plan(scope, config, &mut plan)?;
     let leaving = leaving_links(scope);
     for check in &mut plan.checks {
         if check.not_cached.is_none() {

@@ -23,6 +23,7 @@
 //! | [`scope`] | what planning may look at | what any check wants |
 //! | [`provision`] | where programs come from: base images, locked Python tools, `node_modules` | what they are run for |
 //! | [`ecosystem`] | one folder a language: recognition, checks, output → findings | other ecosystems |
+//! | [`own_checks`] | checks of the configuration, and what it changes of built-in ones | reading it |
 //! | [`lock`] | `dagcache.lock`, and what names of images mean | engines |
 //! | [`discover`] | snapshot + configuration → plan | selection |
 //! | [`key`] | action keys, and why they differ | IO |
@@ -66,6 +67,7 @@ mod scope;
 mod provision;
 
 mod ecosystem;
+mod own_checks;
 
 mod lock;
 

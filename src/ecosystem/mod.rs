@@ -1,10 +1,9 @@
 //! The ecosystems, a folder or file each: how it is recognised, its checks and layers, its tools' output. None imports
 //! another.
 //!
-//! To add one: copy the smallest file, add one line to [`CATALOGUE`].
+//! To add one: copy the smallest file, add one line to [`PLANNERS`].
 
 pub(crate) mod cargo;
-pub(crate) mod custom;
 pub(crate) mod kustomize;
 pub(crate) mod markdown;
 pub(crate) mod python;
@@ -17,8 +16,8 @@ use crate::scope::{PlanError, Scope};
 /// One ecosystem: adds its layers, checks and warnings to the plan.
 pub(crate) type Planner = fn(&Scope<'_>, &mut Plan) -> Result<(), PlanError>;
 
-/// Every ecosystem. Checks of the configuration ([`custom`]) come after them.
-pub(crate) const CATALOGUE: &[Planner] = &[
+/// Every ecosystem. Checks of the configuration come after them.
+pub(crate) const PLANNERS: &[Planner] = &[
     cargo::plan,
     python::plan,
     yaml::plan,

@@ -22,8 +22,9 @@ use crate::plan::check::Tool;
 use crate::rule::Rule;
 use crate::scope::Scope;
 use crate::tool::Program;
-use crate::tool::launcher::{Asker, Leads, follow};
+use crate::tool::launcher::Leads;
 
+use super::launcher::leads;
 use super::node;
 use super::python::installed::{Environment, is_python};
 use super::rust::toolchain;
@@ -150,24 +151,6 @@ impl Found {
                 self.by_name.insert(name.to_owned(), tool);
             }
         }
-    }
-}
-
-/// Where a program found on PATH leads for a check that runs in `dir`.
-#[must_use]
-pub(crate) fn leads(scope: &Scope<'_>, program: &Program, dir: &RelPath) -> Leads {
-    let dir = dir.under(scope.snapshot.root());
-    follow(&asker(scope, &dir), program)
-}
-
-/// What following launchers looks at, for programs that run in `dir` (absolute).
-#[must_use]
-pub(crate) const fn asker<'a>(scope: &'a Scope<'a>, dir: &'a Path) -> Asker<'a> {
-    Asker {
-        tools: scope.tools,
-        facts: scope.facts,
-        env: scope.env,
-        dir,
     }
 }
 

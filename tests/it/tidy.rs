@@ -1,7 +1,11 @@
-//! Rules about the source that no compiler checks.
+//! Rules about the source that no compiler checks. [`graph`] tells which file uses which.
+
+mod graph;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+
+use graph::Graph;
 
 /// Modules in reading order, as in `src/lib.rs`: a module imports only from those before it.
 const ORDER: &[&str] = &[
@@ -21,6 +25,7 @@ const ORDER: &[&str] = &[
     "scope",
     "provision",
     "ecosystem",
+    "own_checks",
     "lock",
     "discover",
     "key",
@@ -36,7 +41,12 @@ const ORDER: &[&str] = &[
 ];
 
 /// Siblings: neither imports the other.
-const APART: &[(&str, &str)] = &[("report", "run"), ("store", "engine"), ("room", "store")];
+const APART: &[(&str, &str)] = &[
+    ("report", "run"),
+    ("store", "engine"),
+    ("room", "store"),
+    ("ecosystem", "own_checks"),
+];
 
 fn sources() -> Vec<PathBuf> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
@@ -131,4 +141,29 @@ fn every_module_says_what_it_is_for() {
         })
         .collect();
     assert!(silent.is_empty(), "no module docs: {silent:?}");
+}
+
+#[test]
+fn ecosystems_use_no_other_ecosystem() {
+    let graph = Graph::of(&sources());
+    let ecosystem = |module: &str| {
+        let name = module.strip_prefix("ecosystem::")?.split("::").next();
+        name.map(str::to_owned)
+    };
+    let others = graph.uses().filter(|(user, used)| {
+        let (user, used) = (ecosystem(user), ecosystem(used));
+        user.is_some() && used.is_some() && user != used
+    });
+    let others: Vec<_> = others.collect();
+    assert!(others.is_empty(), "ecosystems use others: {others:#?}");
+}
+
+#[test]
+fn the_readme_lists_the_checks_that_there_are() {
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"));
+    let table = dagcache::for_tests::table_of_checks();
+    assert!(
+        readme.expect("README.md").contains(&table),
+        "the README should hold this table:\n{table}"
+    );
 }

@@ -4,7 +4,7 @@
 
 use crate::path::RelPath;
 use crate::plan::check::Tool;
-use crate::provision::program::leads;
+use crate::provision::launcher::leads;
 use crate::rule::Rule;
 use crate::scope::Scope;
 use crate::tool::launcher::Leads;

@@ -10,7 +10,7 @@ use crate::digest::Digest;
 use crate::path::RelPath;
 use crate::plan::{Build, Layer, Plan, Tool};
 use crate::process;
-use crate::provision::program::leads;
+use crate::provision::launcher::leads;
 use crate::scope::{PlanError, Scope};
 use crate::tool::Program;
 use crate::tool::launcher::Leads;

@@ -14,7 +14,7 @@ use crate::env::{Env, PATH};
 use crate::path::RelPath;
 use crate::plan::Question;
 use crate::process;
-use crate::provision::program::{asker, leads};
+use crate::provision::launcher::{asker, leads};
 use crate::scope::Scope;
 use crate::tool::Program;
 use crate::tool::launcher::{self, Leads};

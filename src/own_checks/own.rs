@@ -266,7 +266,7 @@ fn inputs(table: &CheckConfig, seen: Selected, files: Option<Selected>) -> Input
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ecosystem::custom::testing::{World, rel};
+    use crate::own_checks::testing::{World, rel};
     use crate::plan::CacheMode;
 
     const FILES: &[(&str, &str)] = &[

@@ -242,7 +242,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::ecosystem::custom::testing::{output, rel};
+    use crate::own_checks::testing::{output, rel};
 
     fn findings(text: &str) -> Vec<Finding> {
         Sarif

@@ -45,8 +45,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::ecosystem::custom::testing::{output, rel};
     use crate::finding::{Finding, Severity};
+    use crate::own_checks::testing::{output, rel};
 
     fn findings(exit_code: i32, stdout: &str) -> Vec<Finding> {
         Gcc.parse(&output(exit_code, stdout), &RelPath::root(), &[])

@@ -143,8 +143,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::ecosystem::custom::testing::{World, planned};
     use crate::finding::Finding;
+    use crate::own_checks::testing::{World, planned};
     use crate::plan::{Builtin, CacheMode, InputView, Secret};
 
     #[derive(Debug)]
