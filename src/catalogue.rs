@@ -1,32 +1,31 @@
-//! The built-in checks, one line each: what plans them, what they run, how their tool fixes what it finds.
+//! The built-in checks: when they are planned, what they run, and how their tool fixes findings.
 //!
-//! Whatever lists checks is derived from [`ALL`]: known ids in the configuration and its schema, `--…-only`, the order
-//! of fixes, `--help`, the table in the README. Stays free of planning them, which is their ecosystem's.
+//! Everything that lists checks is derived from [`ALL`]: known ids in the configuration and its schema, `--…-only`,
+//! the order of fixes, `--help`, the table in the README. Planning them is up to their ecosystem.
 
 use crate::path::RelPath;
 use crate::plan::{Check, Command, Work};
 
-/// One built-in check.
 #[derive(Debug)]
 pub(crate) struct BuiltIn {
-    /// Its id, without the folder that it is about. The part before `:` is its language.
+    /// Its id without a folder. The part before `:` is its language.
     pub(crate) id: &'static str,
-    /// What the commands select it by.
+    /// Commands select by it.
     pub(crate) tag: &'static str,
-    /// What plans it, for people.
+    /// When it is planned, for display.
     planned_for: &'static str,
-    /// What it runs, for people; `None` if this version cannot run it.
+    /// What it runs, for display; `None` if this version does not support it.
     runs: Option<&'static str>,
-    /// What follows the id, for people: there is one check for each.
+    /// The suffix of its ids, for display, if there are several of them.
     each: &'static str,
-    /// The Python tool that runs it: a project declares it by locking it.
+    /// The Python tool it runs, which a project declares by locking it.
     python_tool: Option<&'static str>,
-    /// The argument that makes its tool only look, and the one that makes it fix, if that takes one.
+    /// The arguments that make the tool only check, and fix, if it has them.
     fix: Option<(&'static str, Option<&'static str>)>,
 }
 
-/// All of them, in the order in which they are listed and in which their fixes are applied: what rewrites code comes
-/// before what only lays it out.
+/// All checks, in the order in which they are listed and their fixes are applied: what rewrites code precedes what
+/// only formats it.
 pub(crate) const ALL: &[BuiltIn] = &[
     check("rust:fmt", "lint", "Cargo projects")
         .runs("`rustfmt --check` on the target roots of all members: the verdict of `cargo fmt --all --check`")
@@ -102,18 +101,18 @@ impl BuiltIn {
     }
 }
 
-/// The ids, without folders.
+/// The ids without folders.
 pub(crate) fn ids() -> impl Iterator<Item = &'static str> + Clone {
     ALL.iter().map(|check| check.id)
 }
 
-/// The built-in check that an id of a plan belongs to.
+/// The built-in check for an id of a plan.
 #[must_use]
 pub(crate) fn find(id: &str) -> Option<&'static BuiltIn> {
     ALL.iter().find(|check| check.is(id))
 }
 
-/// A built-in check of a plan, for the folder `dir`.
+/// A built-in check of a plan for the folder `dir`.
 #[must_use]
 pub(crate) fn planned(id: &str, dir: &RelPath, work: Work) -> Check {
     let built_in = find(id);
@@ -122,7 +121,7 @@ pub(crate) fn planned(id: &str, dir: &RelPath, work: Work) -> Check {
     Check::new(crate::plan::id_at(id, dir), tag, work)
 }
 
-/// The languages that have linters, for `--…-only`.
+/// The languages with linters, for `--…-only`.
 #[must_use]
 pub(crate) fn languages() -> Vec<&'static str> {
     let linters = ALL.iter().filter(|check| check.tag == "lint");
@@ -144,8 +143,8 @@ pub(crate) fn checks_of(tool: &str) -> impl Iterator<Item = &'static str> {
     ALL.iter().filter(run_by).map(|check| check.id)
 }
 
-/// The place of a check among those that are fixed one after the other, and the command that fixes what it finds;
-/// `None` if its tool only finds.
+/// The position of a check in the order of fixes, and the command that applies its fixes; `None` if its tool cannot
+/// fix.
 #[must_use]
 pub(crate) fn fix(check: &Check) -> Option<(usize, Command)> {
     let place = ALL.iter().position(|built_in| built_in.is(&check.id))?;
@@ -156,7 +155,7 @@ pub(crate) fn fix(check: &Check) -> Option<(usize, Command)> {
     Some((place, command))
 }
 
-/// The checks that this version runs, as a Markdown table.
+/// The supported checks as a Markdown table.
 #[must_use]
 pub(crate) fn table() -> String {
     let mut text = "| id | tag | planned for | runs |\n|---|---|---|---|\n".to_owned();
@@ -173,7 +172,7 @@ pub(crate) fn table() -> String {
     text
 }
 
-/// The checks that this version runs, for `--help`.
+/// The supported checks, for `--help`.
 #[must_use]
 pub(crate) fn help() -> String {
     let runnable = ALL.iter().filter(|check| check.runs.is_some());

@@ -1,7 +1,6 @@
-//! SHA-256 digests: the identity of every content and every key.
+//! SHA-256 digests, which identify all content and every key.
 //!
-//! Owns the [`Digest`] newtype, its hexadecimal form and a streaming [`Hasher`].
-//! Stays free of opening files: callers bring bytes.
+//! Owns the [`Digest`] newtype, its hexadecimal form and a streaming [`Hasher`]. Opens no files: callers pass bytes.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,7 +12,6 @@ use sha2::Digest as _;
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// Length in bytes.
     pub(crate) const LEN: usize = 32;
 
     /// Digest of `bytes`.
@@ -31,19 +29,19 @@ impl Digest {
         hasher.finish()
     }
 
-    /// Wraps a digest that was computed or stored elsewhere.
+    /// Wraps a digest computed or stored elsewhere.
     #[must_use]
     pub(crate) const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The 32 raw bytes.
+    /// The raw bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// The first 12 hexadecimal digits, for people. Never used as an identity.
+    /// The first 12 hexadecimal digits, for display. Never an identity.
     #[must_use]
     pub(crate) fn short(&self) -> String {
         let mut hex = self.to_string();
@@ -114,18 +112,15 @@ impl<'de> serde::Deserialize<'de> for Digest {
 pub(crate) struct Hasher(sha2::Sha256);
 
 impl Hasher {
-    /// An empty hasher.
     #[must_use]
     pub(crate) fn new() -> Self {
         Self::default()
     }
 
-    /// Appends `bytes`.
     pub(crate) fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
-    /// The digest of everything appended.
     #[must_use]
     pub(crate) fn finish(self) -> Digest {
         Digest(self.0.finalize().into())

@@ -1,7 +1,7 @@
-//! What is this project: from a snapshot and its configuration to the whole plan.
+//! From a snapshot and its configuration to the whole plan.
 //!
-//! Runs the catalogue of ecosystems, adds the checks of the configuration, applies overrides and puts everything in
-//! the order of reports. Stays free of selection: what a command runs is chosen afterwards.
+//! Runs the catalogue of ecosystems, adds the configured checks, applies overrides and sorts everything in report
+//! order. Does not select: which checks a command runs is decided later.
 
 use std::path::Path;
 
@@ -15,12 +15,9 @@ use crate::scope::{PlanError, Scope};
 use crate::snapshot::{Entry, FileId, Kind};
 
 /// Plans all checks of a project.
-///
-/// # Errors
-/// If something the user wrote (a manifest, a lockfile, a check) cannot be planned with.
 pub(crate) fn plan(scope: &Scope<'_>, config: &Config) -> Result<Plan, PlanError> {
     let mut plan = Plan::default();
-    // Containers begin with images, which are added where they are needed.
+    // A container's base layer is its image, which is added where it is needed.
     if scope.images.is_none() {
         plan.layers.push(base());
     }
@@ -39,7 +36,7 @@ pub(crate) fn plan(scope: &Scope<'_>, config: &Config) -> Result<Plan, PlanError
     Ok(plan)
 }
 
-/// The host as base layer. Its key holds what the same program could behave differently on.
+/// The host as base layer. Its key holds whatever could make the same program behave differently.
 fn base() -> Layer {
     let parts = [
         ("os", std::env::consts::OS),
@@ -57,7 +54,7 @@ fn base() -> Layer {
     }
 }
 
-/// The C library of the host, by its dynamic loader.
+/// The host's C library, judged by its dynamic loader.
 #[must_use]
 pub(crate) fn libc() -> &'static str {
     if !cfg!(target_os = "linux") {
@@ -71,8 +68,8 @@ pub(crate) fn libc() -> &'static str {
     }
 }
 
-/// Why a check's result must not be stored: it would see an entry the snapshot cannot hold. A check that works file
-/// by file, or in process, sees only the files it names.
+/// Why a check's result must not be stored: the check would see an entry the snapshot cannot hold. A check that works
+/// per file or in process sees only the files it names.
 fn unseen(scope: &Scope<'_>, check: &Check) -> Option<String> {
     let whole = check.inputs.parts.is_none() && Rule::OddEntries.holds();
     if !whole || !matches!(check.work, Work::Command(_)) {
@@ -86,14 +83,13 @@ fn unseen(scope: &Scope<'_>, check: &Check) -> Option<String> {
     Some(format!("{} {}", odd.display, odd.reason))
 }
 
-/// Whether every file of that folder is among the shared inputs: then it is a folder that is seen, not some of its
-/// files.
+/// Whether every file of this folder is a shared input, so that the check sees the folder itself.
 fn sees_folder(scope: &Scope<'_>, check: &Check, dir: &RelPath) -> bool {
     let mut files = scope.snapshot.below(dir);
     files.all(|id| check.inputs.shared.binary_search(&id).is_ok())
 }
 
-/// Why a check's result must not be stored: a link among its files leads to something the snapshot does not hold.
+/// Why a check's result must not be stored: one of its files is a link to something outside the snapshot.
 fn led_out(scope: &Scope<'_>, check: &Check, leaving: &[FileId]) -> Option<String> {
     if !matches!(check.work, Work::Command(_)) || !Rule::LinksOut.holds() {
         return None;
@@ -104,11 +100,11 @@ fn led_out(scope: &Scope<'_>, check: &Check, leaving: &[FileId]) -> Option<Strin
         .iter()
         .find(|id| inputs.shared.binary_search(id).is_ok() || parts.contains(id))?;
     let path = &scope.snapshot.entry(*id).path;
-    Some(format!("{path} is a link that leads out of the project"))
+    Some(format!("{path} is a link to outside the project"))
 }
 
-/// The links that may lead out of the project; one that cannot be read counts. The text of a link is remembered by its
-/// digest, so that a Fresh run reads none.
+/// Links that may lead out of the project, including unreadable ones. Link targets are memoised by digest, so that a
+/// Fresh run reads none.
 fn leaving_links(scope: &Scope<'_>) -> Vec<FileId> {
     let snapshot = scope.snapshot;
     let target = |id, entry: &Entry| {
@@ -126,8 +122,8 @@ fn leaving_links(scope: &Scope<'_>) -> Vec<FileId> {
         .collect()
 }
 
-/// Whether the target text of a link may lead out of the project: it is absolute, or climbs above the root. One that
-/// climbs after it has gone down may pass another link, so where it ends cannot be told from the text.
+/// Whether a link target may lead out of the project: it is absolute or climbs above the root. A target that climbs
+/// after descending may pass through another link, so its text does not tell where it ends.
 #[must_use]
 pub(crate) fn leaves(link: &RelPath, target: &[u8]) -> bool {
     let mut depth = link.segments().count().saturating_sub(1);

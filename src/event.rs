@@ -1,70 +1,55 @@
-//! What happens during a run, in order. `run` emits, `report` consumes.
+//! What happens during a run, in order. `run` emits events, `report` consumes them.
 //!
-//! Stays free of formatting.
+//! Contains no formatting.
 
 use std::sync::{Mutex, PoisonError};
 
 use crate::key::Miss;
 use crate::record::{CheckRecord, RunRecord};
 
-/// One event.
 #[derive(Debug)]
 pub(crate) enum Event<'a> {
-    /// The checks are known.
     RunStarted {
-        /// The command.
         command: &'a str,
-        /// The engine's class.
         engine: &'a str,
-        /// Which engine it is and why it was taken, for people.
+        /// Which engine was chosen and why, for display.
         taken: &'a str,
-        /// Number of checks.
         checks: usize,
     },
-    /// Something worth saying that changes no verdict.
+    /// Changes no verdict.
     Warning(&'a str),
-    /// The engine was lost; what is left runs on another one.
+    /// The engine was lost; the remaining checks run on another one.
     EngineLost {
-        /// What happened.
         why: &'a str,
-        /// The class of the other one.
+        /// The class of the other engine.
         engine: &'a str,
     },
-    /// A check is being run.
     CheckStarted {
-        /// Its id.
         id: &'a str,
-        /// Why.
         miss: Option<&'a Miss>,
     },
-    /// A file is no part of what is checked; holds a whole sentence.
+    /// A file is not checked; holds a whole sentence.
     LeftOut(&'a str),
-    /// A layer was built for a check.
     LayerBuilt {
-        /// Its name.
         name: &'a str,
-        /// How long it took, in milliseconds.
         duration_ms: u64,
     },
-    /// A stored result was made again, and is the same; holds the id of the check.
+    /// Re-running a cached check gave the same result; holds its id.
     Audited(&'a str),
-    /// A check has its verdict.
     CheckFinished(&'a CheckRecord),
-    /// These failed before what is being committed, too, and nothing new was found of them.
+    /// These checks already failed before the change being committed, and it adds no findings.
     AlreadyFailing(&'a [String]),
-    /// All checks have.
     RunFinished(&'a RunRecord),
 }
 
-/// Takes events as they come. Called from several threads, one at a time.
+/// Receives events. Called from several threads, one at a time.
 pub(crate) trait Sink: Send {
-    /// Takes one.
     fn event(&mut self, event: &Event<'_>);
 }
 
-/// A sink that the threads of a run share.
+/// A sink shared by the threads of a run.
 pub(crate) trait Emit: Sync {
-    /// Passes an event on.
+    /// Passes on an event.
     fn emit(&self, event: &Event<'_>);
 }
 
@@ -75,7 +60,7 @@ impl Emit for Mutex<Box<dyn Sink + '_>> {
     }
 }
 
-/// Hears nothing: for a look beside a run.
+/// Ignores all events.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Silent;
 

@@ -1,9 +1,8 @@
-//! Facts derived from content, remembered by the digest of what they were derived from.
+//! Facts derived from content, memoised by the digest of that content.
 //!
-//! Parsing a lockfile or asking `cargo metadata` is a function of what is read; [`Facts`] runs it once per distinct
-//! input and remembers the answer across runs, so that a Fresh run parses nothing and starts no process.
-//! Answers are kept as text and only parsed when they are asked for.
-//! Stays free of knowing what the facts mean.
+//! The result of parsing a lockfile or of `cargo metadata` depends only on what is read. [`Facts`] computes it once
+//! per distinct input and keeps it across runs, so that a Fresh run parses nothing and starts no process. Answers are
+//! kept as text and parsed on demand. Knows nothing about what the facts mean.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -21,10 +20,10 @@ const SEAL: Seal = Seal {
     version: 1,
 };
 
-/// Bytes of answers above which those that this run did not use are dropped.
+/// Above this many bytes, answers that this run did not use are dropped.
 const ROOMY: usize = 4 << 20;
 
-/// Remembered answers. Cheap to share between threads.
+/// Memoised answers. Cheap to share between threads.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
     path: Option<PathBuf>,
@@ -34,9 +33,9 @@ pub(crate) struct Facts {
 #[derive(Debug, Default)]
 struct State {
     answers: BTreeMap<Digest, Answer>,
-    /// Kinds whose answers are out of date, and the keys of those that were derived since.
+    /// Outdated kinds, with the keys derived since.
     renewed: BTreeMap<String, BTreeSet<Digest>>,
-    /// Whether there is something that the file does not have.
+    /// Whether the file is missing some answers.
     changed: bool,
 }
 
@@ -47,7 +46,7 @@ struct Answer {
 }
 
 impl Facts {
-    /// The answers in the file at `path`, to be saved there again. A file that is absent or damaged holds none.
+    /// Loads the answers from `path`, where they will be saved again. An absent or damaged file holds none.
     #[must_use]
     pub(crate) fn load(path: &Path) -> Self {
         let answers = std::fs::read(path)
@@ -62,11 +61,8 @@ impl Facts {
         }
     }
 
-    /// Writes the answers where they were loaded from, if there are new ones; does nothing if they were not loaded.
-    /// Of two runs at once, the last to save wins: the other's new answers are derived again.
-    ///
-    /// # Errors
-    /// If the file cannot be written.
+    /// Writes new answers back to the file they were loaded from, if any. If two runs save at once, the last one wins
+    /// and the other's new answers are derived again.
     pub(crate) fn save(&self) -> Result<(), FsError> {
         let mut state = self.lock();
         let Some(path) = self.path.as_deref().filter(|_| state.changed) else {
@@ -85,13 +81,10 @@ impl Facts {
         Ok(())
     }
 
-    /// The answer of `derive` for `input`, from memory if it was asked before.
+    /// Returns the memoised answer for `input`, or runs `derive`.
     ///
-    /// `kind` names the function and its version (`"poetry-closure/2"`); raise the version with every change of the
-    /// function. `input` is the digest of everything the function reads.
-    ///
-    /// # Errors
-    /// Those of `derive`; a failure is not remembered.
+    /// `kind` names the function and its version (`"poetry-closure/2"`); raise the version whenever the function
+    /// changes. `input` is the digest of everything the function reads.
     pub(crate) fn derive<T, E>(
         &self,
         kind: &str,
@@ -117,8 +110,7 @@ impl Facts {
         Ok(value)
     }
 
-    /// From now on, what was derived of that kind before counts no more: it is derived anew where it is asked for. What
-    /// is not asked for stays.
+    /// Invalidates answers of this kind: they are derived again when asked for. Answers that are not asked for stay.
     pub(crate) fn renew(&self, kind: &str) {
         self.lock().renewed.insert(kind.to_owned(), BTreeSet::new());
     }

@@ -1,20 +1,20 @@
-//! The one diagnostic model: every tool's output becomes [`Finding`]s.
+//! The one model for diagnostics: every tool's output becomes [`Finding`]s.
 //!
-//! Stays free of any output format; reports turn findings into text, JSON, SARIF and annotations.
+//! Knows no output format; reports turn findings into text, JSON, SARIF and annotations.
 
 use serde::{Deserialize, Serialize};
 
 use crate::path::RelPath;
 
-/// How serious a finding is. The verdict never comes from it: a tool's exit code decides.
+/// The severity of a finding. It never decides the verdict; the tool's exit code does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Severity {
-    /// Worth knowing, no call to act.
+    /// Informational; requires no action.
     Note,
-    /// Reported, does not fail the check.
+    /// Reported, but does not fail the check.
     Warning,
-    /// What a tool fails for.
+    /// Makes the tool fail.
     Error,
 }
 
@@ -30,22 +30,20 @@ impl Severity {
     }
 }
 
-/// One diagnostic of a tool.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct Finding {
-    /// The file it is about, relative to the project root; `None` if the tool named none.
+    /// Relative to the project root; `None` if the tool named no file.
     pub(crate) path: Option<RelPath>,
-    /// Line, from 1.
     pub(crate) line: Option<u32>,
     /// Column in characters, from 1.
     pub(crate) column: Option<u32>,
-    /// How serious the tool calls it.
+    /// As the tool reports it.
     pub(crate) severity: Severity,
     /// The tool's own code or rule name (`E501`, `clippy::needless_return`, `document-start`).
     pub(crate) code: Option<String>,
-    /// The message, one paragraph, without colour codes.
+    /// One paragraph, without colour codes.
     pub(crate) message: String,
-    /// The tool's own full text for it (rustc's snippet, a diff), without colour codes, if richer than the message.
+    /// The tool's full text (rustc's snippet, a diff), without colour codes, if it says more than the message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) rendered: Option<String>,
 }

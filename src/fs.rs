@@ -1,10 +1,10 @@
-//! Files of this program's own: read whole, written whole; errors name the path.
+//! Files of this program: read whole, written whole; errors name the path.
 //!
-//! - [`beneath`]: files of the user's, without ever leaving a folder.
-//! - [`sealed`]: files with magic, version and checksum, for what may be lost but must never be believed when damaged.
-//! - [`mod@remove`]: deleting, whatever the modes, following no link.
+//! - [`beneath`]: files of the user, without ever leaving a directory.
+//! - [`sealed`]: files with magic, version and checksum; losing one is harmless, trusting a damaged one is not.
+//! - [`mod@remove`]: deletes regardless of modes, without following links.
 //!
-//! Stays free of the store's layout.
+//! Knows nothing about the layout of the store.
 
 pub(crate) mod beneath;
 pub(crate) mod remove;
@@ -16,15 +16,12 @@ use std::path::{Path, PathBuf};
 
 use crate::rule::Rule;
 
-/// A file could not be read or written.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} {}", path.display())]
 pub(crate) struct FsError {
     /// `read` or `write`.
     pub(crate) action: &'static str,
-    /// The file.
     pub(crate) path: PathBuf,
-    /// Why.
     pub(crate) source: io::Error,
 }
 
@@ -38,28 +35,18 @@ impl FsError {
     }
 }
 
-/// The content of a file.
-///
-/// # Errors
-/// If it cannot be read.
 #[cfg(test)]
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, FsError> {
     std::fs::read(path).map_err(FsError::on("read", path))
 }
 
-/// Replaces or creates a file in one step: a reader, or a crash at any point, sees the old content or the new.
-/// Missing folders are made. Not synced to disk, so after a power cut the content may be damaged: seal what matters.
-///
-/// # Errors
-/// If the file beside it cannot be written, or not be renamed.
+/// Creates or replaces a file atomically: a reader, or a crash at any point, sees the old content or the new. Creates
+/// missing directories. Not synced to disk, so a power cut may damage the content: seal what matters.
 pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
     write_with(path, bytes, 0o600)
 }
 
-/// As [`write_atomic`], for a file of the user's: everybody may read it, as far as the umask allows.
-///
-/// # Errors
-/// As [`write_atomic`].
+/// Like [`write_atomic`], for a file of the user: everybody may read it, subject to the umask.
 pub(crate) fn write_shared(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
     write_with(path, bytes, 0o666)
 }

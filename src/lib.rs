@@ -1,4 +1,4 @@
-//! Runs a repository's checks without ever repeating work that was done before.
+//! Runs a repository's checks and never repeats work that was done before.
 //!
 //! # One run, as data
 //!
@@ -16,17 +16,17 @@
 //! | [`digest`], [`path`], [`finding`] | the vocabulary | IO |
 //! | [`rule`] | switches that turn rules off in debug builds, for the tests | everything else |
 //! | [`mod@env`], [`fs`], [`process`] | the edges to the system | policy |
-//! | [`snapshot`], [`facts`], [`tool`] | the project's files, what was derived from them, the host's programs | what matters to a check |
+//! | [`snapshot`], [`facts`], [`tool`] | the project's files, facts derived from them, the host's programs | what matters to a check |
 //! | [`plan`] | the words for checks and layers, selection | effects, digests of inputs |
-//! | [`catalogue`] | the built-in checks, a line each | planning them |
+//! | [`catalogue`] | the built-in checks, one line each | planning them |
 //! | [`config`] | `dagcache.toml` and its siblings | planning |
-//! | [`scope`] | what planning may look at | what any check wants |
-//! | [`provision`] | where programs come from: base images, locked Python tools, `node_modules` | what they are run for |
-//! | [`ecosystem`] | one folder a language: recognition, checks, output → findings | other ecosystems |
-//! | [`own_checks`] | checks of the configuration, and what it changes of built-in ones | reading it |
-//! | [`lock`] | `dagcache.lock`, and what names of images mean | engines |
+//! | [`scope`] | what planning may use | what checks look for |
+//! | [`provision`] | base images, locked Python tools, programs of the host and of `node_modules` | what programs are run for |
+//! | [`ecosystem`] | one directory per language: recognition, checks, output → findings | other ecosystems |
+//! | [`own_checks`] | configured checks: custom checks, overrides of built-in ones | parsing the configuration |
+//! | [`lock`] | `dagcache.lock`, resolving image names | engines |
 //! | [`discover`] | snapshot + configuration → plan | selection |
-//! | [`key`] | action keys, and why they differ | IO |
+//! | [`key`] | action keys and how they differ | IO |
 //! | [`record`], [`event`] | what happened | formatting |
 //! | [`room`], [`store`] | copies checks run in; results on disk | keys' meaning, verdicts |
 //! | [`engine`] | building layers, running actions | the store's entries |
@@ -37,11 +37,11 @@
 //!
 //! # Invariants
 //!
-//! - What is stored is the verdict of hashed content: checks see verified copies, never the work tree.
+//! - Only verdicts of hashed content are stored: checks see verified copies, never the work tree.
 //! - A Fresh run starts no process, no thread pool, no connection.
-//! - Nothing of the user's is written, but by commands that say so (`generate`).
-//! - Events and records sit below `run` and `report`; neither of these imports the other.
-//! - Errors live in the module that raises them; exit codes are decided in `cli::exit` alone.
+//! - The user's files are only written by commands that say so (`generate`).
+//! - Events and records sit below `run` and `report`, which do not import each other.
+//! - Errors live in the module that raises them; only `cli::exit` decides exit codes.
 
 mod digest;
 mod finding;

@@ -1,4 +1,4 @@
-//! argv → exit code. Knows no subcommand.
+//! argv → exit code. Knows no subcommands.
 
 use std::process::ExitCode;
 

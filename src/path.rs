@@ -1,61 +1,49 @@
 //! Paths inside a project.
 //!
-//! [`RelPath`] is the only way a path enters a key, a tree, a report or a stored entry.
-//! Stays free of touching the file system.
+//! [`RelPath`] is the only way a path enters a key, a tree, a report or a stored entry. Never touches the file
+//! system.
 
 use std::fmt;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
-/// A project-relative path: UTF-8, `/`-separated, no empty, `.` or `..` segment, never absolute.
-/// The project root itself is the empty path. Ordered by its bytes.
+/// A project-relative path: UTF-8, `/`-separated, without empty, `.` or `..` segments. The project root is the empty
+/// path. Ordered by bytes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(crate) struct RelPath(String);
 
-/// Why a text is no [`RelPath`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RelPathError {
-    /// It starts with `/` (or a Windows prefix).
-    #[error("`{0}` is absolute, a path below the project root is needed")]
+    /// Starts with `/` or a Windows prefix.
+    #[error("`{0}` is absolute; use a path relative to the project root")]
     Absolute(String),
-    /// It climbs above the project root.
-    #[error("`{0}` leaves the project root")]
+    /// Climbs above the project root.
+    #[error("`{0}` is outside the project root")]
     Outside(String),
-    /// It is not UTF-8.
     #[error("`{0}` is not valid UTF-8")]
     NotUtf8(String),
-    /// It holds a NUL byte.
-    #[error("`{0}` holds a NUL byte")]
+    #[error("`{0}` contains a NUL byte")]
     Nul(String),
 }
 
 impl RelPath {
-    /// The project root.
     #[must_use]
     pub(crate) fn root() -> Self {
         Self::default()
     }
 
-    /// Normalises `text` (resolves `.` and inner `..` by name, drops doubled and trailing slashes).
-    ///
-    /// # Errors
-    /// If it is absolute, leaves the root, or holds a NUL.
+    /// Normalises `text`: resolves `.` and inner `..` by name, drops repeated and trailing slashes.
     pub(crate) fn new(text: &str) -> Result<Self, RelPathError> {
         Self::root().join(text)
     }
 
-    /// Wraps a path that is known to be normal, such as one that a walk below the root built.
-    /// Checked in debug builds.
+    /// Wraps a path known to be normal, such as one built by a walk below the root. Checked in debug builds.
     #[must_use]
     pub(crate) fn from_normal(text: String) -> Self {
         debug_assert_eq!(Self::new(&text).as_deref(), Ok(text.as_str()));
         Self(text)
     }
 
-    /// Converts a relative `Path`.
-    ///
-    /// # Errors
-    /// As [`RelPath::new`], and if it is not UTF-8.
     pub(crate) fn from_path(path: &Path) -> Result<Self, RelPathError> {
         let text = path
             .to_str()
@@ -63,10 +51,7 @@ impl RelPath {
         Self::new(text)
     }
 
-    /// Resolves `text` as seen from this folder (`base.join("../x")`), by name, without following links.
-    ///
-    /// # Errors
-    /// If `text` is absolute, leaves the root, or holds a NUL.
+    /// Resolves `text` relative to this folder (`base.join("../x")`), by name, without following links.
     pub(crate) fn join(&self, text: &str) -> Result<Self, RelPathError> {
         if text.starts_with('/') {
             return Err(RelPathError::Absolute(text.to_owned()));
@@ -95,19 +80,18 @@ impl RelPath {
         &self.0
     }
 
-    /// The text for people and for argv: `.` for the root.
+    /// The text for display and argv: `.` for the root.
     #[must_use]
     pub(crate) fn display_dot(&self) -> &str {
         if self.0.is_empty() { "." } else { &self.0 }
     }
 
-    /// Whether this is the project root.
     #[must_use]
     pub(crate) fn is_root(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The folder that holds it; `None` for the root.
+    /// The containing folder; `None` for the root.
     #[must_use]
     pub(crate) fn parent(&self) -> Option<Self> {
         if self.0.is_empty() {
@@ -124,14 +108,14 @@ impl RelPath {
     /// The last segment; empty for the root.
     #[must_use]
     pub(crate) fn file_name(&self) -> &str {
-        // Asked for every file by every planner: names are short, so from the end byte by byte is quickest.
+        // Every planner calls this for every file; names are short, so a byte-wise search from the end is fastest.
         match self.0.bytes().rposition(|byte| byte == b'/') {
             Some(at) => &self.0[at + 1..],
             None => &self.0,
         }
     }
 
-    /// What follows the last dot of the file name, if any.
+    /// The part after the last dot of the file name.
     #[must_use]
     pub(crate) fn extension(&self) -> Option<&str> {
         match self.file_name().rsplit_once('.') {
@@ -140,12 +124,12 @@ impl RelPath {
         }
     }
 
-    /// Its segments from the root down.
+    /// The segments from the root down.
     pub(crate) fn segments(&self) -> impl DoubleEndedIterator<Item = &str> {
         self.0.split('/').filter(|s| !s.is_empty())
     }
 
-    /// Whether it is `dir` or lies below it, by whole segments.
+    /// Whether this is `dir` or below it, compared by whole segments.
     #[must_use]
     pub(crate) fn starts_with(&self, dir: &Self) -> bool {
         dir.is_root()
@@ -155,7 +139,7 @@ impl RelPath {
                 && self.0.as_bytes()[dir.0.len()] == b'/')
     }
 
-    /// The part below `dir`; `None` if it is not below it.
+    /// The part below `dir`; `None` if this is not below it.
     #[must_use]
     pub(crate) fn strip_prefix(&self, dir: &Self) -> Option<&str> {
         if !self.starts_with(dir) {
@@ -167,7 +151,7 @@ impl RelPath {
         Some(self.0[dir.0.len()..].trim_start_matches('/'))
     }
 
-    /// This path as seen from the folder `dir`: `../b/c`; empty for `dir` itself.
+    /// This path relative to the folder `dir`: `../b/c`; empty for `dir` itself.
     #[must_use]
     pub(crate) fn seen_from(&self, dir: &Self) -> String {
         let pairs = dir.segments().zip(self.segments());
@@ -177,7 +161,7 @@ impl RelPath {
         up.chain(down).collect::<Vec<_>>().join("/")
     }
 
-    /// [`RelPath::seen_from`] as an argument of a program that runs in `dir`: never to be taken for an option.
+    /// [`RelPath::seen_from`] as an argument for a program that runs in `dir`: never mistaken for an option.
     #[must_use]
     pub(crate) fn argument_from(&self, dir: &Self) -> String {
         let text = self.seen_from(dir);
@@ -188,20 +172,20 @@ impl RelPath {
         }
     }
 
-    /// The folders that hold it, nearest first, the root last.
+    /// The containing folders, nearest first, the root last.
     pub(crate) fn ancestors(&self) -> impl Iterator<Item = Self> {
         std::iter::successors(self.parent(), Self::parent)
     }
 
-    /// Whether it lies below a folder of test data or examples, where files may be broken on purpose.
+    /// Whether it is below a folder of test data or examples, where files may be invalid on purpose.
     #[must_use]
     pub(crate) fn is_test_data(&self) -> bool {
         const NAMES: &[&str] = &["tests", "test", "testdata", "fixtures", "examples"];
         self.is_below(NAMES)
     }
 
-    /// Whether it lies below test data, templates or vendored sources: a project there is not one of this repository,
-    /// so a manifest or lockfile that cannot be read is a warning and plans nothing.
+    /// Whether it is below test data, templates or vendored sources. Projects there are not part of this repository,
+    /// so unreadable manifests and lockfiles only cause a warning and no checks are planned.
     #[must_use]
     #[cfg_attr(
         not(test),
@@ -211,13 +195,13 @@ impl RelPath {
         self.is_test_data() || self.is_below(&["templates", "vendor", "thirdparty"])
     }
 
-    /// Whether a folder above has one of these names. `-` and `_` do not count: `test_data`, `__fixtures__`.
+    /// Whether a parent folder has one of these names. Ignores `-` and `_`: `test_data`, `__fixtures__`.
     fn is_below(&self, names: &[&str]) -> bool {
         let named = |folder: &str| names.contains(&folder.replace(['-', '_'], "").as_str());
         self.segments().rev().skip(1).any(named)
     }
 
-    /// The file below `root`.
+    /// This path below `root`.
     #[must_use]
     pub(crate) fn under(&self, root: &Path) -> PathBuf {
         if self.0.is_empty() {

@@ -1,9 +1,9 @@
-//! The rules that keep verdicts true, by name. In a build with debug assertions each can be turned off with
-//! `DAGCACHE_WITHOUT=NAME[,NAME…]`, to show that the test of a rule fails without it; in any other build they all hold,
-//! and asking costs nothing.
+//! The rules that keep verdicts true, by name. In builds with debug assertions each can be turned off with
+//! `DAGCACHE_WITHOUT=NAME[,NAME…]`, to show that its test fails without it. In other builds all rules hold, and
+//! checking costs nothing.
 //!
-//! One line a rule. Its name says what holds; what it guards is told where [`Rule::holds`] is asked.
-//! `tests/it/rules.rs` names a test of the real binary for each.
+//! One line per rule. The name says what holds; [`Rule::holds`] is called where the rule matters. `tests/it/rules.rs`
+//! names a test of the real binary for each.
 
 /// Declares the rules: variant = name.
 macro_rules! rules {

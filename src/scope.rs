@@ -1,6 +1,6 @@
-//! What planning may look at: the project's files, what was derived from them, the host's programs and environment.
+//! What planning may use: the project's files, facts derived from them, the host's programs and environment.
 //!
-//! Stays free of what any check or language wants to know.
+//! Does not know what checks or languages look for.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -15,35 +15,30 @@ use crate::rule::Rule;
 use crate::snapshot::{Entry, FileId, Kind, Snapshot};
 use crate::tool::Tools;
 
-/// What an ecosystem may look at while it plans. Helper processes go through [`Facts`].
+/// The inputs of planning. Helper processes go through [`Facts`].
 pub(crate) struct Scope<'a> {
-    /// The project's files.
     pub(crate) snapshot: &'a Snapshot,
-    /// For each file of the snapshot, whether the configuration excludes it: such a file plans no check and is never
-    /// a checked file, but it stays readable as an input.
+    /// For each snapshot file, whether the configuration excludes it. Excluded files plan no checks and are never
+    /// checked, but stay readable as inputs.
     pub(crate) excluded: &'a [bool],
-    /// Remembered answers.
     pub(crate) facts: &'a Facts,
-    /// The host's programs.
     pub(crate) tools: &'a Tools,
-    /// The user's environment.
     pub(crate) env: &'a Env,
     /// `[checks."security:secrets"] baseline`.
     pub(crate) secrets_baseline: Option<&'a RelPath>,
-    /// Where checks are to run: in containers that begin with these images; `None` = on this host.
+    /// The images for running checks in containers; `None` to run on this host.
     pub(crate) images: Option<&'a dyn Images>,
 }
 
-/// Planning failed on something the user can mend: names the file, the place and the way out. Exit code 2.
+/// Planning failed because of something the user can fix. Exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct PlanError {
-    /// The whole message; the first line says what, further lines (`  --> file:line:column`, `help: …`) say where and how.
+    /// The whole message: the problem in the first line, then place and help (`  --> file:line:column`, `help: …`).
     pub(crate) message: String,
 }
 
 impl PlanError {
-    /// A message.
     pub(crate) fn new(message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
@@ -63,16 +58,15 @@ impl Scope<'_> {
             .filter_map(|(index, (entry, _))| Some((FileId::try_from(index).ok()?, entry)))
     }
 
-    /// The content of a file as text, if it is there, is a regular file and is UTF-8.
+    /// The content of a regular UTF-8 file.
     #[must_use]
     pub(crate) fn text(&self, path: &str) -> Option<String> {
         let id = self.snapshot.find(path)?;
         String::from_utf8(self.snapshot.read(id).ok()?).ok()
     }
 
-    /// Files with one of these names (`ruff.toml`, `.cargo/config.toml`) in the folders above the project root, up to
-    /// `/`, nearest first: a tool that searches upwards would find them, so they are keyed and copied into the room's
-    /// parent folders.
+    /// Files with these names (`ruff.toml`, `.cargo/config.toml`) in folders above the project root, up to `/`,
+    /// nearest first. A tool that searches upwards would find them, so they are in the key and copied to the room.
     #[must_use]
     pub(crate) fn above(&self, names: &[&str]) -> Vec<OutsideFile> {
         let mut found = Vec::new();
@@ -95,7 +89,7 @@ impl Scope<'_> {
         found
     }
 
-    /// The files with one of these names in `dir` and the folders above it up to the project root, nearest first.
+    /// Files with these names in `dir` and its parents up to the project root, nearest first.
     #[must_use]
     pub(crate) fn chain(&self, dir: &RelPath, names: &[&str]) -> Vec<FileId> {
         std::iter::once(dir.clone())
@@ -105,7 +99,7 @@ impl Scope<'_> {
             .collect()
     }
 
-    /// The folders that hold a file of one of these names that may be checked.
+    /// The folders with a checkable file of one of these names.
     #[must_use]
     pub(crate) fn folders_of(&self, names: &[&str]) -> BTreeSet<RelPath> {
         self.checked()
@@ -114,7 +108,7 @@ impl Scope<'_> {
             .collect()
     }
 
-    /// Whether a file is checked in its own right: a link to another checked file, to a folder or to nothing is not.
+    /// Whether a file is checked separately. Links to other checked files, to folders or to nothing are not.
     #[must_use]
     pub(crate) fn is_file(&self, id: FileId, extension: &str) -> bool {
         if self.snapshot.entry(id).kind != Kind::Symlink {
@@ -125,14 +119,14 @@ impl Scope<'_> {
         })
     }
 
-    /// The user's home folder.
+    /// The user's home directory.
     #[must_use]
     pub(crate) fn home(&self) -> Option<PathBuf> {
         self.env.path(crate::env::HOME)
     }
 }
 
-/// A link leads nowhere in a room that lacks its target.
+/// Adds the targets of links, which would be dangling in a room otherwise.
 pub(crate) fn with_link_targets(snapshot: &Snapshot, files: &mut BTreeSet<FileId>) {
     let mut todo: Vec<FileId> = files.iter().copied().collect();
     while let Some(id) = todo.pop() {
@@ -145,7 +139,7 @@ pub(crate) fn with_link_targets(snapshot: &Snapshot, files: &mut BTreeSet<FileId
     }
 }
 
-/// Where a link of the project leads, if it is one and leads into the project.
+/// The target of a link, if it is inside the project.
 #[must_use]
 fn link_target(snapshot: &Snapshot, id: FileId) -> Option<RelPath> {
     let entry = snapshot.entry(id);

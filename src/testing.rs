@@ -24,7 +24,6 @@ enum Damage {
     Drop(Index, Index),
     /// What is between two places once more, at a third.
     Again(Index, Index, Index),
-    /// Something foreign.
     Insert(Index, Vec<u8>),
 }
 
@@ -102,7 +101,6 @@ pub(crate) struct FakeImages {
     pub(crate) python: Option<String>,
     /// What `rustc -V` says in all of them.
     pub(crate) rust: Option<String>,
-    /// What is installed.
     pub(crate) installed: String,
 }
 

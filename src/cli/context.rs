@@ -1,6 +1,6 @@
-//! What the typed arguments mean here: current directory, project root, cache folder, project id. Resolved once.
+//! Resolves the arguments once: current directory, project root, cache directory, project id.
 //!
-//! Stays free of running anything.
+//! Runs nothing.
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -18,17 +18,14 @@ use crate::report::{About, FORMATS, Format, Shell, Verbosity, json, text};
 use crate::session::project::Host;
 use crate::session::{Files, Listener, Project};
 
-/// Everything commands share.
 pub(crate) struct Context<'a> {
-    /// The output door.
     pub(crate) shell: &'a Shell,
-    /// The user's environment, without what git tells its hooks.
+    /// The user's environment without variables that git sets for hooks.
     pub(crate) env: Env,
-    /// The environment as it is.
+    /// The unchanged environment.
     pub(crate) given_env: Env,
     /// Options of every command.
     pub(crate) global: Global,
-    /// How to report.
     format: &'static Format,
     /// The current directory, after `-C`.
     pub(crate) cwd: PathBuf,
@@ -38,16 +35,13 @@ pub(crate) struct Context<'a> {
 
 impl<'a> Context<'a> {
     /// Resolves the global options.
-    ///
-    /// # Errors
-    /// If the current directory or that of `-C` cannot be used.
     pub(crate) fn new(
         global: Global,
         shell: &'a Shell,
         env: Env,
         started: (Instant, SystemTime),
     ) -> Result<Self, Failure> {
-        let here = std::env::current_dir().context("the current directory cannot be used")?;
+        let here = std::env::current_dir().context("cannot use the current directory")?;
         let cwd = match &global.directory {
             None => here,
             Some(dir) => {
@@ -77,11 +71,8 @@ impl<'a> Context<'a> {
         })
     }
 
-    /// The project root: the folder of `--manifest-path`, else the git top level, else the Cargo workspace root, else
-    /// the current directory.
-    ///
-    /// # Errors
-    /// If `--manifest-path` names no Cargo.toml.
+    /// The project root: the directory of `--manifest-path`, else the git top level, else the Cargo workspace root,
+    /// else the current directory.
     pub(crate) fn root(&self) -> Result<PathBuf, Failure> {
         let cwd = self
             .cwd
@@ -93,7 +84,7 @@ impl<'a> Context<'a> {
         let path = cwd.join(manifest);
         if path.file_name() != Some("Cargo.toml".as_ref()) || !path.is_file() {
             return Err(Failure::usage(format!(
-                "--manifest-path {}: not a Cargo.toml file; name the one at the root of the workspace",
+                "--manifest-path {}: not a Cargo.toml file; use the one at the workspace root",
                 manifest.display()
             )));
         }
@@ -104,7 +95,7 @@ impl<'a> Context<'a> {
         Ok(workspace_root(&folder).unwrap_or(folder))
     }
 
-    /// The cache folder: `--cache-dir`, `DAGCACHE_DIR`, else the platform's; `None` if there is no home folder.
+    /// The cache directory: `--cache-dir`, `DAGCACHE_DIR`, else the platform's; `None` if there is no home directory.
     #[must_use]
     pub(crate) fn cache_dir(&self) -> Option<PathBuf> {
         if let Some(dir) = &self.global.cache_dir {
@@ -129,18 +120,11 @@ impl<'a> Context<'a> {
             .map(|dir| dir.join("dagcache"))
     }
 
-    /// Opens the project.
-    ///
-    /// # Errors
-    /// If there is none, or not even a temporary store can be made.
     pub(crate) fn open(&self) -> Result<Project<'_>, Failure> {
         self.open_at(self.root()?, Files::WorkTree)
     }
 
-    /// As [`Context::open`], for what git holds of the project at `root`.
-    ///
-    /// # Errors
-    /// If not even a temporary store can be made.
+    /// Like [`Context::open`], for staged files or a commit of the project at `root`.
     pub(crate) fn open_at(&self, root: PathBuf, files: Files) -> Result<Project<'_>, Failure> {
         let host = Host {
             env: &self.env,
@@ -151,21 +135,18 @@ impl<'a> Context<'a> {
         Project::open(host, self.cache_dir().as_deref(), root, files)
     }
 
-    /// The report of a run, in the format that was asked for.
+    /// The report of a run in the requested format.
     pub(crate) fn report<'r>(&self, about: About<'r>) -> Mutex<Box<dyn Sink + 'r>> {
         Mutex::new((self.format.report)(about))
     }
 
-    /// Whether data is wanted, not words.
+    /// Whether the output is for programs.
     #[must_use]
     pub(crate) fn is_json(&self) -> bool {
         self.format.name == json::FORMAT.name
     }
 
-    /// A path the user typed, relative to `root`.
-    ///
-    /// # Errors
-    /// If it lies outside the project or is not UTF-8.
+    /// A path from the command line, relative to `root`.
     pub(crate) fn project_path(&self, root: &Path, typed: &Path) -> Result<RelPath, Failure> {
         let shown = typed.display();
         let absolute = normal(&self.cwd.join(typed));
@@ -179,7 +160,7 @@ impl<'a> Context<'a> {
 
 impl Listener for Context<'_> {
     fn waiting(&self) {
-        let message = "waiting for other runs to leave the cache";
+        let message = "waiting for other runs to finish using the cache";
         self.shell.status(Tone::Note, "Blocking", message);
     }
 
@@ -200,13 +181,13 @@ fn root_of(cwd: &Path) -> PathBuf {
         .unwrap_or_else(|| cwd.to_owned())
 }
 
-/// A work tree has `.git` as a folder with a HEAD, or as a file that names the real one.
+/// A work tree has `.git` as a directory with a HEAD, or as a file that names the real one.
 fn is_git_toplevel(dir: &Path) -> bool {
     let git = dir.join(".git");
     git.join("HEAD").exists() || git.is_file()
 }
 
-/// The nearest Cargo.toml with `[workspace]` above, else the nearest Cargo.toml.
+/// The nearest Cargo.toml with `[workspace]` in a parent directory, else the nearest Cargo.toml.
 fn workspace_root(cwd: &Path) -> Option<PathBuf> {
     let manifests: Vec<&Path> = cwd
         .ancestors()

@@ -1,4 +1,4 @@
-//! Exit codes: the only place where what happened becomes a number.
+//! Exit codes: the only place that turns an outcome into a number.
 //!
 //! 0 all passed · 1 a check failed · 2 usage or configuration · 3 could not run · 130, 143 interrupted.
 //! The highest wins: interrupted, 2, 3, 1.
@@ -8,10 +8,8 @@ use std::process::ExitCode;
 use crate::record::Verdict;
 pub(crate) use crate::session::Failure;
 
-/// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Exit {
-    /// 0: everything passed.
     Passed,
     /// 1: a check failed.
     Failed,
@@ -19,12 +17,11 @@ pub(crate) enum Exit {
     CouldNotRun,
     /// 2: wrong usage or configuration.
     Usage,
-    /// 128 + signal: interrupted.
     Interrupted(i32),
 }
 
 impl Exit {
-    /// The exit code of a run with that verdict.
+    /// The exit code for a verdict.
     #[must_use]
     pub(crate) fn of(verdict: Verdict) -> Self {
         match verdict {
@@ -34,7 +31,6 @@ impl Exit {
         }
     }
 
-    /// The number.
     #[must_use]
     pub(crate) fn code(self) -> u8 {
         match self {
@@ -54,7 +50,7 @@ impl From<Exit> for ExitCode {
 }
 
 impl Failure {
-    /// What §10 names and this version does not have.
+    /// A documented feature that this version does not have.
     #[must_use]
     pub(crate) fn not_yet(what: &str) -> Self {
         Self::Usage(format!(
@@ -63,7 +59,6 @@ impl Failure {
         ))
     }
 
-    /// Its exit.
     #[must_use]
     pub(crate) fn exit(&self) -> Exit {
         match self {

@@ -17,7 +17,7 @@ use crate::env::Env;
 use crate::process::launcher;
 use crate::report::{Shell, Verbosity};
 
-/// Runs the program: parses, dispatches, reports what went wrong, and answers with the documented exit code.
+/// Runs the program: parses arguments, dispatches, reports errors, and returns the documented exit code.
 #[must_use]
 pub fn main(argv: impl Iterator<Item = OsString>) -> ExitCode {
     let argv: Vec<OsString> = argv.collect();
@@ -45,7 +45,7 @@ pub fn main(argv: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// `cargo dagcache lint` starts us as `cargo-dagcache dagcache lint`; called directly there is no second word.
+/// `cargo dagcache lint` starts us as `cargo-dagcache dagcache lint`; called directly, there is no second word.
 fn without_subcommand(argv: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut argv: Vec<OsString> = argv.collect();
     if argv.get(1).is_some_and(|word| word == "dagcache") {
@@ -57,9 +57,9 @@ fn without_subcommand(argv: impl Iterator<Item = OsString>) -> Vec<OsString> {
     argv
 }
 
-/// Help and version go to stdout with exit code 0, everything else to stderr with 2.
+/// Help and version go to stdout with exit code 0, errors to stderr with 2.
 fn usage(error: &clap::Error) -> ExitCode {
-    // A closed stdout is silent.
+    // A closed stdout is ignored.
     let _ = error.print();
     if error.use_stderr() {
         Exit::Usage.into()

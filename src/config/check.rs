@@ -1,6 +1,6 @@
-//! `[checks.ID]`: from its table to a [`CheckConfig`], and the rules for ids and values.
+//! `[checks.ID]`: parses its table into a [`CheckConfig`] and validates ids and values.
 //!
-//! Stays free of planning.
+//! Does no planning.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -41,40 +41,39 @@ const RESERVED: &[&str] = &[
     "source",
 ];
 
-/// Keys that say what a check of one's own is, and why a built-in check cannot take them.
+/// Keys for custom checks only, with the reason why built-in checks do not support them.
 const OWN_ONLY: &[(&str, &str)] = &[
     (
         "command",
-        "it knows its command; `args` extend it. For another one, define a check of your own, under a name without `:`",
+        "its command is fixed; use `args` to extend it, or define a custom check under a name without `:`",
     ),
     (
         "dir",
-        "its arguments and its configuration were found from its own folder",
+        "its folder determines its arguments and configuration",
     ),
     (
         "files",
-        "it finds its files itself; `exclude` takes some away",
+        "it finds its files on its own; use `exclude` to skip some",
     ),
     (
         "per-file",
-        "whether files can be checked one by one follows from the tool",
+        "the tool determines whether files are checked one by one",
     ),
-    ("outputs", "it makes no files for the project"),
-    ("findings", "it knows how to read its tool"),
+    ("outputs", "it writes no files to the project"),
+    ("findings", "its output format is fixed"),
 ];
 
-/// Variables that are the room's, whatever the user has: the value would be in the key, what it leads to would not.
+/// Variables that the room sets: a user's value would be in the key, but what it leads to would not.
 const OURS: &[&str] = &["HOME", "TMPDIR"];
 
 const GROUPS: &[&str] = &["path", "line", "column", "severity", "code", "message"];
 
-/// Whether an id is that of a built-in check.
 #[must_use]
 pub(crate) fn is_built_in_form(id: &str) -> bool {
     id.contains(':')
 }
 
-/// Reads one table. `key` is the span of the id.
+/// Parses one table. `key` is the span of the id.
 pub(super) fn read(
     reader: &mut Reader<'_>,
     snapshot: &Snapshot,
@@ -121,29 +120,25 @@ fn check_id(reader: &mut Reader<'_>, id: &str, key: &Range<usize>, table: &DeTab
         return;
     }
     if let Err(message) = word(id) {
-        reader.problem(
-            key.clone(),
-            format!("bad name `{id}` for a check"),
-            &message,
-        );
+        reader.problem(key.clone(), format!("invalid check name `{id}`"), &message);
     } else if RESERVED.contains(&id) {
         let title = format!("a check cannot be named `{id}`");
         reader.problem(
             key.clone(),
             title,
-            "this word means something else on the command line",
+            "this word has another meaning on the command line",
         );
     } else if !table.contains_key("command") {
         let help = match built_in_like(id) {
             Some(meant) => format!("did you mean the built-in `[checks.\"{meant}\"]`?"),
-            None => "a check of your own needs `command = [\"PROGRAM\", …]`".to_owned(),
+            None => "a custom check needs `command = [\"PROGRAM\", …]`".to_owned(),
         };
         let title = format!("check `{id}` has no `command`");
         reader.problem_with_help(key.clone(), title, "", help);
     }
 }
 
-/// The built-in id that a name without `:` was probably meant to be: `clippy`, `rust-fmt`.
+/// The built-in id that a name without `:` was probably meant to be, such as `clippy` or `rust-fmt`.
 fn built_in_like(name: &str) -> Option<&'static str> {
     let last_part = |id: &&str| id.split_once(':').is_some_and(|(_, last)| last == name);
     catalogue::ids()
@@ -151,12 +146,12 @@ fn built_in_like(name: &str) -> Option<&'static str> {
         .or_else(|| nearest(name, catalogue::ids()))
 }
 
-/// Reports keys that mean nothing for this kind of check.
+/// Reports keys that do not apply to this kind of check.
 fn keys_that_fit(reader: &mut Reader<'_>, id: &str, table: &DeTable<'_>) {
     for (key, _) in table {
         let word = key.get_ref().as_ref();
         if word == "baseline" && id != SECRETS {
-            let title = format!("`baseline` is only for `{SECRETS}`");
+            let title = format!("`baseline` is only supported by `{SECRETS}`");
             reader.problem(key.span(), title, "");
         }
         let own_only = OWN_ONLY.iter().find(|(key, _)| *key == word);
@@ -177,9 +172,9 @@ fn command(
     let argv = reader.texts(table, "command", no_nul)?;
     let span = table.get("command")?.span();
     let problem = match argv.first().map(String::as_str) {
-        None | Some("") => Some("names no program".to_owned()),
+        None | Some("") => Some("the program is empty".to_owned()),
         Some(program) if program.starts_with('/') => Some(
-            "an absolute path differs between machines; name the program and let PATH find it"
+            "absolute paths differ between machines; use the program's name and let PATH find it"
                 .to_owned(),
         ),
         Some(program) if program.contains('/') => {
@@ -189,7 +184,7 @@ fn command(
         Some(_) => None,
     };
     if let Some(message) = problem {
-        reader.problem(span, "bad value for `command`".to_owned(), &message);
+        reader.problem(span, "invalid value for `command`".to_owned(), &message);
     }
     Some(argv)
 }
@@ -208,22 +203,22 @@ fn cache(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Option<CacheMode> {
     }
 }
 
-/// Reports keys that contradict or need each other.
+/// Reports keys that conflict or that require another key.
 fn relations(reader: &mut Reader<'_>, config: &CheckConfig, table: &DeTable<'_>) {
     if config.per_file == Some(true)
         && config.files.is_none()
         && let Some((key, _)) = table.get_key_value("per-file")
     {
         let title = "`per-file` needs `files`".to_owned();
-        reader.problem(key.span(), title, "there are no files to go through");
+        reader.problem(key.span(), title, "there are no files to check");
     }
     if config.per_file == Some(true)
         && config.outputs.is_some()
         && let Some((key, _)) = table.get_key_value("outputs")
     {
-        let title = "`outputs` and `per-file` do not go together".to_owned();
+        let title = "`outputs` cannot be combined with `per-file`".to_owned();
         let label =
-            "each file is a part with a result of its own; outputs are those of a whole check";
+            "with `per-file`, each file has a separate result; outputs belong to a whole check";
         reader.problem(key.span(), title, label);
     }
     let fixed: BTreeSet<&String> = config.set_env.iter().flat_map(|map| map.keys()).collect();
@@ -237,13 +232,13 @@ fn relations(reader: &mut Reader<'_>, config: &CheckConfig, table: &DeTable<'_>)
         if let Some(both) = first.intersection(second).next()
             && let Some((key, _)) = table.get_key_value(other)
         {
-            let title = format!("`{both}` is in `{one}` and in `{other}`");
-            reader.problem(key.span(), title, "it can have one value only");
+            let title = format!("`{both}` is both in `{one}` and in `{other}`");
+            reader.problem(key.span(), title, "it can only have one value");
         }
     }
 }
 
-/// `outputs`; none at all is the same as no key.
+/// `outputs`; an empty list is the same as no key.
 fn outputs(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Option<Globs> {
     let globs = reader.globs(table, "outputs")?;
     let value = table.get("outputs")?;
@@ -251,26 +246,26 @@ fn outputs(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Option<Globs> {
         .patterns()
         .any(|pattern| matches!(pattern, "**" | "." | "./" | "./**" | "**/"))
     {
-        let title = "bad value for `outputs`".to_owned();
-        let label = "this is the whole project; name the files that the check makes";
+        let title = "invalid value for `outputs`".to_owned();
+        let label = "this matches the whole project; name the files that the check writes";
         reader.problem(value.span(), title, label);
     }
     (globs != Globs::nothing()).then_some(globs)
 }
 
-/// A name of one's own: a check, a tag.
+/// A user-defined name: of a check or a tag.
 pub(super) fn word(text: &str) -> Result<(), String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if !text.is_empty() && text.chars().all(fits) {
         Ok(())
     } else {
-        Err("letters, digits, `.`, `_` and `-` are allowed".to_owned())
+        Err("only letters, digits, `.`, `_` and `-` are allowed".to_owned())
     }
 }
 
 fn no_nul(text: &str) -> Result<(), String> {
     if text.contains('\0') {
-        Err("holds a NUL character".to_owned())
+        Err("contains a NUL character".to_owned())
     } else {
         Ok(())
     }
@@ -278,25 +273,25 @@ fn no_nul(text: &str) -> Result<(), String> {
 
 fn variable(name: &str) -> Result<(), String> {
     if name == "PATH" {
-        return Err("PATH is made of `tools`".to_owned());
+        return Err("PATH is built from `tools`".to_owned());
     }
     if name.is_empty() || name.contains(['=', '\0']) || name.contains(char::is_whitespace) {
-        return Err(format!("`{name}` is not the name of a variable"));
+        return Err(format!("`{name}` is not a valid variable name"));
     }
     Ok(())
 }
 
-/// A variable whose value comes from the user.
+/// A variable whose value comes from the user's environment.
 fn users_variable(name: &str) -> Result<(), String> {
     if OURS.contains(&name) {
-        return Err(format!("{name} is an empty folder of the check's own"));
+        return Err(format!("checks get a private, empty {name}"));
     }
     variable(name)
 }
 
 fn tool(name: &str) -> Result<(), String> {
     if name.is_empty() || name.contains(['/', '\0']) {
-        return Err("a tool is the name of a program on PATH, without `/`".to_owned());
+        return Err("use the name of a program on PATH, without `/`".to_owned());
     }
     Ok(())
 }
@@ -306,7 +301,7 @@ fn folder(snapshot: &Snapshot, text: &str) -> Result<RelPath, String> {
     if dir.is_root() || !snapshot.below(&dir).is_empty() {
         Ok(dir)
     } else {
-        Err("there is no file of the project below this folder".to_owned())
+        Err("this folder contains no file of the project".to_owned())
     }
 }
 
@@ -320,7 +315,7 @@ fn file(snapshot: &Snapshot, text: &str) -> Result<RelPath, String> {
 
 fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
-        .map_err(|_| format!("`{text}` is not a duration; write `90s`, `5m` or `7d`"))
+        .map_err(|_| format!("`{text}` is not a duration; use a value like `90s`, `5m` or `7d`"))
 }
 
 fn timeout(text: &str) -> Result<Duration, String> {
@@ -340,17 +335,20 @@ fn findings(text: &str) -> Result<Findings, String> {
     let names: Vec<&str> = regex.capture_names().flatten().collect();
     if let Some(other) = names.iter().find(|name| !GROUPS.contains(name)) {
         return Err(match nearest(other, GROUPS.iter().copied()) {
-            Some(meant) => format!("unknown group `{other}`, did you mean `{meant}`?"),
-            None => format!("unknown group `{other}`; known: {}", GROUPS.join(", ")),
+            Some(meant) => format!("unknown group `{other}`; did you mean `{meant}`?"),
+            None => format!(
+                "unknown group `{other}`; known groups: {}",
+                GROUPS.join(", ")
+            ),
         });
     }
     if !names.contains(&"path") {
-        return Err("neither `gcc` nor `sarif` nor a regular expression with `(?<path>…)`".into());
+        return Err("expected `gcc`, `sarif`, or a regular expression with `(?<path>…)`".into());
     }
     Ok(Findings::Regex(regex))
 }
 
-/// The last line of the library's message says what is wrong; the lines before it draw the pattern.
+/// The last line of the library's message describes the error; the lines before it show the pattern.
 fn regex_message(error: &regex::Error) -> String {
     let text = error.to_string();
     let last = text.lines().next_back().unwrap_or_default();

@@ -1,6 +1,6 @@
-//! Errors of a configuration file as people read them: title, place, snippet and a way out.
+//! Configuration errors for display: title, place, snippet and help.
 //!
-//! Stays free of knowing any key.
+//! Knows no keys.
 
 use std::fmt;
 use std::ops::Range;
@@ -9,19 +9,17 @@ use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
 use crate::path::RelPath;
 
-/// More problems than this are counted, not shown.
+/// More problems than this are counted but not shown.
 const SHOWN: usize = 20;
-/// Longer words are not compared: nobody mistypes that much.
+/// Longer words are not compared for suggestions.
 const LONGEST_WORD: usize = 64;
 
-/// Where something is written. Printed as `file:line:column`.
+/// A place in a file. Printed as `file:line:column`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// The file.
     pub(crate) file: RelPath,
-    /// Line, from 1.
     pub(crate) line: usize,
-    /// Column in characters, from 1.
+    /// In characters, from 1.
     pub(crate) column: usize,
 }
 
@@ -31,7 +29,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// A file that may hold the configuration.
+/// A file that may contain the configuration.
 #[derive(Debug, Clone)]
 pub(super) struct Source {
     pub(super) path: RelPath,
@@ -58,7 +56,7 @@ impl Source {
     }
 }
 
-/// One thing that is wrong.
+/// One error.
 #[derive(Debug, Clone)]
 pub(super) struct Problem {
     pub(super) title: String,
@@ -66,16 +64,15 @@ pub(super) struct Problem {
     pub(super) help: Option<String>,
 }
 
-/// A piece of a source that a problem is about.
+/// The part of a source that a problem is about.
 #[derive(Debug, Clone)]
 pub(super) struct Mark {
-    /// Index of the source.
     pub(super) source: usize,
     pub(super) span: Range<usize>,
     pub(super) label: String,
 }
 
-/// Everything that is wrong with the configuration.
+/// All errors of the configuration.
 #[derive(Debug)]
 pub(crate) struct Report {
     sources: Vec<Source>,
@@ -93,7 +90,7 @@ impl Report {
         Self { sources, problems }
     }
 
-    /// The text for people, in the manner of rustc; with colour codes if `colour`.
+    /// The text for display, in rustc's style; with colour codes if `colour`.
     #[must_use]
     pub(crate) fn render(&self, colour: bool) -> String {
         let renderer = if colour {

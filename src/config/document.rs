@@ -1,6 +1,6 @@
-//! From the configuration table to a [`Config`].
+//! Parses the configuration table into a [`Config`].
 //!
-//! Stays free of where the table was found.
+//! Does not know where the table was found.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::snapshot::Snapshot;
 /// Tags of built-in checks.
 const TAGS: &[&str] = &["lint", "validate", "security", "test", "ci"];
 
-/// Reads the whole table. What is wrong is in the reader's problems.
+/// Parses the whole table. Errors are collected in the reader.
 pub(super) fn read(reader: &mut Reader<'_>, snapshot: &Snapshot, top: &DeTable<'_>) -> Config {
     reader.known_keys(top, "", schema::TOP);
     let checks = checks(reader, snapshot, top);
@@ -63,7 +63,10 @@ fn hook_warns(reader: &mut Reader<'_>, top: &DeTable<'_>) -> bool {
     let parse = |text: &str| match text {
         "block" => Ok(false),
         "warn" => Ok(true),
-        _ => Err(format!("one of {}", schema::ALREADY_FAILING.join(", "))),
+        _ => Err(format!(
+            "expected one of {}",
+            schema::ALREADY_FAILING.join(", ")
+        )),
     };
     let table = reader.table(top, "hook", "hook", schema::HOOK);
     let warns = table.and_then(|table| reader.parsed(table, "already-failing", parse));
@@ -86,32 +89,31 @@ fn base(reader: &mut Reader<'_>, snapshot: &Snapshot, top: &DeTable<'_>) -> Base
     }
 }
 
-/// An image by its full name, or an archive that is there.
+/// The full name of an image, or the path of an existing archive.
 fn base_image(snapshot: &Snapshot, text: &str) -> Result<String, String> {
     let name = full_name(text)?;
     if is_archive(&name) && !snapshot.root().join(&name).is_file() {
         return Err(
-            "there is no such file; an image of a registry is named without `.` or `/` before it"
-                .to_owned(),
+            "no such file; the name of a registry image does not start with `.` or `/`".to_owned(),
         );
     }
     Ok(name)
 }
 
-/// Names go to a package manager through a shell.
+/// Package names are passed to a package manager through a shell.
 fn package(name: &str) -> Result<(), String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || "+-._:=~".contains(c);
     let first = name.chars().next();
     if first.is_some_and(|c| c.is_ascii_alphanumeric()) && name.chars().all(fits) {
         Ok(())
     } else {
-        Err(format!("`{name}` is not the name of a package"))
+        Err(format!("`{name}` is not a valid package name"))
     }
 }
 
 fn tools(reader: &mut Reader<'_>, top: &DeTable<'_>) -> BTreeMap<String, String> {
     let mut tools = BTreeMap::new();
-    // What is wrong with `layers` itself is told by its other table.
+    // Errors in `layers` itself are reported when its other table is parsed.
     let Some(layers) = top
         .get("layers")
         .and_then(|layers| layers.get_ref().as_table())
@@ -135,7 +137,7 @@ fn tool_image(text: &str) -> Result<String, String> {
     }
     let name = full_name(text)?;
     match is_archive(&name) {
-        true => Err("programs are taken from images of registries only".to_owned()),
+        true => Err("programs can only come from registry images".to_owned()),
         false => Ok(name),
     }
 }
@@ -159,7 +161,7 @@ fn checks(
     checks
 }
 
-/// A tag that no check can have would silently leave out work, so it is an error.
+/// A tag that no check can have would silently skip work, so it is an error.
 fn commands(
     reader: &mut Reader<'_>,
     top: &DeTable<'_>,
@@ -184,7 +186,7 @@ fn commands(
         if tags.is_empty()
             && let Some(value) = table.get(key.name)
         {
-            let title = format!("`{}` would run nothing", key.name);
+            let title = format!("`{}` would run no checks", key.name);
             reader.problem(value.span(), title, "name at least one tag");
         }
         commands.insert(key.name.to_owned(), tags);
@@ -197,7 +199,7 @@ fn known_tag(tag: &str, known: &[&str]) -> Result<(), String> {
         return Ok(());
     }
     Err(match nearest(tag, known.iter().copied()) {
-        Some(meant) => format!("no check has the tag `{tag}`, did you mean `{meant}`?"),
+        Some(meant) => format!("no check has the tag `{tag}`; did you mean `{meant}`?"),
         None => format!("no check has the tag `{tag}`"),
     })
 }
@@ -207,7 +209,7 @@ fn max_size(reader: &mut Reader<'_>, top: &DeTable<'_>) -> Option<u64> {
     reader.parsed(table, "max-size", |text| {
         text.parse::<bytesize::ByteSize>()
             .map(|size| size.as_u64())
-            .map_err(|_| format!("`{text}` is not a size; write `10GiB`"))
+            .map_err(|_| format!("`{text}` is not a size; use a value like `10GiB`"))
     })
 }
 

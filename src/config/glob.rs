@@ -1,8 +1,8 @@
-//! The glob patterns of the configuration.
+//! Glob patterns in the configuration.
 //!
-//! `*` stays in a folder, `**` crosses folders, a dot at the start is nothing special, the last matching pattern
-//! wins and `!` excludes. A pattern that names a folder stands for everything below it.
-//! Stays free of reading folders: paths come from the snapshot.
+//! `*` stays within a folder, `**` crosses folders, leading dots are not special, the last matching pattern wins, and
+//! `!` excludes. A pattern that names a folder matches everything below it. Reads no folders: paths come from the
+//! snapshot.
 
 use globset::{GlobBuilder, GlobMatcher};
 
@@ -23,21 +23,17 @@ struct Rule {
     shape: Shape,
 }
 
-/// What a pattern asks for. The usual ones need no regular expression per file.
+/// The common shapes need no regular expression per file.
 #[derive(Debug, Clone)]
 enum Shape {
-    /// That file, or everything below that folder; the root stands for everything.
+    /// This file, or everything below this folder; the root matches everything.
     Literal(RelPath),
-    /// Everything below that folder, not the entry itself.
+    /// Everything below this folder, but not the folder itself.
     Below(RelPath),
     Glob(GlobMatcher),
 }
 
 impl Globs {
-    /// Compiles `patterns`.
-    ///
-    /// # Errors
-    /// The index of the first bad pattern, and what is wrong with it.
     pub(crate) fn new(patterns: &[String]) -> Result<Self, (usize, String)> {
         let rules = patterns
             .iter()
@@ -45,19 +41,19 @@ impl Globs {
             .map(|(index, pattern)| Rule::new(pattern).map_err(|message| (index, message)))
             .collect::<Result<Vec<_>, _>>()?;
         if rules.first().is_some_and(|rule| !rule.include) {
-            let message = "excludes, but no pattern before it includes anything; start with `**`";
+            let message = "excludes files, but no earlier pattern includes any; start with `**`";
             return Err((0, message.to_owned()));
         }
         Ok(Self { rules })
     }
 
-    /// No pattern: nothing matches.
+    /// Matches nothing.
     #[must_use]
     pub(crate) const fn nothing() -> Self {
         Self { rules: Vec::new() }
     }
 
-    /// `**`: everything matches.
+    /// Matches everything.
     #[must_use]
     pub(crate) fn everything() -> Self {
         Self {
@@ -69,7 +65,7 @@ impl Globs {
         }
     }
 
-    /// Whether the last pattern that matches `path` includes it.
+    /// Whether the last pattern matching `path` includes it.
     #[must_use]
     pub(crate) fn matches(&self, path: &RelPath) -> bool {
         self.rules
@@ -79,8 +75,7 @@ impl Globs {
             .is_some_and(|rule| rule.include)
     }
 
-    /// The paths that are named without any metacharacter and not excluded again. Only these may name a file that
-    /// git ignores.
+    /// Paths named without metacharacters and not excluded later. Only these may name files that git ignores.
     pub(crate) fn literal_paths(&self) -> impl Iterator<Item = &RelPath> {
         self.rules
             .iter()
@@ -92,7 +87,7 @@ impl Globs {
             .filter(|path| self.matches(path))
     }
 
-    /// The patterns as they were written.
+    /// The patterns as written.
     pub(crate) fn patterns(&self) -> impl Iterator<Item = &str> {
         self.rules.iter().map(|rule| rule.text.as_str())
     }
@@ -156,7 +151,7 @@ fn literal(text: &str) -> Result<RelPath, String> {
     RelPath::new(text).map_err(|error| error.to_string())
 }
 
-/// Drops `.` and empty segments; a slash at the end stands for everything below.
+/// Drops `.` and empty segments; a trailing slash stands for everything below.
 fn normalise(pattern: &str) -> Result<String, String> {
     if pattern.is_empty() {
         return Err("is empty".to_owned());
@@ -169,7 +164,7 @@ fn normalise(pattern: &str) -> Result<String, String> {
         .filter(|segment| !matches!(*segment, "" | "."))
         .collect();
     if segments.contains(&"..") {
-        return Err("holds `..`; patterns stay below the project root".to_owned());
+        return Err("contains `..`; patterns must stay below the project root".to_owned());
     }
     let folder = pattern.ends_with('/') && pattern.contains(META);
     if segments.is_empty() || (folder && segments.last() != Some(&"**")) {

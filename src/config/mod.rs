@@ -1,16 +1,16 @@
-//! The configuration: found in one place at the project root, checked as a whole, handed on as types.
+//! The configuration: found in one place at the project root, validated as a whole, returned as types.
 //!
 //! | file | owns |
 //! |---|---|
 //! | `source` | finding the one place among `dagcache.toml`, `Cargo.toml`, `pyproject.toml` |
 //! | `schema` | every key: name, type, default, meaning |
-//! | `read`, `document`, `check` | from TOML to the model, collecting everything that is wrong |
+//! | `read`, `document`, `check` | from TOML to the model, collecting all errors |
 //! | `model` | the typed configuration |
-//! | `diagnose` | errors as people read them |
+//! | `diagnose` | errors for display |
 //! | `show` | the effective configuration as text |
 //! | `glob` | patterns |
 //!
-//! Stays free of command line, environment and planning.
+//! Knows nothing about the command line, the environment or planning.
 
 mod check;
 mod diagnose;
@@ -37,42 +37,36 @@ pub(crate) use source::Origin;
 
 use source::TableRef;
 
-/// A configuration and where it came from.
+/// A configuration and its origin.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Loaded {
-    /// What holds.
     pub(crate) config: Config,
-    /// Where it was found; `None` if all is default.
+    /// `None` if everything is default.
     pub(crate) source: Option<Origin>,
-    /// What was understood but has no effect yet.
+    /// Keys that are valid but have no effect yet.
     pub(crate) warnings: Vec<String>,
     given: show::Given,
 }
 
-/// Why there is no configuration. Exit code 2.
+/// Why the configuration could not be loaded. Exit code 2.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
-    /// A file cannot be read, or changed since the snapshot was taken (`InvalidData`): then a new one is due.
+    /// A file cannot be read, or changed since the snapshot (`InvalidData`), so that a new snapshot is needed.
     #[error("cannot read {path}")]
     Read {
-        /// The file.
         path: RelPath,
-        /// Why.
         source: std::io::Error,
     },
-    /// `dagcache.toml` is a link that leads to no file of the project.
-    #[error("{path} is a link that leads to no file of the project; put the file itself there")]
-    Link {
-        /// The link.
-        path: RelPath,
-    },
-    /// What is written is wrong: syntax, keys, values, or two places.
+    /// `dagcache.toml` is a link to something outside the project.
+    #[error("{path} is a link to outside the project; replace it with the file itself")]
+    Link { path: RelPath },
+    /// Invalid syntax, keys or values, or more than one configuration.
     #[error("{0}")]
     Invalid(Report),
 }
 
 impl ConfigError {
-    /// The text for people; with colour codes if `colour`.
+    /// The text for display; with colour codes if `colour`.
     #[must_use]
     pub(crate) fn render(&self, colour: bool) -> String {
         match self {
@@ -83,11 +77,6 @@ impl ConfigError {
     }
 }
 
-/// Finds and reads the configuration at the project root.
-///
-/// # Errors
-/// If there is more than one, if a file that may hold it cannot be read or is no TOML, or if anything in it is wrong;
-/// all that is wrong in a file is reported at once.
 pub(crate) fn load(snapshot: &Snapshot) -> Result<Loaded, ConfigError> {
     load_from(snapshot, source::read(snapshot)?).map_err(ConfigError::Invalid)
 }

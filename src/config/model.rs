@@ -1,6 +1,6 @@
-//! The configuration as types. An absent key of a check stays `None`, so that an override changes only what it names.
+//! The typed configuration. Absent keys of a check stay `None`, so that an override changes only the keys it names.
 //!
-//! Stays free of TOML and of the files it came from.
+//! Knows nothing about TOML and files.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,25 +11,23 @@ use crate::path::RelPath;
 use crate::plan::CacheMode;
 use crate::snapshot::Snapshot;
 
-/// The id that alone takes a `baseline`.
+/// The only check that supports `baseline`.
 pub(crate) const SECRETS: &str = "security:secrets";
 
-/// Everything a project can configure.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Config {
-    /// Files that plan no check and are never checked.
+    /// Files that are never checked.
     pub(crate) exclude: Globs,
-    /// Where checks run.
     pub(crate) engine: Engine,
     /// `[layers.base]`.
     pub(crate) base: Base,
-    /// `[layers.tools]`: where programs come from in containers, by name.
+    /// `[layers.tools]`: the source of programs in containers, by name.
     pub(crate) tools: BTreeMap<String, String>,
-    /// Checks of one's own and overrides of built-in ones, by id.
+    /// Custom checks and overrides of built-in ones, by id.
     pub(crate) checks: BTreeMap<String, CheckConfig>,
     /// Tags by command, where they differ from the default; see [`Config::tags_of`].
     pub(crate) commands: BTreeMap<String, Vec<String>>,
-    /// `[hook] already-failing = "warn"`: what failed before stops no commit.
+    /// `[hook] already-failing = "warn"`: earlier failures do not block a commit.
     pub(crate) hook_warns: bool,
     /// `[cache] max-size` in bytes.
     pub(crate) max_size: Option<u64>,
@@ -40,28 +38,24 @@ pub(crate) struct Config {
 /// `[engine]`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Engine {
-    /// Which one.
     pub(crate) kind: EngineKind,
     /// Address of a Dagger runner.
     pub(crate) address: Option<String>,
-    /// Whether Rust checks in containers build on what their last run made.
+    /// Whether Rust checks in containers build on products of their last run.
     pub(crate) incremental: bool,
 }
 
-/// The engines to choose from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum EngineKind {
-    /// Dagger where one is configured or at hand, else local.
+    /// Dagger if configured or available, else local.
     #[default]
     Auto,
-    /// Dagger.
     Dagger,
-    /// The host.
     Local,
 }
 
 impl EngineKind {
-    /// The word in the configuration.
+    /// The name in the configuration.
     #[must_use]
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
@@ -75,35 +69,31 @@ impl EngineKind {
 /// `[layers.base]`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Base {
-    /// The image that containers begin with: its full name, or the path of an OCI archive.
+    /// The image that containers are based on: its full name, or the path of an OCI archive.
     pub(crate) image: Option<String>,
-    /// System packages in it, sorted.
+    /// System packages to install in it, sorted.
     pub(crate) packages: Vec<String>,
 }
 
 /// `[remote]`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Remote {
-    /// OCI repository.
     pub(crate) registry: Option<String>,
     /// Public keys whose results are accepted.
     pub(crate) trusted_keys: Vec<String>,
 }
 
-/// `[checks.ID]`: the keys that were named.
+/// `[checks.ID]`: the keys that were set.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct CheckConfig {
-    /// Where the table is.
     pub(crate) place: Place,
-    /// Program and arguments; never empty.
+    /// Never empty.
     pub(crate) command: Option<Vec<String>>,
     /// Appended to the command.
     pub(crate) args: Option<Vec<String>>,
-    /// Working directory.
     pub(crate) dir: Option<RelPath>,
     /// What it may see.
     pub(crate) inputs: Option<Globs>,
-    /// What it checks.
     pub(crate) files: Option<Globs>,
     /// Whether each of `files` is a part.
     pub(crate) per_file: Option<bool>,
@@ -111,19 +101,17 @@ pub(crate) struct CheckConfig {
     pub(crate) env: Option<Vec<String>>,
     /// Variables with fixed values.
     pub(crate) set_env: Option<BTreeMap<String, String>>,
-    /// Programs on its PATH besides the command.
+    /// Programs on its PATH in addition to the command.
     pub(crate) tools: Option<Vec<String>>,
-    /// What it makes; never empty.
+    /// Files it makes; never empty.
     pub(crate) outputs: Option<Globs>,
     /// How output becomes findings.
     pub(crate) findings: Option<Findings>,
-    /// What commands select it by.
+    /// Commands select by these.
     pub(crate) tags: Option<Vec<String>>,
-    /// Wall time after which it is stopped.
+    /// Wall time after which it is killed.
     pub(crate) timeout: Option<Duration>,
-    /// Older entries miss.
     pub(crate) max_age: Option<Duration>,
-    /// What is stored.
     pub(crate) cache: Option<CacheMode>,
     /// Whether it may use the network.
     pub(crate) network: Option<bool>,
@@ -140,7 +128,7 @@ pub(crate) enum Findings {
     Gcc,
     /// A SARIF log on standard output.
     Sarif,
-    /// One finding for each line that matches; named groups, of which `path` is there.
+    /// One finding per matching line; has named groups, including `path`.
     Regex(regex::Regex),
 }
 
@@ -169,7 +157,7 @@ impl Default for Globs {
 }
 
 impl Config {
-    /// The tags a command runs; `None` for every check.
+    /// The tags that a command runs; `None` for every check.
     #[must_use]
     pub(crate) fn tags_of(&self, command: &str) -> Option<Vec<String>> {
         if let Some(tags) = self.commands.get(command) {
@@ -202,13 +190,13 @@ impl Config {
 }
 
 impl CheckConfig {
-    /// The tags of a check of one's own: `lint` unless it says otherwise.
+    /// The tags of a custom check; `lint` by default.
     #[must_use]
     pub(crate) fn tags_or_default(&self) -> Vec<String> {
         self.tags.clone().unwrap_or_else(|| vec!["lint".to_owned()])
     }
 
-    /// What of a check of one's own is stored: everything, but only passes for tag `test`, unless it says otherwise.
+    /// Which results of a custom check are stored: by default everything, but only passes for the tag `test`.
     #[must_use]
     pub(crate) fn cache_or_default(&self) -> CacheMode {
         let test = || self.tags.iter().flatten().any(|tag| tag == "test");

@@ -1,7 +1,7 @@
-//! Typed access to a TOML table. What does not fit becomes a [`Problem`] at its place, and reading goes on, so that
-//! one run shows everything that is wrong.
+//! Typed access to a TOML table. Every mismatch becomes a [`Problem`] at its place, and reading continues, so that
+//! one run reports all errors.
 //!
-//! Stays free of knowing any key.
+//! Knows no keys.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -13,10 +13,10 @@ use crate::config::diagnose::{Mark, Place, Problem, Source, nearest};
 use crate::config::glob::Globs;
 use crate::config::schema::Key;
 
-/// A value with its place in the text.
+/// A value and its place.
 pub(super) type Value<'i> = Spanned<DeValue<'i>>;
 
-/// Reads tables of one source.
+/// Reads the tables of one source.
 pub(super) struct Reader<'s> {
     source: &'s Source,
     index: usize,
@@ -25,7 +25,7 @@ pub(super) struct Reader<'s> {
 }
 
 impl<'s> Reader<'s> {
-    /// `index` is the place of `source` in the report.
+    /// `index` identifies `source` in the report.
     pub(super) const fn new(source: &'s Source, index: usize) -> Self {
         Self {
             source,
@@ -66,7 +66,7 @@ impl<'s> Reader<'s> {
         });
     }
 
-    /// Notes that a key is understood but does nothing yet, if it is there.
+    /// Adds a warning if a key is set that has no effect yet.
     pub(super) fn without_effect(&mut self, table: &DeTable<'_>, key: &str, name: &str) {
         if let Some((key, _)) = table.get_key_value(key) {
             let place = self.place(&key.span());
@@ -75,7 +75,6 @@ impl<'s> Reader<'s> {
         }
     }
 
-    /// Reports the keys of `table` that are not in `known`.
     pub(super) fn known_keys(&mut self, table: &DeTable<'_>, name: &str, known: &[Key]) {
         let names = || known.iter().map(|key| key.name);
         for key in table.keys() {
@@ -96,7 +95,7 @@ impl<'s> Reader<'s> {
         }
     }
 
-    /// The table under `key`, with its keys compared with `known`.
+    /// The table under `key`; reports keys that are not in `known`.
     pub(super) fn table<'t, 'i>(
         &mut self,
         table: &'t DeTable<'i>,
@@ -109,7 +108,7 @@ impl<'s> Reader<'s> {
         Some(inner)
     }
 
-    /// The table under `key`, with keys of the user's choice.
+    /// The table under `key`, with arbitrary keys.
     pub(super) fn any_table<'t, 'i>(
         &mut self,
         table: &'t DeTable<'i>,
@@ -142,11 +141,11 @@ impl<'s> Reader<'s> {
             DeValue::Table(_) => "a table",
         };
         let title = format!("`{key}` must be {expected}");
-        self.problem(value.span(), title, &format!("this is {found}"));
+        self.problem(value.span(), title, &format!("found {found}"));
     }
 
     fn bad_value(&mut self, span: Range<usize>, key: &str, message: &str) {
-        self.problem(span, format!("bad value for `{key}`"), message);
+        self.problem(span, format!("invalid value for `{key}`"), message);
     }
 
     pub(super) fn flag(&mut self, table: &DeTable<'_>, key: &str) -> Option<bool> {
@@ -204,7 +203,7 @@ impl<'s> Reader<'s> {
         Some(texts)
     }
 
-    /// A list of strings, each accepted by `check`.
+    /// A list of strings that `check` accepts.
     pub(super) fn texts(
         &mut self,
         table: &DeTable<'_>,
@@ -235,7 +234,7 @@ impl<'s> Reader<'s> {
         }
     }
 
-    /// Names with a string each; names are accepted by `check`.
+    /// A map from names, which `check` must accept, to strings.
     pub(super) fn text_map(
         &mut self,
         table: &DeTable<'_>,

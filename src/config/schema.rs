@@ -1,7 +1,7 @@
-//! All keys there are: names, types, defaults and meaning. Unknown-key errors, the JSON schema and `config show` are
-//! derived from this one list.
+//! All keys: names, types, defaults and descriptions. Unknown-key errors, the JSON schema and `config show` are
+//! derived from this list.
 //!
-//! Stays free of reading a configuration.
+//! Reads no configuration.
 
 use serde_json::{Map, Value, json};
 
@@ -12,17 +12,16 @@ use crate::catalogue;
 pub(super) struct Key {
     pub(super) name: &'static str,
     pub(super) kind: Kind,
-    /// What holds when it is absent, as a TOML value.
+    /// The default as a TOML value.
     pub(super) default: Option<&'static str>,
     pub(super) about: &'static str,
 }
 
-/// What a key holds.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Kind {
     Text,
     Texts,
-    /// Names with a string each.
+    /// A map from names to strings.
     TextMap,
     Flag,
     /// One of these words.
@@ -55,25 +54,30 @@ pub(super) const TOP: &[Key] = &[
         "exclude",
         Kind::Texts,
         Some("[]"),
-        "Globs of files that plan no check and are never checked. They stay readable as inputs.",
+        "Globs of files that are never checked and plan no checks. Checks can still read them as inputs.",
     ),
     key("engine", Kind::Table(ENGINE), None, "Where checks run."),
-    key("layers", Kind::Table(LAYERS), None, "What checks stand on."),
+    key(
+        "layers",
+        Kind::Table(LAYERS),
+        None,
+        "Environments that checks run in.",
+    ),
     key(
         "checks",
         Kind::Named(CHECK),
         None,
-        "Checks of one's own (any name, needs `command`) and overrides of built-in ones (`rust:clippy`), where only the named keys change.",
+        "Custom checks (any name, `command` required) and overrides of built-in checks (`rust:clippy`), which change only the given keys.",
     ),
     key(
         "commands",
         Kind::Table(COMMANDS),
         None,
-        "The tags each command runs.",
+        "The tags that each command runs.",
     ),
     key("hook", Kind::Table(HOOK), None, "The git hook."),
-    key("cache", Kind::Table(CACHE), None, "The store."),
-    key("remote", Kind::Table(REMOTE), None, "The shared store."),
+    key("cache", Kind::Table(CACHE), None, "The cache."),
+    key("remote", Kind::Table(REMOTE), None, "The shared cache."),
 ];
 
 pub(super) const ENGINE: &[Key] = &[
@@ -87,13 +91,13 @@ pub(super) const ENGINE: &[Key] = &[
         "address",
         Kind::Text,
         None,
-        "Address of a Dagger runner. $_EXPERIMENTAL_DAGGER_RUNNER_HOST wins.",
+        "Address of a Dagger runner. $_EXPERIMENTAL_DAGGER_RUNNER_HOST takes precedence.",
     ),
     key(
         "incremental",
         Kind::Flag,
         Some("false"),
-        "Whether Rust checks in containers build on what their last run made, in a volume of the engine, instead of compiling all of the project's own packages in each run.",
+        "Whether Rust checks in containers reuse build products of their last run, kept in a volume of the engine, instead of compiling all workspace packages in every run.",
     ),
 ];
 
@@ -102,13 +106,13 @@ pub(super) const LAYERS: &[Key] = &[
         "base",
         Kind::Table(BASE),
         None,
-        "What all containers begin with (Dagger engine).",
+        "The base of all containers (Dagger engine).",
     ),
     key(
         "tools",
         Kind::Table(TOOLS),
         None,
-        "Where programs of containers come from.",
+        "Where programs in containers come from.",
     ),
 ];
 
@@ -117,7 +121,7 @@ pub(super) const BASE: &[Key] = &[
         "image",
         Kind::Text,
         None,
-        "An image with everything the checks need, instead of one for each language: its name, which `cargo dagcache lock` pins to a digest in dagcache.lock, or the path of an OCI archive (`./base.oci.tar`).",
+        "One image with everything the checks need, instead of one per language: an image name, which `cargo dagcache lock` pins to a digest in dagcache.lock, or the path of an OCI archive (`./base.oci.tar`).",
     ),
     key(
         "packages",
@@ -131,7 +135,7 @@ pub(super) const TOOLS: &[Key] = &[key(
     "kustomize",
     Kind::Text,
     None,
-    "The image that kustomize is taken from, as `/app/kustomize` (`registry.k8s.io/kustomize/kustomize:v5.8.2` if absent); `base` = the one that is in the base image.",
+    "The image that provides kustomize as `/app/kustomize` (default: `registry.k8s.io/kustomize/kustomize:v5.8.2`), or `base` for the one in the base image.",
 )];
 
 pub(super) const CHECK: &[Key] = &[
@@ -139,19 +143,19 @@ pub(super) const CHECK: &[Key] = &[
         "command",
         Kind::Texts,
         None,
-        "Program and arguments, without a shell. A program with a `/` is a file of the project, relative to `dir`, and joins the inputs; any other is looked up on PATH. Checks of one's own only.",
+        "Program and arguments, without a shell. A program with a `/` is a file of the project, relative to `dir`, and becomes an input; any other is looked up on PATH. Custom checks only.",
     ),
     key(
         "args",
         Kind::Texts,
         Some("[]"),
-        "Arguments appended to the command; the way to extend a built-in check.",
+        "Arguments appended to the command, also of a built-in check.",
     ),
     key(
         "dir",
         Kind::Text,
         Some("\".\""),
-        "Working directory, relative to the project root. Checks of one's own only.",
+        "Working directory, relative to the project root. Custom checks only.",
     ),
     key(
         "inputs",
@@ -163,13 +167,13 @@ pub(super) const CHECK: &[Key] = &[
         "files",
         Kind::Texts,
         Some("[]"),
-        "Globs of the files it checks: appended to the command, and visible to it. Checks of one's own only.",
+        "Globs of the files it checks. They are appended to the command and visible to it. Custom checks only.",
     ),
     key(
         "per-file",
         Kind::Flag,
         Some("false"),
-        "Whether each of `files` is checked and stored by itself, seeing `inputs` and that file. Checks of one's own only.",
+        "Whether each of `files` has a separate result, for which the check sees only `inputs` and that file. Custom checks only.",
     ),
     key(
         "env",
@@ -187,43 +191,43 @@ pub(super) const CHECK: &[Key] = &[
         "tools",
         Kind::Texts,
         Some("[]"),
-        "Programs it may use besides the command; nothing else is on its PATH. Added to those of a built-in check.",
+        "Programs it may use in addition to the command; nothing else is on its PATH. Added to those of a built-in check.",
     ),
     key(
         "outputs",
         Kind::Texts,
         Some("[]"),
-        "Globs (relative to the project root) of the files it makes: copied to the project after a run, restored on a hit, never among its own inputs. A file that git tracks is compared, not overwritten; what else is replaced is kept in the store. Not with `per-file`. Checks of one's own only.",
+        "Globs (relative to the project root) of the files it writes. They are copied to the project after a run, restored on a hit, and never inputs of the check. Files that git tracks are compared, not overwritten; other replaced files are kept in the store. Not with `per-file`. Custom checks only.",
     ),
     key(
         "findings",
         Kind::Text,
         None,
-        "How its output becomes findings: `gcc`, `sarif`, or a regular expression for a line with the named groups path (required), line, column, severity, code, message. Checks of one's own only.",
+        "How its output becomes findings: `gcc`, `sarif`, or a regular expression that matches a line, with the named groups path (required), line, column, severity, code, message. Custom checks only.",
     ),
     key(
         "tags",
         Kind::Texts,
         Some("[\"lint\"]"),
-        "What the commands select it by: lint, validate, security, test, ci, or words of one's own.",
+        "Tags that commands select it by: lint, validate, security, test, ci, or custom tags.",
     ),
     key(
         "timeout",
         Kind::Text,
         None,
-        "Wall time after which it is stopped and counts as an error (`5m`).",
+        "Wall time after which it is killed and counts as an error (`5m`).",
     ),
     key(
         "max-age",
         Kind::Text,
         None,
-        "Stored results older than this are not used (`7d`).",
+        "Cached results older than this are not reused (`7d`).",
     ),
     key(
         "cache",
         Kind::FlagOrWord(&["passes"]),
         Some("true"),
-        "Which results are stored: all, none, or passes only (the default for tag `test`).",
+        "Which results are cached: all, none, or only passes (the default for the tag `test`).",
     ),
     key(
         "network",
@@ -235,7 +239,7 @@ pub(super) const CHECK: &[Key] = &[
         "secrets",
         Kind::Texts,
         Some("[]"),
-        "Names of secret environment variables it may see. Their values (4 characters or more) are masked in its output and enter the key by HMAC: with $DAGCACHE_TEAM_KEY, or else with a random key of this store, and then the result is never shared. Added to those of a built-in check.",
+        "Names of secret environment variables it may see. Their values (4 characters or more) are masked in its output and enter the key as an HMAC with $DAGCACHE_TEAM_KEY, or else with a random key of this store, in which case the result is never shared. Added to those of a built-in check.",
     ),
     key(
         "baseline",
@@ -280,7 +284,7 @@ pub(super) const COMMANDS: &[Key] = &[
         "ci",
         Kind::Texts,
         None,
-        "Tags that `ci` runs; every check if absent.",
+        "Tags that `ci` runs; all checks if absent.",
     ),
 ];
 
@@ -290,14 +294,14 @@ pub(super) const HOOK: &[Key] = &[key(
     "already-failing",
     Kind::Word(ALREADY_FAILING),
     Some("\"block\""),
-    "Whether a check stops a commit that fails in the commit before it too, and of which nothing new is found.",
+    "Whether a check blocks a commit if it already failed in the previous commit and has no new findings.",
 )];
 
 pub(super) const CACHE: &[Key] = &[key(
     "max-size",
     Kind::Text,
     None,
-    "Size that the store is kept under (`10GiB`).",
+    "Maximum size of the cache (`10GiB`).",
 )];
 
 pub(super) const REMOTE: &[Key] = &[
@@ -305,7 +309,7 @@ pub(super) const REMOTE: &[Key] = &[
         "registry",
         Kind::Text,
         None,
-        "OCI repository that results and layers are shared through.",
+        "OCI repository for sharing results and layers.",
     ),
     key(
         "trusted-keys",
@@ -316,7 +320,6 @@ pub(super) const REMOTE: &[Key] = &[
 ];
 
 impl Key {
-    /// The default as a value.
     pub(super) fn default_value(&self) -> Option<toml::Value> {
         self.default?.parse().ok()
     }
@@ -369,7 +372,7 @@ fn table(keys: &[Key]) -> Value {
     json!({"type": "object", "properties": properties, "additionalProperties": false})
 }
 
-/// The JSON schema of `dagcache.toml` and of the tables that stand for it.
+/// The JSON schema of `dagcache.toml` and of the equivalent tables.
 #[must_use]
 pub(crate) fn schema() -> String {
     let mut root = Map::new();

@@ -1,6 +1,6 @@
-//! The effective configuration as TOML, each value with where it came from.
+//! The effective configuration as TOML, each value with its origin.
 //!
-//! Stays free of judging values: it prints what was written, and the defaults of the schema beside it.
+//! Does not validate: prints the given values and the defaults of the schema.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -13,10 +13,9 @@ use crate::config::diagnose::{Place, Source};
 use crate::config::schema::{self, Key, Kind};
 use crate::plan::CacheMode;
 
-/// The values that were written, by the names of the tables and the key that lead to them.
+/// The given values, by table names and key.
 pub(super) type Given = BTreeMap<Vec<String>, (toml::Value, Place)>;
 
-/// Collects what `table` says.
 pub(super) fn given(source: &Source, table: &DeTable<'_>) -> Given {
     let mut given = Given::new();
     collect(source, table, schema::TOP, &mut Vec::new(), &mut given);
@@ -58,7 +57,7 @@ fn collect(
     }
 }
 
-/// The value without places. No key holds a number or a date; such a value has been refused before.
+/// The value without places. No key takes a number or a date; such values have been rejected before.
 fn plain(value: &DeValue<'_>) -> toml::Value {
     match value {
         DeValue::Boolean(flag) => toml::Value::Boolean(*flag),
@@ -75,12 +74,12 @@ fn plain(value: &DeValue<'_>) -> toml::Value {
     }
 }
 
-/// The effective configuration as TOML; a comment behind each value tells where it came from.
+/// The effective configuration as TOML, with the origin of each value in a comment.
 #[must_use]
 pub(crate) fn show(loaded: &Loaded) -> String {
     let mut text = match &loaded.source {
         Some(origin) => format!("# {origin}\n"),
-        None => "# no configuration, all defaults\n".to_owned(),
+        None => "# no configuration; all values are defaults\n".to_owned(),
     };
     let mut path = Vec::new();
     table(&mut text, loaded, schema::TOP, &mut path);
@@ -112,7 +111,7 @@ fn table(text: &mut String, loaded: &Loaded, keys: &[Key], path: &mut Vec<String
     }
 }
 
-/// A table with its header, or nothing if it would be empty, unless the user named it.
+/// A table with its header, or nothing if it is empty and was not given.
 fn section(text: &mut String, loaded: &Loaded, keys: &[Key], path: &mut Vec<String>) {
     let mut body = String::new();
     table(&mut body, loaded, keys, path);
@@ -136,7 +135,7 @@ fn header(path: &[String]) -> String {
     path.iter().map(quoted).collect::<Vec<_>>().join(".")
 }
 
-/// The value that holds for a key, and where it came from.
+/// The effective value of a key, and its origin.
 fn effective(loaded: &Loaded, key: &Key, path: &[String]) -> Option<(toml::Value, String)> {
     if let Some((value, place)) = loaded.given.get(path) {
         return Some((value.clone(), place.to_string()));
@@ -154,7 +153,7 @@ fn effective(loaded: &Loaded, key: &Key, path: &[String]) -> Option<(toml::Value
     }
     if key.name == "cache" && check.cache_or_default() == CacheMode::Passes {
         let value = toml::Value::String("passes".to_owned());
-        return Some((value, "default for tag test".to_owned()));
+        return Some((value, "default for the tag test".to_owned()));
     }
     default()
 }

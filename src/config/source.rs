@@ -1,6 +1,6 @@
-//! Finding the one place of the configuration among the files at the project root.
+//! Finds the configuration among the files at the project root.
 //!
-//! Stays free of what the configuration says.
+//! Does not interpret the configuration.
 
 use std::fmt;
 use std::ops::Range;
@@ -14,17 +14,16 @@ use crate::path::RelPath;
 use crate::snapshot::{FileId, Kind, LeftOut, Reason, Snapshot};
 
 const OWN_FILE: &str = "dagcache.toml";
-/// As many links as Linux follows.
+/// The same limit as in Linux.
 const MAX_LINKS: usize = 40;
-/// One slip in a file makes the parser stumble again further on; more than this says nothing new.
+/// One mistake often causes follow-up errors; showing more does not help.
 const SYNTAX_ERRORS: usize = 3;
 
-/// Where the configuration came from. Printed as `dagcache.toml` or `Cargo.toml [workspace.metadata.dagcache]`.
+/// The origin of the configuration. Printed as `dagcache.toml` or `Cargo.toml [workspace.metadata.dagcache]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Origin {
-    /// The file.
     pub(crate) file: RelPath,
-    /// The table in it; empty for the whole file.
+    /// The table; empty for a whole file.
     pub(crate) table: &'static str,
 }
 
@@ -38,9 +37,8 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A place that holds a configuration.
+/// A place that contains a configuration.
 pub(super) struct Candidate<'t, 'i> {
-    /// Index of the source.
     pub(super) source: usize,
     pub(super) origin: Origin,
     /// The key that opens the table; the first byte for a whole file.
@@ -48,13 +46,13 @@ pub(super) struct Candidate<'t, 'i> {
     pub(super) value: TableRef<'t, 'i>,
 }
 
-/// A configuration table, or what was written in its place.
+/// A configuration table, or another value in its place.
 pub(super) enum TableRef<'t, 'i> {
     Table(&'t DeTable<'i>),
     Other(&'t Spanned<DeValue<'i>>),
 }
 
-/// The tables that may hold a configuration, by file.
+/// The tables that may contain the configuration, by file.
 const PLACES: &[(&str, &[&str])] = &[
     (OWN_FILE, &[""]),
     (
@@ -64,7 +62,7 @@ const PLACES: &[(&str, &[&str])] = &[
     ("pyproject.toml", &["tool.dagcache"]),
 ];
 
-/// The files that may hold a configuration, with their content.
+/// Reads the files that may contain the configuration.
 pub(super) fn read(snapshot: &Snapshot) -> Result<Vec<(&'static str, Vec<u8>)>, ConfigError> {
     let mut files = Vec::new();
     for (name, _) in PLACES {
@@ -73,7 +71,7 @@ pub(super) fn read(snapshot: &Snapshot) -> Result<Vec<(&'static str, Vec<u8>)>, 
     Ok(files)
 }
 
-/// The texts among `files` that are worth parsing. Bytes that are not UTF-8 become problems.
+/// Decodes the files worth parsing. Invalid UTF-8 is reported.
 pub(super) fn decode(files: Vec<(&'static str, Vec<u8>)>) -> (Vec<Source>, Vec<Problem>) {
     let mut sources = Vec::new();
     let mut problems = Vec::new();
@@ -95,8 +93,8 @@ pub(super) fn decode(files: Vec<(&'static str, Vec<u8>)>) -> (Vec<Source>, Vec<P
     (sources, problems)
 }
 
-/// Whether the text holds all words of the name of a table. If not, parsing it would be wasted, and what else is wrong
-/// with it is not ours to report.
+/// Whether the text contains all words of the table's name. If not, it is not parsed, so that unrelated errors in it
+/// are not reported.
 fn may_hold_table(name: &str, text: &str) -> bool {
     PLACES
         .iter()
@@ -105,7 +103,7 @@ fn may_hold_table(name: &str, text: &str) -> bool {
         .any(|table| table.split('.').all(|word| text.contains(word)))
 }
 
-/// The content of a file at the project root; that of the target for a link inside the project.
+/// The content of a file at the project root, or of the target of a link inside the project.
 fn bytes_of(snapshot: &Snapshot, name: &str) -> Result<Option<Vec<u8>>, ConfigError> {
     let path = RelPath::from_normal(name.to_owned());
     let Some(link) = snapshot.find(name) else {
@@ -129,13 +127,13 @@ fn bytes_of(snapshot: &Snapshot, name: &str) -> Result<Option<Vec<u8>>, ConfigEr
     }
 }
 
-/// Whether a file at the root is there and may not be read. To go on without would drop its checks.
+/// Whether a file at the root exists but is unreadable. Ignoring it would drop its checks.
 fn left_out(snapshot: &Snapshot, name: &str) -> bool {
     let unreadable = |odd: &LeftOut| odd.reason == Reason::Unreadable && odd.display == name;
     snapshot.left_out().iter().any(unreadable)
 }
 
-/// The file that a chain of links ends at, if it is one of the project.
+/// The project file at the end of a chain of links, if any.
 fn follow(snapshot: &Snapshot, id: FileId) -> Option<FileId> {
     let mut id = id;
     for _ in 0..MAX_LINKS {
@@ -156,13 +154,13 @@ fn not_utf8(source: usize, name: &str, at: usize) -> Problem {
         marks: vec![Mark {
             source,
             span: at..at + 1,
-            label: "the first bad byte".to_owned(),
+            label: "the first invalid byte".to_owned(),
         }],
         help: None,
     }
 }
 
-/// Parses a source; what is no TOML becomes problems.
+/// Parses a source; syntax errors are reported.
 pub(super) fn parse<'i>(
     index: usize,
     source: &'i Source,
@@ -190,7 +188,7 @@ fn syntax(index: usize, source: &Source, error: &toml::de::Error) -> Problem {
     }
 }
 
-/// The places of a parsed source that hold a configuration.
+/// The places of a parsed source that contain a configuration.
 pub(super) fn candidates<'t, 'i>(
     index: usize,
     source: &Source,
@@ -230,7 +228,7 @@ fn descend<'t, 'i>(tree: &'t DeTable<'i>, name: &str) -> Option<(Range<usize>, T
     Some((key.span(), value))
 }
 
-/// The error for a configuration in more than one place.
+/// The error for more than one configuration.
 pub(super) fn too_many(candidates: &[Candidate<'_, '_>]) -> Problem {
     let names: Vec<String> = candidates
         .iter()
@@ -249,7 +247,7 @@ pub(super) fn too_many(candidates: &[Candidate<'_, '_>]) -> Problem {
         title: format!("the configuration is in {} places", candidates.len()),
         marks,
         help: Some(format!(
-            "keep one of {} and move what the other says into it",
+            "keep one of {} and move the other settings into it",
             names.join(" and ")
         )),
     }

@@ -153,23 +153,23 @@ fn keys_that_contradict_each_other_are_errors() {
     each_bad(&[
         (
             "checks.a = { command = ['x'], env = ['T'], secrets = ['T'] }",
-            "`T` is in `env` and in `secrets`",
+            "`T` is both in `env` and in `secrets`",
         ),
         (
             "checks.a = { command = ['x'], secrets = ['T'], set-env = { T = '1' } }",
-            "`T` is in `secrets` and in `set-env`",
+            "`T` is both in `secrets` and in `set-env`",
         ),
         (
             "checks.a = { command = ['x'], outputs = ['o'], files = ['f'], per-file = true }",
-            "`outputs` and `per-file` do not go together",
+            "`outputs` cannot be combined with `per-file`",
         ),
         (
             "checks.a = { command = ['x'], outputs = ['./**'] }",
-            "this is the whole project",
+            "this matches the whole project",
         ),
         (
             "checks.a = { command = ['x'], env = ['HOME'] }",
-            "HOME is an empty folder",
+            "checks get a private, empty HOME",
         ),
     ]);
 }
@@ -259,7 +259,7 @@ error: the configuration is in 2 places
 3 | [workspace.metadata.dagcache]
   |                     ^^^^^^^^ Cargo.toml [workspace.metadata.dagcache]
   |
-  = help: keep one of dagcache.toml and Cargo.toml [workspace.metadata.dagcache] and move what the other says into it"
+  = help: keep one of dagcache.toml and Cargo.toml [workspace.metadata.dagcache] and move the other settings into it"
     );
 }
 
@@ -279,17 +279,17 @@ error: unknown key `exclud`
   |
   = help: did you mean `exclude`?
 
-error: bad value for `kind`
+error: invalid value for `kind`
  --> dagcache.toml:3:8
   |
 3 | kind = \"podman\"
   |        ^^^^^^^^ known engines: auto, dagger, local
 
-error: bad value for `timeout`
+error: invalid value for `timeout`
  --> dagcache.toml:6:11
   |
 6 | timeout = \"soon\"
-  |           ^^^^^^ `soon` is not a duration; write `90s`, `5m` or `7d`"
+  |           ^^^^^^ `soon` is not a duration; use a value like `90s`, `5m` or `7d`"
     );
 }
 
@@ -297,7 +297,7 @@ error: bad value for `timeout`
 fn values_of_the_wrong_type_are_refused_where_they_stand() {
     each_bad(&[
         ("exclude = 'a'", "`exclude` must be a list of strings"),
-        ("exclude = ['a', 1]", "this is an integer"),
+        ("exclude = ['a', 1]", "found an integer"),
         ("engine = 'local'", "`engine` must be a table"),
         ("checks = ['a']", "`checks` must be a table"),
         ("checks.a = 1", "`checks.a` must be a table"),
@@ -333,14 +333,17 @@ fn bad_values_are_refused_where_they_stand() {
         ),
         (
             "checks.a = { command = ['x'], dir = '../x' }",
-            "leaves the project root",
+            "is outside the project root",
         ),
-        ("checks.a = { command = ['x'], dir = 'no' }", "no file of"),
-        ("checks.a = { command = [] }", "names no program"),
-        ("checks.a = { command = ['/bin/x'] }", "differs between"),
+        (
+            "checks.a = { command = ['x'], dir = 'no' }",
+            "no file of the project",
+        ),
+        ("checks.a = { command = [] }", "the program is empty"),
+        ("checks.a = { command = ['/bin/x'] }", "differ between"),
         (
             "checks.a = { command = ['../x'] }",
-            "leaves the project root",
+            "is outside the project root",
         ),
         ("checks.a = { command = ['x'], timeout = '0s' }", "longer"),
         ("checks.a = { command = ['x'], env = ['PATH'] }", "`tools`"),
@@ -365,14 +368,14 @@ fn bad_values_are_refused_where_they_stand() {
         ),
         (
             "checks.a = { command = ['x'], env = ['A'], set-env = { A = '1' } }",
-            "`A` is in `env` and in `set-env`",
+            "`A` is both in `env` and in `set-env`",
         ),
         (
             "checks.'security:secrets' = { baseline = 'gone' }",
             "not a file of the project",
         ),
         ("commands.lint = ['lnt']", "did you mean `lint`?"),
-        ("commands.lint = []", "would run nothing"),
+        ("commands.lint = []", "would run no checks"),
         ("commands.dev-chek = ['lint']", "did you mean `dev-check`?"),
     ]);
 }
@@ -385,7 +388,10 @@ fn names_of_checks_follow_the_rules() {
             "`[checks.\"rust:clippy\"]`",
         ),
         ("checks.mine = { args = [] }", "needs `command"),
-        ("checks.'a b' = { command = ['x'] }", "bad name `a b`"),
+        (
+            "checks.'a b' = { command = ['x'] }",
+            "invalid check name `a b`",
+        ),
         ("checks.ci = { command = ['x'] }", "cannot be named `ci`"),
         (
             "checks.'rust:fmt' = { command = ['x'] }",
@@ -393,7 +399,7 @@ fn names_of_checks_follow_the_rules() {
         ),
         (
             "checks.a = { command = ['x'], baseline = 'secrets.baseline' }",
-            "only for `security:secrets`",
+            "only supported by `security:secrets`",
         ),
     ]);
     let loaded = good("checks.'9.own_check-x' = { command = ['x'] }");
@@ -452,16 +458,16 @@ fn defaults_of_the_schema_are_those_of_the_model() {
 #[test]
 fn images_and_packages_are_looked_at() {
     for (text, expect) in [
-        ("layers.base.image = 'a b'", "neither the name of an image"),
-        ("layers.base.image = './no.tar'", "there is no such file"),
+        ("layers.base.image = 'a b'", "not an image name"),
+        ("layers.base.image = './no.tar'", "no such file"),
         (
             "layers.base.packages = ['a; b']",
-            "not the name of a package",
+            "not a valid package name",
         ),
-        ("layers.base.packages = ['-y']", "not the name of a package"),
+        ("layers.base.packages = ['-y']", "not a valid package name"),
         (
             "layers.tools.kustomize = './x.tar'",
-            "images of registries only",
+            "can only come from registry images",
         ),
         ("layers.tools.kustomise = 'x'", "did you mean `kustomize`?"),
     ] {

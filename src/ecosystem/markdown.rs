@@ -1,9 +1,9 @@
-//! Markdown: `markdown:mdformat`, planned where mdformat is locked.
+//! Markdown: `markdown:mdformat`, planned if mdformat is locked.
 //!
-//! Verdict as `mdformat --check .` in the project's folder: every `*.md` git would consider, in hidden folders too;
-//! mdformat knows no ignore files. Each file is a part. Configuration is the nearest `.mdformat.toml` of each file;
-//! mdformat has no flag to shut out one above the room, so where the user's home holds one that the project would not
-//! find, results are not stored.
+//! Has the same verdict as `mdformat --check .` in the project's folder: it checks every `*.md` that git would
+//! consider, also in hidden folders, since mdformat knows no ignore files. Each file is a part. The nearest
+//! `.mdformat.toml` of each file applies; mdformat cannot be told to ignore one above the room, so if the user's home
+//! contains one that the project would not find, results are not stored.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,13 +20,9 @@ use crate::snapshot::FileId;
 
 const CONFIG: &str = ".mdformat.toml";
 
-/// The plugin that makes mdformat read its options from `pyproject.toml`.
+/// The plugin that makes mdformat read options from `pyproject.toml`.
 const PYPROJECT_PLUGIN: &str = "mdformat-pyproject";
 
-/// Adds the Markdown checks.
-///
-/// # Errors
-/// If a lock is broken.
 pub(crate) fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
     for site in sites(scope, "mdformat", &BTreeSet::new())? {
         let files = files(scope, &site.dir);
@@ -45,7 +41,7 @@ pub(crate) fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> 
     Ok(())
 }
 
-/// The files `mdformat .` would walk.
+/// The files `mdformat .` would check.
 fn files(scope: &Scope<'_>, dir: &RelPath) -> Vec<FileId> {
     scope
         .checked()
@@ -78,9 +74,9 @@ fn inputs(scope: &Scope<'_>, site: &Site, files: Vec<FileId>, closure: Option<&C
     inputs.and_config(config).and_outside(scope.above(&names))
 }
 
-/// A configuration in the user's home that mdformat would find above a room there, though not above the project.
+/// A configuration in the user's home that mdformat would find above a room there, but not above the project.
 fn stray(scope: &Scope<'_>, inputs: &Inputs) -> Option<String> {
-    // A container has no home of the user's above it.
+    // Containers do not have the user's home.
     let shut_out = scope.snapshot.find(CONFIG).is_some() || scope.images.is_some();
     if shut_out || !inputs.outside.is_empty() {
         return None;
@@ -88,7 +84,7 @@ fn stray(scope: &Scope<'_>, inputs: &Inputs) -> Option<String> {
     let path = scope.home()?.join(CONFIG);
     path.is_file().then(|| {
         format!(
-            "{} could decide in place of the project's own configuration; a {CONFIG} at the root shuts it out",
+            "mdformat may use {} because the project has no configuration; add a {CONFIG} at the root to prevent that",
             path.display()
         )
     })
@@ -141,7 +137,7 @@ fn next_message(text: &str) -> Option<(&str, &str, &str)> {
     Some((before, path, after))
 }
 
-/// The file a message names: as it was given, else relative to the folder or the root.
+/// The file named by a message: as given, else relative to the folder or the root.
 fn resolve_path(text: &str, dir: &RelPath, files: &[&RelPath]) -> Option<RelPath> {
     let candidates = [dir.join(text).ok(), RelPath::new(text).ok()];
     let mut candidates = candidates.into_iter().flatten();

@@ -1,7 +1,7 @@
-//! The ecosystems, a folder or file each: how it is recognised, its checks and layers, its tools' output. None imports
-//! another.
+//! The ecosystems, one directory or file each: recognition, checks and layers, parsing of tool output. They do not
+//! import each other.
 //!
-//! To add one: copy the smallest file, add one line to [`PLANNERS`].
+//! To add one, copy the smallest file and add a line to [`PLANNERS`].
 
 pub(crate) mod cargo;
 pub(crate) mod kustomize;
@@ -13,10 +13,10 @@ pub(crate) mod yaml;
 use crate::plan::{Plan, Question};
 use crate::scope::{PlanError, Scope};
 
-/// One ecosystem: adds its layers, checks and warnings to the plan.
+/// Adds the layers, checks and warnings of one ecosystem to the plan.
 pub(crate) type Planner = fn(&Scope<'_>, &mut Plan) -> Result<(), PlanError>;
 
-/// Every ecosystem. Checks of the configuration come after them.
+/// Every ecosystem. Configured checks follow after them.
 pub(crate) const PLANNERS: &[Planner] = &[
     cargo::plan,
     python::plan,
@@ -27,7 +27,7 @@ pub(crate) const PLANNERS: &[Planner] = &[
     secrets::plan,
 ];
 
-/// What planning needs to know of an image.
+/// The questions about every image.
 pub(crate) const QUESTIONS: &[Question] = &[
     crate::provision::python::interpreter::IN_IMAGE,
     cargo::IN_IMAGE,

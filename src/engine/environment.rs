@@ -1,4 +1,4 @@
-//! The environment of a check: what is the same for every check, and what it declared. Nothing else of the user's.
+//! The environment of a check: fixed variables and those it declared. Nothing else of the user's.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -8,18 +8,18 @@ use crate::plan::Command;
 use crate::room::Layout;
 use crate::rule::Rule;
 
-/// The start of 1980, the earliest time a zip archive can hold. Fixed, so that builds are the same on every day.
+/// The start of 1980, the earliest time a zip archive can hold. Fixed, so that builds do not depend on the date.
 const SOURCE_DATE_EPOCH: &str = "315532800";
 
 const TMPDIR: &str = "TMPDIR";
 
-/// Names that stay the room's even if declared: the value would be in the key, what it leads to would not.
+/// Variables that the room sets even if declared: a user's value would be in the key, but what it leads to would not.
 const OURS: [&str; 3] = [HOME, PATH, TMPDIR];
 
-/// All variables of a check that sees its room at `room`, sorted by name.
+/// All variables of a check whose room is visible at `room`, sorted by name.
 ///
-/// Colour is not forced: `CLICOLOR_FORCE` also changes what a script sees of the programs it calls and thereby verdicts
-/// (`ls` and `grep` inside pipes). A check that wants it has it in its arguments.
+/// Does not force colours: `CLICOLOR_FORCE` would also affect the programs a script calls and thereby verdicts (`ls`
+/// and `grep` in pipes). A check that wants colours passes an argument.
 #[must_use]
 pub(crate) fn environment(
     room: &Layout,
@@ -38,7 +38,7 @@ pub(crate) fn environment(
     set("LANG", "C.UTF-8".into());
     set("TZ", "UTC".into());
     set("SOURCE_DATE_EPOCH", SOURCE_DATE_EPOCH.into());
-    // Or every import would change a layer that others use.
+    // Otherwise every import would change a layer that other checks use.
     set("PYTHONDONTWRITEBYTECODE", "1".into());
     set("GIT_CEILING_DIRECTORIES", room.above(1).into());
     set("GIT_CONFIG_NOSYSTEM", "1".into());

@@ -1,10 +1,10 @@
-//! A folder of the store, or a private temporary one if the store cannot be written.
+//! A directory of the store, or a private temporary one if the store is not writable.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-/// Where something is kept. What is written to a stand-in is gone when this is dropped.
+/// The temporary stand-in, if any, is deleted on drop.
 #[derive(Debug)]
 pub(crate) struct Folder {
     wanted: PathBuf,
@@ -12,7 +12,7 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// At `wanted`, which is made when it is first needed.
+    /// Creates the directory when it is first needed.
     #[must_use]
     pub(crate) fn new(wanted: PathBuf) -> Self {
         Self {
@@ -21,16 +21,13 @@ impl Folder {
         }
     }
 
-    /// The folder as it was asked for, for reading only.
+    /// The requested directory, for reading only.
     #[must_use]
     pub(crate) fn wanted(&self) -> &Path {
         &self.wanted
     }
 
-    /// A folder that can be written.
-    ///
-    /// # Errors
-    /// If not even a temporary one can be made.
+    /// A writable directory.
     pub(crate) fn get(&self) -> io::Result<&Path> {
         if self.stand_in.get().is_none() {
             let chosen = match probe(&self.wanted) {

@@ -1,11 +1,11 @@
-//! Engines: what builds layers and runs checks. The trait and its vocabulary.
+//! Engines build layers and run checks. This module defines the trait and its types.
 //!
 //! - [`local`]: on this host, in rooms. - [`dagger`]: in containers of a Dagger engine.
-//! - [`mod@environment`]: the variables of a check. - [`relative`]: its captured output. - [`folder`]: what happens if the
-//!   store cannot be written.
+//! - [`mod@environment`]: the variables of a check. - [`relative`]: its captured output.
+//! - [`folder`]: the fallback if the store is not writable.
 //!
-//! An engine is handed content and returns what happened. It knows neither the store's entries, nor what a key means
-//! (it only compares them), nor verdicts: whether something is stored is the caller's decision.
+//! An engine receives content and returns what happened. It knows neither entries of the store, nor the meaning of
+//! keys (it only compares them), nor verdicts: callers decide what to store.
 
 use std::any::Any;
 use std::fmt;
@@ -31,27 +31,26 @@ pub(crate) mod folder;
 pub(crate) mod local;
 pub(crate) mod relative;
 
-/// What an engine returns at once and does when awaited. Dropping it ends what it started.
+/// Work that runs when awaited. Dropping it kills what it started.
 pub(crate) type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Runs steps.
 pub(crate) trait Engine: Send + Sync {
-    /// The engine's class: engines of different classes never share a key.
+    /// Engines of different classes never share a key.
     fn class(&self) -> &'static str;
 
-    /// `linux-x86_64-gnu`: where its programs run. Enters every key.
+    /// Where its programs run, such as `linux-x86_64-gnu`. Part of every key.
     fn platform(&self) -> &str;
 
-    /// Makes sure that all layers are there. What is already built is left as it is; a layer that another process is
-    /// building is waited for.
+    /// Ensures that all layers exist. Existing ones stay as they are; if another process is building one, waits for
+    /// it.
     fn prepare<'a>(
         &'a self,
         request: &'a Prepare<'a>,
         cancel: &'a CancellationToken,
     ) -> Pending<'a, Result<Vec<Prepared>, EngineError>>;
 
-    /// What checks are about to be given: every file they may see, said before the first of them runs. An engine that
-    /// brings files elsewhere brings them once.
+    /// Announces every file that checks may see, before the first check runs. An engine that uploads files does so
+    /// once.
     fn expect<'a>(
         &'a self,
         _expected: &'a Expected<'a>,
@@ -68,100 +67,88 @@ pub(crate) trait Engine: Send + Sync {
     ) -> Pending<'a, Result<Executed, EngineError>>;
 }
 
-/// What checks are about to be given.
 pub(crate) struct Expected<'a> {
-    /// Where content comes from.
     pub(crate) snapshot: &'a Snapshot,
-    /// Files they see, sorted and without repeats.
+    /// Sorted and without duplicates.
     pub(crate) files: &'a [FileId],
-    /// Files from outside the snapshot, sorted and without repeats.
+    /// Files outside the snapshot, sorted and without duplicates.
     pub(crate) outside: &'a [OutsideFile],
 }
 
-/// Layers to build where they are missing.
+/// Layers to build if missing.
 pub(crate) struct Prepare<'a> {
-    /// Each after those it stands on, with its key.
+    /// Each layer after those below it, with its key.
     pub(crate) layers: &'a [(&'a Layer, Digest)],
-    /// Where the files that builds need come from.
+    /// Source of the files needed for building.
     pub(crate) snapshot: &'a Snapshot,
-    /// The user's environment.
     pub(crate) env: &'a Env,
-    /// Build even what is there: something outside (a package cache) was lost.
+    /// Rebuild even existing layers, because something outside (a package cache) was lost.
     pub(crate) force: bool,
 }
 
-/// A layer that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Prepared {
-    /// Its name.
     pub(crate) layer: String,
-    /// How long building took; `None` if it was there.
+    /// Build time; `None` if it already existed.
     pub(crate) built: Option<Duration>,
 }
 
-/// One action.
 pub(crate) struct Request<'a> {
-    /// Id of the check.
     pub(crate) id: &'a str,
-    /// What runs.
     pub(crate) command: &'a Command,
-    /// Where content comes from.
     pub(crate) snapshot: &'a Snapshot,
-    /// Files it sees.
     pub(crate) shared: &'a [FileId],
-    /// Files it sees and, with [`Command::append_files`], is told to look at.
+    /// Files it sees and, with [`Command::append_files`], gets as arguments.
     pub(crate) parts: &'a [FileId],
-    /// Files from outside the snapshot.
     pub(crate) outside: &'a [OutsideFile],
-    /// The user's environment; the declared names are taken from it.
+    /// The user's environment, from which the declared variables are taken.
     pub(crate) env: &'a Env,
-    /// The layers it stands on, with their keys.
+    /// Its layers with their keys.
     pub(crate) layers: &'a [(&'a Layer, Digest)],
-    /// Products of earlier runs are kept only if they were made under an equal one: the fingerprint without the tree.
+    /// Products of earlier runs are kept only if made under an equal key: the fingerprint without the tree.
     pub(crate) product_key: Digest,
-    /// Wall time after which it is ended.
+    /// Wall time after which it is killed.
     pub(crate) timeout: Option<Duration>,
-    /// Whether it must really run, also where the engine remembers a run like it: a stored result is not trusted, is
+    /// Whether it must really run, even if the Dagger engine has the run cached, because a cached result is suspect,
     /// too old or unwanted.
     pub(crate) again: bool,
-    /// Sees its output as it comes.
+    /// Receives its output as it comes.
     pub(crate) live: Option<Live<'a>>,
 }
 
-/// An action that came to an end.
+/// A finished action.
 #[derive(Debug)]
 pub(crate) struct Executed {
-    /// What it said. The exit code is only meaningful if it ended with [`Ended::Exit`]; otherwise it is 128 plus the
-    /// signal, 124 after a timeout and 130 when cancelled.
+    /// The exit code is only meaningful after [`Ended::Exit`]; otherwise it is 128 plus the signal, 124 after a
+    /// timeout and 130 if cancelled.
     pub(crate) output: Output,
-    /// How it ended.
     pub(crate) ended: Ended,
     /// Wall time of the command itself.
     pub(crate) duration: Duration,
-    /// Peak memory in bytes, where the engine can tell.
+    /// Peak memory in bytes, if known.
     pub(crate) peak_memory: Option<u64>,
-    /// Whether some of the output is missing.
+    /// Whether output is missing.
     pub(crate) truncated: bool,
-    /// Whether it was kept from everything that it did not declare.
+    /// Whether it was confined to what it declared.
     pub(crate) confined: bool,
-    /// The files whose content can have mattered, sorted, if [`Command::reads`] asked and it can be told.
+    /// The files whose content may have mattered, sorted, if [`Command::reads`] is set and reads can be detected.
     pub(crate) reads: Option<Vec<FileId>>,
-    /// Whether it was given products that came from [`Command::seed`].
+    /// Whether it got products from [`Command::seed`].
     pub(crate) seeded: bool,
-    /// Whether the engine remembered it: nothing ran now.
+    /// Whether the Dagger engine had it cached, so nothing ran.
     pub(crate) replayed: bool,
-    /// Where it ran, untouched until this is dropped.
+    /// Where it ran; unchanged until dropped.
     pub(crate) place: Option<Place>,
 }
 
-/// A folder that stays as the check left it for as long as this lives.
+/// A directory that stays as the check left it until this is dropped.
 pub(crate) struct Place {
     tree: PathBuf,
     _hold: Box<dyn Any + Send + Sync>,
 }
 
 impl Place {
-    /// A folder kept by `hold`.
+    /// A directory that `hold` keeps.
     pub(crate) fn new(tree: PathBuf, hold: impl Any + Send + Sync) -> Self {
         Self {
             tree,
@@ -182,52 +169,44 @@ impl fmt::Debug for Place {
     }
 }
 
-/// An action could not be run, or says nothing about the project. Never stored.
+/// An action could not be run, or its result is not a verdict on the project. Never stored.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EngineError {
-    /// A file is no longer what was hashed: the snapshot is to be taken again.
-    #[error("{} changed while the check was prepared", .0.display())]
+    /// A file is no longer what was hashed, so a new snapshot is needed.
+    #[error("{} changed while preparing the check", .0.display())]
     Changed(PathBuf),
-    /// A layer could not be built.
-    #[error("layer `{layer}` could not be built: {message}{}", tail(.output))]
+    #[error("cannot build layer `{layer}`: {message}{}", tail(.output))]
     Layer {
-        /// Its name.
         layer: String,
-        /// What happened, with the command that repeats it.
+        /// What happened, with the command to reproduce it.
         message: String,
-        /// The end of what the command said.
+        /// The end of the command's output.
         output: String,
     },
     /// A command that prepares a check failed.
-    #[error("`{command}`, which prepares the check, {message}{}", tail(.output))]
+    #[error("cannot prepare the check: `{command}` {message}{}", tail(.output))]
     Before {
-        /// The command.
         command: String,
-        /// How it ended.
         message: String,
-        /// The end of what it said.
+        /// The end of its output.
         output: String,
     },
-    /// A program cannot be started.
     #[error("cannot start `{program}`: {message}")]
     Spawn {
-        /// As it was asked for.
+        /// As requested.
         program: String,
-        /// Why, and the way out.
+        /// The reason, and what to do.
         message: String,
     },
-    /// The file system refused.
     #[error("cannot use {}", path.display())]
     Io {
-        /// Where.
         path: PathBuf,
-        /// Why.
         source: std::io::Error,
     },
-    /// No room or layer can be had; holds the whole message.
+    /// No room or layer is available; holds the whole message.
     #[error("{0}")]
     Unavailable(String),
-    /// The engine is away, or was lost meanwhile; holds the whole message. Says nothing about the check.
+    /// The engine is unavailable or the connection was lost; holds the whole message. Not a verdict on the check.
     #[error("{0}")]
     Lost(String),
     /// The run was cancelled before the command ran.
@@ -243,7 +222,7 @@ fn tail(output: &str) -> String {
     }
 }
 
-/// The folders that are there for a check although no file is in them: where it runs, and those it is told to write to.
+/// Directories that exist for a check even without files: its working directory and those it writes to.
 #[must_use]
 pub(crate) fn folders(request: &Request<'_>) -> Vec<RelPath> {
     let is_file = |path: &RelPath| {
@@ -258,7 +237,7 @@ pub(crate) fn folders(request: &Request<'_>) -> Vec<RelPath> {
         .collect()
 }
 
-/// The outcome of a check that fails before its command runs, by what was said instead.
+/// The outcome of a check that fails before its command runs, with a message instead of output.
 #[must_use]
 pub(crate) fn failed_before(exit_code: i32, stderr: &str) -> Executed {
     Executed {
@@ -279,10 +258,10 @@ pub(crate) fn failed_before(exit_code: i32, stderr: &str) -> Executed {
     }
 }
 
-/// The outcome of a check that could not be run, which may be a verdict nevertheless.
+/// The outcome of a check that could not be run, if that is a verdict.
 ///
 /// # Errors
-/// `error`, if it is none.
+/// `error` if it is not.
 pub(crate) fn verdict(request: &Request<'_>, error: EngineError) -> Result<Executed, EngineError> {
     let outcome = Err(error);
     match (after(request, &outcome), &outcome) {
@@ -293,7 +272,7 @@ pub(crate) fn verdict(request: &Request<'_>, error: EngineError) -> Result<Execu
     }
 }
 
-/// What the command's own rule has follow an outcome, if it is a failure.
+/// The follow-up that the command's rule demands after a failure.
 #[must_use]
 pub(crate) fn after(
     request: &Request<'_>,
@@ -317,20 +296,20 @@ pub(crate) fn after(
     request.command.retry.as_ref()?.after(&failure)
 }
 
-/// How an ended command reads in a message, after its name.
+/// Describes how a command ended, for use after its name.
 #[must_use]
 pub(crate) fn describe(ended: Ended) -> String {
     match ended {
-        Ended::Exit(code) => format!("ended with exit code {code}"),
-        Ended::Signal(signal) => format!("was ended by signal {signal}"),
+        Ended::Exit(code) => format!("exited with code {code}"),
+        Ended::Signal(signal) => format!("was killed by signal {signal}"),
         Ended::Timeout(limit) => {
-            format!("did not end within {}", humantime::format_duration(limit))
+            format!("timed out after {}", humantime::format_duration(limit))
         }
         Ended::Cancelled => "was cancelled".to_owned(),
     }
 }
 
-/// A command line that a shell would take apart again.
+/// Quotes a command line for a shell.
 #[must_use]
 pub(crate) fn quoted<'a>(argv: impl Iterator<Item = &'a str>) -> String {
     argv.map(crate::process::quoted)
@@ -338,7 +317,7 @@ pub(crate) fn quoted<'a>(argv: impl Iterator<Item = &'a str>) -> String {
         .join(" ")
 }
 
-/// The arguments a command gets for its parts: their paths relative to its working directory.
+/// The arguments for a command's parts: their paths relative to its working directory.
 #[must_use]
 pub(crate) fn part_arguments(dir: &RelPath, parts: &[FileId], snapshot: &Snapshot) -> Vec<String> {
     let arguments = parts
@@ -347,7 +326,7 @@ pub(crate) fn part_arguments(dir: &RelPath, parts: &[FileId], snapshot: &Snapsho
     arguments.collect()
 }
 
-/// Work that blocks, where the runtime can be told.
+/// Runs blocking work, and tells the runtime if there is one.
 fn blocking<T>(work: impl FnOnce() -> T) -> T {
     use tokio::runtime::{Handle, RuntimeFlavor};
     match Handle::try_current().map(|handle| handle.runtime_flavor()) {

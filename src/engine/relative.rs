@@ -1,17 +1,17 @@
-//! Making captured output independent of where a room lies.
+//! Makes captured output independent of the location of a room.
 
 use std::path::Path;
 
 use crate::room::Layout;
 
-/// What stands for each absolute place of a room.
+/// Replacements for all absolute paths of a room.
 pub(crate) struct Relative {
-    /// (prefix, replacement), a longer prefix before a shorter one.
+    /// (prefix, replacement), longer prefixes before shorter ones.
     folders: Vec<(String, String)>,
 }
 
 impl Relative {
-    /// For one room, wherever it is seen, under its plain and its resolved path.
+    /// For one room at all its locations, both plain and resolved.
     #[must_use]
     pub(crate) fn new(rooms: &[Layout]) -> Self {
         let mut folders = Vec::new();
@@ -41,7 +41,7 @@ impl Relative {
         add(&room.bin(), ".");
     }
 
-    /// Lossy UTF-8 with all places of the room made relative.
+    /// Lossy UTF-8 with all paths of the room made relative.
     #[must_use]
     pub(crate) fn text(&self, bytes: &[u8]) -> String {
         let mut text = String::from_utf8_lossy(bytes).into_owned();
@@ -54,7 +54,8 @@ impl Relative {
     }
 }
 
-/// Replaces the folder `prefix` where it is a whole path or the start of one. What is below `.` is named without it.
+/// Replaces the directory `prefix` where it is a whole path or the start of one. Paths below `.` are written without
+/// it.
 fn replace(text: &str, prefix: &str, to: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -75,7 +76,7 @@ fn replace(text: &str, prefix: &str, to: &str) -> String {
     out
 }
 
-/// Whether the name of the folder is longer than the prefix. Full stops alone end a sentence.
+/// Whether the directory name is longer than the prefix. A full stop alone ends a sentence.
 fn goes_on(after: &str) -> bool {
     after.trim_start_matches('.').starts_with(is_name)
 }

@@ -1,7 +1,7 @@
-//! Files of the user's, looked at and written below a folder that must not be left: no link is followed on the way,
-//! whoever puts one there at whatever moment, and nothing is replaced that was not looked at.
+//! Reads and writes the user's files below a directory without ever leaving it: follows no link on the way, no matter
+//! who creates one when, and replaces nothing it has not looked at.
 //!
-//! Stays free of deciding whether anything is to be written.
+//! Does not decide whether anything should be written.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -22,25 +22,22 @@ use crate::rule::Rule;
 /// What is at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Found {
-    /// Nothing.
     Absent,
-    /// A file.
     File {
-        /// All of it.
         bytes: Vec<u8>,
-        /// Whether its owner may execute it.
+        /// Whether the owner may execute it.
         executable: bool,
-        /// When anything of it changed last.
+        /// The time of the last change to content or metadata.
         changed: SystemTime,
     },
     /// A link, with its target text.
     Link(Vec<u8>),
-    /// A folder, a pipe, a device.
+    /// A directory, a pipe or a device.
     Other,
 }
 
 impl Found {
-    /// Whether both are the same, whenever they changed.
+    /// Equal except for the times.
     fn is_like(&self, other: &Self) -> bool {
         match (self, other) {
             (
@@ -58,24 +55,17 @@ impl Found {
     }
 }
 
-/// What to write.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Content<'a> {
-    /// A file.
     File {
-        /// All of it.
         bytes: &'a [u8],
-        /// Whether it may be executed.
         executable: bool,
     },
-    /// A link with this target text.
+    /// A link with this target.
     Link(&'a [u8]),
 }
 
 /// Looks at `path` below `root`.
-///
-/// # Errors
-/// If a folder on the way is a link or no folder, or something cannot be read.
 pub(crate) fn look(root: &Path, path: &RelPath) -> io::Result<Found> {
     let Some(dir) = folder_of(root, path, false)? else {
         return Ok(Found::Absent);
@@ -116,14 +106,14 @@ fn read(dir: &OwnedFd, name: &str) -> io::Result<Found> {
     })
 }
 
-/// Replaces what was `found` at `path` below `root` in one step, whose permissions stay but for the executable bit; or
-/// creates it, and missing folders with it. Returns `false`, and leaves everything as it is, if something else is there
-/// by now: an edit of the last moment is not lost.
+/// Atomically replaces what was `found` at `path` below `root`, keeping its permissions except for the executable
+/// bit, or creates it and missing directories. Returns `false` and changes nothing if something else is there by now,
+/// so that a concurrent edit is not lost.
 ///
 /// # Errors
-/// If a folder on the way is a link or no folder, or something cannot be written. Also if there was such an edit and
-/// the file system would not take it back: then the new content is in place, and the error names the file beside it
-/// that holds the edit.
+/// If a path component is a link or not a directory, or writing fails. Also if there was a concurrent edit that the
+/// file system could not restore: the new content is in place then, and the error names the file beside it that holds
+/// the edit.
 pub(crate) fn put(
     root: &Path,
     path: &RelPath,
@@ -153,22 +143,20 @@ pub(crate) fn put(
         Place::Taken => Ok(true),
         Place::Left => Ok(false),
         Place::Mixed => Err(io::Error::other(format!(
-            "it was replaced, and had been edited at the last moment: that edit is in {new} beside it"
+            "replaced a file that was edited at the same time; the edit is in {new} in the same directory"
         ))),
     }
 }
 
-/// Where the new one is.
+/// Where the new file is.
 enum Place {
-    /// In its place.
     Taken,
-    /// Still where it was written.
     Left,
-    /// In its place, and what was there is where it was written: it could not be taken back.
+    /// In place; the previous file is where the new one was written and could not be moved back.
     Mixed,
 }
 
-/// The permissions of the file that is there, if there is one.
+/// The permissions of the existing file.
 fn mode_of(dir: &OwnedFd, name: &str, executable: bool) -> Option<Mode> {
     let stat = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
@@ -178,12 +166,12 @@ fn mode_of(dir: &OwnedFd, name: &str, executable: bool) -> Option<Mode> {
     if executable == (mode & 0o100 != 0) {
         return Some(Mode::from_raw_mode(mode));
     }
-    // Who may read it may execute it.
+    // Whoever may read the file may execute it.
     let bits = if executable { (mode & 0o444) >> 2 } else { 0 };
     Some(Mode::from_raw_mode(mode & !0o111 | bits))
 }
 
-/// Puts `new` in the place of `name` if that is still what was found.
+/// Replaces `name` with `new` if it is still what was found.
 fn take_place(dir: &OwnedFd, new: &str, name: &str, found: &Found) -> io::Result<Place> {
     if *found == Found::Absent {
         match renameat_with(dir, new, dir, name, RenameFlags::NOREPLACE) {
@@ -215,12 +203,12 @@ fn take_place(dir: &OwnedFd, new: &str, name: &str, found: &Found) -> io::Result
     Ok(Place::Taken)
 }
 
-/// Whether the file system has no such step.
+/// Whether the file system does not support the atomic exchange.
 fn cannot(error: Errno) -> bool {
     [Errno::INVAL, Errno::NOSYS, Errno::NOTSUP, Errno::OPNOTSUPP].contains(&error)
 }
 
-/// Differs between two threads of a process, too.
+/// Also differs between threads of one process.
 fn nanos() -> u128 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let thread = format!("{:?}", std::thread::current().id());
@@ -231,7 +219,7 @@ fn nanos() -> u128 {
     now.unwrap_or_default().as_nanos() * 1000 + thread
 }
 
-/// The folder that holds `path`; `None` if it is not there and not to be made.
+/// Opens the directory that holds `path`; `None` if it does not exist and `make` is not set.
 fn folder_of(root: &Path, path: &RelPath, make: bool) -> io::Result<Option<OwnedFd>> {
     let plain = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let flags = if Rule::OutputsFollowNoLink.holds() {
@@ -256,7 +244,7 @@ fn folder_of(root: &Path, path: &RelPath, make: bool) -> io::Result<Option<Owned
             Ok(dir) => dir,
             Err(Errno::NOENT) => return Ok(None),
             Err(Errno::LOOP | Errno::NOTDIR | Errno::MLINK) => {
-                let message = format!("{passed} is a link, or no folder");
+                let message = format!("{passed} is a link or not a directory");
                 return Err(io::Error::new(io::ErrorKind::NotADirectory, message));
             }
             Err(error) => return Err(error.into()),
@@ -308,7 +296,7 @@ mod tests {
         std::fs::write(outside.path().join("file"), "theirs").unwrap();
         symlink(outside.path(), dir.path().join("link")).unwrap();
         let error = put(dir.path(), &rel("link/file"), file(b"ours"), &Found::Absent).unwrap_err();
-        assert_eq!(error.to_string(), "link is a link, or no folder");
+        assert_eq!(error.to_string(), "link is a link or not a directory");
         assert!(look(dir.path(), &rel("link/file")).is_err());
         symlink(outside.path().join("file"), dir.path().join("end")).unwrap();
         let end = look(dir.path(), &rel("end")).unwrap();

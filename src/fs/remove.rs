@@ -1,14 +1,11 @@
-//! Deleting what is there, whatever was done to modes and links.
+//! Deletes files and directories regardless of modes, without following links.
 
 use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// Deletes a file, a link or a whole folder; absent is fine. Links are deleted, never followed.
-///
-/// # Errors
-/// If something cannot be deleted.
+/// Deletes a file, a link or a whole directory, if it exists. Links are deleted, never followed.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     let meta = match path.symlink_metadata() {
         Ok(meta) => meta,
@@ -27,8 +24,7 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes folders without write or search permission (Go's module cache) deletable. What fails here fails the
-/// deletion, which then says so.
+/// Makes read-only directories (Go's module cache) deletable. If that fails, the deletion fails and reports it.
 fn open_up(path: &Path) {
     let folders = walkdir::WalkDir::new(path)
         .into_iter()

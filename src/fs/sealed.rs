@@ -1,11 +1,10 @@
-//! Sealed files: a header of magic, version, checksum and length before a payload of little-endian values.
+//! Sealed files: a header of magic, version, checksum and length, then a payload of little-endian values.
 //!
 //! ```text
 //! magic [u8; 8] · version u32 · length of the payload u64 · XXH3-64 of the payload u64 · payload
 //! ```
-//! A file that is absent, truncated, altered, of another version or no such file at all opens as `None`: whoever
-//! reads it treats that as never having written it. The checksum finds damage, not malice; who can write here can
-//! also replace the program.
+//! A file that is absent, truncated, altered, of another version or of another kind opens as `None`, as if it had
+//! never been written. The checksum detects damage, not malice; whoever can write here can also replace the program.
 
 use std::path::Path;
 
@@ -17,23 +16,23 @@ use crate::rule::Rule;
 
 const HEADER: usize = 28;
 
-/// What a sealed file is for, and the version of its payload.
+/// The kind of a sealed file and the version of its payload.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Seal {
-    /// Names the kind of file.
+    /// Identifies the kind of file.
     pub(crate) magic: [u8; 8],
     /// Raised with every change of the payload.
     pub(crate) version: u32,
 }
 
 impl Seal {
-    /// A writer that has left room for the header.
+    /// Returns a writer with room for the header.
     #[must_use]
     pub(crate) fn writer(&self) -> Writer {
         Writer(vec![0; HEADER])
     }
 
-    /// Closes what a [`Seal::writer`] wrote: fills in the header.
+    /// Fills in the header.
     #[must_use]
     pub(crate) fn close(&self, writer: Writer) -> Vec<u8> {
         let mut bytes = writer.0;
@@ -52,11 +51,11 @@ impl Seal {
         header
     }
 
-    /// The payload, if the seal is whole.
+    /// Returns the payload if the seal is intact.
     #[must_use]
     pub(crate) fn open<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
         let (header, payload) = bytes.split_at_checked(HEADER)?;
-        // Compared before the payload is hashed: a foreign file may be large.
+        // Checked before hashing the payload, because a foreign file may be large.
         let length = u64::from_le_bytes(header.get(12..20)?.try_into().ok()?);
         (header.starts_with(&self.magic)
             && length == payload.len() as u64
@@ -64,10 +63,7 @@ impl Seal {
         .then_some(payload)
     }
 
-    /// Writes a sealed file in one step.
-    ///
-    /// # Errors
-    /// If it cannot be written.
+    /// Writes a sealed file atomically.
     pub(crate) fn save(&self, path: &Path, writer: Writer) -> Result<(), FsError> {
         fs::write_atomic(path, &self.close(writer))
     }
@@ -86,96 +82,84 @@ pub(crate) fn is_whole(bytes: &[u8]) -> bool {
     seal.open(bytes).is_some()
 }
 
-/// Appends little-endian values.
 #[derive(Debug, Default)]
 pub(crate) struct Writer(pub(crate) Vec<u8>);
 
 impl Writer {
-    /// One byte.
     pub(crate) fn u8(&mut self, value: u8) {
         self.0.push(value);
     }
 
-    /// Four bytes.
     pub(crate) fn u32(&mut self, value: u32) {
         self.0.extend_from_slice(&value.to_le_bytes());
     }
 
-    /// Eight bytes.
     pub(crate) fn u64(&mut self, value: u64) {
         self.0.extend_from_slice(&value.to_le_bytes());
     }
 
-    /// Bytes as they are; the reader must know how many.
+    /// Writes bytes without their length, which the reader must know.
     pub(crate) fn raw(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
     }
 
-    /// Bytes after their length. A length over 4 GiB is cut, and then fails to read: a miss.
+    /// Writes length-prefixed bytes. A length over 4 GiB is truncated and then fails to read: a miss.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         self.u32(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
         self.raw(bytes);
     }
 }
 
-/// Takes little-endian values; `None` at the end of the bytes, or for values that cannot be.
+/// Reads little-endian values; `None` at the end or for invalid values.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    /// Reads `bytes` from their start.
     #[must_use]
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
 
-    /// Whether all is read.
     #[must_use]
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The next `count` bytes.
     pub(crate) fn raw(&mut self, count: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(count)?;
         self.0 = rest;
         Some(taken)
     }
 
-    /// The next `N` bytes.
     pub(crate) fn array<const N: usize>(&mut self) -> Option<&'a [u8; N]> {
         let (taken, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
         Some(taken)
     }
 
-    /// One byte.
     pub(crate) fn u8(&mut self) -> Option<u8> {
         self.array().map(|[byte]| *byte)
     }
 
-    /// Four bytes.
     pub(crate) fn u32(&mut self) -> Option<u32> {
         self.array().copied().map(u32::from_le_bytes)
     }
 
-    /// Eight bytes.
     pub(crate) fn u64(&mut self) -> Option<u64> {
         self.array().copied().map(u64::from_le_bytes)
     }
 
-    /// Bytes after their length.
+    /// Length-prefixed bytes.
     pub(crate) fn bytes(&mut self) -> Option<&'a [u8]> {
         let length = self.u32()?;
         self.raw(usize::try_from(length).ok()?)
     }
 
-    /// Text after its length.
+    /// Length-prefixed text.
     pub(crate) fn text(&mut self) -> Option<&'a str> {
         std::str::from_utf8(self.bytes()?).ok()
     }
 
-    /// A digest.
     pub(crate) fn digest(&mut self) -> Option<Digest> {
         self.array().copied().map(Digest::from_bytes)
     }

@@ -1,4 +1,4 @@
-//! Why a check was not Fresh: two fingerprints in, all that differs out, the first thing first. Stays free of printing.
+//! Miss reasons: all differences between two fingerprints, most important first. Does not print.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,35 +10,30 @@ use crate::key::fingerprint::{Fingerprint, Part, PartKind};
 use crate::key::tree::{self, Change, Leaf, Tree};
 use crate::snapshot::Kind;
 
-/// The kind of a miss reason, as in reports.
+/// The kind of a miss reason, as used in reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum MissKind {
-    /// Never run in this project with anything comparable.
+    /// This project has no comparable earlier run.
     New,
-    /// A file has other content.
+    /// The content of a file changed.
     InputChanged,
-    /// A file joined.
     InputAdded,
-    /// A file is gone.
     InputRemoved,
-    /// A file changed between plain, executable and link.
+    /// A file changed between regular, executable and link.
     ModeChanged,
     /// A declared variable changed.
     EnvChanged,
-    /// A program changed.
     ToolChanged,
-    /// What runs changed.
     CommandChanged,
-    /// A layer changed.
     LayerChanged,
     /// A configuration file or option changed.
     ConfigChanged,
-    /// The same key had a result, which is gone.
+    /// The same key had a result that no longer exists.
     Evicted,
-    /// The stored result is damaged, or of another version.
+    /// The entry is damaged or from another version.
     Damaged,
-    /// The stored result is older than `max-age`.
+    /// The cached result is older than `max-age`.
     Expired,
     /// Results of this check, or of its last run, are not stored.
     NotCached,
@@ -47,19 +42,18 @@ pub(crate) enum MissKind {
 /// Why a check was not Fresh.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Miss {
-    /// Which kind of reason.
     pub(crate) kind: MissKind,
-    /// The file, variable, program, layer or option it is about; the damaged file below the cache folder.
+    /// The file, variable, program, layer or option in question; for a damaged entry, its file below the cache
+    /// directory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) path: Option<String>,
-    /// Value before; a digest for files. For [`MissKind::Damaged`] what is wrong.
+    /// The previous value; a digest for files. For [`MissKind::Damaged`], what is wrong.
     pub(crate) from: Option<String>,
-    /// Value now.
     pub(crate) to: Option<String>,
 }
 
 impl Miss {
-    /// A reason that names nothing.
+    /// A reason without details.
     #[must_use]
     pub(crate) fn of(kind: MissKind) -> Self {
         Self {
@@ -81,7 +75,7 @@ impl Miss {
 }
 
 impl Miss {
-    /// There is a result, but not one to be used: what is wrong with it (`it is truncated`), and with which file.
+    /// There is an entry that cannot be used: what is wrong with it (`truncated`), and its file.
     #[must_use]
     pub(crate) fn unusable(wrong: impl Into<String>, file: Option<String>) -> Self {
         Self {
@@ -93,7 +87,7 @@ impl Miss {
 }
 
 impl fmt::Display for Miss {
-    /// One line for people, without the word Dirty.
+    /// One line for display, without the word Dirty.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let subject = self.path.as_deref().unwrap_or("");
         match self.kind {
@@ -116,24 +110,25 @@ impl fmt::Display for Miss {
                 }
             }
             MissKind::Evicted => {
-                f.write_str("was cached, but its result is no longer in the store")?;
+                f.write_str("was cached, but the entry is no longer in the store")?;
                 named(f, subject)
             }
             MissKind::Damaged => {
-                let wrong = self.from.as_deref().unwrap_or("it is damaged");
-                write!(f, "was cached, but {wrong}")?;
-                named(f, subject)
+                let wrong = self.from.as_deref().unwrap_or("damaged");
+                let space = if subject.is_empty() { "" } else { " " };
+                write!(
+                    f,
+                    "was cached, but the entry{space}{subject} cannot be used: {wrong}"
+                )
             }
-            MissKind::Expired => f.write_str("its result is older than max-age"),
-            MissKind::NotCached if subject.is_empty() => {
-                f.write_str("its last result was not stored")
-            }
+            MissKind::Expired => f.write_str("cached result is older than max-age"),
+            MissKind::NotCached if subject.is_empty() => f.write_str("last result was not stored"),
             MissKind::NotCached => write!(f, "not stored: {subject}"),
         }
     }
 }
 
-/// `: SUBJECT`, if there is one.
+/// `: SUBJECT`, unless it is empty.
 fn named(f: &mut fmt::Formatter<'_>, subject: &str) -> fmt::Result {
     if subject.is_empty() {
         return Ok(());
@@ -141,8 +136,8 @@ fn named(f: &mut fmt::Formatter<'_>, subject: &str) -> fmt::Result {
     write!(f, ": {subject}")
 }
 
-/// All differences between two fingerprints, most telling first: what was edited in the project comes before what
-/// follows from it. `is_config` tells configuration files from other inputs; `read` brings the objects of trees.
+/// All differences between two fingerprints, most important first: edits in the project come before their
+/// consequences. `is_config` recognises configuration files; `read` loads tree objects.
 #[must_use]
 pub(crate) fn differences(
     old: &Fingerprint,
@@ -151,10 +146,10 @@ pub(crate) fn differences(
     read: &mut dyn FnMut(&Digest) -> Option<Tree>,
 ) -> Vec<Miss> {
     if old.version != new.version {
-        // Values of other rules differ for no other reason.
+        // The values differ only because of other rules.
         return vec![Miss::unusable(
             format!(
-                "it was stored by another version (keys of version {}, not {})",
+                "stored by another version (keys of version {}, not {})",
                 old.version, new.version
             ),
             None,
@@ -184,10 +179,10 @@ pub(crate) fn differences(
     misses
 }
 
-/// Stands for a value that is not shown.
+/// Replaces values that must not be shown.
 pub(crate) const HIDDEN: &str = "(hidden)";
 
-/// The value of a part for people and reports.
+/// The value of a part for display and reports.
 #[must_use]
 pub(crate) fn shown(part: &Part) -> Option<String> {
     let value = part.value.clone()?;
@@ -201,7 +196,7 @@ pub(crate) fn shown(part: &Part) -> Option<String> {
     })
 }
 
-/// Whether a variable of that name had better not be printed.
+/// Whether a variable's name suggests that its value is a secret.
 fn looks_secret(name: &str) -> bool {
     const WORDS: &[&str] = &["TOKEN", "SECRET", "PASSW", "CREDENTIAL", "KEY", "AUTH"];
     let name = name.to_ascii_uppercase();
@@ -220,7 +215,7 @@ const fn reason(kind: PartKind) -> MissKind {
 
 const fn rank(kind: MissKind) -> u8 {
     match kind {
-        // A configuration file that comes or goes also changes the command that names it.
+        // Adding or removing a configuration file also changes the command that names it.
         MissKind::ConfigChanged => 0,
         MissKind::CommandChanged => 1,
         MissKind::InputChanged
@@ -261,7 +256,7 @@ fn paired<'a>(
 }
 
 fn outside_difference(before: Option<&Part>, now: Option<&Part>, part: &Part) -> Miss {
-    // Above the root only configuration is looked for; inside it this is an ignored file that the check declares.
+    // Only configuration is looked up above the root; below it, this is an ignored file declared by the check.
     let kind = match (part.name.starts_with("../"), before, now) {
         (true, _, _) => MissKind::ConfigChanged,
         (false, None, _) => MissKind::InputAdded,
@@ -312,7 +307,7 @@ fn tree_differences(
     let changes = tree::diff(&old, &new, read);
     let known = changes.files.into_iter();
     let mut misses: Vec<Miss> = known.map(|change| file_miss(change, is_config)).collect();
-    // Files that came or changed tell more than those that went.
+    // Added and changed files are more important than removed ones.
     misses.sort_by_key(|miss| miss.to.is_none());
     misses.extend(changes.unknown.iter().map(|folder| {
         let subject = match folder.as_str() {
@@ -332,7 +327,7 @@ fn file_miss(change: Change, is_config: &dyn Fn(&str) -> bool) -> Miss {
         (Some(before), Some(now)) if before.kind != now.kind => MissKind::ModeChanged,
         (Some(_), Some(_)) => MissKind::InputChanged,
     };
-    // Where only the kind differs, digests would say nothing.
+    // If only the kind differs, digests would not help.
     let value = |leaf: Option<Leaf>| {
         let leaf = leaf?;
         Some(match (kind, leaf.kind) {

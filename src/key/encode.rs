@@ -1,11 +1,11 @@
-//! Canonical bytes: every value is tagged by its place, length-prefixed, and in a fixed order, so that two different
-//! sequences of values never give the same bytes.
+//! Canonical bytes: every value is tagged by its position, length-prefixed, and in a fixed order, so that different
+//! sequences of values never encode to the same bytes.
 
 use crate::digest::{Digest, Hasher};
 use crate::key::KEY_VERSION;
 use crate::rule::Rule;
 
-/// [`KEY_VERSION`], or none where the rule that it counts is off.
+/// [`KEY_VERSION`], or 0 if its rule is turned off.
 pub(crate) fn version() -> u32 {
     if Rule::KeyVersion.holds() {
         KEY_VERSION
@@ -19,7 +19,7 @@ pub(crate) fn version() -> u32 {
 pub(crate) struct Encoder(Hasher);
 
 impl Encoder {
-    /// Starts an encoding of its own `domain` (`check`, `layer`, `part`), under [`KEY_VERSION`].
+    /// Starts an encoding for `domain` (`check`, `layer`, `part`) under [`KEY_VERSION`].
     #[must_use]
     pub(crate) fn new(domain: &str) -> Self {
         let mut encoder = Self(Hasher::new());
@@ -30,31 +30,29 @@ impl Encoder {
         encoder
     }
 
-    /// Appends bytes.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
         self.0.update(&(bytes.len() as u64).to_le_bytes());
         self.0.update(bytes);
         self
     }
 
-    /// Appends text.
     pub(crate) fn str(&mut self, text: &str) -> &mut Self {
         self.bytes(text.as_bytes())
     }
 
-    /// Appends a number (or the length of the list that follows).
+    /// Appends a number, such as the length of the following list.
     pub(crate) fn number(&mut self, number: u64) -> &mut Self {
         self.0.update(&number.to_le_bytes());
         self
     }
 
-    /// Appends a digest (fixed width, no prefix).
+    /// Appends a digest, which needs no length prefix.
     pub(crate) fn digest(&mut self, digest: &Digest) -> &mut Self {
         self.0.update(digest.as_bytes());
         self
     }
 
-    /// The digest of all that was appended.
+    /// The digest of everything appended.
     #[must_use]
     pub(crate) fn finish(self) -> Digest {
         self.0.finish()

@@ -1,10 +1,10 @@
-//! Action keys: what a check's result depends on, named, encoded and hashed.
+//! Action keys: everything a check's result depends on, named, encoded and hashed.
 //!
 //! | input | where it enters |
 //! |---|---|
 //! | format of keys | [`KEY_VERSION`], first in every encoding |
 //! | engine class, platform | `engine` |
-//! | layers (base, tools, deps) | `layer NAME` = [`layer_key`]; its parts ride along unhashed, to word reasons |
+//! | layers (base, tools, deps) | `layer NAME` = [`layer_key`]; its parts are included unhashed, for miss reasons |
 //! | argv and earlier commands, in order | `command` |
 //! | working directory | `dir` |
 //! | declared variables: value, empty, unset | `env NAME` |
@@ -13,18 +13,18 @@
 //! | programs on PATH, also absent ones | `tool NAME` |
 //! | output parser, outputs, network, products, incremental | `option NAME` |
 //! | shared files: path, kind, content | `inputs` (digest of their [`tree`]) |
-//! | files outside the snapshot the tool finds | `outside` |
+//! | files outside the snapshot that the tool finds | `outside` |
 //! | checked files of a check with parts | `files` (digest of their tree); each part's key holds its own file only |
 //!
-//! Not in: mtimes, owners, umask, absolute paths, undeclared variables, the order of configuration keys.
+//! Excluded: mtimes, owners, umask, absolute paths, undeclared variables, the order of configuration keys.
 //!
-//! A check without parts has one key. A check with parts has a *common* key (everything but `files`), from which
-//! each part's key follows with the path, kind and digest of its file, and a whole key (everything).
+//! A check without parts has one key. A check with parts has a *common* key (everything except `files`), a key for
+//! each part (the common key with the path, kind and digest of its file), and a whole key (everything).
 //!
-//! Where a run can tell what it read, its result is stored under a key that holds the content of only those files
-//! ([`reads`]).
+//! If a run's reads can be detected, its result is stored under a key that contains only the content of the files it
+//! read ([`reads`]).
 //!
-//! Pure: stays free of IO and of reading the environment; the caller brings values.
+//! Pure: performs no IO and reads no environment; callers pass all values.
 
 pub(crate) mod diff;
 pub(crate) mod encode;
@@ -36,6 +36,6 @@ pub(crate) mod tree;
 pub(crate) use diff::{Miss, MissKind};
 pub(crate) use fingerprint::{CheckKey, Fingerprint, check_key, layer_key, part_key};
 
-/// Version of everything that decides a key. Raised whenever an encoding, a rule or a built-in environment changes:
-/// every entry of every user then misses once.
+/// Version of everything that determines a key. Raise it whenever an encoding, a rule or a built-in environment
+/// changes: every entry of every user then misses once.
 pub(crate) const KEY_VERSION: u32 = 2;

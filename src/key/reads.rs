@@ -1,18 +1,18 @@
-//! Keys of a check whose runs tell what they read.
+//! Keys of checks whose reads are detected.
 //!
 //! ```text
-//! weak key   = everything but the content of the shared files; their names are in
-//! strong key = the weak key's parts and the content of the files that a run read
+//! weak key   = everything except the content of the shared files; includes their names
+//! strong key = the weak key's parts and the content of the files a run read
 //! ```
-//! A result is stored under the strong key of what its run read, and that set of paths under the weak key. A later run
-//! with the same weak key works out the strong key of each known set from the content as it is now: equal means that
-//! the run would see the same names, read the same content, and so do the same again.
+//! A result is stored under the strong key of the files its run read, and this set of paths under the weak key. A
+//! later run with the same weak key computes the strong key of each known set from the current content. If it is
+//! equal, the run would see the same names, read the same content, and thus behave the same.
 //!
-//! Since all names are in, what a program looked for, listed or found absent needs no tracing: a file that is added,
-//! removed, renamed, made executable, or becomes empty or no longer so, changes the weak key. What is left out for a
-//! file that was not read: its size, and its times, which are those of a copy anyway.
+//! Since all names are included, look-ups, listings and missing files need no tracing: adding, removing or renaming a
+//! file, making it executable, or making it empty or non-empty changes the weak key. Not covered for an unread file:
+//! its size and its times, which are those of a copy anyway.
 //!
-//! Pure, as all of `key`.
+//! Pure, like all of `key`.
 
 use crate::digest::Digest;
 use crate::key::CheckKey;
@@ -24,14 +24,14 @@ use crate::snapshot::FileId;
 /// A check's key without the content of its shared files.
 #[derive(Debug, Clone)]
 pub(crate) struct Weak {
-    /// What sets of files read are known by.
+    /// The key that read sets are stored under.
     pub(crate) key: Digest,
     print: Fingerprint,
     products: Digest,
 }
 
 impl Weak {
-    /// That of a check with this whole key and these shared files.
+    /// The weak key of a check with this whole key and these shared files.
     #[must_use]
     pub(crate) fn of(key: &CheckKey, trees: &mut Trees<'_>, shared: &[FileId]) -> Self {
         let shared = if Rule::NamesInKey.holds() {
@@ -57,7 +57,7 @@ impl Weak {
         }
     }
 
-    /// The key of a run that read these files, in the order of the snapshot.
+    /// The key of a run that read these files, in snapshot order.
     #[must_use]
     pub(crate) fn strong(&self, trees: &mut Trees<'_>, read: &[FileId]) -> CheckKey {
         let mut fingerprint = self.print.clone();

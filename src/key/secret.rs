@@ -1,6 +1,6 @@
-//! Secrets in keys: a value changes the key, but cannot be guessed from it without the key it was sealed with.
+//! Secrets in keys: the value changes the key, but cannot be guessed from it without the sealing key.
 //!
-//! Stays free of where that key is kept.
+//! Does not know where the sealing key is stored.
 
 use std::ffi::OsStr;
 
@@ -11,19 +11,17 @@ use crate::digest::Digest;
 use crate::env::Env;
 use crate::plan::{Plan, Work};
 
-/// A shorter value cannot be told from other text, so it could not be masked.
+/// Shorter values would match other text, so they cannot be masked.
 pub(crate) const SHORTEST: usize = 4;
 
-/// What values are sealed with.
 pub(crate) struct SealKey {
-    /// The key itself.
     pub(crate) bytes: Vec<u8>,
-    /// Whether the team has it: results of other machines then have the same keys.
+    /// Whether the whole team has it, so that results are shared between machines.
     pub(crate) shared: bool,
 }
 
-/// Gives each secret of the plan what stands for its value in keys. `key` is asked for only if there are secrets. A
-/// check with a secret that cannot be masked becomes one that cannot run.
+/// Seals the values of the plan's secrets. Gets `key` only if there are secrets. A check with a secret that cannot be
+/// masked becomes a check that cannot run.
 pub(crate) fn seal(plan: &mut Plan, env: &Env, key: impl FnOnce() -> SealKey) {
     let commands = plan.checks.iter().filter_map(|check| check.work.command());
     if commands
@@ -54,7 +52,7 @@ pub(crate) fn seal(plan: &mut Plan, env: &Env, key: impl FnOnce() -> SealKey) {
 
 fn too_short(name: &str) -> String {
     format!(
-        "the value of the secret {name} is shorter than {SHORTEST} characters: it cannot be told from other text, so it cannot be masked"
+        "the value of the secret {name} is shorter than {SHORTEST} characters and cannot be masked reliably"
     )
 }
 

@@ -1,14 +1,14 @@
-//! Merkle trees: a set of files as one digest, of which every folder is an object of its own.
+//! Merkle trees: a set of files as one digest, with an object for every folder.
 //!
 //! ```text
-//! object = "dagcache tree 1\0", then for each entry, in path order (a folder counts as `NAME/`):
+//! object = "dagcache tree 1\0", then each entry, in path order (folders sort as `NAME/`):
 //!          kind u8 (f, x, l, d) · length of the name u32 little-endian · digest [u8; 32] · name
 //! ```
-//! The digest of a file is that of its content, of a link that of its target text, of a folder that of its object;
-//! the digest of the set is that of the root's object. So equal folders are one object, and two trees are compared by
-//! walking only what differs. An empty set has an object too; a folder without files is not in a tree.
+//! The digest of a file is that of its content, of a link that of its target, of a folder that of its object; the
+//! digest of a set is that of the root's object. So equal folders share an object, and comparing two trees visits
+//! only what differs. An empty set has an object, too; folders without files are not included.
 //!
-//! [`build`]: from the files of a snapshot. [`mod@diff`]: what differs between two. Stays free of IO: the store brings
+//! [`build`]: from snapshot files to trees. [`mod@diff`]: compares two trees. Performs no IO: the store loads
 //! objects.
 
 pub(crate) mod build;
@@ -23,20 +23,18 @@ use crate::digest::Digest;
 use crate::rule::Rule;
 use crate::snapshot::{Entry, Kind};
 
-/// Begins every object of a tree of contents.
+/// Header of objects in a tree of contents.
 const CONTENTS: &[u8] = b"dagcache tree 1\0";
-/// Begins every object of a tree that leaves the content of files out, but for whether there is any: such a tree never
-/// passes for one with it.
+/// Header of objects in a tree that omits the content of files, except whether they are empty. It cannot be confused
+/// with a tree of contents.
 const NAMES: &[u8] = b"dagcache names 1\0";
-/// Bytes of an entry besides its name.
+/// Bytes of an entry in addition to its name.
 const FIXED: usize = 1 + 4 + Digest::LEN;
 
-/// What an entry of a folder is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Node {
     /// A file or a link.
     Leaf(Kind),
-    /// A folder.
     Tree,
 }
 
@@ -61,19 +59,17 @@ impl Node {
     }
 }
 
-/// One entry of a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Item {
-    /// Its name, without a slash.
+    /// Without a slash.
     pub(crate) name: String,
-    /// What it is.
     pub(crate) node: Node,
-    /// Digest of its content, target text or object.
+    /// Digest of the content, link target or object.
     pub(crate) digest: Digest,
 }
 
 impl Item {
-    /// The order of entries: that of the paths of the files they hold.
+    /// Entries are ordered like the paths of the files they contain.
     fn order(&self, other: &Self) -> Ordering {
         self.ordered().cmp(other.ordered())
     }
@@ -84,16 +80,16 @@ impl Item {
     }
 }
 
-/// A folder, read from its object.
+/// A folder, decoded from its object.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Tree {
-    /// Its entries, in order.
+    /// In order.
     pub(crate) items: Vec<Item>,
 }
 
 impl Tree {
-    /// Reads an object of either kind of tree; `None` if it is none, or not in its one canonical form. The caller has
-    /// compared its digest.
+    /// Decodes an object of either kind of tree; `None` if it is invalid or not canonical. The caller has verified
+    /// its digest.
     #[must_use]
     pub(crate) fn decode(object: &[u8]) -> Option<Self> {
         let mut rest = object
@@ -121,17 +117,16 @@ impl Tree {
     }
 }
 
-/// Whether it can be the name of one entry: what is read may come from elsewhere, and is joined to paths.
+/// Whether it is a valid name of one entry. Objects may come from elsewhere, and names are joined to paths.
 fn is_name(name: &str) -> bool {
     !["", ".", ".."].contains(&name) && !name.contains(['/', '\0'])
 }
 
-/// What of a file enters a tree.
+/// How much of a file enters a tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Depth {
-    /// Its content too.
     Contents,
-    /// Its name, its kind and whether it is empty; of a link also its target.
+    /// Its name, its kind and whether it is empty; for links also the target.
     Names,
 }
 
@@ -144,7 +139,7 @@ impl Depth {
     }
 }
 
-/// One file with its whole path, in the form of an entry: what the key of a part holds of its file.
+/// One file with its whole path, encoded like an entry, for the key of a part.
 #[must_use]
 pub(crate) fn entry(file: &Entry) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(FIXED + file.path.len());
@@ -153,10 +148,9 @@ pub(crate) fn entry(file: &Entry) -> Vec<u8> {
     bytes
 }
 
-/// What stands for content in a tree without it.
+/// Replaces digests of content in a tree without content.
 pub(crate) const NO_CONTENT: Digest = Digest::from_bytes([0; Digest::LEN]);
 
-/// Appends an entry to an object.
 fn append(object: &mut Vec<u8>, depth: Depth, name: &str, node: Node, digest: &Digest) {
     let mut tag = node.tag();
     let mut name = name;
@@ -177,7 +171,7 @@ fn append(object: &mut Vec<u8>, depth: Depth, name: &str, node: Node, digest: &D
     if depth == Depth::Names && is_file && *digest != Digest::of(b"") {
         bytes = NO_CONTENT.as_bytes();
     }
-    // No file system has names that long.
+    // No file system allows longer names.
     let length = u32::try_from(name.len()).unwrap_or(u32::MAX);
     let mut fixed = [0; FIXED];
     fixed[0] = tag;

@@ -10,8 +10,8 @@
 //! python = '{"executable":"/usr/local/bin/python3",…}'
 //! ```
 //!
-//! Entries are sorted by name and platform, so that the same images give the same text. Whatever is not understood is
-//! an error: a lock that is read in part would pin in part.
+//! Entries are sorted by name and platform, so that the same images give the same text. Anything unexpected is an
+//! error, because a partly read lock would pin only some images.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -26,33 +26,32 @@ use crate::plan::Image;
 use crate::plan::image::{full_name, is_archive};
 use crate::snapshot::Snapshot;
 
-/// The file, at the root of the project.
+/// At the root of the project.
 pub(crate) const NAME: &str = "dagcache.lock";
 
 const VERSION: i64 = 1;
 
-const HEADER: &str = "# The images that containers begin with. Written by `cargo dagcache lock`: not to be edited.\n";
+const HEADER: &str =
+    "# The images that containers are based on. Written by `cargo dagcache lock`; do not edit.\n";
 
-/// The images that are pinned.
+/// The pinned images.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Lock {
     images: Vec<Image>,
 }
 
-/// The text is no lock. Exit code 2.
+/// The text is not a valid lock. Exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}\n  --> {NAME}:{line}:{column}\nhelp: {help}")]
 pub(crate) struct LockError {
-    /// What is wrong.
     pub(crate) message: String,
-    /// Line, from 1.
     pub(crate) line: usize,
-    /// Column in characters, from 1.
+    /// In characters, from 1.
     pub(crate) column: usize,
     help: &'static str,
 }
 
-const WRITE_ANEW: &str = "delete the file, then `cargo dagcache lock` writes it anew";
+const WRITE_ANEW: &str = "delete the file and run `cargo dagcache lock` to write a new one";
 const NEWER: &str = "use the newer cargo-dagcache that wrote it";
 
 #[derive(Deserialize)]
@@ -73,7 +72,6 @@ struct File {
 type Entry = BTreeMap<String, Spanned<String>>;
 
 impl Lock {
-    /// A lock of these images.
     #[must_use]
     pub(crate) fn new(mut images: Vec<Image>) -> Self {
         images.sort_by(|a, b| key(a).cmp(&key(b)));
@@ -81,10 +79,7 @@ impl Lock {
         Self { images }
     }
 
-    /// The lock of a project; an empty one if it has none.
-    ///
-    /// # Errors
-    /// As [`Lock::parse`], or if the file cannot be read: the whole message.
+    /// The lock of a project; empty if it has none.
     pub(crate) fn of(snapshot: &Snapshot) -> Result<Self, String> {
         let Some(id) = snapshot.find(NAME) else {
             return Ok(Self::default());
@@ -101,27 +96,19 @@ impl Lock {
         &self.images
     }
 
-    /// The image of that name for that platform.
     #[must_use]
     pub(crate) fn find(&self, name: &str, platform: &str) -> Option<&Image> {
         let mut images = self.images.iter();
         images.find(|image| key(image) == (name, platform))
     }
 
-    /// Reads the text.
-    ///
-    /// # Errors
-    /// If it is no lock, or one of a newer version; names the place and a way out.
     pub(crate) fn parse(text: &str) -> Result<Self, LockError> {
         let refused = |error: &toml::de::Error| {
             at(text, error.span(), error.message().to_owned(), WRITE_ANEW)
         };
         let head: Head = lenient(text).map_err(|error| refused(&error))?;
         if *head.version.get_ref() != VERSION {
-            let message = format!(
-                "version {} of the lock is not understood",
-                head.version.get_ref()
-            );
+            let message = format!("unsupported lock version {}", head.version.get_ref());
             return Err(at(text, Some(head.version.span()), message, NEWER));
         }
         let file: File = toml::from_str(text).map_err(|error| refused(&error))?;
@@ -140,7 +127,7 @@ impl Lock {
         Ok(Self::new(images))
     }
 
-    /// The text; equal locks have equal text.
+    /// Equal locks have equal text.
     #[must_use]
     pub(crate) fn text(&self) -> String {
         let mut text = format!("{HEADER}version = {VERSION}\n");
@@ -161,10 +148,7 @@ impl Lock {
         text
     }
 
-    /// Writes it to the project at `root`, in one step.
-    ///
-    /// # Errors
-    /// If the file cannot be written.
+    /// Atomically writes the lock to the project at `root`.
     pub(crate) fn write(&self, root: &Path) -> Result<(), FsError> {
         write_shared(&root.join(NAME), self.text().as_bytes())
     }
@@ -218,7 +202,7 @@ fn checked(entry: Spanned<Entry>) -> Result<Image, (Range<usize>, String)> {
     })
 }
 
-/// Whether a text is `sha256:` and 64 small hexadecimal digits.
+/// Whether a text is `sha256:` and 64 lower-case hexadecimal digits.
 #[must_use]
 pub(crate) fn is_digest(text: &str) -> bool {
     let hex = |c: char| matches!(c, '0'..='9' | 'a'..='f');
@@ -286,7 +270,7 @@ mod tests {
         assert_eq!(
             sample().text(),
             format!(
-                r#"# The images that containers begin with. Written by `cargo dagcache lock`: not to be edited.
+                r#"# The images that containers are based on. Written by `cargo dagcache lock`; do not edit.
 version = 1
 
 [[image]]
@@ -340,7 +324,7 @@ rust = "rustc 1.95.0 (x 2026-04-01)"
             (
                 "version = 1",
                 "version = 2",
-                "version 2 of the lock is not understood\n  --> dagcache.lock:2:11\nhelp: use the newer",
+                "unsupported lock version 2\n  --> dagcache.lock:2:11\nhelp: use the newer",
             ),
             ("version = 1", "", "missing field `version`"),
             (

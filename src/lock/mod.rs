@@ -1,10 +1,10 @@
-//! `dagcache.lock`: which content the names of images mean.
+//! `dagcache.lock`: which content image names refer to.
 //!
-//! - [`mod@format`]: the file, read strictly and written whole. - [`pins`]: images for planning, from the lock, from what is
-//!   remembered, or from an engine that is asked.
+//! - [`mod@format`]: the file, parsed strictly and written as a whole.
+//! - [`pins`]: images for planning, from the lock, from the memo, or from the engine.
 //!
-//! Only `cargo dagcache lock` writes it. It is read from the snapshot, as every file of the project.
-//! Stays free of engines: who answers is behind [`Resolve`].
+//! Only `cargo dagcache lock` writes it. It is read from the snapshot like every project file. Knows no engines: they
+//! implement [`Resolve`].
 
 pub(crate) mod format;
 pub(crate) mod pins;

@@ -1,7 +1,7 @@
-//! Images for planning: pinned by the lock, else remembered, else asked for.
+//! Images for planning: pinned by the lock, memoised, or resolved.
 //!
-//! What is asked for is remembered in the facts of the store, so that a Fresh run asks nobody, and is told to the user,
-//! as another machine may get something else under the same name.
+//! Resolved images are memoised in the store's facts, so that a Fresh run asks nobody, and reported to the user,
+//! because another machine may get something else under the same name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -18,35 +18,32 @@ use crate::tool::Tools;
 
 use super::format::{Lock, NAME, is_digest};
 
-/// What is remembered here, as kinds of facts: what a name means, what is in an image, what is said in containers.
+/// Kinds of facts: the content of a name, the programs in an image, the output of a script.
 const RESOLVED: &str = "image/1";
 const HOLDS: &str = "image-holds/2";
 const SAID: &str = "image-says/1";
 
-/// Who knows what images are. Answers are asked for once and remembered.
+/// Resolves images. Answers are requested once and memoised.
 pub(crate) trait Resolve {
-    /// What the answers depend on besides the question: the engine's address.
+    /// The engine's address, which the answers depend on.
     fn engine(&self) -> &str;
 
-    /// The digest (`sha256:…`) that the registry has for a name, and the platform (`linux/amd64`) that the engine runs
-    /// it on.
+    /// The digest (`sha256:…`) that the registry has for a name, and the platform (`linux/amd64`) the engine runs it
+    /// on.
     ///
     /// # Errors
-    /// If there is no answer: why, in words for the user.
+    /// The reason for the user.
     fn resolve(&self, name: &str) -> Result<(String, String), String>;
 
-    /// What a script (for `sh -eu`) prints on standard output in a container that stands on these layers, which are a
-    /// chain, lowest first. They are built as for checks.
-    ///
-    /// # Errors
-    /// As [`Resolve::resolve`].
+    /// The standard output of a script (for `sh -eu`) in a container on this chain of layers, lowest first. The
+    /// layers are built as for checks.
     fn ask(&self, layers: &[Layer], script: &str) -> Result<String, String>;
 }
 
-/// Nobody can be asked.
+/// There is no engine to ask.
 #[derive(Debug, Clone)]
 pub(crate) struct NoEngine {
-    /// Why, in words for the user.
+    /// The reason, for the user.
     pub(crate) why: String,
 }
 
@@ -64,7 +61,7 @@ impl Resolve for NoEngine {
     }
 }
 
-/// What the configuration says about images.
+/// The image settings of the configuration.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Wishes {
     /// `[layers.base] image`.
@@ -78,7 +75,6 @@ pub(crate) struct Wishes {
 }
 
 impl Wishes {
-    /// Those of a configuration.
     #[must_use]
     pub(crate) fn of(config: &Config) -> Self {
         Self {
@@ -90,7 +86,7 @@ impl Wishes {
     }
 }
 
-/// The platform of containers on an engine of this machine.
+/// The platform of containers on a local engine.
 #[must_use]
 pub(crate) fn host_platform() -> String {
     let arch = match std::env::consts::ARCH {
@@ -101,37 +97,31 @@ pub(crate) fn host_platform() -> String {
     format!("linux/{arch}")
 }
 
-/// Images for one plan.
 pub(crate) struct Pins<'a> {
     /// The project's lock.
     pub(crate) lock: &'a Lock,
-    /// What is remembered.
     pub(crate) facts: &'a Facts,
-    /// Digests of files.
     pub(crate) tools: &'a Tools,
-    /// The project's root.
     pub(crate) root: &'a Path,
-    /// Who is asked.
     pub(crate) resolver: &'a dyn Resolve,
-    /// What the configuration says.
     pub(crate) wishes: Wishes,
-    /// What containers run on.
+    /// The platform of containers.
     pub(crate) platform: String,
     state: Mutex<State>,
 }
 
-/// What this plan came to need.
+/// What this plan has needed so far.
 #[derive(Debug, Default)]
 struct State {
-    /// Answers and refusals: of many checks, one asks.
+    /// Answers and failures, so that only the first of many checks asks.
     known: BTreeMap<String, Result<Image, String>>,
-    /// Images that containers begin with: what is in them was looked at.
+    /// Images that containers are based on, whose content was queried.
     bases: BTreeSet<String>,
     unpinned: BTreeSet<String>,
 }
 
 impl<'a> Pins<'a> {
-    /// Images as the lock at hand pins them.
+    /// Images as pinned by the given lock.
     #[must_use]
     pub(crate) fn new(
         lock: &'a Lock,
@@ -153,17 +143,14 @@ impl<'a> Pins<'a> {
         }
     }
 
-    /// Forgets what names mean and what containers said, so that this run asks again.
+    /// Forgets resolved names and output of scripts, so that this run asks again.
     pub(crate) fn ask_again(facts: &Facts) {
         for kind in [RESOLVED, HOLDS, SAID] {
             facts.renew(kind);
         }
     }
 
-    /// The images of registries that were needed so far.
-    ///
-    /// # Errors
-    /// If some could not be had: why, for all of them, and the ways out.
+    /// The registry images needed so far.
     pub(crate) fn used(&self) -> Result<Vec<Image>, String> {
         let state = self.lock();
         let of_registries = state.known.iter().filter(|(name, _)| !is_archive(name));
@@ -174,7 +161,7 @@ impl<'a> Pins<'a> {
             return Ok(good.into_iter().flatten().collect());
         }
         let messages: Vec<String> = bad.into_iter().filter_map(Result::err).collect();
-        // The way out is the same for most of them, and said once.
+        // Most of them share the same help, which is printed once.
         let lines = messages.iter().flat_map(|message| message.lines());
         let (mut ways, mut whys): (Vec<_>, Vec<_>) =
             lines.partition(|line| line.starts_with("help: "));
@@ -183,7 +170,7 @@ impl<'a> Pins<'a> {
         Err(whys.join("\n"))
     }
 
-    /// One line on the images that were used and that nothing pins.
+    /// One line listing the unpinned images in use.
     #[must_use]
     pub(crate) fn warning(&self) -> Option<String> {
         let state = self.lock();
@@ -197,7 +184,7 @@ impl<'a> Pins<'a> {
             ),
         };
         Some(format!(
-            "{all}: `cargo dagcache lock` writes {digests} to {NAME}"
+            "{all}; run `cargo dagcache lock` to write {digests} to {NAME}"
         ))
     }
 
@@ -205,7 +192,7 @@ impl<'a> Pins<'a> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The image of that name, with what is in it if it is a `base`.
+    /// The image of this name, including its programs if it is a `base`.
     fn known(&self, name: &str, base: bool) -> Result<Image, String> {
         let name = full_name(name)?;
         {
@@ -260,20 +247,20 @@ impl<'a> Pins<'a> {
         self.facts.derive(RESOLVED, input, || {
             let (digest, platform) = self.resolver.resolve(name).map_err(|why| {
                 format!(
-                    "which image `{name}` is cannot be told: it is not in {NAME}, and {why}\n\
-                     help: `cargo dagcache lock`, run where the engine and the registry can be reached, pins it; \
-                     `--engine local` needs no image"
+                    "cannot resolve the image `{name}`: it is not in {NAME}, and {why}\n\
+                     help: run `cargo dagcache lock` where the engine and the registry can be reached to pin it, \
+                     or use `--engine local`, which needs no image"
                 )
             })?;
             if is_digest(&digest) {
                 Ok((digest, platform))
             } else {
-                Err(format!("`{digest}`, said to be that of the image `{name}`, is no digest"))
+                Err(format!("invalid digest `{digest}` for the image `{name}`"))
             }
         })
     }
 
-    /// What there is in an image.
+    /// The answers to the questions about an image.
     fn holds(&self, image: &Image) -> Result<BTreeMap<String, String>, String> {
         let input = input(&[&image.digest, &image.platform]);
         self.facts.derive(HOLDS, input, || {
@@ -283,8 +270,8 @@ impl<'a> Pins<'a> {
             let said = self.resolver.ask(&[layer], &script).map_err(|why| {
                 let name = &image.name;
                 format!(
-                    "what is in the image `{name}` cannot be told: {NAME} does not say, and {why}\n\
-                     help: `cargo dagcache lock`, run where the engine and the registry can be reached, writes it down"
+                    "cannot tell which programs the image `{name}` has: {NAME} does not list them, and {why}\n\
+                     help: run `cargo dagcache lock` where the engine and the registry can be reached to list them"
                 )
             })?;
             let answers = QUESTIONS.iter().filter_map(|question| {
@@ -316,7 +303,7 @@ impl Images for Pins<'_> {
         self.facts.derive(SAID, input(&parts), || {
             self.resolver.ask(layers, script).map_err(|why| {
                 let last = layers.last().map_or("base", |layer| layer.name.as_str());
-                format!("what the layer `{last}` holds cannot be told: {why}")
+                format!("cannot tell what the layer `{last}` contains: {why}")
             })
         })
     }
@@ -338,7 +325,7 @@ impl Images for Pins<'_> {
     }
 }
 
-/// The digest that a name holds itself.
+/// The digest that is part of a name.
 fn own_digest(name: &str) -> Option<&str> {
     let digest = name.split_once('@')?.1;
     is_digest(digest).then_some(digest)
@@ -459,7 +446,7 @@ mod tests {
             assert_eq!(
                 pins.warning(),
                 Some(format!(
-                    "image `{RUST}` is not pinned: `cargo dagcache lock` writes its digest to dagcache.lock"
+                    "image `{RUST}` is not pinned; run `cargo dagcache lock` to write its digest to dagcache.lock"
                 ))
             );
         }

@@ -1,12 +1,12 @@
-//! Programs that a check turned out to need join its tools, as if they had been declared.
+//! Adds programs that a check turned out to need to its tools, as if they had been declared.
 
 use super::tools;
 use crate::plan::{Check, Tool, Work};
 use crate::provision::program::Found;
 use crate::scope::Scope;
 
-/// Adds the programs `names` to the tools of a check on this host (what a container lacks, its image lacks). One that is gone stays in the key as absent; what a check has
-/// under a name already stays.
+/// Adds `names` to the tools of a check on this host (containers have only what their image has). A program that is
+/// gone stays in the key as absent; names that the check already has stay the same.
 pub(crate) fn add_discovered(check: &mut Check, names: Vec<String>, scope: &Scope<'_>) {
     let Work::Command(command) = &mut check.work else {
         return;

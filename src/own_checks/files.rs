@@ -1,6 +1,6 @@
-//! From globs to files: those of the snapshot, and ignored ones that are named literally.
+//! Resolves globs to files: those of the snapshot, and ignored ones that are named literally.
 //!
-//! Stays free of what a check does with them.
+//! Does not know what a check does with them.
 
 use crate::config::{CheckConfig, Globs};
 use crate::path::RelPath;
@@ -9,19 +9,18 @@ use crate::rule::Rule;
 use crate::scope::{PlanError, Scope};
 use crate::snapshot::FileId;
 
-/// What a list of globs names.
+/// The files that a list of globs selects.
 #[derive(Debug, Default)]
 pub(super) struct Selected {
     /// Files of the snapshot, sorted.
     pub(super) ids: Vec<FileId>,
     /// Files that git ignores.
     pub(super) outside: Vec<OutsideFile>,
-    /// Things worth telling.
     pub(super) warnings: Vec<String>,
 }
 
 impl Selected {
-    /// Takes away what `globs` name.
+    /// Removes the files that `globs` select.
     pub(super) fn leave_out(&mut self, scope: &Scope<'_>, globs: &Globs) {
         let snapshot = scope.snapshot;
         self.ids
@@ -30,7 +29,8 @@ impl Selected {
     }
 }
 
-/// The files that `globs` names; only those that may be checked if `checked`. `key` is where the globs are written.
+/// The files that `globs` select; with `checked`, only those that may be checked. `key` is the configuration key of
+/// the globs.
 pub(super) fn select(
     scope: &Scope<'_>,
     globs: &Globs,
@@ -56,7 +56,7 @@ pub(super) fn select(
     Ok(selected)
 }
 
-/// Adds a literal path that is not in the snapshot but is there. If it appears later, it changes the key then.
+/// Adds an existing file that a literal path names outside the snapshot. If it appears later, that changes the key.
 fn ignored(
     scope: &Scope<'_>,
     path: &RelPath,
@@ -78,7 +78,7 @@ fn ignored(
     if full.is_dir() {
         let place = &table.place;
         selected.warnings.push(format!(
-            "`{key}` names `{path}`, a folder that holds no file of the project ({place}): name the ignored files themselves"
+            "`{key}` names `{path}`, a folder without project files ({place}); name the ignored files themselves"
         ));
     } else if full.is_file() && Rule::IgnoredInputs.holds() {
         let digest = scope.tools.digest(&full).map_err(|error| {
@@ -96,7 +96,7 @@ fn ignored(
     Ok(())
 }
 
-/// Both lists, sorted and without repeats.
+/// Merges both lists, sorted and without duplicates.
 pub(super) fn union(mut a: Vec<FileId>, b: &[FileId]) -> Vec<FileId> {
     a.extend_from_slice(b);
     a.sort_unstable();

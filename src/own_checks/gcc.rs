@@ -1,6 +1,6 @@
-//! Findings in the way of gcc, clang and many linters: `path:line:column: severity: message [code]`.
+//! Parses findings in the format of gcc, clang and many linters: `path:line:column: severity: message [code]`.
 //!
-//! Column, severity and code may be missing (`grep -n` fits too).
+//! Column, severity and code are optional, so `grep -n` matches, too.
 
 use std::sync::LazyLock;
 
@@ -10,8 +10,8 @@ use super::regex::parse_lines;
 use crate::path::RelPath;
 use crate::plan::{Output, Parse, Parsed};
 
-/// A path holds no colon and no white space, or lines such as `thread 'main' panicked at src/a.rs:3:5:` would match.
-/// Compiled at the first output only: a Fresh run has none.
+/// Paths contain no colon and no white space, because lines such as `thread 'main' panicked at src/a.rs:3:5:` must
+/// not match. Compiled on first use: a Fresh run does not need it.
 static LINE: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(
         r"(?x)^
@@ -24,7 +24,6 @@ static LINE: LazyLock<Option<Regex>> = LazyLock::new(|| {
     .ok()
 });
 
-/// The parser.
 #[derive(Debug)]
 pub(crate) struct Gcc;
 

@@ -1,6 +1,6 @@
-//! From a path as a tool prints it to a path of the project.
+//! Maps paths printed by tools to project paths.
 //!
-//! Stays free of any output format.
+//! Knows no output formats.
 
 use std::collections::BTreeSet;
 
@@ -8,8 +8,8 @@ use crate::path::RelPath;
 
 /// The file meant by `text`, printed by a tool that ran in `dir` on `files`.
 ///
-/// Tools print paths as they were given them (relative to `dir`), or absolute ones, which the engine has made relative
-/// to the project root; one of `files` wins, then the reading that needs no doubled folder.
+/// Tools print paths as given (relative to `dir`), or absolute ones, which the engine has made relative to the
+/// project root. One of `files` wins, then the interpretation without a repeated folder.
 pub(super) fn locate(text: &str, dir: &RelPath, files: &BTreeSet<&RelPath>) -> Option<RelPath> {
     let here = dir.join(text).ok();
     if dir.is_root() {

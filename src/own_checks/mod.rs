@@ -1,7 +1,6 @@
-//! Checks from the configuration: those of one's own, and what it changes about built-in ones.
+//! Configured checks: custom checks, and overrides of built-in ones.
 //!
-//! Runs after all ecosystems, because overrides need the planned checks.
-//! Stays free of reading the configuration.
+//! Runs after all ecosystems, because overrides need the planned checks. Does not parse the configuration.
 
 mod discovered;
 mod files;
@@ -25,10 +24,7 @@ use crate::scope::{PlanError, Scope};
 pub(crate) use discovered::add_discovered;
 pub(crate) use overrides::apply_override;
 
-/// Applies the overrides to `plan` and adds the checks of one's own.
-///
-/// # Errors
-/// If a key makes no sense for the check it is meant for, or a declared input cannot be read.
+/// Applies the overrides to `plan` and adds the custom checks.
 pub(crate) fn plan(scope: &Scope<'_>, config: &Config, plan: &mut Plan) -> Result<(), PlanError> {
     for (id, table) in config.checks.iter().filter(|(id, _)| is_built_in_form(id)) {
         match plan.checks.iter_mut().find(|check| check.id == *id) {
@@ -47,7 +43,7 @@ pub(crate) fn plan(scope: &Scope<'_>, config: &Config, plan: &mut Plan) -> Resul
     Ok(())
 }
 
-/// A check in a container needs nothing but what the image holds.
+/// In a container, a custom check only needs the image.
 fn on_base(scope: &Scope<'_>, images: &dyn Images, plan: &mut Plan, check: Check) -> Check {
     match base(scope, images, plan, Wanted::debian(&RelPath::root())) {
         Ok(base) => check.on(base.layers),
@@ -58,8 +54,8 @@ fn on_base(scope: &Scope<'_>, images: &dyn Images, plan: &mut Plan, check: Check
     }
 }
 
-/// The warning for an override of nothing. A built-in check that this project does not need is no mistake: the same
-/// configuration may serve many branches.
+/// The warning for an override that matches no check. If this project does not need the built-in check, that is fine:
+/// the same configuration may serve many branches.
 fn unmatched(id: &str, table: &CheckConfig, plan: &Plan) -> Option<String> {
     if catalogue::ids().any(|known| known == id) {
         return None;
@@ -71,9 +67,7 @@ fn unmatched(id: &str, table: &CheckConfig, plan: &Plan) -> Option<String> {
         None => "no such check is planned".to_owned(),
     };
     let place = &table.place;
-    Some(format!(
-        "`checks.\"{id}\"` changes nothing ({place}): {help}"
-    ))
+    Some(format!("`checks.\"{id}\"` has no effect ({place}): {help}"))
 }
 
 #[cfg(test)]
@@ -95,8 +89,8 @@ mod tests {
         assert_eq!(
             steps.warnings,
             [
-                "`checks.\"x:nowhere\"` changes nothing (dagcache.toml:3:8): no such check is planned",
-                "`checks.\"yaml:yamlint\"` changes nothing (dagcache.toml:1:8): did you mean `yaml:yamllint`?",
+                "`checks.\"x:nowhere\"` has no effect (dagcache.toml:3:8): no such check is planned",
+                "`checks.\"yaml:yamlint\"` has no effect (dagcache.toml:1:8): did you mean `yaml:yamllint`?",
             ]
         );
     }

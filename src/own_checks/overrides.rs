@@ -1,6 +1,6 @@
-//! What the configuration changes about a built-in check: only the keys it names.
+//! Applies configured overrides to a built-in check: only the given keys change.
 //!
-//! Stays free of checks of one's own.
+//! Knows nothing about custom checks.
 
 use super::files;
 use super::own::secrets;
@@ -10,13 +10,10 @@ use crate::plan::{Check, Command, Work};
 use crate::provision::program::Found;
 use crate::scope::{PlanError, Scope};
 
-/// Applies `[checks."ID"]` to the planned check of that id.
+/// Applies `[checks."ID"]` to the planned check with this id.
 ///
-/// `args` come at the very end of the command, before any checked file. `env`, `set-env` and `tools` add to what the
-/// check needs itself; `inputs` replace what it sees, but for its configuration files; the other keys replace.
-///
-/// # Errors
-/// If a key says something about a command and the check runs in process, or a declared input cannot be read.
+/// `args` go to the end of the command, before checked files. `env`, `set-env` and `tools` are added to the check's
+/// own; `inputs` replace what it sees, except for its configuration files; other keys replace.
 pub(crate) fn apply_override(
     check: &mut Check,
     table: &CheckConfig,
@@ -42,7 +39,7 @@ pub(crate) fn apply_override(
     Ok(())
 }
 
-/// Refuses keys that would silently do nothing.
+/// Rejects keys that would silently have no effect.
 fn in_process(id: &str, table: &CheckConfig) -> Result<(), PlanError> {
     let keys = [
         ("args", table.args.is_some()),
@@ -58,7 +55,7 @@ fn in_process(id: &str, table: &CheckConfig) -> Result<(), PlanError> {
     };
     let place = &table.place;
     Err(PlanError::new(format!(
-        "`{key}` means nothing to `{id}`, which is built in and runs no command\n  --> {place}\nhelp: remove `{key}`; `exclude` keeps files from being checked"
+        "`{key}` has no effect on `{id}`, which is built in and runs no command\n  --> {place}\nhelp: remove `{key}`; use `exclude` to skip files"
     )))
 }
 
@@ -75,8 +72,8 @@ fn inputs(check: &mut Check, table: &CheckConfig, scope: &Scope<'_>) -> Result<(
     Ok(())
 }
 
-/// Refuses another value for a variable that the check gives one itself: what it leads to (where cargo builds, say) is
-/// what the check relies on.
+/// Rejects other values for variables that the check sets: it relies on what they lead to (where cargo builds, for
+/// example).
 fn set_by_the_check(id: &str, command: &Command, table: &CheckConfig) -> Result<(), PlanError> {
     let named = [("env", &table.env), ("secrets", &table.secrets)];
     let named = named
@@ -94,7 +91,7 @@ fn set_by_the_check(id: &str, command: &Command, table: &CheckConfig) -> Result<
     };
     let place = &table.place;
     Err(PlanError::new(format!(
-        "`{key}` cannot change {name}, which `{id}` sets itself\n  --> {place}"
+        "`{key}` cannot change {name}, which `{id}` sets\n  --> {place}"
     )))
 }
 
@@ -114,7 +111,7 @@ fn change_command(command: &mut Command, table: &CheckConfig) {
     }
 }
 
-/// Adds tools; one that is not there makes the check one that cannot run.
+/// Adds tools. If one is missing, the check cannot run.
 fn add_tools(check: &mut Check, table: &CheckConfig, scope: &Scope<'_>) {
     let Work::Command(command) = &mut check.work else {
         return;
@@ -241,7 +238,7 @@ mod tests {
         let (_, refused) = overridden(check.clone(), "args = ['-x']");
         let message = refused.expect_err("refused").message;
         assert!(
-            message.starts_with("`args` means nothing to `yaml:syntax`")
+            message.starts_with("`args` has no effect on `yaml:syntax`")
                 && message.contains("--> dagcache.toml:1:8"),
             "{message}"
         );

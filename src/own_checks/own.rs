@@ -1,6 +1,6 @@
-//! A check of one's own: from `[checks.NAME]` to a planned check.
+//! Custom checks: from `[checks.NAME]` to a planned check.
 //!
-//! Stays free of overrides.
+//! Knows nothing about overrides.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::provision::program::Found;
 use crate::rule::Rule;
 use crate::scope::{PlanError, Scope};
 
-/// Plans `[checks.id]`. `None` (and a warning) if it is for files and there are none.
+/// Plans `[checks.id]`. Returns `None` and a warning if it is for files and there are none.
 pub(super) fn check(
     scope: &Scope<'_>,
     id: &str,
@@ -42,7 +42,7 @@ pub(super) fn check(
         if files.ids.is_empty() && files.outside.is_empty() {
             let place = &table.place;
             warnings.push(format!(
-                "check `{id}` is left out: `files` matches no file ({place})"
+                "skipping check `{id}`: `files` matches no file ({place})"
             ));
             return Ok(None);
         }
@@ -74,7 +74,7 @@ fn seen_files(scope: &Scope<'_>, id: &str, table: &CheckConfig) -> Result<Select
     files::select(scope, globs, false, &format!("checks.{id}.inputs"), table)
 }
 
-/// `files`, if the check has any. With `per-file` an ignored file cannot be a part: said, and left out.
+/// `files`, if set. With `per-file`, ignored files cannot be parts and are skipped with a warning.
 fn checked_files(
     scope: &Scope<'_>,
     id: &str,
@@ -94,15 +94,15 @@ fn checked_files(
             let place = &table.place;
             let path = file.path;
             selected.warnings.push(format!(
-                "`{key}` names `{path}`, which git ignores: it is not checked per file ({place})"
+                "`{key}` names `{path}`, which git ignores and `per-file` cannot check ({place})"
             ));
         }
     }
     Ok(Some(selected))
 }
 
-/// Resolves program, interpreter and tools; a program of the project joins `seen`.
-/// Yields argv without files, or the message for what is missing.
+/// Resolves program, interpreter and tools, and adds a program of the project to `seen`. Returns argv without files,
+/// or the message for what is missing.
 fn program(
     scope: &Scope<'_>,
     id: &str,
@@ -137,8 +137,8 @@ fn program(
         tools::add_interpreter(found, scope, script, place)?;
     } else if scope.images.is_some() && is_installed(scope, &path) {
         return Err(format!(
-            "`{path}`, the `command` of check `{id}`, is installed here and ignored by git: containers do not have it \
-             ({place}); choose an image that has it in `[layers.base] image`, and name it without a path"
+            "`{path}`, the `command` of check `{id}`, is ignored by git, so it does not exist in containers \
+             ({place}); set `[layers.base] image` to an image that contains it, and name it without a path"
         ));
     } else if scope.images.is_none() && tools::add_ignored(found, scope, &path) {
         if let Some(program) = argv.first_mut() {
@@ -148,19 +148,19 @@ fn program(
         let file = ignored_program(scope, &path).ok_or_else(|| {
             let held = scope.snapshot.is_held_by_git();
             let of_it = if held { " in the commit" } else { "" };
-            format!("`{path}`, the `command` of check `{id}`, is not there{of_it} ({place})")
+            format!("`{path}`, the `command` of check `{id}`, does not exist{of_it} ({place})")
         })?;
         seen.outside.push(file);
         seen.outside.sort();
         seen.outside.dedup();
         found.not_cached = Some(format!(
-            "`{path}` is ignored by git, what it uses cannot be told"
+            "cannot tell what `{path}` uses, because git ignores it"
         ));
     }
     Ok(argv)
 }
 
-/// Whether a path is that of a program among installed packages.
+/// Whether a path is that of an installed package's program.
 fn is_installed(scope: &Scope<'_>, path: &RelPath) -> bool {
     let file = path.under(scope.snapshot.root());
     file.parent().is_some_and(in_environment)
@@ -216,13 +216,13 @@ fn patterns(globs: Option<&Globs>) -> Vec<String> {
     patterns.map(str::to_owned).collect()
 }
 
-/// The secret variables that a table names, sorted.
+/// The secret variables of a table, sorted.
 pub(super) fn secrets(table: &CheckConfig) -> Vec<Secret> {
     let names: BTreeSet<&String> = table.secrets.iter().flatten().collect();
     names.into_iter().map(|name| Secret::new(name)).collect()
 }
 
-/// The checked files as arguments, in the order of their paths.
+/// The checked files as arguments, sorted by path.
 fn arguments(scope: &Scope<'_>, dir: &RelPath, files: &Selected) -> Vec<String> {
     let ids = files.ids.iter().map(|id| &scope.snapshot.entry(*id).path);
     let mut paths: Vec<&RelPath> = ids
@@ -235,7 +235,7 @@ fn arguments(scope: &Scope<'_>, dir: &RelPath, files: &Selected) -> Vec<String> 
         .collect()
 }
 
-/// Whether the output of one process can be given to the files it is about.
+/// Whether the output of one process can be attributed to its files.
 const fn names_files(findings: Option<&Findings>) -> bool {
     matches!(findings, Some(Findings::Gcc | Findings::Regex(_)))
 }
@@ -413,13 +413,13 @@ mod tests {
     fn what_is_missing_is_named_with_its_user_and_the_ways_out() {
         assert_eq!(
             plan("checks.x = { command = ['nope'] }").missing(),
-            "`nope` is not on PATH, `command` of check `x` needs it (dagcache.toml:1:8): install it, or use `--engine dagger`"
+            "`nope` is not on PATH, but `command` of check `x` needs it (dagcache.toml:1:8); install it, or use `--engine dagger`"
         );
         let planned = plan("checks.x = { command = ['lint'], tools = ['grep', 'nope'] }");
         assert!(
             planned
                 .missing()
-                .contains("`nope` is not on PATH, `tools` of check `x`")
+                .contains("`nope` is not on PATH, but `tools` of check `x`")
         );
         let planned = plan("checks.x = { command = ['ci/none.sh'] }");
         assert!(
@@ -435,7 +435,7 @@ mod tests {
         assert!(planned.check.is_none());
         assert_eq!(
             planned.warnings,
-            ["check `x` is left out: `files` matches no file (dagcache.toml:1:8)"]
+            ["skipping check `x`: `files` matches no file (dagcache.toml:1:8)"]
         );
     }
 

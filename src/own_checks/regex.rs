@@ -1,6 +1,6 @@
-//! Findings by a regular expression: each line that matches is one.
+//! Parses findings with a regular expression: each matching line is one.
 //!
-//! Stays free of deciding verdicts: the exit code does.
+//! Does not decide verdicts: the exit code does.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,14 +11,14 @@ use crate::finding::{Finding, Severity};
 use crate::path::RelPath;
 use crate::plan::{Output, Parse, Parsed, Share};
 
-/// Lines that match become findings. Groups: `path`, `line`, `column`, `severity`, `code`, `message`.
+/// Matching lines become findings. Groups: `path`, `line`, `column`, `severity`, `code`, `message`.
 #[derive(Debug)]
 pub(crate) struct LinePattern {
     regex: Regex,
 }
 
 impl LinePattern {
-    /// `regex` has the group `path`; without it nothing is ever found.
+    /// `regex` must have the group `path`, or nothing is found.
     #[must_use]
     pub(crate) const fn new(regex: Regex) -> Self {
         Self { regex }
@@ -35,12 +35,12 @@ impl Parse for LinePattern {
     }
 }
 
-/// What one stream holds.
+/// The findings of one stream.
 struct Lines {
     findings: Vec<Finding>,
-    /// For each finding, its line as it was.
+    /// The original line of each finding.
     texts: Vec<String>,
-    /// Whether every line that is not blank is a finding.
+    /// Whether every line is a finding or blank.
     all_understood: bool,
 }
 
@@ -114,7 +114,7 @@ fn finding(
     })
 }
 
-/// The severity of a word. A line without one is why the tool failed, or, if it passed, worth a warning.
+/// The severity of a word. Without one, a finding is an error if the tool failed, or else a warning.
 fn severity(word: Option<&str>, exit_code: i32) -> Severity {
     let Some(word) = word else {
         return if exit_code == 0 {
@@ -131,8 +131,8 @@ fn severity(word: Option<&str>, exit_code: i32) -> Severity {
     }
 }
 
-/// Gives each line to its file, if every line is a finding about one of `files` and, after a failure, each file that
-/// is named has an error of its own: whether a warning fails the tool cannot be told from outside.
+/// Attributes lines to files, provided that every line is a finding about one of `files` and, after a failure, each
+/// named file has an error of its own: it is unknown whether warnings make the tool fail.
 fn shares(
     stdout: &Lines,
     stderr: &Lines,

@@ -1,7 +1,7 @@
 //! Findings from a SARIF 2.1.0 log on standard output.
 //!
-//! Only what a finding needs is read; unknown fields are ignored. One log covers all files of a run and cannot be cut
-//! into shares.
+//! Reads only what a finding needs and ignores unknown fields. A log covers all files of a run and is not split into
+//! shares.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,6 @@ use crate::finding::{Finding, Severity};
 use crate::path::RelPath;
 use crate::plan::{Output, Parse, Parsed};
 
-/// The parser.
 #[derive(Debug)]
 pub(crate) struct Sarif;
 
@@ -64,7 +63,7 @@ fn finding(run: &Run, result: &Hit, dir: &RelPath, asked: &BTreeSet<&RelPath>) -
     }
 }
 
-/// `warning` is what SARIF says where nothing is said.
+/// SARIF's default is `warning`.
 fn severity(level: Option<&str>) -> Severity {
     match level {
         Some("error") => Severity::Error,
@@ -73,8 +72,8 @@ fn severity(level: Option<&str>) -> Severity {
     }
 }
 
-/// The path in a URI: without `file:` and host, with its `%xx` escapes resolved. Where the engine has made a room path
-/// relative, `file://` is followed by the path itself.
+/// The path of a URI: without `file:` and host, with `%xx` escapes resolved. If the engine has made a room path
+/// relative, the path follows `file://` directly.
 fn path_of(uri: &str) -> String {
     let path = uri.strip_prefix("file:").unwrap_or(uri);
     let path = path.strip_prefix("//").unwrap_or(path);
@@ -118,7 +117,7 @@ struct Log {
 #[serde(default, rename_all = "camelCase")]
 struct Run {
     tool: Tool,
-    /// Null if the tool failed before it could look.
+    /// Null if the tool failed early.
     #[serde(deserialize_with = "null_is_empty")]
     results: Vec<Hit>,
 }
@@ -164,7 +163,6 @@ struct RuleConfiguration {
     level: Option<String>,
 }
 
-/// One result.
 #[derive(Deserialize, Default)]
 #[serde(default, rename_all = "camelCase")]
 struct Hit {
@@ -179,7 +177,7 @@ struct Hit {
 }
 
 impl Hit {
-    /// Results that say "all is well here", or that somebody has accepted, are no findings.
+    /// Results that report success, or that somebody has accepted, are not findings.
     fn counts(&self) -> bool {
         let fails = matches!(
             self.kind.as_deref(),

@@ -1,6 +1,6 @@
-//! The programs a check names: found on PATH, or a reason why it cannot run.
+//! The programs named by a check: found on PATH, or the reason why it cannot run.
 //!
-//! Stays free of running anything.
+//! Runs nothing.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::provision::program::{Found, base_name, shebang};
 use crate::scope::Scope;
 use crate::snapshot::{Entry, FileId};
 
-/// Finds the program called `name`, in `node_modules` before PATH. Returns whether it is there.
+/// Finds the program `name`, in `node_modules` before PATH. Returns whether it exists.
 pub(super) fn find(found: &mut Found, scope: &Scope<'_>, name: &str) -> bool {
     let here = scope.images.is_none();
     match here
@@ -24,10 +24,7 @@ pub(super) fn find(found: &mut Found, scope: &Scope<'_>, name: &str) -> bool {
     true
 }
 
-/// Finds the program called `name`. `user` says who needs it: `` `tools` of check `x` ``.
-///
-/// # Errors
-/// The message for a program that is not there.
+/// Finds the program `name`. `user` says who needs it: `` `tools` of check `x` ``.
 pub(super) fn add(
     found: &mut Found,
     scope: &Scope<'_>,
@@ -41,8 +38,8 @@ pub(super) fn add(
     }
 }
 
-/// Takes a program of the project's folder that git ignores (`.venv/bin/x`, `node_modules/.bin/x`), if what it is can
-/// be told: then it runs where it is, under its name. Returns whether it did.
+/// Uses an ignored program of the project (`.venv/bin/x`, `node_modules/.bin/x`), if it can be identified: it then
+/// runs at its own path, under its name. Returns whether it did.
 pub(super) fn add_ignored(found: &mut Found, scope: &Scope<'_>, path: &RelPath) -> bool {
     let file = path.under(scope.snapshot.root());
     let program = file
@@ -52,10 +49,7 @@ pub(super) fn add_ignored(found: &mut Found, scope: &Scope<'_>, path: &RelPath) 
     program.is_some_and(|program| found.add_if_known(scope, &program))
 }
 
-/// The interpreter that the first line of a script names, as a tool of the script's check.
-///
-/// # Errors
-/// The message for an interpreter that is not there.
+/// The interpreter in the first line of a script, as a tool of the script's check.
 pub(super) fn add_interpreter(
     found: &mut Found,
     scope: &Scope<'_>,
@@ -81,7 +75,7 @@ pub(super) fn add_interpreter(
     }
 }
 
-/// Whether a folder is the one for the programs of installed packages, which are no use without these.
+/// Whether a directory contains programs of installed packages, which do not work without these.
 pub(super) fn in_environment(folder: &Path) -> bool {
     folder.ends_with("node_modules/.bin")
         || folder
@@ -89,7 +83,7 @@ pub(super) fn in_environment(folder: &Path) -> bool {
             .is_some_and(|prefix| prefix.join("pyvenv.cfg").is_file())
 }
 
-/// Whether a program is in a folder that every PATH names. One in another is started by its path, if it is there.
+/// Whether a program is in a directory of every usual PATH. Others are started by their path if they exist.
 fn is_usual(program: &str) -> bool {
     let folder = program.rsplit_once('/').map(|(folder, _)| folder);
     folder.is_some_and(|folder| {
@@ -107,11 +101,13 @@ fn is_usual(program: &str) -> bool {
 
 fn missing(name: &str, user: &str, place: &Place) -> String {
     let lack = if name.starts_with('/') {
-        "not there"
+        "missing"
     } else {
         "not on PATH"
     };
-    format!("`{name}` is {lack}, {user} needs it ({place}): install it, or use `--engine dagger`")
+    format!(
+        "`{name}` is {lack}, but {user} needs it ({place}); install it, or use `--engine dagger`"
+    )
 }
 
 fn interpreter(scope: &Scope<'_>, id: FileId, entry: &Entry) -> Option<String> {

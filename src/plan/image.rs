@@ -1,6 +1,6 @@
-//! Images that containers begin with, and what planning has to know of one.
+//! Container images, and what planning has to know about them.
 //!
-//! Stays free of where that knowledge comes from: the project's lock, what was remembered, or an engine that is asked.
+//! Does not know where this knowledge comes from: the lock, a memo, or a query to the engine.
 
 use std::collections::BTreeMap;
 
@@ -8,32 +8,32 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::Layer;
 
-/// An image that a name was resolved to.
+/// The image that a name resolves to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Image {
-    /// As configured, in full: `docker.io/library/python:3.12-slim`; a path for an OCI archive.
+    /// The full configured name (`docker.io/library/python:3.12-slim`), or the path of an OCI archive.
     pub(crate) name: String,
-    /// `sha256:…`, of the manifest or index.
+    /// `sha256:…` of the manifest or index.
     pub(crate) digest: String,
     /// `linux/amd64`.
     pub(crate) platform: String,
-    /// What there is in it, by the name of the [`Question`].
+    /// Answers by [`Question::name`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) holds: BTreeMap<String, String>,
 }
 
-/// What is asked of every image that containers begin with.
+/// A question about every image that containers are based on.
 pub(crate) struct Question {
-    /// Its name in `dagcache.lock`.
+    /// Its key in `dagcache.lock`.
     pub(crate) name: &'static str,
-    /// For `sh -eu`. Prints nothing if the image does not have what is asked for.
+    /// For `sh -eu`. Prints nothing if the image has no answer.
     pub(crate) script: fn() -> String,
-    /// The answer, if a printed line is one.
+    /// Parses a printed line; `None` if it is not an answer.
     pub(crate) answer: fn(&str) -> Option<String>,
 }
 
 impl Image {
-    /// What an engine is told: the name without its tag, and the digest.
+    /// The reference for engines: the name without its tag, and the digest.
     #[must_use]
     pub(crate) fn reference(&self) -> String {
         let (folder, last) = self.name.rsplit_once('/').unwrap_or(("", &self.name));
@@ -43,61 +43,49 @@ impl Image {
     }
 }
 
-/// Resolves names of images. Answers are remembered, so that asking again costs nothing.
+/// Resolves image names. Answers are memoised.
 pub(crate) trait Images {
-    /// The image of that name, for containers to begin with.
-    ///
-    /// # Errors
-    /// If it cannot be had: the whole message, with the way out.
+    /// The image of this name, as a base for containers.
     fn image(&self, name: &str) -> Result<Image, String>;
 
-    /// The image of that name by its digest, to take a program out of it: it may hold nothing else, so nothing is asked
-    /// in it.
-    ///
-    /// # Errors
-    /// As [`Images::image`].
+    /// The reference by digest of an image that only supplies a program. It may contain nothing else, so nothing is
+    /// run in it.
     fn reference(&self, name: &str) -> Result<String, String>;
 
-    /// What a script (for `sh -eu`) prints in a container that stands on these layers, which are a chain. Remembered by
-    /// what is in their keys: asked again only once the answer is known to be out of date.
-    ///
-    /// # Errors
-    /// As [`Images::image`].
+    /// The output of a script (for `sh -eu`) in a container on this chain of layers. Memoised by the layers' keys:
+    /// the script runs again only once the answer is known to be outdated.
     fn ask(&self, layers: &[Layer], script: &str) -> Result<String, String>;
 
-    /// The image that `[layers.base]` names, if it does: then every container begins with it.
+    /// The image of `[layers.base]`, which every container is then based on.
     fn configured(&self) -> Option<&str>;
 
-    /// System packages that `[layers.base]` wants, sorted.
+    /// System packages of `[layers.base]`, sorted.
     fn packages(&self) -> &[String];
 
-    /// Whether `[engine]` wants checks to build on what their last run made.
+    /// Whether `[engine]` lets checks build on products of their last run.
     fn incremental(&self) -> bool {
         false
     }
 
-    /// Where `[layers.tools]` says that a program comes from.
+    /// Where a program comes from according to `[layers.tools]`.
     fn tool(&self, name: &str) -> Option<&str>;
 }
 
-/// Whether the name of an image is the path of an OCI archive.
+/// Whether an image name is the path of an OCI archive.
 #[must_use]
 pub(crate) fn is_archive(name: &str) -> bool {
     name.starts_with(['.', '/'])
 }
 
-/// The name of an image in full, as registries are asked for it: `python:3.12` is `docker.io/library/python:3.12`. The
-/// path of an archive stays as it is.
-///
-/// # Errors
-/// If it is neither; says what is wrong with it.
+/// The full name that registries understand: `python:3.12` becomes `docker.io/library/python:3.12`. The path of an
+/// archive stays the same.
 pub(crate) fn full_name(name: &str) -> Result<String, String> {
     if is_archive(name) {
         return Ok(name.to_owned());
     }
     let fits = |c: char| c.is_ascii_alphanumeric() || ".-_/:@".contains(c);
     if name.is_empty() || !name.chars().all(fits) || name.contains("://") {
-        return Err("neither the name of an image (`docker.io/library/rust:1.95-slim`) nor the path of an OCI archive (`./base.oci.tar`)".to_owned());
+        return Err("not an image name (`docker.io/library/rust:1.95-slim`) or the path of an OCI archive (`./base.oci.tar`)".to_owned());
     }
     let (first, rest) = name.split_once('/').unwrap_or(("", name));
     let is_host = first.contains(['.', ':']) || first == "localhost";
@@ -108,7 +96,7 @@ pub(crate) fn full_name(name: &str) -> Result<String, String> {
     };
     let last = rest.rsplit('/').next().unwrap_or_default();
     if last.is_empty() || last.starts_with([':', '@']) {
-        return Err("names no image".to_owned());
+        return Err("does not name an image".to_owned());
     }
     let tagged = last.contains([':', '@']);
     Ok(if tagged {

@@ -1,4 +1,4 @@
-//! A layer: base → tools → deps. What it is made of is its key; how it is built is the engine's business.
+//! A layer: base → tools → deps. Its key is what it is made of; building it is up to the engine.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -8,35 +8,33 @@ use crate::path::RelPath;
 use crate::plan::check::OutsideFile;
 use crate::snapshot::FileId;
 
-/// One step that yields an environment for checks.
+/// A step that yields an environment for checks.
 #[derive(Debug, Clone)]
 pub(crate) struct Layer {
     /// Unique in the plan: `base`, `tools:rust`, `deps:rust@sub`, `tools:yamllint`.
     pub(crate) name: String,
-    /// Its place in base → tools → deps.
     pub(crate) kind: LayerKind,
-    /// The layers it stands on, by name.
+    /// Names of the layers below it.
     pub(crate) on: Vec<String>,
-    /// What identifies it, as named parts in a fixed order. Enters its key; the first part that differs is the
-    /// reason that is printed when it is Dirty. Values hold no absolute paths.
+    /// Its identity as named parts in a fixed order, which enters its key. The first part that differs is printed as
+    /// the reason if the layer is Dirty. Values contain no absolute paths.
     pub(crate) parts: Vec<(String, String)>,
-    /// What building it takes.
+    /// How to build it.
     pub(crate) build: Build,
 }
 
-/// The place of a layer (the source layer of the design is the input set of a check).
+/// The kind of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum LayerKind {
-    /// Base image and system packages; on the host: os, arch, libc.
+    /// Base image and system packages; on the host: OS, architecture, libc.
     Base,
-    /// Linters, toolchains.
     Tools,
     /// Dependencies without the project's own source.
     Deps,
 }
 
-/// Where a layer of that name puts its programs in a container: `/opt/dagcache/ruff` for `tools:ruff@sub`. Of one name,
-/// a check stands on one layer, so the folder it is for tells nothing more.
+/// Where a layer puts its programs in a container: `/opt/dagcache/ruff` for `tools:ruff@sub`. The folder after `@` is
+/// omitted, because a check never has two layers that differ only in it.
 #[must_use]
 pub(crate) fn container_folder(layer: &str) -> String {
     let name = layer.split_once(':').map_or(layer, |(_, name)| name);
@@ -45,7 +43,7 @@ pub(crate) fn container_folder(layer: &str) -> String {
 }
 
 impl LayerKind {
-    /// The word in flags, output and records.
+    /// The name in flags, output and records.
     #[must_use]
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
@@ -56,26 +54,24 @@ impl LayerKind {
     }
 }
 
-/// What building a layer takes. Runs with the user's HOME, environment and package configuration.
+/// How to build a layer. Runs with the user's HOME, environment and package configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Build {
-    /// Nothing: it is there (host platform, installed toolchain).
+    /// Nothing to build (host platform, installed toolchain).
     Present,
     /// On the host: commands, one after the other.
     Host(Arc<dyn HostBuild>),
-    /// In a container: an image, by digest.
+    /// In a container: an image by digest.
     Image {
         /// `docker.io/library/python@sha256:…`.
         reference: String,
     },
-    /// In a container: an image from an OCI archive of this machine.
+    /// In a container: an image from a local OCI archive.
     Archive {
-        /// The file.
         path: PathBuf,
-        /// Digest of its content.
         digest: crate::digest::Digest,
     },
-    /// In a container: a script on the one layer below it.
+    /// In a container: a script on the single layer below it.
     Script(Box<Script>),
 }
 
@@ -84,10 +80,8 @@ pub(crate) trait HostBuild: fmt::Debug + Send + Sync {
     /// The files its commands see.
     fn sources(&self) -> Sources;
 
-    /// The next command for the layer in `folder`, by the exit codes of the commands before; `None` if it is complete.
-    ///
-    /// # Errors
-    /// If the commands did not make what they should: why, and the way out.
+    /// The next command for the layer in `folder`, given the exit codes of earlier commands; `None` if it is complete.
+    /// The error says why the commands failed to build it, and what to do.
     fn next(&self, folder: &Path, ended: &[i32]) -> Result<Option<Step>, String>;
 
     /// The exit code of all checks on this layer, if a command that failed with this output refused the project's own
@@ -96,8 +90,8 @@ pub(crate) trait HostBuild: fmt::Debug + Send + Sync {
         None
     }
 
-    /// A file that the project does not have but that its checks need. It is laid beside `sources`, and into the rooms
-    /// of checks on this layer.
+    /// A file that checks need although the project does not have it. It is added to `sources` and to the rooms of
+    /// checks on this layer.
     fn lays(&self) -> Option<(RelPath, Vec<u8>)> {
         None
     }
@@ -112,11 +106,10 @@ impl PartialEq for dyn HostBuild {
 /// The files that the commands of a [`HostBuild`] see, in a copy of the project root.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sources {
-    /// Files of the snapshot.
     pub(crate) files: Vec<FileId>,
     /// Files from outside the snapshot.
     pub(crate) outside: Vec<OutsideFile>,
-    /// Files that were made for the commands.
+    /// Files made for the commands.
     pub(crate) made: Vec<(RelPath, Vec<u8>)>,
     /// Where the commands run.
     pub(crate) dir: RelPath,
@@ -137,23 +130,23 @@ pub(crate) struct Step {
     pub(crate) may_fail: bool,
 }
 
-/// What makes a layer in a container: files that are put in, then a script. It runs with the network, HOME of the
-/// image, and nothing of the user's but what `user_env` names.
+/// Makes a layer in a container: adds files, then runs a script. It has network access, HOME of the image, and
+/// nothing of the user's except `user_env`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Script {
-    /// For `sh -eu`. Its working directory is the copy of the project root, which holds `files` only.
+    /// For `sh -eu`. Its working directory is a copy of the project root that contains only `files` and `sources`.
     pub(crate) text: String,
-    /// Files by their path in the copy of the project root. What of them stays is up to the script.
+    /// Files by path in the copy of the project root. The script decides which of them stay.
     pub(crate) files: Vec<(RelPath, Vec<u8>)>,
-    /// Files of the snapshot that are put in beside them (a vendored dependency, say).
+    /// Snapshot files to add (a vendored dependency, say).
     pub(crate) sources: Vec<FileId>,
-    /// Programs taken from other images: reference by digest, path there, absolute path here.
+    /// Programs copied from other images: reference by digest, path there, absolute path here.
     pub(crate) programs: Vec<(String, String, String)>,
-    /// Variables set to fixed values, for the script only.
+    /// Variables with fixed values, for the script only.
     pub(crate) set_env: Vec<(String, String)>,
-    /// Variables for the script and for everything that stands on this layer; `PATH` is put in front of the image's.
+    /// Variables for the script and everything on top of this layer; `PATH` is prepended to the image's.
     pub(crate) lasting_env: Vec<(String, String)>,
-    /// Names of the user's variables that say where packages come from (`PIP_INDEX_URL`). Given as secrets: their values
-    /// are in no key, and shown nowhere.
+    /// Names of the user's variables that configure package sources (`PIP_INDEX_URL`). Passed as secrets: their
+    /// values are in no key and never shown.
     pub(crate) user_env: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! Which checks of a plan a command runs. Pure.
+//! Selects the checks that a command runs. Pure.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use crate::path::RelPath;
 use crate::plan::{Check, Plan, Work};
 use crate::snapshot::Snapshot;
 
-/// What was asked for. Empty lists ask for nothing in particular.
+/// The requested selection. Empty lists do not restrict it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Selection {
     /// Tags of the command; `None` selects every check.
@@ -19,28 +19,26 @@ pub(crate) struct Selection {
     pub(crate) only: Vec<String>,
     /// `--skip` and DAGCACHE_SKIP.
     pub(crate) skip: Vec<String>,
-    /// PATHs: files or folders.
+    /// Files or folders.
     pub(crate) paths: Vec<RelPath>,
 }
 
-/// What a command runs.
+/// The selected checks.
 #[derive(Debug, Default)]
 pub(crate) struct Selected {
-    /// The checks, their parts narrowed to the PATHs.
+    /// Checks with their parts narrowed to the given paths.
     pub(crate) checks: Vec<Check>,
-    /// Ids of selected checks that this version cannot run yet.
+    /// Ids of selected checks that this version does not support.
     pub(crate) unsupported: Vec<String>,
 }
 
-/// An id or a tag that names no check of the project.
+/// An id or a tag that matches no check of the project.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{} `{name}` in this project{}", self.what(), self.hint())]
 pub(crate) struct Unknown {
-    /// Whether it is a tag.
     pub(crate) is_tag: bool,
-    /// What was asked for.
     pub(crate) name: String,
-    /// The nearest there is.
+    /// The closest match.
     pub(crate) near: Option<String>,
 }
 
@@ -72,10 +70,7 @@ impl Unknown {
     }
 }
 
-/// Chooses. `--only` names checks whatever their tags are; everything else narrows.
-///
-/// # Errors
-/// If `--only` or `--skip` names a check that is not in the plan, or `--tag` a tag that no check has.
+/// Selects checks. `--only` names checks regardless of their tags; everything else narrows the selection.
 pub(crate) fn select(
     plan: &Plan,
     snapshot: &Snapshot,
@@ -127,7 +122,7 @@ fn wanted(check: &Check, selection: &Selection) -> bool {
         && !selection.skip.contains(&check.id)
 }
 
-/// The check with its parts narrowed to the paths. A check without parts stays whole if it sees one of them.
+/// Narrows a check's parts to the paths. A check without parts stays whole if it sees one of them.
 fn narrowed(check: &Check, snapshot: &Snapshot, paths: &[RelPath]) -> Option<Check> {
     if paths.is_empty() {
         return Some(check.clone());

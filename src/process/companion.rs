@@ -1,7 +1,6 @@
-//! A child that stays beside this program and serves it: started as leader of its own group, and ended with its group.
+//! A child that serves this program while it runs: leader of its own process group, which ends with it.
 //!
-//! Its standard input stays open for as long as it is wanted. So it also learns of the end of a process that could
-//! not say good-bye.
+//! Its standard input stays open as long as it is needed, so the child notices even if this process gets killed.
 
 use std::ffi::OsString;
 use std::io;
@@ -15,7 +14,7 @@ use tokio::process::{ChildStderr, ChildStdout};
 
 use super::supervise::exit_of;
 
-/// A child that stays. If it is dropped, its group is killed at once.
+/// Dropping it kills its group at once.
 #[derive(Debug)]
 pub(crate) struct Companion {
     child: Child,
@@ -24,10 +23,7 @@ pub(crate) struct Companion {
 }
 
 impl Companion {
-    /// Starts a program with exactly these variables; its outputs are to be read.
-    ///
-    /// # Errors
-    /// If it cannot be started.
+    /// Starts a program with exactly these variables; the caller reads its output.
     pub(crate) fn start(
         program: &Path,
         args: &[&str],
@@ -49,7 +45,7 @@ impl Companion {
             command.spawn()?
         };
         let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        let id = id.ok_or_else(|| io::Error::other("a child without a process id"))?;
+        let id = id.ok_or_else(|| io::Error::other("the child has no process id"))?;
         let mut companion = Self {
             child,
             id,
@@ -57,24 +53,21 @@ impl Companion {
         };
         let (out, err) = (companion.child.stdout.take(), companion.child.stderr.take());
         let (Some(out), Some(err)) = (out, err) else {
-            return Err(io::Error::other("a child without pipes"));
+            return Err(io::Error::other("the child has no pipes"));
         };
         let (out, err) = (ChildStdout::from_std(out)?, ChildStderr::from_std(err)?);
         Ok((companion, out, err))
     }
 
-    /// Its process id, which is that of its group.
+    /// The process id, which is also the id of the group.
     #[must_use]
     #[cfg(test)]
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Closes its standard input and waits until it has ended; after `patience` it is asked to end by SIGTERM, after
-    /// `grace` killed. What is left of its group is killed.
-    ///
-    /// # Errors
-    /// If it cannot be waited for.
+    /// Closes standard input and waits for the child to exit. Sends SIGTERM after `patience` and SIGKILL after
+    /// `grace`, and kills the rest of its group.
     pub(crate) async fn end(mut self, patience: Duration, grace: Duration) -> io::Result<()> {
         drop(self.child.stdin.take());
         let ended = exit_of(self.id);
@@ -91,14 +84,14 @@ impl Companion {
         if !done {
             ended.await?;
         }
-        // The leader is reaped last: until then no stranger can have the id of the group.
+        // The leader is reaped last: until then the group id cannot be reused.
         self.signal(Signal::KILL);
         self.child.wait()?;
         self.reaped = true;
         Ok(())
     }
 
-    /// A group that has already ended is fine.
+    /// It is fine if the group has already ended.
     fn signal(&self, signal: Signal) {
         if !self.reaped {
             let _ = rustix::process::kill_process_group(self.id, signal);

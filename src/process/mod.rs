@@ -1,13 +1,13 @@
-//! Child processes. The only place that starts one: always with explicit folder, arguments and environment.
+//! Child processes. Nothing else starts any; directory, arguments and environment are always explicit.
 //!
-//! - [`capture`]: a short helper, run to its end. - [`talk`]: helpers that are told something.
-//! - [`run`]: work that may be long: an own process group, a time limit, cancellation, bounded output.
-//! - [`quoted`]: a word of a command line to copy.
+//! - [`capture`]: a short helper, run to completion. - [`talk`]: helpers that read input.
+//! - [`run`]: possibly long work: own process group, time limit, cancellation, bounded output.
+//! - [`quoted`]: quotes a word for a command line.
 //! - [`attend`]: a program at the user's terminal.
-//! - [`Companion`]: a child that stays and serves.
-//! - [`launcher`]: what stands between this program and a command that is confined.
+//! - [`Companion`]: a child that serves this program while it runs.
+//! - [`launcher`]: starts confined commands.
 //!
-//! Stays free of tool names and of what an exit code means.
+//! Knows no tool names and no meaning of exit codes.
 
 use std::io;
 use std::path::Path;
@@ -24,11 +24,8 @@ pub(crate) mod talk;
 pub(crate) use companion::Companion;
 pub(crate) use supervise::{Confined, Ended, Launch, Limits, Live, Ran, attend, run};
 
-/// Runs a short helper (`cargo metadata`, `python -c …`) to its end and captures what it says.
-/// It gets exactly the variables of `env` plus `set`, and no standard input.
-///
-/// # Errors
-/// If it cannot be started.
+/// Runs a short helper (`cargo metadata`, `python -c …`) to completion and captures its output. It gets exactly the
+/// variables of `env` plus `set`, and no standard input.
 pub(crate) fn capture(
     program: &Path,
     args: &[&str],
@@ -40,7 +37,6 @@ pub(crate) fn capture(
     start(command.stdin(Stdio::null()))?.wait_with_output()
 }
 
-/// A helper with exactly these variables, whose output is read.
 fn helper(program: &Path, args: &[&str], dir: &Path, env: &Env, set: &[(&str, &str)]) -> Command {
     let mut command = Command::new(program);
     command
@@ -59,7 +55,7 @@ fn start(command: &mut Command) -> io::Result<Child> {
     command.spawn()
 }
 
-/// One word as a shell takes it: in quotes, if it needs them.
+/// Quotes a word for a shell if needed.
 #[must_use]
 pub(crate) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
@@ -69,17 +65,16 @@ pub(crate) fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// Between fork and exec a child holds everything that is open here, and a program that anybody has open for writing
-/// cannot be run ("Text file busy"). So none is written while a child starts.
+/// Between fork and exec a child holds every file that is open here, and a program that any process has open for
+/// writing cannot be executed ("Text file busy"). So no program is written while a child starts.
 static PROGRAMS: RwLock<()> = RwLock::new(());
 
-/// Held while a file is written that is going to be run.
+/// Held while writing a file that will be executed.
 #[must_use]
 pub(crate) fn writing_a_program() -> impl Drop {
     PROGRAMS.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Held while a child starts.
 fn starting() -> impl Drop {
     PROGRAMS.write().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,7 +1,7 @@
-//! One supervised child: started as leader of its own group, waited for, and its group always ended with it.
+//! One supervised child: leader of its own process group, which always ends with it.
 //!
-//! The leader is reaped last. Until then its id cannot be given to another process, so signals to the group can
-//! never hit a stranger.
+//! The leader is reaped last. Until then its id cannot be reused, so signals to the group never reach unrelated
+//! processes.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -22,40 +22,34 @@ use crate::process::launcher;
 use crate::process::launcher::spec::{Bounds, Spec};
 use crate::rule::Rule;
 
-/// What to start.
 pub(crate) struct Launch<'a> {
-    /// An absolute path, or one with `/` relative to `dir`.
+    /// Absolute, or relative to `dir` if it contains `/`.
     pub(crate) program: &'a Path,
-    /// Its arguments.
     pub(crate) args: &'a [String],
-    /// Its working directory.
     pub(crate) dir: &'a Path,
-    /// Its whole environment.
     pub(crate) env: &'a [(OsString, OsString)],
-    /// A locked file that the child and all its descendants keep open, and thereby locked, for as long as they live.
-    /// With one, the child also gets umask 022.
+    /// A locked file that the child and its descendants keep open, and thereby locked, until they exit. The child
+    /// then also gets umask 022.
     pub(crate) hold: Option<&'a File>,
-    /// What confines it. `program` and `dir` are then as seen from inside.
+    /// How to confine it. `program` and `dir` are then paths inside.
     pub(crate) confined: Option<Confined<'a>>,
 }
 
-/// A command that is started through the launcher.
+/// Confinement of a command started through the launcher.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Confined<'a> {
-    /// This program, as a launcher.
+    /// This program.
     pub(crate) launcher: &'a Path,
-    /// What the command is kept from.
     pub(crate) bounds: &'a Bounds,
 }
 
-/// How long and how much.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// Wall time after which the group is ended.
+    /// Wall time after which the group is killed.
     pub(crate) timeout: Option<Duration>,
-    /// Time between SIGTERM and SIGKILL, and how long pipes may stay open after the leader's end.
+    /// Time between SIGTERM and SIGKILL, and the time pipes may stay open after the leader exits.
     pub(crate) grace: Duration,
-    /// Bytes kept of each of stdout and stderr; what comes after is read and dropped.
+    /// Bytes kept of each of stdout and stderr; the rest is read and dropped.
     pub(crate) output: usize,
 }
 
@@ -69,51 +63,45 @@ impl Default for Limits {
     }
 }
 
-/// How a child came to its end.
+/// How a child ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// By itself, with this code.
+    /// It exited with this code.
     Exit(i32),
-    /// By a signal that did not come from here.
+    /// By a signal from elsewhere.
     Signal(i32),
-    /// Ended from here after this wall time.
+    /// Killed by us after this wall time.
     Timeout(Duration),
-    /// Ended from here because the run was cancelled.
+    /// Killed by us because the run was cancelled.
     Cancelled,
 }
 
-/// Which of a child's outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stream {
-    /// Standard output.
     Stdout,
-    /// Standard error.
     Stderr,
 }
 
-/// Called with each chunk of output as it arrives, before any limit. Chunks end anywhere.
+/// Called with each chunk of output as it arrives, before any limit applies. Chunk boundaries are arbitrary.
 pub(crate) type Live<'a> = &'a (dyn Fn(Stream, &[u8]) + Send + Sync);
 
-/// A child that has ended, and what it left.
 #[derive(Debug)]
 pub(crate) struct Ran {
-    /// How it ended.
     pub(crate) ended: Ended,
-    /// Standard output, up to the limit.
+    /// Up to the limit.
     pub(crate) stdout: Vec<u8>,
-    /// Standard error, up to the limit.
+    /// Up to the limit.
     pub(crate) stderr: Vec<u8>,
-    /// Whether some output is missing: it passed the limit, or a process that left the group kept a pipe open.
+    /// Whether output is missing: it exceeded the limit, or a process that left the group kept a pipe open.
     pub(crate) truncated: bool,
-    /// Wall time.
     pub(crate) duration: Duration,
     /// Peak resident memory of the largest process among the child and its awaited descendants, in bytes. An upper
-    /// bound for small programs: Linux counts the forked copy of the parent too.
+    /// bound for small programs, because Linux counts the forked copy of the parent too.
     pub(crate) peak_memory: Option<u64>,
 }
 
 impl Ran {
-    /// The end of what it said, for a message: its errors, or what it printed if it reported none.
+    /// The end of its output, for a message: standard error, or standard output if that is empty.
     #[must_use]
     pub(crate) fn tail(&self) -> String {
         const LINES: usize = 40;
@@ -129,11 +117,8 @@ impl Ran {
     }
 }
 
-/// Runs a program to its end, or ends it when its time is over or `cancel` fires. When this returns, no process of
-/// the child's group is alive. If the returned future is dropped, the group is killed at once.
-///
-/// # Errors
-/// If it cannot be started or waited for.
+/// Runs a program until it exits, times out, or `cancel` fires. On return, no process of its group is alive. Dropping
+/// the returned future kills the group at once.
 pub(crate) async fn run(
     launch: &Launch<'_>,
     limits: &Limits,
@@ -183,12 +168,11 @@ fn ended(status: std::process::ExitStatus) -> Ended {
     }
 }
 
-/// A child and its process group.
 struct Group {
     child: Child,
     id: Pid,
     reaped: bool,
-    /// Where its launcher says how it went.
+    /// Where the launcher reports.
     launcher: Option<UnixStream>,
 }
 
@@ -201,9 +185,9 @@ impl Group {
             .stderr(Stdio::piped())
             .process_group(0)
             .spawn()?;
-        drop(command); // With it goes our copy of the child's standard input.
+        drop(command); // Closes our copy of the child's standard input.
         let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        let id = id.ok_or_else(|| io::Error::other("a child without a process id"))?;
+        let id = id.ok_or_else(|| io::Error::other("the child has no process id"))?;
         let group = Self {
             child,
             id,
@@ -216,7 +200,7 @@ impl Group {
         Ok(group)
     }
 
-    /// Whether the command itself was what ended like this.
+    /// Checks whether it was the command that ended, or the launcher.
     fn launched(&mut self, ended: Ended) -> io::Result<()> {
         let by_itself = matches!(ended, Ended::Exit(_));
         let socket = self.launcher.take();
@@ -225,7 +209,7 @@ impl Group {
 
     fn pipes(&mut self) -> io::Result<(tokio::process::ChildStdout, tokio::process::ChildStderr)> {
         let (Some(out), Some(err)) = (self.child.stdout.take(), self.child.stderr.take()) else {
-            return Err(io::Error::other("a child without pipes"));
+            return Err(io::Error::other("the child has no pipes"));
         };
         Ok((
             tokio::process::ChildStdout::from_std(out)?,
@@ -233,7 +217,7 @@ impl Group {
         ))
     }
 
-    /// Waits for the leader's end, bringing it about when it is due; says why if it was brought about.
+    /// Waits for the leader to exit and kills it when due; returns the reason if it was killed.
     async fn until_ended(
         &self,
         limits: &Limits,
@@ -256,7 +240,7 @@ impl Group {
         Ok(Some(reason))
     }
 
-    /// A group that has already ended is fine.
+    /// It is fine if the group has already ended.
     fn signal(&self, signal: Signal) {
         if !self.reaped {
             let _ = rustix::process::kill_process_group(self.id, signal);
@@ -276,7 +260,7 @@ impl Drop for Group {
     }
 }
 
-/// Completes when the process has ended, and leaves it to be reaped.
+/// Completes when the process has exited, without reaping it.
 pub(super) async fn exit_of(id: Pid) -> io::Result<()> {
     let wait = move || {
         loop {
@@ -292,7 +276,7 @@ pub(super) async fn exit_of(id: Pid) -> io::Result<()> {
         .map_err(io::Error::other)?
 }
 
-/// Completes when the child must go.
+/// Completes when the child must be killed.
 async fn due(timeout: Option<Duration>, cancel: &CancellationToken) -> Ended {
     let over = async {
         match timeout {
@@ -309,10 +293,10 @@ async fn due(timeout: Option<Duration>, cancel: &CancellationToken) -> Ended {
     }
 }
 
-/// The command that starts what is to be launched; with a launcher, the socket on which it awaits its orders.
+/// Builds the command to start; with a launcher, also returns the socket on which it waits for its request.
 ///
-/// The umask and an inheritable lock can only be set between fork and exec. The launcher does both and more; where
-/// there is none a shell does, without unsafe code: the lock comes as its standard input and is moved out of the way.
+/// The umask and an inheritable lock can only be set between fork and exec. The launcher does both and more. Without
+/// it a shell does so, which avoids unsafe code: the lock arrives as its standard input and is moved out of the way.
 fn command(launch: &Launch<'_>) -> io::Result<(Command, Option<UnixStream>)> {
     if let Some(confined) = launch.confined {
         let (command, socket) = awaiting(confined.launcher)?;
@@ -346,7 +330,7 @@ fn command(launch: &Launch<'_>) -> io::Result<(Command, Option<UnixStream>)> {
     Ok((command, None))
 }
 
-/// A launcher that awaits its orders on the socket.
+/// A launcher that waits for its request on the socket.
 fn awaiting(program: &Path) -> io::Result<(Command, UnixStream)> {
     let (ours, theirs) = UnixStream::pair()?;
     let mut command = Command::new(program);
@@ -359,7 +343,7 @@ fn awaiting(program: &Path) -> io::Result<(Command, UnixStream)> {
     Ok((command, ours))
 }
 
-/// Tells a launcher what to do. An end before it has read everything shows in what it says, or does not say.
+/// Sends the launcher its request. If it exits before reading all of it, its report, or lack of one, shows that.
 fn order(
     socket: &UnixStream,
     launch: &Launch<'_>,
@@ -387,14 +371,11 @@ fn order(
     }
 }
 
-/// Runs a program at the user's terminal, with standard input and outputs as they are, and waits for its end. It stays
-/// in the group of this process, so that the terminal is its own; signals of the terminal are the caller's to ignore.
-///
-/// # Errors
-/// If it cannot be started or waited for.
+/// Runs a program at the user's terminal, with inherited standard streams, and waits for it. It stays in the group of
+/// this process, so that it owns the terminal; the caller has to ignore the terminal's signals.
 pub(crate) async fn attend(launch: &Launch<'_>) -> io::Result<Ended> {
     let Some(confined) = launch.confined else {
-        return Err(io::Error::other("there is no launcher"));
+        return Err(io::Error::other("no launcher"));
     };
     let (mut command, socket) = awaiting(confined.launcher)?;
     let alone = super::starting();
@@ -410,7 +391,6 @@ pub(crate) async fn attend(launch: &Launch<'_>) -> io::Result<Ended> {
     Ok(ended)
 }
 
-/// One output of a child.
 struct Capture<'a> {
     stream: Stream,
     limit: usize,
@@ -430,7 +410,7 @@ impl<'a> Capture<'a> {
         }
     }
 
-    /// Reads to the end, also past the limit: a full pipe would stop the child.
+    /// Reads to the end, even beyond the limit, because a full pipe would block the child.
     async fn drain(&mut self, mut pipe: impl AsyncRead + Unpin) {
         let mut chunk = vec![0; 32 << 10];
         loop {

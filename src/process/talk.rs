@@ -1,4 +1,4 @@
-//! Helpers that are told something: a whole text at once, or question by question.
+//! Helpers that read input: a whole text at once, or one question at a time.
 
 use std::io::{self, BufReader, Read, Write as _};
 use std::path::Path;
@@ -7,10 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Output, Stdio};
 use crate::env::Env;
 use crate::process::{helper, start};
 
-/// As [`crate::process::capture`], with `input` as standard input.
-///
-/// # Errors
-/// If it cannot be started, or what it says cannot be read.
+/// Like [`crate::process::capture`], with `input` as standard input.
 pub(crate) fn feed(
     program: &Path,
     args: &[&str],
@@ -22,9 +19,9 @@ pub(crate) fn feed(
     let mut command = helper(program, args, dir, env, set);
     let mut child = start(command.stdin(Stdio::piped()))?;
     let stdin = child.stdin.take();
-    // Beside it, so that neither waits for the other to read.
+    // In its own thread, so that neither side waits for the other to read.
     let writer = std::thread::Builder::new().spawn(move || {
-        // What it does not want to hear, it says by its end.
+        // If it stops reading, its exit status tells why.
         let _ = stdin.map(|mut stdin| stdin.write_all(&input));
     })?;
     let output = child.wait_with_output();
@@ -32,7 +29,7 @@ pub(crate) fn feed(
     output
 }
 
-/// A helper that answers as long as it is asked (`git cat-file --batch`). It ends when this is dropped.
+/// A helper that answers questions (`git cat-file --batch`). Ends when dropped.
 #[derive(Debug)]
 pub(crate) struct Talk {
     child: Child,
@@ -41,10 +38,7 @@ pub(crate) struct Talk {
 }
 
 impl Talk {
-    /// Starts it; what it says on standard error is not heard.
-    ///
-    /// # Errors
-    /// If it cannot be started.
+    /// Starts it, discarding its standard error.
     pub(crate) fn start(
         program: &Path,
         args: &[&str],
@@ -63,17 +57,13 @@ impl Talk {
         })
     }
 
-    /// Asks. Much more than a pipe holds must not be asked before the answers are read.
-    ///
-    /// # Errors
-    /// If it has ended.
+    /// Ask for no more than fits into a pipe before reading the answers.
     pub(crate) fn ask(&mut self, question: &[u8]) -> io::Result<()> {
         let stdin = self.stdin.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
         stdin.write_all(question)?;
         stdin.flush()
     }
 
-    /// Its answers.
     pub(crate) fn answers(&mut self) -> &mut BufReader<impl Read + use<>> {
         &mut self.stdout
     }
@@ -82,7 +72,7 @@ impl Talk {
 impl Drop for Talk {
     fn drop(&mut self) {
         self.stdin = None;
-        // It may be in the middle of an answer that nobody reads.
+        // It may be blocked writing an answer that nobody reads.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

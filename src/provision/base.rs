@@ -1,19 +1,19 @@
-//! What the containers of checks begin with: an image, and the system packages that the configuration wants in it.
+//! The base of containers: an image and the system packages that the configuration adds to it.
 //!
-//! | layer | built by | its key, besides what is below |
+//! | layer | built by | its key, besides the layer below |
 //! |---|---|---|
 //! | `base:image` | the image, by digest | digest, platform |
-//! | `base:packages` | `apt-get install`, `apk add` | the packages, as they were asked for |
-//! | `base` | looking whether what is installed is what was planned with | the versions that they resolved to |
+//! | `base:packages` | `apt-get install`, `apk add` | the packages as requested |
+//! | `base` | verifying the installed versions | the versions that the packages resolved to |
 //!
-//! Without packages `base` is the image itself. With the configured image it is `base`; a default image gives
-//! `base:python`, `base:rust`, `base:debian` (and `base:python:image`, …), whatever else the project needs: what a
-//! second language needs must not rename the layers of the first, their names are in the keys.
+//! Without packages `base` is the image itself. The configured image is named `base`; a default image gives
+//! `base:python`, `base:rust`, `base:debian` (and `base:python:image`, …), whatever else the project needs: a second
+//! language must not rename the layers of the first, because names are in keys.
 //!
-//! An engine that lost its cache installs what there is by then. The layer that looks fails in that case, so no result
-//! is ever stored under versions it was not made with.
+//! An engine that lost its cache installs the versions available by then. The verifying layer fails in that case, so
+//! no result is ever stored under versions it was not made with.
 //!
-//! Stays free of what the languages need.
+//! Knows nothing about languages.
 
 use std::path::Path;
 
@@ -24,10 +24,10 @@ use crate::plan::image::is_archive;
 use crate::plan::{Build, Image, Images, Layer, LayerKind, Plan, Script};
 use crate::scope::Scope;
 
-/// The image for whatever needs nothing special.
+/// The image for checks without special needs.
 pub(crate) const DEBIAN: &str = "docker.io/library/debian:bookworm-slim";
 
-/// The user's variables that lead to the network.
+/// The user's proxy variables.
 pub(crate) const PROXIES: [&str; 6] = [
     "HTTPS_PROXY",
     "HTTP_PROXY",
@@ -37,7 +37,7 @@ pub(crate) const PROXIES: [&str; 6] = [
     "no_proxy",
 ];
 
-/// Lists what is installed, one `name version` a line.
+/// Lists installed packages, one `name version` per line.
 const INSTALLED: &str = r"
 installed() {
     if command -v dpkg-query >/dev/null; then dpkg-query -W -f '${Package} ${Version}\n'
@@ -46,17 +46,16 @@ installed() {
 }
 ";
 
-/// The file that holds what was planned with.
+/// Lists the versions used for planning.
 const PLANNED: &str = "installed";
 
-/// A default image, and what it is for.
+/// A default image and its purpose.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wanted<'a> {
-    /// `python`, `rust`, `debian`: part of the layer's name.
+    /// Part of the layer's name: `python`, `rust`, `debian`.
     pub(crate) role: &'a str,
-    /// The image.
     pub(crate) image: &'a str,
-    /// The folder of the project it is for, where folders may need different ones.
+    /// The project folder it is for, where folders may need different ones.
     pub(crate) dir: &'a RelPath,
 }
 
@@ -72,23 +71,21 @@ impl Wanted<'_> {
     }
 }
 
-/// What a container begins with.
+/// The base of a container.
 #[derive(Debug, Clone)]
 pub(crate) struct Base {
-    /// The image.
     pub(crate) image: Image,
-    /// Names of its layers, lowest first; never empty.
+    /// Lowest first; never empty.
     pub(crate) layers: Vec<String>,
 }
 
 impl Base {
-    /// The layer that others stand on.
     #[must_use]
     pub(crate) fn top(&self) -> &str {
         self.layers.last().map_or("base", String::as_str)
     }
 
-    /// The layers of a check that stands on this and then on `layer`.
+    /// The layers of a check with `layer` on top of this base.
     #[must_use]
     pub(crate) fn with(&self, layer: &str) -> Vec<String> {
         let mut layers = self.layers.clone();
@@ -97,16 +94,13 @@ impl Base {
     }
 }
 
-/// Whether containers begin with something that the user chose, so that it may hold what only he knows of.
+/// Whether the user chose the base, so that it may contain anything.
 #[must_use]
 pub(crate) fn is_chosen(images: &dyn Images) -> bool {
     images.configured().is_some() || !images.packages().is_empty()
 }
 
-/// The configured image, else the default one, with the system packages. Its layers are added to the plan.
-///
-/// # Errors
-/// If the image cannot be had: the whole message, with the way out.
+/// The configured image, else the default one, with the system packages. Adds its layers to the plan.
 pub(crate) fn base(
     scope: &Scope<'_>,
     images: &dyn Images,
@@ -148,10 +142,7 @@ pub(crate) fn base(
     Ok(Base { image, layers })
 }
 
-/// The layer that is an image, for a project at `root`.
-///
-/// # Errors
-/// If it is an archive without a digest.
+/// The layer of an image, for a project at `root`.
 pub(crate) fn image_layer(root: &Path, name: String, image: &Image) -> Result<Layer, String> {
     Ok(Layer {
         name,
@@ -217,7 +208,7 @@ fi
     }
 }
 
-/// The layer that looks whether what is installed is what was planned with.
+/// The layer that verifies the installed versions.
 fn as_planned(top: &str, chain: &[Layer], packages: &[String], installed: String) -> Layer {
     let text = format!(
         "{INSTALLED}if [ \"$(installed)\" != \"$(cat {PLANNED})\" ]; then

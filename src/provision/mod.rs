@@ -1,8 +1,7 @@
-//! Where the programs of checks come from, for any ecosystem: [`program`], the one look-up of names, and [`launcher`],
-//! what they start; [`base`], what containers begin with; [`python`], tools that a Python project locks; [`node`], programs of `node_modules`;
-//! [`rust`], the toolchain of a folder.
+//! Provides the programs of checks for any ecosystem: [`program`] looks them up and [`launcher`] follows them; [`base`]
+//! of containers; [`python`] tools locked by a project; [`node`] programs of `node_modules`; [`rust`] toolchains.
 //!
-//! Stays free of what the programs are run for.
+//! Does not know what the programs are run for.
 
 pub(crate) mod base;
 pub(crate) mod launcher;

@@ -1,17 +1,17 @@
-//! Programs of a check: of the image it runs in, or of this host under what they really are, with what decides what
-//! they do and what they need on their PATH. The one look-up of all ecosystems.
+//! Looks up the programs of a check for all ecosystems: in its image, or on this host, where it determines what a
+//! program really is, what affects its behaviour, and what it needs on PATH.
 //!
 //! | a program of the host is | identity | needs |
 //! |---|---|---|
-//! | a launcher ([`crate::tool::launcher`]) | that of the program it starts in the folder | |
+//! | a launcher ([`crate::tool::launcher`]) | that of the program it starts in this folder | |
 //! | a program of a Rust toolchain behind a proxy | the toolchain's | its other programs |
 //! | a binary | its content | |
-//! | a Python interpreter | binary, version, all that is installed for it, by content | |
-//! | a Python entry point (also one of pipx) | script, interpreter, what is installed, its packages by content | |
-//! | a script of a package in `node_modules` | script, its packages by content | Node |
-//! | any other script | its content, and it is not stored: what it starts or loads cannot be told | its interpreter |
+//! | a Python interpreter | binary, version, content of everything installed for it | |
+//! | a Python entry point (also one of pipx) | script, interpreter, installed packages, content of its own packages | |
+//! | a script of a package in `node_modules` | script, content of its packages | Node |
+//! | any other script | its content; results are not stored, because what it starts or loads is unknown | its interpreter |
 //!
-//! Stays free of running checks.
+//! Runs no checks.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,24 +29,24 @@ use super::node;
 use super::python::installed::{Environment, is_python};
 use super::rust::toolchain;
 
-/// A longer first line than Linux reads is no interpreter line.
+/// Linux does not accept longer interpreter lines.
 const SHEBANG_LIMIT: usize = 256;
 
-/// Interpreters of interpreters: more than these are a circle.
+/// A longer chain of interpreters is a cycle.
 const DEPTH: u32 = 4;
 
-/// Programs that were found, by name.
+/// Programs found, by name.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     by_name: BTreeMap<String, Tool>,
-    /// The folder they will run in: launchers decide by it.
+    /// The folder they will run in, which launchers depend on.
     dir: RelPath,
-    /// Why results that depend on them cannot be stored, if so.
+    /// Why results that depend on them cannot be stored.
     pub(crate) not_cached: Option<String>,
 }
 
 impl Found {
-    /// Nothing yet, for a check that runs in `dir`.
+    /// An empty set for a check that runs in `dir`.
     pub(crate) fn in_folder(dir: RelPath) -> Self {
         Self {
             dir,
@@ -59,12 +59,11 @@ impl Found {
         &self.dir
     }
 
-    /// Sorted by name.
     pub(crate) fn into_tools(self) -> Vec<Tool> {
         self.by_name.into_values().collect()
     }
 
-    /// Finds a program by name; one of an image is known by its name alone. Returns whether it is there.
+    /// Finds a program by name; in an image only the name is known. Returns whether it exists.
     pub(crate) fn add(&mut self, scope: &Scope<'_>, name: &str) -> bool {
         if scope.images.is_some() {
             self.add_of_image(name);
@@ -77,20 +76,20 @@ impl Found {
         program.is_some()
     }
 
-    /// Notes that there is no program of that name.
+    /// Records that no program has this name.
     pub(crate) fn add_absent(&mut self, name: &str) {
         let name = name.to_owned();
         let absent = Tool::Absent { name: name.clone() };
         self.by_name.entry(name).or_insert(absent);
     }
 
-    /// Takes a program of the host, under its name.
+    /// Adds a program of the host under its name.
     pub(crate) fn add_program(&mut self, scope: &Scope<'_>, program: &Program) {
         let behind = self.behind(scope, program);
         self.take(&program.name, behind);
     }
 
-    /// Takes a program of the host, if what it is can be told. Returns whether it did.
+    /// Adds a program of the host if it can be identified. Returns whether it was added.
     pub(crate) fn add_if_known(&mut self, scope: &Scope<'_>, program: &Program) -> bool {
         let behind = self.behind(scope, program);
         let known = behind.hidden.is_none();
@@ -105,7 +104,7 @@ impl Found {
         Identify { scope, dir }.behind(program)
     }
 
-    /// Takes the interpreter that a first line names. Returns whether it is there.
+    /// Adds the interpreter of a first line. Returns whether it exists.
     pub(crate) fn add_interpreter(&mut self, scope: &Scope<'_>, named: &str) -> bool {
         let dir = &self.dir;
         let Some(behind) = (Identify { scope, dir }).interpreter(named, 0) else {
@@ -115,7 +114,7 @@ impl Found {
         true
     }
 
-    /// A program of the image is told by its name alone.
+    /// A program in an image is identified by its name.
     pub(crate) fn add_of_image(&mut self, name: &str) {
         let name = name.to_owned();
         let tool = Tool::Image { name: name.clone() };
@@ -132,7 +131,7 @@ impl Found {
         }
     }
 
-    /// The first of a name is the one on PATH; another of the same name only adds to its identity.
+    /// The first program of a name is the one on PATH; another one only adds to its identity.
     fn insert(&mut self, name: &str, path: PathBuf, identity: Digest) {
         match self.by_name.get_mut(name) {
             Some(Tool::Host {
@@ -157,13 +156,12 @@ impl Found {
 /// What a program is.
 #[derive(Debug, Clone)]
 struct Behind {
-    /// What to run.
     path: PathBuf,
-    /// What decides what it does.
+    /// Determines its behaviour.
     identity: Digest,
-    /// What it needs on its PATH, by name.
+    /// Programs it needs on its PATH, by name.
     needs: Vec<(String, Behind)>,
-    /// Why its identity does not tell what it does, if so: results must not be stored.
+    /// Why its identity does not determine its behaviour; results must not be stored then.
     hidden: Option<String>,
 }
 
@@ -185,7 +183,7 @@ impl Behind {
     }
 }
 
-/// Tells what programs are, for one folder.
+/// Identifies programs for one folder.
 struct Identify<'a> {
     scope: &'a Scope<'a>,
     dir: &'a RelPath,
@@ -199,7 +197,7 @@ impl Identify<'_> {
     fn at_depth(&self, program: &Program, depth: u32) -> Behind {
         let name = &program.name;
         if depth > DEPTH {
-            return Behind::hidden(program, format!("`{name}` leads in circles"));
+            return Behind::hidden(program, format!("`{name}` starts itself"));
         }
         match leads(self.scope, program, self.dir) {
             Leads::Itself => self.itself(program, depth),
@@ -209,18 +207,19 @@ impl Identify<'_> {
                 let found = toolchain(self.scope, self.dir);
                 let found = found.and_then(|toolchain| of_toolchain(name, &toolchain));
                 found.unwrap_or_else(|why| {
-                    let why = format!("`{name}` is a shim of rustup: {why}");
+                    let why =
+                        format!("cannot tell which program the rustup proxy `{name}` runs: {why}");
                     Behind::hidden(program, why)
                 })
             }
         }
     }
 
-    /// What a program is that is no launcher.
+    /// Identifies a program that is not a launcher.
     fn itself(&self, program: &Program, depth: u32) -> Behind {
         match self.first_line(program) {
             Err(error) => {
-                let why = format!("`{}` cannot be read: {error}", program.name);
+                let why = format!("cannot read `{}`: {error}", program.name);
                 Behind::hidden(program, why)
             }
             Ok(Some(line)) => self.script(program, &line, depth),
@@ -229,7 +228,7 @@ impl Identify<'_> {
         }
     }
 
-    /// A Python interpreter: what runs on it can import all that is installed.
+    /// A Python interpreter: scripts can import everything installed for it.
     fn python(&self, program: &Program) -> Behind {
         let environment = Environment::around(self.scope, program.path.clone());
         match environment.and_then(|environment| environment.whole_identity(self.scope)) {
@@ -239,7 +238,7 @@ impl Identify<'_> {
             },
             None => {
                 let why = format!(
-                    "what is installed for `{}` cannot be told (does it hold editable packages, or share those of another environment?)",
+                    "cannot tell what is installed for `{}`; it may have editable packages or share those of another environment",
                     program.path.display()
                 );
                 Behind::hidden(program, why)
@@ -257,7 +256,7 @@ impl Identify<'_> {
                 ..Behind::plain(program)
             };
         }
-        let cannot = || format!("`{name}` is a script, what it uses cannot be told");
+        let cannot = || format!("cannot tell which programs and files the script `{name}` uses");
         let Some(interpreter) = shebang(line) else {
             return Behind::hidden(program, cannot());
         };
@@ -267,7 +266,10 @@ impl Identify<'_> {
                 ..Behind::plain(program)
             },
             Ok(_) => Behind::hidden(program, cannot()),
-            Err(why) => Behind::hidden(program, format!("`{name}` of Node: {why}")),
+            Err(why) => Behind::hidden(
+                program,
+                format!("cannot identify the packages of `{name}`: {why}"),
+            ),
         };
         if let Some(behind) = self.interpreter(&interpreter, depth) {
             found.identity = Digest::combined([&found.identity, &behind.identity]);
@@ -282,7 +284,7 @@ impl Identify<'_> {
         found
     }
 
-    /// What stands behind the interpreter that a first line names; `None` if it is not there.
+    /// Identifies the interpreter named in a first line; `None` if it does not exist.
     fn interpreter(&self, named: &str, depth: u32) -> Option<Behind> {
         let program = match named.starts_with('/') {
             true => self
@@ -298,7 +300,7 @@ impl Identify<'_> {
         Some(behind)
     }
 
-    /// The first line of a script, remembered by its content; `None` for a binary.
+    /// The first line of a script, memoised by its content; `None` for a binary.
     fn first_line(&self, program: &Program) -> std::io::Result<Option<String>> {
         let facts = self.scope.facts;
         facts.derive("first-line/1", program.digest, || head(&program.real))
@@ -314,7 +316,7 @@ fn of_toolchain(name: &str, toolchain: &crate::tool::rustup::Toolchain) -> Resul
     };
     let path = toolchain
         .program(name)
-        .ok_or_else(|| format!("which program rustup starts for `{name}` cannot be told"))?;
+        .ok_or_else(|| format!("the toolchain has no such program"))?;
     let others = toolchain.programs().filter(|(other, _)| *other != name);
     Ok(Behind {
         needs: others
@@ -335,7 +337,7 @@ fn head(path: &Path) -> std::io::Result<Option<String>> {
         .then(|| line.lines().next().unwrap_or_default().to_owned()))
 }
 
-/// The last part of a path, or the name itself.
+/// The last component of a path, or the name itself.
 #[must_use]
 pub(crate) fn base_name(program: &str) -> &str {
     program.rsplit('/').next().unwrap_or(program)
@@ -360,7 +362,7 @@ pub(crate) fn shebang(text: &str) -> Option<String> {
     }
     while let Some(word) = words.next() {
         match word {
-            // These take the next word.
+            // These take an argument.
             "-u" | "-C" | "--unset" | "--chdir" => drop(words.next()),
             _ => match word.strip_prefix("-S").or(word.strip_prefix("-vS")) {
                 Some("") => {}
@@ -420,7 +422,7 @@ mod tests {
         };
         assert_eq!(reason("grep", "grep", b"\x7fELF"), None);
         assert_eq!(reason("sh", "busybox", b"\x7fELF2"), None);
-        assert!(reason("cargo", "rustup", b"\x7fELF3").is_some_and(|r| r.contains("shim")));
+        assert!(reason("cargo", "rustup", b"\x7fELF3").is_some_and(|r| r.contains("rustup proxy")));
         assert!(reason("pyenv", "pyenv", b"#!/bin/sh").is_some_and(|r| r.contains("script")));
     }
 

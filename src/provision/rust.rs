@@ -1,4 +1,4 @@
-//! The Rust toolchain of a folder of the project. Stays free of what its programs are run for.
+//! The Rust toolchain of a project folder. Does not know what its programs are run for.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use crate::path::RelPath;
 use crate::scope::Scope;
 use crate::tool::rustup::{Host, Toolchain, resolve};
 
-/// The toolchain that cargo would use in `dir`; otherwise why there is none, and the ways out.
+/// The toolchain that cargo would use in `dir`, or why there is none and what to do.
 pub(crate) fn toolchain(scope: &Scope<'_>, dir: &RelPath) -> Result<Toolchain, String> {
     with_host(scope, |host| {
         resolve(host, &dir.under(scope.snapshot.root()))
@@ -14,7 +14,7 @@ pub(crate) fn toolchain(scope: &Scope<'_>, dir: &RelPath) -> Result<Toolchain, S
     .map_err(|error| format!("{error}, or use `--engine dagger`"))
 }
 
-/// Reads a file: inside the project as it was hashed.
+/// Reads a file; inside the project, its hashed content.
 pub(crate) fn reader(scope: &Scope<'_>) -> impl Fn(&Path) -> Option<Vec<u8>> {
     let root = scope.snapshot.root();
     move |path| match path.strip_prefix(root) {
@@ -26,7 +26,7 @@ pub(crate) fn reader(scope: &Scope<'_>) -> impl Fn(&Path) -> Option<Vec<u8>> {
     }
 }
 
-/// Asks about toolchains of the host, with files of the project as they were hashed.
+/// Queries toolchains of the host, with the hashed content of project files.
 pub(crate) fn with_host<T>(scope: &Scope<'_>, then: impl FnOnce(&Host<'_>) -> T) -> T {
     let read = reader(scope);
     then(&Host {

@@ -1,14 +1,14 @@
-//! One difference between two keys in full: what, and its old and new value. For `explain`; runs print the short form.
+//! One difference between two keys with its old and new value, for `explain`. Runs print a short form.
 
 use crate::digest::Digest;
 use crate::key::diff::HIDDEN;
 use crate::key::{Miss, MissKind};
 
-/// Above this many characters values get lines of their own.
+/// Longer values get separate lines.
 const LONG: usize = 70;
 
-/// The difference in one line, or in three where the values are long. Without a newline at the end; `indent` goes
-/// before every line.
+/// The difference in one line, or in three if the values are long. No trailing newline; `indent` is prepended to
+/// every line.
 #[must_use]
 pub(crate) fn change(miss: &Miss, indent: &str) -> String {
     let head = head(miss);
@@ -71,7 +71,7 @@ fn shown(kind: MissKind, value: &str) -> String {
         return digest.short();
     }
     match kind {
-        // What is no UTF-8 is kept after a NUL, quoted already.
+        // A value that is not UTF-8 follows a NUL and is quoted already.
         MissKind::EnvChanged if value != HIDDEN => match value.strip_prefix('\0') {
             Some(quoted) => quoted.to_owned(),
             None => format!("{value:?}"),
@@ -128,7 +128,7 @@ mod tests {
         let evicted = line(MissKind::Evicted, "", None, None);
         assert_eq!(
             evicted,
-            "  was cached, but its result is no longer in the store"
+            "  was cached, but the entry is no longer in the store"
         );
     }
 }

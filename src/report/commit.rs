@@ -1,5 +1,5 @@
-//! The report of a git hook: nothing where all is well; else one line for each check that failed, then what it found,
-//! and how to go on without it. What several checks found alike is told once, below their lines.
+//! The report of a git hook: silent if everything passes. Otherwise one line per failed check, its findings, and how
+//! to skip it. What several checks report alike is printed once, below their lines.
 
 use crate::event::{Event, Sink};
 use crate::finding::{Finding, Severity};
@@ -8,13 +8,13 @@ use crate::record::{CheckRecord, INTERRUPTED, RunRecord, Verdict};
 use crate::report::shell::{Shell, Tone, Verbosity};
 use crate::report::text;
 
-/// Findings of one check that are printed.
+/// Findings printed per check.
 const MOST: usize = 50;
 
-/// Checks that are named as what can be left out.
+/// Number of checks named in the help for skipping them.
 const NAMED: usize = 4;
 
-/// Keeps what failed until all is known, so that one check's lines stand together.
+/// Collects failures until the run has finished, so that the lines of a check stay together.
 #[derive(Debug)]
 pub(crate) struct Commit<'a> {
     shell: &'a Shell,
@@ -47,7 +47,7 @@ impl<'a> Commit<'a> {
     }
 
     fn check_finished(&mut self, record: &CheckRecord) {
-        // It may have been checked again because something else was staged meanwhile.
+        // The check may have been repeated because something else was staged in the meantime.
         self.failed.retain(|before| before.id != record.id);
         self.done += 1;
         self.running.retain(|id| *id != record.id);
@@ -88,7 +88,7 @@ impl<'a> Commit<'a> {
             return;
         }
         let count = text::count(self.failed.len(), "check", "checks");
-        self.shell.error(&format!("{count} stopped the {what}"));
+        self.shell.error(&format!("{count} blocked the {what}"));
         let ids: Vec<&str> = self
             .failed
             .iter()
@@ -100,7 +100,7 @@ impl<'a> Commit<'a> {
             _ => ("ID,ID".to_owned(), "the checks with these ids"),
         };
         self.shell.line(&format!(
-            "help: `DAGCACHE_SKIP={skip}` before the command leaves out {left_out}, `--no-verify` after it all of them"
+            "help: prefix the command with `DAGCACHE_SKIP={skip}` to skip {left_out}, or add `--no-verify` to skip all"
         ));
     }
 
@@ -109,7 +109,7 @@ impl<'a> Commit<'a> {
         let found = match (record.verdict, errors.count()) {
             (Verdict::Error, _) => {
                 let message = record.message.as_deref();
-                format!(": {}", message.unwrap_or("it could not be run"))
+                format!(": {}", message.unwrap_or("could not run"))
             }
             (_, 0) => String::new(),
             (_, number) => format!(": {}", text::count(number, "error", "errors")),
@@ -127,7 +127,7 @@ impl<'a> Commit<'a> {
 
     fn details(&self, record: &CheckRecord) {
         let told = record.findings.iter().any(is_error);
-        // What stops the commit is not to be looked for among what does not.
+        // Findings that block the commit must not hide among others.
         let only = told && self.shell.verbosity() < Verbosity::Verbose;
         let findings = record.findings.iter();
         let shown: Vec<&Finding> = findings.filter(|found| !only || is_error(found)).collect();
@@ -167,7 +167,7 @@ impl<'a> Commit<'a> {
     }
 }
 
-/// Whether two checks have the same to say: one and the same, or they found the same errors and say nothing else.
+/// Whether two checks report the same: they are the same check, or found the same errors and nothing else.
 fn found_alike(a: &CheckRecord, b: &CheckRecord) -> bool {
     let silent = |record: &CheckRecord| record.message.is_none();
     let same = || silent(a) && silent(b) && a.findings == b.findings;
@@ -182,7 +182,7 @@ impl Sink for Commit<'_> {
     fn event(&mut self, event: &Event<'_>) {
         match event {
             Event::RunStarted { checks, .. } => self.total = *checks,
-            // A commit that passes without it is not all well.
+            // Printed even if the commit passes.
             Event::LeftOut(text) => self.shell.warning(text),
             Event::Warning(text) => self.warnings.push((*text).to_owned()),
             Event::EngineLost { why, .. } => self.warnings.push(text::engine_lost(why, false)),

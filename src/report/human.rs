@@ -1,6 +1,6 @@
-//! The report for people: what is Dirty and why, what failed and how to repeat it, one closing line.
+//! The report for people: what is Dirty and why, what failed and how to repeat it, and a closing line.
 //!
-//! A Fresh check is silent unless its tool had something to say: then the run says it again.
+//! Fresh checks are silent unless their tool printed something, which is repeated.
 
 use crate::event::{Event, Sink};
 use crate::finding::{Finding, Severity};
@@ -22,13 +22,12 @@ pub(crate) const FORMAT: Format = Format {
     },
 };
 
-/// Writes events as status lines.
 #[derive(Debug)]
 struct Human<'a> {
     shell: &'a Shell,
-    /// What the user typed before the check's id to repeat a failure: `cargo dagcache dev-check`.
+    /// The command to repeat a failure, up to the check's id: `cargo dagcache dev-check`.
     invocation: String,
-    /// The engine, until it is said: when something runs in containers, or at once if the user wants details.
+    /// The engine, until it is printed: when something runs in containers, or at once if verbose.
     engine: Option<String>,
     total: usize,
     done: usize,
@@ -58,7 +57,7 @@ impl<'a> Human<'a> {
         }
     }
 
-    /// Says which engine it is, once.
+    /// Prints the engine, once.
     fn say_engine(&mut self) {
         let engine = self.engine.take();
         if let Some(engine) = engine.filter(|_| self.shell.verbosity() > Verbosity::Quiet) {
@@ -114,7 +113,7 @@ impl<'a> Human<'a> {
         } else if self.shell.verbosity() == Verbosity::Verbose {
             let took = text::duration(record.duration_ms);
             let replayed = if record.replayed {
-                ", which the engine remembered"
+                ", cached by the engine"
             } else {
                 ""
             };
@@ -146,7 +145,7 @@ impl<'a> Human<'a> {
             .exit_code
             .map_or_else(String::new, |code| format!(", exit code {code}"));
         let fresh = if record.cache.is_hit() {
-            ", unchanged since it was run"
+            ", unchanged since its last run"
         } else {
             ""
         };
@@ -157,7 +156,7 @@ impl<'a> Human<'a> {
             &format!("{}{found}{code}{fresh}", record.id),
         );
         self.findings(record);
-        // Findings that fail nothing do not tell why it failed: then the tool's own words do.
+        // If no finding is an error, the tool's output explains the failure.
         let told = record
             .findings
             .iter()
@@ -174,13 +173,13 @@ impl<'a> Human<'a> {
 
     fn could_not_run(&mut self, record: &CheckRecord) {
         self.errors.push(record.id.clone());
-        let message = record.message.as_deref().unwrap_or("it could not be run");
+        let message = record.message.as_deref().unwrap_or("could not run");
         self.shell
             .status(Tone::Bad, "Error", &format!("{}: {message}", record.id));
         self.output(record);
     }
 
-    /// The findings, as the tool rendered them or one line each.
+    /// Prints the findings, as rendered by the tool or one per line.
     fn findings(&self, record: &CheckRecord) {
         for finding in &record.findings {
             match &finding.rendered {
@@ -247,7 +246,7 @@ impl<'a> Human<'a> {
         }
     }
 
-    /// A command for each failure; for more than a few, one for all.
+    /// A command per failure, or a single one if there are many.
     fn repeats(&self) -> Vec<String> {
         let all = self.failed.iter().chain(&self.errors);
         let all: Vec<String> = all.map(|id| format!(" --only {}", quoted(id))).collect();
@@ -360,13 +359,13 @@ impl Sink for Human<'_> {
             Event::LayerBuilt { name, duration_ms } => self.shell.built(name, *duration_ms),
             Event::Audited(id) => {
                 if self.shell.verbosity() > Verbosity::Quiet {
-                    let line = format!("{id}, its stored result holds");
+                    let line = format!("{id}: the cached result is correct");
                     self.shell.status(Tone::Good, "Audited", &line);
                 }
             }
             Event::AlreadyFailing(ids) => {
                 for id in *ids {
-                    let line = format!("{id} failed in the commit before, too");
+                    let line = format!("{id} already failed in the previous commit");
                     self.shell.status(Tone::Note, "Known", &line);
                 }
             }

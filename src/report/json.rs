@@ -1,4 +1,5 @@
-//! `--message-format json`: one object a line on stdout, `"format":1` in the first, run-finished always last.
+//! `--message-format json`: one object per line on stdout; `"format":1` is in the first, and run-finished is always
+//! last.
 
 use serde_json::{Value, json};
 
@@ -9,23 +10,22 @@ use crate::report::{Format, Shell, text};
 /// `--message-format json`.
 pub(crate) const FORMAT: Format = Format {
     name: "json",
-    help: "One JSON object a line, on stdout",
+    help: "One JSON object per line on stdout",
     report: |about| Box::new(Json::new(about.shell)),
 };
 
-/// Version of the lines.
+/// Version of the format.
 const VERSION: u32 = 1;
 
-/// Writes events as JSON lines.
 #[derive(Debug)]
 struct Json<'a> {
     shell: &'a Shell,
-    /// The engine, once it is another one than the run began with.
+    /// The engine, once it differs from the one the run started with.
     engine: Option<String>,
 }
 
 impl<'a> Json<'a> {
-    /// A report through `shell`.
+    /// Reports through `shell`.
     fn new(shell: &'a Shell) -> Self {
         Self {
             shell,

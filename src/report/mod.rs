@@ -1,6 +1,6 @@
-//! Reports: events in, text out. One file per format; the shell decides about colour, verbosity and progress.
+//! Reports turn events into text, with one file per format. The shell decides about colour, verbosity and progress.
 //!
-//! Stays free of decisions: verdicts, exit codes and cache states are given.
+//! Makes no decisions: verdicts, exit codes and cache states are given.
 
 pub(crate) mod change;
 pub(crate) mod commit;
@@ -13,16 +13,15 @@ pub(crate) use shell::{Color, Shell, Verbosity};
 
 use crate::event::Sink;
 
-/// What is reported.
+/// What to report, and how.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct About<'a> {
-    /// Where it goes.
     pub(crate) shell: &'a Shell,
-    /// What the user typed before a check's id to repeat a failure: `cargo dagcache dev-check`.
+    /// The command for repeating a failure, up to the check's id: `cargo dagcache dev-check`.
     pub(crate) invocation: &'a str,
     /// Whether nothing runs.
     pub(crate) dry_run: bool,
-    /// What a hook stops, if it is one.
+    /// What a hook blocks, if it is one.
     pub(crate) hook: Option<&'a str>,
 }
 
@@ -31,7 +30,7 @@ pub(crate) struct Format {
     pub(crate) name: &'static str,
     /// For `--help`.
     pub(crate) help: &'static str,
-    /// Makes the report of one run.
+    /// Creates the report of a run.
     pub(crate) report: for<'a> fn(About<'a>) -> Box<dyn Sink + 'a>,
 }
 

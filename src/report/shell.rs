@@ -1,7 +1,7 @@
-//! The one output door: status lines for people on stderr, data on stdout, colour, verbosity, progress.
+//! All output goes through here: status lines on stderr, data on stdout, colour, verbosity, progress.
 //!
-//! Looks as cargo does: a verb right-aligned in 12 columns, green for progress, yellow for notes, red for failures.
-//! A closed stdout or stderr is silent: the run ends with its verdict's code all the same.
+//! Looks like cargo: a verb right-aligned in 12 columns, green for progress, yellow for notes, red for failures. A
+//! closed stdout or stderr is ignored: the run still exits with the code of its verdict.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
@@ -24,19 +24,18 @@ pub(crate) enum Color {
     Never,
 }
 
-/// How much is said.
+/// How much to print.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) enum Verbosity {
     /// Failures only.
     Quiet,
-    /// What changed, what failed, what the tools warned of.
+    /// Changes, failures and warnings of tools.
     #[default]
     Normal,
-    /// Fresh checks and the output of passing tools too.
+    /// Also Fresh checks and the output of passing tools.
     Verbose,
 }
 
-/// Where all output goes through.
 #[derive(Debug)]
 pub(crate) struct Shell {
     verbosity: Verbosity,
@@ -46,16 +45,16 @@ pub(crate) struct Shell {
 /// The colour of a status verb.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tone {
-    /// Green: it goes on, it is good.
+    /// Green: progress, success.
     Good,
-    /// Yellow: worth a look.
+    /// Yellow: notes.
     Note,
     /// Red: failed.
     Bad,
 }
 
 impl Shell {
-    /// Decides about colour (`--color`, else `CARGO_TERM_COLOR`, else as cargo does) and progress.
+    /// Decides about colour (`--color`, else `CARGO_TERM_COLOR`, else like cargo) and progress.
     #[must_use]
     pub(crate) fn new(color: Option<Color>, verbosity: Verbosity, env: &Env) -> Self {
         let choice = color.or_else(|| match env.var("CARGO_TERM_COLOR")? {
@@ -79,13 +78,12 @@ impl Shell {
         }
     }
 
-    /// How much is said.
     #[must_use]
     pub(crate) fn verbosity(&self) -> Verbosity {
         self.verbosity
     }
 
-    /// `        Verb message` on stderr.
+    /// Prints `        Verb message` on stderr.
     pub(crate) fn status(&self, tone: Tone, verb: &str, message: &str) {
         let padded = format!("{verb:>12}");
         let line = match tone {
@@ -96,26 +94,26 @@ impl Shell {
         self.line(&line);
     }
 
-    /// A line for people on stderr, if they asked for more.
+    /// Prints a line on stderr if verbose.
     pub(crate) fn verbose(&self, line: &str) {
         if self.verbosity == Verbosity::Verbose {
             self.line(line);
         }
     }
 
-    /// `warning: message` on stderr, unless quiet.
+    /// Prints `warning: message` on stderr unless quiet.
     pub(crate) fn warning(&self, message: &str) {
         if self.verbosity > Verbosity::Quiet {
             self.line(&format!("{}: {message}", "warning".yellow().bold()));
         }
     }
 
-    /// `error: message` on stderr.
+    /// Prints `error: message` on stderr.
     pub(crate) fn error(&self, message: &str) {
         self.line(&format!("{}: {message}", "error".red().bold()));
     }
 
-    /// A line for people on stderr.
+    /// Prints a line on stderr.
     pub(crate) fn line(&self, line: &str) {
         let write = || {
             let _ = writeln!(anstream::stderr(), "{line}");
@@ -126,14 +124,14 @@ impl Shell {
         }
     }
 
-    /// Data on stdout.
+    /// Prints data on stdout.
     pub(crate) fn data(&self, text: &str) {
         let mut stdout = anstream::stdout();
         let _ = stdout.write_all(text.as_bytes());
         let _ = stdout.flush();
     }
 
-    /// Says that a layer was built, and how long it took, in milliseconds; not where only errors are wanted.
+    /// Reports a built layer and the time in milliseconds, unless quiet.
     pub(crate) fn built(&self, layer: &str, duration_ms: u64) {
         if self.verbosity > Verbosity::Quiet {
             let took = text::duration(duration_ms);
@@ -141,7 +139,7 @@ impl Shell {
         }
     }
 
-    /// Shows the live line: `done` of `total`, and what is being run. Only on a terminal.
+    /// Shows the progress line: `done` of `total`, and what is running. Only on a terminal.
     pub(crate) fn progress(&self, done: usize, total: usize, running: &[String]) {
         let Some(bar) = &self.progress else { return };
         if bar.is_hidden() {
@@ -153,7 +151,7 @@ impl Shell {
         bar.set_message(running.join(", "));
     }
 
-    /// Takes the live line away.
+    /// Clears the progress line.
     pub(crate) fn end_progress(&self) {
         if let Some(bar) = &self.progress {
             bar.finish_and_clear();

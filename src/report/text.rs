@@ -1,10 +1,10 @@
-//! Words that several reports share: durations, counts, one-line findings.
+//! Text shared by several reports: durations, counts, one-line findings.
 
 use std::fmt::Write as _;
 
 use crate::finding::{Finding, Severity};
 
-/// A duration for people: `85ms`, `1.25s`, `3m 20s`, `2h 05m`.
+/// A duration for display: `85ms`, `1.25s`, `3m 20s`, `2h 05m`.
 #[must_use]
 pub(crate) fn duration(ms: u64) -> String {
     match ms {
@@ -15,14 +15,14 @@ pub(crate) fn duration(ms: u64) -> String {
     }
 }
 
-/// As [`duration`], with a sign.
+/// Like [`duration`], with a sign.
 #[must_use]
 pub(crate) fn signed_duration(ms: i64) -> String {
     let sign = if ms < 0 { "-" } else { "" };
     format!("{sign}{}", duration(ms.unsigned_abs()))
 }
 
-/// What to say of an engine that was lost, where another one takes over: one line, unless all of it is wanted.
+/// The message for a lost engine that another one replaces: one line, unless verbose.
 #[must_use]
 pub(crate) fn engine_lost(why: &str, all: bool) -> String {
     let first = why.lines().next().unwrap_or_default();
@@ -36,7 +36,7 @@ pub(crate) fn count(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-/// One line: `path:line:column: severity: message [code]`, as gcc and most editors read it.
+/// One line: `path:line:column: severity: message [code]`, which most editors understand.
 #[must_use]
 pub(crate) fn finding(finding: &Finding) -> String {
     let mut text = String::new();

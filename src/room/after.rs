@@ -1,4 +1,4 @@
-//! Whether what a check said can be believed, as far as its room and the disk below it tell.
+//! Whether the result of a check can be trusted, judging by its room and disk after the run.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -6,14 +6,11 @@ use std::path::Path;
 use crate::room::{LOCK, Room, RoomError, at};
 use crate::rule::Rule;
 
-/// A disk with less is full: a check may have met that, whether it says so or not.
+/// With less free space the disk counts as full: the check may have failed because of it, reported or not.
 const LITTLE: u64 = 256 << 10;
 
 impl Room {
-    /// Asked after a run: its verdict counts only if the room is still there, on a disk that took what was written.
-    ///
-    /// # Errors
-    /// If somebody deleted the room, or the disk is full.
+    /// A verdict counts only if the room still exists and the disk took everything that was written.
     pub(crate) fn believe(&self) -> Result<(), RoomError> {
         if Rule::RoomKept.holds() && !self.is_kept() {
             return Err(RoomError::Gone(self.dir.clone()));
@@ -24,7 +21,7 @@ impl Room {
         Ok(())
     }
 
-    /// Whether the lock is still the one that lies in the room, and its content is there.
+    /// Whether the room still holds our lock file and its content.
     fn is_kept(&self) -> bool {
         let named = std::fs::symlink_metadata(self.dir.join(LOCK));
         let same = match (self.lock.metadata(), named) {
@@ -35,7 +32,7 @@ impl Room {
     }
 }
 
-/// Whether nothing more fits on a disk. One that tells nothing has room.
+/// Whether the disk is full. If it reports nothing, assume it is not.
 fn is_full(path: &Path) -> bool {
     let Ok(disk) = rustix::fs::statvfs(path) else {
         return false;

@@ -1,8 +1,8 @@
-//! Where the folders of a room are. Stays free of the disk.
+//! Paths inside a room. Does not touch the disk.
 
 use std::path::PathBuf;
 
-/// Where the folders of a room are, as seen from somewhere.
+/// Paths inside a room, as seen from the host or from inside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub(super) dir: PathBuf,
@@ -10,7 +10,7 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// Places in `dir`, with `depth` folders above the tree (at least 1) for folders above the project root.
+    /// A room in `dir` with `depth` directories (at least 1) standing for the folders above the project root.
     #[must_use]
     pub(crate) fn new(dir: impl Into<PathBuf>, depth: u32) -> Self {
         Self {
@@ -19,7 +19,7 @@ impl Layout {
         }
     }
 
-    /// The same room, seen elsewhere.
+    /// The same room at another path.
     #[must_use]
     pub(crate) fn moved(&self, dir: impl Into<PathBuf>) -> Self {
         Self {
@@ -28,7 +28,7 @@ impl Layout {
         }
     }
 
-    /// What stands for the folders above the project root, and holds the tree.
+    /// The topmost directory standing for folders above the project root; contains the tree.
     #[must_use]
     pub(crate) fn up(&self) -> PathBuf {
         self.dir.join("up")
@@ -40,14 +40,14 @@ impl Layout {
         self.above(1).join("tree")
     }
 
-    /// The folder `up` folders above the tree, from 1 to [`Layout::depth`].
+    /// The directory `up` levels above the tree, from 1 to [`Layout::depth`].
     #[must_use]
     pub(crate) fn above(&self, up: u32) -> PathBuf {
         let levels = (up..=self.depth).rev().map(|level| format!("up{level}"));
         self.up().join(levels.collect::<PathBuf>())
     }
 
-    /// How many folders above the tree stand for folders above the project root.
+    /// How many levels above the tree stand for folders above the project root.
     #[must_use]
     pub(crate) fn depth(&self) -> u32 {
         self.depth

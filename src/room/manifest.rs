@@ -1,7 +1,7 @@
-//! What a room is known to hold: written before every run, believed at the next one only as far as it checks out.
+//! What a room holds: written before every run and trusted in the next one only as far as it can be verified.
 //!
-//! On disk: a line `dagcache-room 2 <digest of the rest>`, then JSON. Anything else is no manifest, and the room
-//! starts from empty. Paths in it are only ever compared, never written to.
+//! On disk: a line `dagcache-room 2 <digest of the rest>`, then JSON. With anything else the room starts empty. Paths
+//! in it are only compared, never written to.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
@@ -13,10 +13,10 @@ use crate::digest::Digest;
 use crate::snapshot::Kind;
 
 const MAGIC: &str = "dagcache-room 2 ";
-/// What the magic of every version begins with.
+/// Common prefix of all versions.
 const ANY_MAGIC: &str = "dagcache-room ";
 
-/// Whether bytes begin as the manifest of another version does: such a room starts from empty.
+/// Such a room starts empty.
 pub(crate) fn is_of_another_version(bytes: &[u8]) -> bool {
     let number = bytes.strip_prefix(ANY_MAGIC.as_bytes());
     let numbered = number.is_some_and(|rest| rest.first().is_some_and(u8::is_ascii_digit));
@@ -29,31 +29,27 @@ pub(crate) type Nanos = i64;
 /// The content of a room before its last run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Manifest {
-    /// What the products in it were made with.
+    /// The key of the products in the room.
     pub(crate) product_key: Digest,
     /// No file was ever written with a later modification time.
     pub(crate) newest: Nanos,
-    /// When the stats below were taken.
     pub(crate) verified: Nanos,
-    /// By path below the managed folder.
+    /// By path below the managed directory.
     pub(crate) files: BTreeMap<String, Written>,
-    /// Paths that runs since the products began are known to have read; `None` if not all of those runs were watched.
+    /// Paths read by the runs since the products began; `None` if some of those runs were not watched.
     pub(crate) reads: Option<BTreeSet<String>>,
 }
 
-/// One file of a room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Written {
-    /// Digest of its content or target text.
+    /// Digest of its content or link target.
     pub(crate) digest: Digest,
     /// `f`, `x` or `l`.
     kind: char,
-    /// What lstat said.
     pub(crate) stat: Stat,
 }
 
 impl Written {
-    /// A file as it was just seen.
     pub(crate) fn new(kind: Kind, digest: Digest, stat: Stat) -> Self {
         Self {
             digest,
@@ -62,12 +58,10 @@ impl Written {
         }
     }
 
-    /// Whether it was written as that kind.
     pub(crate) fn is(&self, kind: Kind) -> bool {
         self.kind == letter(kind)
     }
 
-    /// Whether both were written as the same kind.
     pub(crate) fn is_same_kind(&self, other: &Self) -> bool {
         self.kind == other.kind
     }
@@ -81,21 +75,18 @@ const fn letter(kind: Kind) -> char {
     }
 }
 
-/// What tells that a file was touched.
+/// Reveals whether a file was touched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Stat {
     dev: u64,
     ino: u64,
     size: u64,
     mode: u32,
-    /// Modification time.
     pub(crate) mtime: Nanos,
-    /// Change time.
     ctime: Nanos,
 }
 
 impl Stat {
-    /// From lstat.
     pub(crate) fn of(meta: &Metadata) -> Self {
         Self {
             dev: meta.dev(),
@@ -107,8 +98,8 @@ impl Stat {
         }
     }
 
-    /// Whether a change made right after `verified` would show as another stat: within one tick of the clock of the
-    /// file system it need not.
+    /// Whether a change right after `verified` would show in the stat. Within one tick of the file system's clock it
+    /// might not.
     pub(crate) fn is_settled(&self, verified: Nanos) -> bool {
         let coarse = self.ctime % 1_000_000_000 == 0;
         let margin = if coarse { 2_000_000_000 } else { 20_000_000 };
@@ -116,7 +107,7 @@ impl Stat {
     }
 }
 
-/// Seconds and nanoseconds in one number (good until the year 2262).
+/// Seconds and nanoseconds combined (good until the year 2262).
 pub(crate) const fn nanos(seconds: i64, nanoseconds: i64) -> Nanos {
     seconds
         .saturating_mul(1_000_000_000)
@@ -124,7 +115,6 @@ pub(crate) const fn nanos(seconds: i64, nanoseconds: i64) -> Nanos {
 }
 
 impl Manifest {
-    /// The bytes to keep.
     pub(crate) fn encode(&self) -> serde_json::Result<Vec<u8>> {
         let body = serde_json::to_vec(self)?;
         let mut bytes = format!("{MAGIC}{}\n", Digest::of(&body)).into_bytes();
@@ -132,13 +122,13 @@ impl Manifest {
         Ok(bytes)
     }
 
-    /// Whether all its stats can be believed as they are.
+    /// Whether all stats can be trusted.
     pub(crate) fn is_settled(&self) -> bool {
         let mut files = self.files.values();
         files.all(|file| file.stat.is_settled(self.verified))
     }
 
-    /// Reads what [`Manifest::encode`] wrote; `None` for anything else.
+    /// Decodes [`Manifest::encode`]; `None` for anything else.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let rest = bytes.strip_prefix(MAGIC.as_bytes())?;
         let (digest, body) = rest.split_at_checked(2 * Digest::LEN)?;

@@ -1,21 +1,21 @@
-//! Rooms: materialised copies of exactly the content that was hashed, in which checks run.
+//! Rooms: materialised copies of exactly the hashed content, in which checks run.
 //!
 //! ```text
-//! <rooms of a project>/<check>[-N]/   one run at a time; N when a run or its orphans still hold the others
-//!   lock                              held by the run and inherited by everything it starts
+//! <rooms of a project>/<check>[-N]/   one run at a time; N if runs or orphans hold the others
+//!   lock                              held by the run, inherited by everything it starts
 //!   manifest                          what was written, with stats (see `manifest`)
-//!   ended                             its modification time is the end of the last run; `complete` if that run
-//!                                     brought its products up to date
-//!   up/up3/up2/up1/tree/              the project root, with as many folders above as the real one has:
-//!                                     files found N folders above the root are placed in upN
+//!   ended                             modified at the end of the last run; `complete` if that run brought its
+//!                                     products up to date
+//!   up/up3/up2/up1/tree/              the project root, at the same depth as the real one:
+//!                                     files from N levels above the root are in upN
 //!   home/ tmp/ bin/                   emptied before every run
 //! ```
-//! Before a run `up` is reset to the input set and nothing else, but for the products of earlier runs made with an
-//! equal product key. A room without a sound manifest starts from empty. What changes gets a modification time newer
-//! than everything an earlier run can have made.
+//! Before a run `up` is reset to exactly the input set, plus the products of earlier runs with the same product key.
+//! A room without an intact manifest starts empty. Everything that changes gets a modification time newer than
+//! anything an earlier run can have made.
 //!
-//! Stays free of processes, of the store's entries, and of where an input set comes from. Never a hard link, and
-//! never follows a link that a check may have left.
+//! Starts no processes and knows neither the store's entries nor where an input set comes from. Never creates hard
+//! links, never follows links that a check may have left.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -41,13 +41,13 @@ pub(crate) use layout::Layout;
 use manifest::{Manifest, Nanos, Stat, Written, nanos};
 use reset::{Target, Wanted};
 
-/// More rooms of one check in use at once than this is a leak of processes rather than work.
+/// If one check uses more rooms than this at once, processes are leaking.
 const MAX_ROOMS: u32 = 100;
 
-/// The file in a room that says what it holds.
+/// Records the content of a room.
 pub(crate) const MANIFEST: &str = "manifest";
 
-/// Whether the manifest of a room holds; `None` if there is none, or it is of another version.
+/// Whether a room's manifest is intact; `None` if it is absent or of another version.
 #[must_use]
 pub(crate) fn has_sound_manifest(dir: &Path) -> Option<bool> {
     match std::fs::read(dir.join(MANIFEST)) {
@@ -58,7 +58,7 @@ pub(crate) fn has_sound_manifest(dir: &Path) -> Option<bool> {
     }
 }
 
-/// Whether a run, or what it left behind, is still in a room.
+/// Whether a run, or a process it left behind, is still in a room.
 #[must_use]
 pub(crate) fn is_in_use(dir: &Path) -> bool {
     let Ok(lock) = File::options().write(true).open(dir.join(LOCK)) else {
@@ -68,32 +68,24 @@ pub(crate) fn is_in_use(dir: &Path) -> bool {
 }
 
 const LOCK: &str = "lock";
-/// What `ended` holds after a run that brought its products up to date.
+/// Content of `ended` after a run that brought its products up to date.
 const COMPLETE: &[u8] = b"complete\n";
 
-/// A room could not be made ready.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RoomError {
-    /// An input is no longer what was hashed: a new snapshot is due.
+    /// An input changed since it was hashed, so a new snapshot is needed.
     #[error("{} changed since it was hashed", .0.display())]
     Changed(PathBuf),
-    /// The file system refused.
     #[error("cannot use {}", path.display())]
-    Io {
-        /// Where.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Somebody deleted the room while a check ran in it.
-    #[error("the room {} was deleted while the check ran; what it said is no verdict", .0.display())]
+    Io { path: PathBuf, source: io::Error },
+    /// The room was deleted while a check ran in it.
+    #[error("the room {} was deleted while the check ran, so its result is void", .0.display())]
     Gone(PathBuf),
-    /// All rooms of a check are in use.
-    #[error("{MAX_ROOMS} rooms at {} are in use; are processes of earlier runs still there?", .0.display())]
+    #[error("{MAX_ROOMS} rooms at {} are in use; check for processes left by earlier runs", .0.display())]
     Full(PathBuf),
 }
 
-/// Names the path of an error.
+/// Adds the path to an error.
 pub(crate) fn at<T>(path: &Path, result: io::Result<T>) -> Result<T, RoomError> {
     result.map_err(|source| RoomError::Io {
         path: path.to_owned(),
@@ -101,43 +93,39 @@ pub(crate) fn at<T>(path: &Path, result: io::Result<T>) -> Result<T, RoomError> 
     })
 }
 
-/// What a room shall hold.
+/// What a room should hold.
 pub(crate) struct Contents<'a> {
-    /// Where the files come from.
     pub(crate) snapshot: &'a Snapshot,
-    /// The files, in any order; repeats are fine.
+    /// In any order; repeats are fine.
     pub(crate) files: &'a [&'a [FileId]],
-    /// Files from above the project root, or ignored ones.
+    /// Files above the project root, and ignored files.
     pub(crate) outside: &'a [OutsideFile],
-    /// Files that are not the project's, as (path in the project, content): a lockfile that a layer resolved.
-    /// The project's own file of that name wins.
+    /// Additional files as (path in the project, content), such as a lockfile resolved by a layer. A project file of
+    /// the same name wins.
     pub(crate) extra: &'a [(RelPath, Vec<u8>)],
-    /// Folders that exist even if no file is in them.
+    /// Folders that exist even if empty.
     pub(crate) folders: &'a [RelPath],
     /// Folders that survive between runs.
     pub(crate) products: &'a [RelPath],
-    /// What products must have been made with to survive.
+    /// Products survive only under an equal key.
     pub(crate) product_key: Digest,
-    /// Whether [`Room::reads`] shall tell what a run read.
+    /// Whether [`Room::reads`] should report what a run reads.
     pub(crate) watch: bool,
 }
 
-/// A room, locked for as long as this or any process started in it lives.
+/// Locked as long as this value or any process started in it lives.
 #[derive(Debug)]
 pub(crate) struct Room {
     dir: PathBuf,
     lock: File,
     depth: u32,
-    /// The files of the tree before the run and the reads that are known without it, if reads are told.
+    /// The files before the run and the reads known already, if reads are watched.
     watched: Option<(BTreeMap<String, Written>, BTreeSet<String>)>,
     changes: Changes,
 }
 
 impl Room {
-    /// Takes the first room of the check `id` below `rooms` that nobody uses.
-    ///
-    /// # Errors
-    /// If none can be made or locked.
+    /// Takes the first free room of the check `id` below `rooms`.
     pub(crate) fn take(rooms: &Path, id: &str) -> Result<Self, RoomError> {
         let first = rooms.join(slug(id));
         for number in 1..=MAX_ROOMS {
@@ -172,8 +160,8 @@ impl Room {
         Err(RoomError::Full(first))
     }
 
-    /// The files it held after it was last reset, as (path in the project, digest); empty if that is not known. What
-    /// became of them since is for [`Room::reset`] to see.
+    /// The files the room held after its last reset, as (path in the project, digest); empty if unknown.
+    /// [`Room::reset`] detects what happened to them since.
     #[must_use]
     pub(crate) fn held(&self) -> Vec<(String, Digest)> {
         let bytes = std::fs::read(self.dir.join(MANIFEST));
@@ -186,10 +174,10 @@ impl Room {
         inside.collect()
     }
 
-    /// Makes it hold exactly `contents`, with empty `home`, `tmp` and `bin`.
+    /// Makes the room hold exactly `contents`, with empty `home`, `tmp` and `bin`.
     ///
     /// # Errors
-    /// If content changed since it was hashed, or something cannot be read or written.
+    /// If content changed since it was hashed, or on IO errors.
     pub(crate) fn reset(&mut self, contents: &Contents<'_>) -> Result<(), RoomError> {
         self.depth = depth(contents);
         for dir in [self.home(), self.tmp(), self.bin()] {
@@ -231,10 +219,7 @@ impl Room {
         })
     }
 
-    /// Deletes everything a check saw or left, files and products alike. The room is as good as new.
-    ///
-    /// # Errors
-    /// If something cannot be deleted.
+    /// Deletes everything a check saw or left, files and products alike.
     pub(crate) fn empty(&self) -> Result<(), RoomError> {
         for dir in [
             self.dir.join("up"),
@@ -247,9 +232,9 @@ impl Room {
         Ok(())
     }
 
-    /// What runs before this one read, as far as it counts: what they made of it may be used again without looking
-    /// at it. `None` if reads are not told, or were not in one of those runs. Runs that did not end are seen as well,
-    /// because this looks at what they left.
+    /// What earlier runs read, as far as their products may be reused without reading it again. `None` if reads are
+    /// not watched or were not in one of those runs. Includes interrupted runs, because this looks at the traces they
+    /// left.
     fn earlier_reads(
         &self,
         known: &Manifest,
@@ -267,8 +252,8 @@ impl Room {
         Some(all)
     }
 
-    /// What the run since the last [`Room::reset`] read, and what the products it was given were made from: paths in
-    /// the project. `None` if that cannot be told.
+    /// What the run since the last [`Room::reset`] read, plus what its products were made from: paths in the project.
+    /// `None` if unknown.
     #[must_use]
     pub(crate) fn reads(&self) -> Option<BTreeSet<String>> {
         let (files, earlier) = self.watched.as_ref()?;
@@ -281,7 +266,7 @@ impl Room {
         Some(inside.map(str::to_owned).collect())
     }
 
-    /// What became of its files since the products in it were brought up to date.
+    /// How its files changed since its products were up to date.
     #[must_use]
     pub(crate) fn changes(&self) -> &Changes {
         &self.changes
@@ -317,7 +302,7 @@ impl Room {
         .collect()
     }
 
-    /// When the last run ended, and whether it brought its products up to date; from now on, this one has not.
+    /// When the last run ended and whether it brought its products up to date. Clears that mark for the current run.
     fn begin(&self) -> (Nanos, bool) {
         let path = self.dir.join("ended");
         let Ok(meta) = std::fs::metadata(&path) else {
@@ -325,7 +310,7 @@ impl Room {
         };
         let complete = std::fs::read(&path).is_ok_and(|text| text == COMPLETE);
         if complete {
-            // Its time stays; where it cannot, it is a later one, which is as good.
+            // Keep its time; if that fails, a later one is just as good.
             let emptied = File::create(&path).and_then(|file| file.set_modified(meta.modified()?));
             if emptied.is_err() {
                 let _ = remove(&path);
@@ -334,10 +319,10 @@ impl Room {
         (nanos(meta.mtime(), meta.mtime_nsec()), complete)
     }
 
-    /// Notes the end of a run, so that what changes later is newer than its products whatever the clock does.
-    /// `complete` says that what had to be done to its products before the run was done.
+    /// Records the end of a run, so that later changes are newer than its products even if the clock moves.
+    /// `complete`: the products were brought up to date before the run.
     pub(crate) fn end(&self, complete: bool) {
-        // Without it the time of the reset counts, which is off only if the clock was set back meanwhile.
+        // Otherwise the time of the reset counts, which is wrong only if the clock was set back.
         let _ = File::create(self.dir.join("ended")).and_then(|mut file| {
             if complete {
                 io::Write::write_all(&mut file, COMPLETE)?;
@@ -346,7 +331,7 @@ impl Room {
         });
     }
 
-    /// Where its folders are on the host.
+    /// Its paths on the host.
     #[must_use]
     pub(crate) fn layout(&self) -> Layout {
         Layout {
@@ -367,7 +352,6 @@ impl Room {
         self.layout().above(up)
     }
 
-    /// The room's own folder.
     #[must_use]
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
@@ -397,8 +381,8 @@ impl Room {
         &self.lock
     }
 
-    /// The manifest of the last run. Without a sound one, everything is deleted: products may be newer than any
-    /// time stamp that is known.
+    /// The manifest of the last run. Without an intact one everything is deleted, because products may be newer than
+    /// any known time stamp.
     fn known(&self) -> Result<Manifest, RoomError> {
         let read = std::fs::read(self.dir.join(MANIFEST));
         if let Some(manifest) = read.ok().and_then(|bytes| Manifest::decode(&bytes)) {
@@ -461,7 +445,7 @@ impl Room {
     }
 }
 
-/// Files that are not as they were before a run: they were read, changed or removed.
+/// Files that were read, changed or removed since the reset.
 fn touched(up: &Path, files: &BTreeMap<String, Written>) -> BTreeSet<String> {
     let untouched = |path: &str, file: &Written| {
         let meta = up.join(path).symlink_metadata();
@@ -473,7 +457,7 @@ fn touched(up: &Path, files: &BTreeMap<String, Written>) -> BTreeSet<String> {
     touched.map(|(path, _)| path.clone()).collect()
 }
 
-/// As many folders as the real root has above it, so that the path of a room's tree stays the same.
+/// The depth of the real root, so that the tree's path in the room stays the same.
 fn depth(contents: &Contents<'_>) -> u32 {
     let real = contents.snapshot.root().ancestors().skip(1).count();
     let used = contents.outside.iter().map(|file| file.up).max();
@@ -491,7 +475,7 @@ fn project(snapshot: &Snapshot, id: FileId) -> Wanted<'_> {
     }
 }
 
-/// Never executable: only its content is known to the key.
+/// Never executable, because the key covers only its content.
 fn outside<'a>(snapshot: &'a Snapshot, file: &'a OutsideFile) -> Wanted<'a> {
     let read = move || outside_content(snapshot, file);
     Wanted {
@@ -501,7 +485,7 @@ fn outside<'a>(snapshot: &'a Snapshot, file: &'a OutsideFile) -> Wanted<'a> {
     }
 }
 
-/// The verified content of a file outside the snapshot.
+/// Reads and verifies a file outside the snapshot.
 pub(crate) fn outside_content(
     snapshot: &Snapshot,
     file: &OutsideFile,
@@ -517,7 +501,7 @@ pub(crate) fn outside_content(
     }
 }
 
-/// What was hashed and is gone, or is now something else, has changed too.
+/// A hashed file that is gone or is now something else has changed, too.
 pub(crate) fn unchanged(path: &Path, read: io::Result<Vec<u8>>) -> Result<Vec<u8>, RoomError> {
     use io::ErrorKind::{InvalidData, InvalidInput, IsADirectory, NotADirectory, NotFound};
     match read {
@@ -546,7 +530,7 @@ fn now() -> Nanos {
     Nanos::try_from(now.unwrap_or_default().as_nanos()).unwrap_or(Nanos::MAX)
 }
 
-/// A folder name for a check id: readable, and unlike that of any other id.
+/// A directory name for a check id: readable and unique.
 fn slug(id: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._".contains(c);
     let readable: String = id

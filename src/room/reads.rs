@@ -1,13 +1,13 @@
-//! Which files of a room were read, told by their access times.
+//! Detects which files of a room were read, by their access times.
 //!
-//! Before a run every file gets an access time of long ago. Reading, mapping, executing or copying it moves that time
-//! (`relatime` as well: the time is older than the file's last change). What changed the file, its inode or its links
-//! counts as having read it. Opening it or asking for its size or time does not: see `key::reads` for what that means.
+//! Before a run every file gets an access time in the distant past. Reading, mapping, executing or copying it updates
+//! that time (even with `relatime`, since the time is older than the last change). Changes to the file, its inode or
+//! its links count as reads. Opening it or querying its size or time does not: see `key::reads` for the consequences.
 //!
-//! Where the file system does not keep access times, or not for every way of reading, nothing can be told, and
-//! [`are_seen`] says so. A program that opens files with `O_NOATIME` is not seen anywhere.
+//! Where the file system does not update access times for every way of reading, reads cannot be detected, and
+//! [`are_seen`] says so. Programs that open files with `O_NOATIME` escape detection everywhere.
 //!
-//! Stays free of keys.
+//! Knows nothing about keys.
 
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata, OpenOptions};
@@ -18,10 +18,10 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{AtFlags, CWD, OFlags, Timespec, Timestamps, UTIME_OMIT};
 
-/// The access time of what was not read, in seconds since 1970.
+/// The access time of unread files, in seconds since 1970.
 const UNREAD: i64 = 1;
 
-/// Gives a file the access time of what was not read. A link is not followed.
+/// Marks a file as unread, without following links.
 pub(crate) fn mark(path: &Path) -> io::Result<()> {
     let at = |tv_sec, tv_nsec| Timespec { tv_sec, tv_nsec };
     let times = Timestamps {
@@ -36,12 +36,12 @@ pub(crate) fn mark(path: &Path) -> io::Result<()> {
     )?)
 }
 
-/// Whether a marked file was not read since.
+/// Whether a marked file is still unread.
 pub(crate) fn is_marked(meta: &Metadata) -> bool {
     meta.atime() == UNREAD && meta.atime_nsec() == 0
 }
 
-/// The content of a file of ours, read so that it does not count, where the system can.
+/// Reads one of our files without counting as a read, where the system supports it.
 pub(crate) fn read_quietly(path: &Path) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     quiet(path)?.read_to_end(&mut content)?;
@@ -61,7 +61,7 @@ fn quiet(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
-/// Whether reads of files below `folder` can be told. Asked once for each file system.
+/// Whether reads of files below `folder` can be detected. Probed once per file system.
 pub(crate) fn are_seen(folder: &Path) -> bool {
     static ANSWERS: Mutex<BTreeMap<u64, bool>> = Mutex::new(BTreeMap::new());
     let Ok(device) = folder.metadata().map(|meta| meta.dev()) else {
@@ -73,8 +73,7 @@ pub(crate) fn are_seen(folder: &Path) -> bool {
         .or_insert_with(|| keeps_access_times(folder) && probe(folder).unwrap_or(false))
 }
 
-/// Whether the file system is one whose own reads, maps and executions all touch access times. Others (network,
-/// FUSE) may answer from a cache that tells nobody.
+/// Whether reads, maps and executions all update access times here. Others (network, FUSE) may answer from a cache.
 #[cfg(target_os = "linux")]
 fn keeps_access_times(folder: &Path) -> bool {
     const KNOWN: [u32; 6] = [
@@ -94,7 +93,7 @@ fn keeps_access_times(_: &Path) -> bool {
     false
 }
 
-/// Tries reading and copying (which some file systems do by sharing blocks), each on a file of its own.
+/// Tries reading and copying (which some file systems do by sharing blocks), each on its own file.
 fn probe(folder: &Path) -> io::Result<bool> {
     let fresh = || -> io::Result<tempfile::NamedTempFile> {
         let mut file = tempfile::NamedTempFile::new_in(folder)?;

@@ -1,10 +1,11 @@
-//! Bringing a folder to exactly a wanted content, whatever a tool left there, at the price of a stat per file.
+//! Brings a directory to exactly the wanted content, whatever a tool left there, at the cost of one stat per file.
 //!
-//! - Everything not wanted goes, except kept folders; links are deleted, never followed, also at parents.
-//! - A file that is already right keeps its inode and times. A new or changed one is a new inode (a tool may have
-//!   linked the old one elsewhere) with the time stamp of this reset.
-//! - A file is right if its stat is that of the manifest and settled, else if its content is. One that was touched
-//!   gets the stamp even if its content is right: what a tool derived meanwhile may come from another content.
+//! - Everything unwanted is deleted, except kept folders; links are deleted, never followed, also in parents.
+//! - Correct files keep their inode and times. A new or changed file gets a new inode (a tool may have linked the old
+//!   one elsewhere) and the time stamp of this reset.
+//! - A file is correct if its stat matches the manifest and is settled, or else if its content is. A touched file
+//!   gets the time stamp even if its content is correct, because a tool may have derived something from other
+//!   content.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions, Permissions};
@@ -23,37 +24,31 @@ use crate::room::{RoomError, at};
 use crate::rule::Rule;
 use crate::snapshot::Kind;
 
-/// Fewer files than this are not worth a thread.
 const FILES_PER_THREAD: usize = 256;
 
-/// One file a room shall hold.
 pub(crate) struct Wanted<'a> {
-    /// What it is.
     pub(crate) kind: Kind,
-    /// Digest of its content or target text.
+    /// Digest of its content or link target.
     pub(crate) digest: Digest,
-    /// Brings the content (or target text), verified against the digest.
+    /// Reads the content or link target and verifies its digest.
     pub(crate) read: Box<dyn Fn() -> Result<Vec<u8>, RoomError> + Sync + 'a>,
 }
 
-/// What the folder shall hold afterwards. Paths are relative to it, `/`-separated, without `.` and `..`.
+/// What the directory should hold afterwards. Paths are relative to it, `/`-separated, without `.` and `..`.
 #[derive(Default)]
 pub(crate) struct Target<'a> {
-    /// Files and links.
     pub(crate) files: BTreeMap<String, Wanted<'a>>,
     /// Folders that exist even if empty.
     pub(crate) folders: BTreeSet<String>,
     /// Folders whose other content is kept.
     pub(crate) kept: BTreeSet<String>,
-    /// If what is read shall be told afterwards: the files for which that is known already. All others are marked.
+    /// If reads are watched: files already known to be read. All others are marked.
     pub(crate) watch: Option<BTreeSet<String>>,
 }
 
-/// What a folder holds after a reset.
 pub(crate) struct Placed {
-    /// Its files.
     pub(crate) files: BTreeMap<String, Written>,
-    /// Whether something else than the wanted files changed: a tool had added, changed or removed some.
+    /// Whether a tool had added, changed or removed any files.
     pub(crate) disturbed: bool,
 }
 
@@ -61,7 +56,7 @@ pub(crate) struct Placed {
 /// `stamp` is the modification time of everything that changes.
 ///
 /// # Errors
-/// If content changed since it was hashed, or something cannot be read or written.
+/// If content changed since it was hashed, or on IO errors.
 pub(crate) fn reset(
     root: &Path,
     target: &Target<'_>,
@@ -104,7 +99,7 @@ struct Reset<'a> {
 }
 
 impl Reset<'_> {
-    /// Deletes what is not wanted below `folder`, which is known to be (or is made) a real folder.
+    /// Deletes what is not wanted below `folder`, which must be, or becomes, a real directory.
     fn clean(&self, folder: &Path, rel: &str) -> Result<(), RoomError> {
         make_folder(folder)?;
         for entry in at(folder, fs::read_dir(folder))? {
@@ -133,7 +128,7 @@ impl Reset<'_> {
         Ok(())
     }
 
-    /// Whether a file, or one below a folder, was there before the last run.
+    /// Whether a file, or one below a folder, existed before the last run.
     fn was_known(&self, rel: &str, folder: bool) -> bool {
         if !folder {
             return self.known.contains_key(rel);
@@ -170,7 +165,7 @@ impl Reset<'_> {
         Ok(())
     }
 
-    /// Makes all files right, in as many threads as pay.
+    /// Places all files, using as many threads as are worth it.
     fn place_all(&self) -> Result<BTreeMap<String, Written>, RoomError> {
         let files: Vec<_> = self.target.files.iter().collect();
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -194,7 +189,7 @@ impl Reset<'_> {
         })
     }
 
-    /// Marks a file that is right as not read, if reads are to be told.
+    /// Marks a correct file as unread, if reads are watched.
     fn watched(
         &self,
         rel: &str,
@@ -213,7 +208,7 @@ impl Reset<'_> {
         written(&path, wanted)
     }
 
-    /// Makes one file right.
+    /// Makes one file correct.
     fn place(&self, rel: &str, wanted: &Wanted<'_>) -> Result<Written, RoomError> {
         let path = self.root.join(rel);
         let known = self
@@ -283,12 +278,12 @@ impl Reset<'_> {
     }
 }
 
-/// All folders above a path, without the root.
+/// All parent folders of a path except the root.
 fn parents(path: &str) -> impl Iterator<Item = &str> {
     path.match_indices('/').filter_map(|(at, _)| path.get(..at))
 }
 
-/// Makes sure of one real folder whose parent is one.
+/// Ensures a real directory; its parent must be one.
 fn make_folder(path: &Path) -> Result<(), RoomError> {
     let meta = path.symlink_metadata().ok();
     if !meta.as_ref().is_some_and(fs::Metadata::is_dir) {
@@ -306,7 +301,7 @@ fn make_folder(path: &Path) -> Result<(), RoomError> {
     Ok(())
 }
 
-/// Whether what lies there has the wanted content, whatever its mode and times.
+/// Whether the file has the wanted content, regardless of mode and times.
 fn has_content(path: &Path, meta: &fs::Metadata, wanted: &Wanted<'_>) -> bool {
     let content = match wanted.kind {
         Kind::Symlink if meta.is_symlink() => {
@@ -330,7 +325,7 @@ const fn mode(kind: Kind) -> u32 {
     }
 }
 
-/// Needs no write permission on the file, which a tool may have taken away.
+/// Needs no write permission on the file, which a tool may have removed.
 fn set_modified(path: &Path, time: SystemTime) -> io::Result<()> {
     fs::File::open(path)?.set_modified(time)
 }

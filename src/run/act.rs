@@ -1,4 +1,4 @@
-//! One action: a built-in on a view of its inputs, or a program through the engine.
+//! Runs one action: a built-in on its inputs, or a program through the engine.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ use crate::run::result::Trouble;
 use crate::run::{Caching, Session};
 use crate::snapshot::{FileId, Snapshot};
 
-/// Runs a built-in on a view; its findings are sorted.
+/// Runs a built-in and sorts its findings.
 pub(super) fn check_builtin(
     builtin: &dyn Builtin,
     view: &View<'_>,
@@ -35,7 +35,7 @@ pub(super) fn check_builtin(
     }
 }
 
-/// Whether an error of reading says that the tree is no longer what was hashed.
+/// Whether a read error means that the tree is no longer what was hashed.
 fn changed(kind: std::io::ErrorKind) -> bool {
     matches!(
         kind,
@@ -43,7 +43,7 @@ fn changed(kind: std::io::ErrorKind) -> bool {
     )
 }
 
-/// What a built-in sees.
+/// The files a built-in sees.
 pub(super) struct View<'a> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) shared: &'a [FileId],
@@ -70,7 +70,8 @@ impl InputView for View<'_> {
     }
 }
 
-/// Has the engine run one action, and refuses what is no verdict: timeouts, signals, exit codes that report a signal.
+/// Lets the engine run one action, and rejects results that are not verdicts: timeouts, signals, exit codes that
+/// report a signal.
 pub(super) fn act(
     session: &Session<'_>,
     pending: &Pending<'_>,
@@ -111,8 +112,8 @@ pub(super) fn act(
     verdict_of(session, command, executed)
 }
 
-/// Whether what an engine remembers of an earlier run does not count either: the store's result did not, or nothing is
-/// to be stored.
+/// Whether to bypass the engine's cache, too: the cached result in the store was not acceptable, or nothing will be
+/// stored.
 fn again(session: &Session<'_>, pending: &Pending<'_>) -> bool {
     session.options.caching == Caching::Off
         || pending.audited.is_some()
@@ -120,11 +121,11 @@ fn again(session: &Session<'_>, pending: &Pending<'_>) -> bool {
         || matches!(pending.miss.kind, MissKind::Expired | MissKind::NotCached)
 }
 
-/// Tells the engine which files the programs among `pending` may see. What else is wrong than in the errors below is
-/// met again, and reported, by each check.
+/// Announces to the engine which files the programs in `pending` may see. Other errors will occur again for each
+/// check, which reports them.
 ///
 /// # Errors
-/// [`Trouble::Changed`] if the snapshot is out of date, [`Trouble::Lost`] if the engine is.
+/// [`Trouble::Changed`] if the snapshot is outdated, [`Trouble::Lost`] if the engine is lost.
 pub(super) fn expect(session: &Session<'_>, pending: &[Pending<'_>]) -> Result<(), Trouble> {
     let (mut files, mut outside) = (BTreeSet::new(), BTreeSet::new());
     let mut any = false;
@@ -156,7 +157,7 @@ pub(super) fn expect(session: &Session<'_>, pending: &[Pending<'_>]) -> Result<(
     }
 }
 
-/// Where an action ran, if the user wants to look at it.
+/// Where an action ran, if the user wants to keep it.
 pub(super) fn room(session: &Session<'_>, executed: &Executed) -> Option<PathBuf> {
     let place = executed.place.as_ref();
     let place = place.filter(|_| session.options.keep_room);
@@ -175,7 +176,7 @@ fn layers<'a>(session: &Session<'a>, pending: &Pending<'_>) -> Vec<(&'a Layer, D
         .collect()
 }
 
-/// Builds the layers of a check where they are missing: once, before all its actions. Their names go to `built`.
+/// Builds a check's missing layers, once before all its actions. Adds their names to `built`.
 pub(super) fn prepare(
     session: &Session<'_>,
     pending: &Pending<'_>,
@@ -204,10 +205,7 @@ pub(super) fn prepare(
 }
 
 fn no_runtime(error: std::io::Error) -> Trouble {
-    Trouble::Error(
-        format!("the system gives no more threads: {error}"),
-        Output::default(),
-    )
+    Trouble::Error(format!("cannot start a thread: {error}"), Output::default())
 }
 
 fn trouble(error: EngineError) -> Trouble {
@@ -215,7 +213,7 @@ fn trouble(error: EngineError) -> Trouble {
         EngineError::Changed(_) => Trouble::Changed,
         EngineError::Lost(message) => Trouble::Lost(message),
         EngineError::Cancelled => Trouble::Error(INTERRUPTED.to_owned(), Output::default()),
-        // With its causes: a full disk is told by the last of them.
+        // Includes the causes, because the last of them tells that the disk is full.
         other => Trouble::Error(
             format!("{:#}", anyhow::Error::new(other)),
             Output::default(),
@@ -223,8 +221,8 @@ fn trouble(error: EngineError) -> Trouble {
     }
 }
 
-/// Whether a failure may be that of a process below the tool, which a signal ended (for want of memory, say): as cargo,
-/// Python, Go and gcc word it. Then another run may give another verdict.
+/// Whether the failure may come from a process below the tool that a signal ended (out of memory, say), in the words
+/// of cargo, Python, Go and gcc. Another run may then have another verdict.
 pub(super) fn reports_signal(output: &Output) -> bool {
     const WORDS: [&str; 4] = [
         "(signal: ",
@@ -237,7 +235,7 @@ pub(super) fn reports_signal(output: &Output) -> bool {
         && WORDS.iter().any(|words| output.stderr.contains(words))
 }
 
-/// Refuses a failure for want of programs that the user has.
+/// Rejects a failure caused by missing programs that the user has.
 fn found_all(
     session: &Session<'_>,
     command: &Command,
@@ -268,7 +266,7 @@ fn verdict_of(
         Ended::Signal(_) if !Rule::Signals.holds() => return Ok(executed),
         Ended::Cancelled if !Rule::Interrupted.holds() => return Ok(executed),
         Ended::Exit(code @ 128..=191) if Rule::SignalCodes.holds() => {
-            format!("exit code {code}: a signal ended it, or what it ran")
+            format!("exit code {code}: it, or a process it started, was killed by a signal")
         }
         Ended::Exit(_) => return found_all(session, command, executed),
         Ended::Cancelled => INTERRUPTED.to_owned(),

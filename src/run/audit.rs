@@ -1,7 +1,7 @@
-//! Audits: a stored result is made again and compared. One that is wrong is put in quarantine, its key is not trusted
-//! again, and the check fails with what gives the undeclared input away.
+//! Audits re-run cached checks and compare the results. A wrong result is quarantined, its key is never trusted
+//! again, and the check fails with a message that helps to find the undeclared input.
 //!
-//! Compared are exit code, findings and outputs; what a tool says otherwise may hold times and sizes of no meaning.
+//! Compares exit code, findings and outputs; other output may contain irrelevant times and sizes.
 
 use std::time::Instant;
 
@@ -19,17 +19,17 @@ use crate::run::{Caching, Options, Session};
 use crate::store::entry::{Entry, Lookup};
 use crate::store::outputs::Output;
 
-/// Which hits are audited.
+/// Which hits to audit.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sample {
-    /// How many of a hundred.
+    /// Percentage of hits.
     pub(crate) percent: u8,
-    /// Another one for each run, so that all are met in time.
+    /// Differs between runs, so that every hit is audited eventually.
     pub(crate) seed: u64,
 }
 
 impl Sample {
-    /// Whether the check of that id is in the sample.
+    /// Whether the check with this id is in the sample.
     #[must_use]
     pub(crate) fn holds(&self, id: &str) -> bool {
         let digest = Digest::of(format!("{} {id}", self.seed).as_bytes());
@@ -38,7 +38,7 @@ impl Sample {
     }
 }
 
-/// Whether a hit is to be audited.
+/// Whether to audit a hit.
 pub(super) fn wanted(session: &Session<'_>, record: &CheckRecord) -> bool {
     let chosen = session
         .options
@@ -48,11 +48,11 @@ pub(super) fn wanted(session: &Session<'_>, record: &CheckRecord) -> bool {
     chosen && record.cache == Cache::Hit && options.caching == Caching::On && !options.dry_run
 }
 
-/// Makes the result of a hit again, and compares.
+/// Re-runs a hit and compares.
 pub(super) fn audit(session: &Session<'_>, pending: &Pending<'_>, hit: &CheckRecord) -> Finished {
     let begun = Instant::now();
     let mut record = hit.clone();
-    // Not the whole key, where what it read counts alone.
+    // Not the whole key if only the files it read count.
     let key = hit.key.unwrap_or(pending.key.whole);
     let Lookup::Hit(entry) = session.store.lookup(&key) else {
         return Finished::Done(Box::new(record), None);
@@ -73,7 +73,7 @@ pub(super) fn audit(session: &Session<'_>, pending: &Pending<'_>, hit: &CheckRec
         Err(Trouble::Changed) => return Finished::Changed,
         Err(Trouble::MissingPrograms(programs)) => return Finished::MissingPrograms(programs),
         Err(Trouble::Error(message, _) | Trouble::Lost(message)) => {
-            let text = format!("{} could not be audited: {message}", hit.id);
+            let text = format!("cannot audit {}: {message}", hit.id);
             session.emit(&Event::Warning(&text));
             return Finished::Done(Box::new(record), None);
         }
@@ -85,14 +85,14 @@ pub(super) fn audit(session: &Session<'_>, pending: &Pending<'_>, hit: &CheckRec
     };
     let cause = match work(&again, pending, &mut record.built) {
         Ok(third) => cause(&now, &third),
-        Err(_) => "a third run came to no end".to_owned(),
+        Err(_) => "a third run did not finish".to_owned(),
     };
     let said = first_other_line(&entry, &now);
-    let why = format!("its stored result is wrong: {}", differs.join("; "));
+    let why = format!("its cached result is wrong: {}", differs.join("; "));
     if Rule::LiesAreQuarantined.holds() {
         let store = session.store;
         let kept = store.quarantine(&key, first);
-        // The whole key as well: the next run may read more, and its result be under another one.
+        // The whole key as well: the next run may read more, and its result would have another key.
         let distrusted = [Some(key), Some(pending.key.whole), entry.common];
         let distrusted = distrusted
             .iter()
@@ -100,7 +100,7 @@ pub(super) fn audit(session: &Session<'_>, pending: &Pending<'_>, hit: &CheckRec
             .try_for_each(|key| store.distrust(key));
         if let Err(error) = kept.and(distrusted) {
             let text = format!(
-                "the wrong result of {} is still in the store: {error}",
+                "cannot quarantine the wrong cached result of {}: {error}",
                 hit.id
             );
             session.emit(&Event::Warning(&text));
@@ -112,11 +112,14 @@ pub(super) fn audit(session: &Session<'_>, pending: &Pending<'_>, hit: &CheckRec
     Finished::Done(Box::new(record), None)
 }
 
-/// The record of what was just run, as a failure.
+/// Turns the record of the run into a failure.
 fn lied(record: &mut CheckRecord, now: &Done, why: String) {
     record.verdict = Verdict::Failed;
     record.cache = Cache::Miss;
-    record.miss = Some(Miss::about(MissKind::Damaged, "an audit found another one"));
+    record.miss = Some(Miss::about(
+        MissKind::Damaged,
+        "an audit got a different result",
+    ));
     record.exit_code = Some(now.exit_code);
     record.stdout.clone_from(&now.stdout);
     record.stderr.clone_from(&now.stderr);
@@ -133,7 +136,7 @@ fn lied(record: &mut CheckRecord, now: &Done, why: String) {
     record.findings.sort();
 }
 
-/// What counts of a result.
+/// The part of a result that counts.
 #[derive(PartialEq)]
 struct Seen<'a> {
     exit_code: i32,
@@ -159,7 +162,7 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// What differs, the most telling first.
+/// The differences, most important first.
 fn differences(stored: &Seen<'_>, now: &Seen<'_>) -> Vec<String> {
     let mut all = Vec::new();
     if stored.exit_code != now.exit_code {
@@ -194,25 +197,25 @@ fn differences(stored: &Seen<'_>, now: &Seen<'_>) -> Vec<String> {
     let mut changed =
         changed.filter(|output| of(&stored.outputs, output) != of(&now.outputs, output));
     if let Some(output) = changed.next() {
-        all.push(format!("another output {}", output.path));
+        all.push(format!("output {} differs", output.path));
     }
     if all.is_empty() && stored != now {
-        all.push("findings in another number".to_owned());
+        all.push("the number of equal findings differs".to_owned());
     }
     all
 }
 
-/// Whether the check or its declaration is to blame, by two runs of the same.
+/// Determines from two runs whether the check or its declaration is at fault.
 fn cause(now: &Done, third: &Done) -> String {
     let same = Seen::of_run(now) == Seen::of_run(third);
     if same {
-        return "two runs now agree, so it depends on something that is not declared: a file or a variable outside its inputs, the host, or the time".to_owned();
+        return "two new runs agree, so the check depends on something undeclared: a file or variable outside its inputs, the host, or the time".to_owned();
     }
-    "two runs of the same differ, so it is not deterministic; mend that, or set `cache = false`"
+    "two runs on the same inputs differ, so the check is not deterministic; fix that, or set `cache = false`"
         .to_owned()
 }
 
-/// The first line that was said differently; it often names the cause.
+/// The first differing line of output, which often reveals the cause.
 fn first_other_line(entry: &Entry, now: &Done) -> String {
     let streams = [
         ("stdout", &entry.stdout, &now.stdout),
@@ -229,7 +232,7 @@ fn first_other_line(entry: &Entry, now: &Done) -> String {
                         line.map_or("nothing".to_owned(), |line| format!("`{line}`"))
                     };
                     let (one, other) = (line(one), line(other));
-                    return format!(". Line {number} of {name} was {one}, is {other}");
+                    return format!(". Line {number} of {name} was {one}, now it is {other}");
                 }
             }
         }
@@ -272,7 +275,7 @@ mod tests {
         assert_eq!(first_other_line(&entry, &now("a\nb\n")), "");
         assert_eq!(
             first_other_line(&entry, &now("a\n")),
-            ". Line 2 of stdout was `b`, is nothing"
+            ". Line 2 of stdout was `b`, now it is nothing"
         );
     }
 }

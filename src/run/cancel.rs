@@ -1,7 +1,8 @@
-//! Interruption: the first SIGINT or SIGTERM stops what runs and lets the run end with its report; a second one of
-//! the same kind ends the process at once, as without us.
+//! Interruption: the first SIGINT or SIGTERM stops running checks and lets the run end with its report; a second
+//! signal of the same kind ends the process at once.
 //!
-//! Owns the asynchronous runtime, which comes to life with the first miss that needs it. Stays free of `process::exit`.
+//! Owns the asynchronous runtime, which starts with the first miss that needs it. Never calls `process::exit`
+//! otherwise.
 
 use std::future::Future;
 use std::io;
@@ -12,7 +13,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// Whether, and by which signal, the user stopped the run.
+/// Whether the user stopped the run, and by which signal.
 #[derive(Debug, Default)]
 pub(crate) struct Interrupt {
     token: CancellationToken,
@@ -21,7 +22,7 @@ pub(crate) struct Interrupt {
 }
 
 impl Interrupt {
-    /// Nothing has happened yet; signals keep their default effect until the first miss.
+    /// Signals keep their default effect until the first miss.
     #[must_use]
     pub(crate) fn new() -> Self {
         Self::default()
@@ -45,16 +46,13 @@ impl Interrupt {
         Some(self.signal.load(Ordering::Relaxed)).filter(|signal| *signal != 0)
     }
 
-    /// Waits for a future on the runtime. From here on signals are caught.
-    ///
-    /// # Errors
-    /// If the system refuses the thread and the descriptors a runtime needs.
+    /// Waits for a future on the runtime. From now on, signals are caught.
     pub(crate) fn block_on<F: Future>(&self, future: F) -> io::Result<F::Output> {
         let runtime = match self.runtime.get() {
             Some(runtime) => runtime,
             None => {
                 let started = self.start()?;
-                // Of two that begin at once, one stays.
+                // If two threads start at once, one runtime stays.
                 self.runtime.get_or_init(|| started)
             }
         };
@@ -78,6 +76,6 @@ async fn watch(kind: SignalKind, token: CancellationToken, number: std::sync::Ar
     number.store(kind.as_raw_value(), Ordering::Relaxed);
     token.cancel();
     stream.recv().await;
-    // The user insists. What runs has had its SIGTERM and is an orphan now, which keeps its room and harms nothing.
+    // The user insists. Running checks have received SIGTERM and become orphans, which keep their rooms locked.
     std::process::exit(128 + kind.as_raw_value());
 }

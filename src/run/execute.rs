@@ -1,4 +1,4 @@
-//! One miss: lock its key, run what is missing, save, answer.
+//! Executes one miss: locks its key, runs what is missing, saves and returns the result.
 
 use std::time::Instant;
 
@@ -19,21 +19,21 @@ use crate::store::last::Seen;
 /// How a miss ended.
 #[derive(Debug)]
 pub(crate) enum Finished {
-    /// With a verdict, and what is to be noted of it.
+    /// With a verdict, and what to remember of it.
     Done(Box<CheckRecord>, Option<Seen>),
-    /// Its files changed meanwhile: a new snapshot is due.
+    /// Its files changed in the meantime: a new snapshot is needed.
     Changed,
-    /// It failed for want of these programs, which the user has: it is to be planned with them.
+    /// It failed because of these missing programs, which the user has: plan it again with them.
     MissingPrograms(Vec<String>),
-    /// The engine was lost, and says so: there is no verdict.
+    /// The engine was lost, with this message; there is no verdict.
     Lost(String),
 }
 
-/// Runs one check that missed. Waits while another process runs the same key, and then replays its result.
+/// Runs one missed check. If another process is running the same key, waits and reuses its result.
 #[must_use]
 pub(crate) fn execute(session: &Session<'_>, pending: &Pending<'_>) -> Finished {
     let lock = session.store.lock_key(&pending.key.whole);
-    // Another process may have come in between, whether we met it at the lock or it had just left.
+    // Another process may have finished, whether we waited for its lock or not.
     if lock.is_ok()
         && Rule::Joined.holds()
         && session.options.caching == Caching::On
@@ -86,7 +86,7 @@ pub(crate) fn execute(session: &Session<'_>, pending: &Pending<'_>) -> Finished 
     }
 }
 
-/// Does what a check does. Names of layers that had to be built go to `built`.
+/// Runs the check. Adds the names of built layers to `built`.
 pub(super) fn work(
     session: &Session<'_>,
     pending: &Pending<'_>,
@@ -101,7 +101,7 @@ pub(super) fn work(
     }
 }
 
-/// The layers a program stood on that did not have to be built, of those that can be.
+/// The program's layers that can be built but already existed.
 fn there(session: &Session<'_>, pending: &Pending<'_>, built: &[String]) -> Vec<String> {
     let can_be_built = |name: &&String| {
         let layer = session.plan.layer(name);
@@ -119,7 +119,7 @@ fn there(session: &Session<'_>, pending: &Pending<'_>, built: &[String]) -> Vec<
     }
 }
 
-/// The record of a check that is about to be run.
+/// The record of a check that is about to run.
 fn fresh_record(session: &Session<'_>, pending: &Pending<'_>) -> CheckRecord {
     let mut record =
         CheckRecord::not_run(&pending.check.id, Verdict::Passed, Some(pending.key.whole));
@@ -164,9 +164,9 @@ fn run_command(
     prepare(session, pending, built)?;
     let executed = act(session, pending, command, &[])?;
     let mut not_stored = if executed.truncated {
-        Some("its output was cut".to_owned())
+        Some("its output was truncated".to_owned())
     } else {
-        let signal = "a signal ended something it ran".to_owned();
+        let signal = "a process it started was killed by a signal".to_owned();
         reports_signal(&executed.output).then_some(signal)
     };
     let outputs = collect(
@@ -181,7 +181,7 @@ fn run_command(
         Vec::new()
     });
     let duration_ms = u64::try_from(executed.duration.as_millis()).unwrap_or(u64::MAX);
-    // That of a check that knows a secret is emptied.
+    // The room of a check with secrets is emptied.
     let room = room(session, &executed).filter(|_| command.secrets.is_empty());
     let unconfined = !executed.confined;
     let (output, peak_memory) = (executed.output, executed.peak_memory);

@@ -1,4 +1,4 @@
-//! Mending: a tool that can, does it in a room, and what it made of the files is told. Nothing of the user's is written.
+//! Applies fixes: runs the tool in a room and returns the changed files. Writes none of the user's files.
 
 use crate::digest::Digest;
 use crate::engine::{Ended, Prepare, Request};
@@ -8,22 +8,17 @@ use crate::plan::{Check, Command, Layer};
 use crate::run::Session;
 use crate::snapshot::{FileId, Kind};
 
-/// Files for one process: their paths have to fit on a command line.
+/// Files per process, because their paths have to fit on a command line.
 const AT_ONCE: usize = 500;
 
-/// What a file became.
+/// The new content of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fixed {
-    /// Which one.
     pub(crate) file: FileId,
-    /// All of it.
     pub(crate) bytes: Vec<u8>,
 }
 
-/// Runs `command` in a room with the files of `check`. Returns what it changed; files it made or removed do not count.
-///
-/// # Errors
-/// Why it could not be run; a whole sentence.
+/// Runs `command` in a room with the files of `check`. Returns changed files; created and removed files are ignored.
 pub(crate) fn apply(
     session: &Session<'_>,
     check: &Check,
@@ -51,12 +46,12 @@ pub(crate) fn apply(
         batches.push(&[]);
     }
     let mut command = command.clone();
-    // An engine that runs it elsewhere brings what it made from there.
+    // An engine elsewhere exports files only as outputs.
     command.outputs = vec!["**".to_owned()];
     let mut fixed = Vec::new();
     for files in batches {
         let request = Request {
-            // A room of its own: what is fixed there must not be taken for what a check saw.
+            // A separate room: fixed files must not be confused with those a check saw.
             id: &format!("{} --fix", check.id),
             command: &command,
             snapshot: session.snapshot,
@@ -73,13 +68,10 @@ pub(crate) fn apply(
         let executed = interrupt.block_on(engine.run(&request, interrupt.token()));
         let executed = executed.map_err(|error| error.to_string())?.map_err(said)?;
         if !matches!(executed.ended, Ended::Exit(0..128)) {
-            return Err(format!(
-                "it did not end well: {}",
-                executed.output.stderr.trim()
-            ));
+            return Err(format!("it failed: {}", executed.output.stderr.trim()));
         }
         let Some(place) = &executed.place else {
-            return Err("this engine does not tell what it made of the files".to_owned());
+            return Err("this engine cannot return changed files".to_owned());
         };
         let mut all: Vec<FileId> = [&check.inputs.shared, files].concat();
         all.sort_unstable();

@@ -1,12 +1,12 @@
-//! What to add to the configuration when a check of one's own failed because it was not allowed to see something.
+//! Suggests configuration after a custom check failed because it could not see something.
 //!
-//! A failed run often names what it missed. Only said, never acted on: the verdict stays the tool's.
+//! The output of a failed run often names what was missing. This is only a suggestion; the tool's verdict stays.
 
 use crate::config::Globs;
 use crate::plan::{Check, Command, Inputs};
 use crate::snapshot::Snapshot;
 
-/// The line to add, if the output names a file of the project that is no input.
+/// The suggestion if the output names a project file that is not an input.
 #[must_use]
 pub(crate) fn hint(
     check: &Check,
@@ -15,7 +15,7 @@ pub(crate) fn hint(
     output: &str,
 ) -> Option<String> {
     if check.id.contains(':') {
-        return None; // What a built-in check sees is not the user's to mend.
+        return None; // The user cannot change what a built-in check sees.
     }
     let id = &check.id;
     let path =
@@ -25,7 +25,7 @@ pub(crate) fn hint(
     ))
 }
 
-/// Words that may be paths: cut at white space, quotes, brackets and colons.
+/// Words that may be paths, split at white space, quotes, brackets and colons.
 fn words(output: &str) -> impl Iterator<Item = &str> {
     let cut = |c: char| c.is_whitespace() || "'\"`()[]<>:,;".contains(c);
     output
@@ -47,7 +47,7 @@ fn unseen_file(
         .as_ref()
         .is_some_and(|parts| parts.binary_search(&id).is_ok());
     let seen = part || inputs.shared.binary_search(&id).is_ok();
-    // What the check makes itself is kept from it.
+    // Its own outputs are withheld from the check.
     let made = Globs::new(&command.outputs).is_ok_and(|globs| globs.matches(&path));
     (!seen && !made).then(|| path.to_string())
 }

@@ -1,4 +1,4 @@
-//! What the store knows of a check: its result, or why there is none.
+//! Looks up a check in the store: its result, or why there is none.
 
 use std::cell::LazyCell;
 use std::collections::BTreeSet;
@@ -22,27 +22,24 @@ use crate::run::{Caching, Session, overkeyed, read_keys};
 use crate::store::entry::{Entry, Lookup};
 use crate::store::last::{Last, Seen};
 
-/// A check that has to be run.
+/// A check that has to run.
 #[derive(Debug)]
 pub(crate) struct Pending<'a> {
-    /// The check.
     pub(crate) check: &'a Check,
-    /// Its keys.
     pub(crate) key: CheckKey,
-    /// Why.
     pub(crate) miss: Miss,
-    /// What it took last time, in milliseconds.
+    /// Time of its last run, in milliseconds.
     pub(crate) expected_ms: u64,
     /// It has a result, which is to be compared with another run.
     pub(crate) audited: Option<Box<CheckRecord>>,
 }
 
-/// Where a check stands after the look-up.
+/// The state of a check after the look-up.
 #[derive(Debug)]
 pub(crate) enum State<'a> {
-    /// It needs nothing more; with what is to be noted of it.
+    /// Nothing to run; holds what to remember of it.
     Done(Box<CheckRecord>, Option<Seen>),
-    /// It has to be run.
+    /// It has to run.
     Pending(Box<Pending<'a>>),
 }
 
@@ -60,7 +57,7 @@ pub(crate) fn key_of(session: &Session<'_>, check: &Check, trees: &mut Trees<'_>
     )
 }
 
-/// Looks one check up under its key.
+/// Looks up one check by its key.
 #[must_use]
 pub(crate) fn look_up<'a>(
     session: &Session<'_>,
@@ -106,7 +103,7 @@ pub(crate) fn look_up<'a>(
     if session.options.caching == Caching::Only {
         let mut record = CheckRecord::not_run(&check.id, Verdict::Error, Some(key.whole));
         record.message = Some(format!(
-            "not in the cache ({miss}), and --cached-only runs nothing"
+            "not cached ({miss}), and --cached-only does not run checks"
         ));
         record.miss = Some(miss);
         return State::Done(Box::new(record), None);
@@ -126,7 +123,7 @@ pub(crate) fn look_up<'a>(
     }))
 }
 
-/// A hit that is to be run all the same.
+/// A hit that runs anyway.
 pub(super) fn audited<'a>(
     session: &Session<'_>,
     check: &'a Check,
@@ -142,7 +139,7 @@ pub(super) fn audited<'a>(
     }
 }
 
-/// A check that needs nothing more: in a dry run only that is said.
+/// A check with nothing to run. A dry run only reports it.
 fn found<'a>(
     session: &Session<'_>,
     check: &Check,
@@ -162,7 +159,7 @@ fn found<'a>(
     State::Done(Box::new(record), seen)
 }
 
-/// The stored result of a check, if it may be used; else why not, where that is known already.
+/// The cached result of a check if it may be used, else the reason if already known.
 pub(super) fn find(
     session: &Session<'_>,
     check: &Check,
@@ -185,7 +182,7 @@ pub(super) fn find(
             }
             Lookup::Hit(entry) if check.cache == CacheMode::Passes && !entry.passed => {}
             Lookup::Hit(entry) if !whole(session, check, &entry) => {
-                let reason = "a file that it made is gone or damaged";
+                let reason = "one of its outputs is missing or damaged";
                 why = Some(Miss::about(MissKind::Damaged, reason));
             }
             Lookup::Hit(entry) => match appeared(session, check, &entry) {
@@ -205,7 +202,7 @@ pub(super) fn find(
     Err(why)
 }
 
-/// A program for want of which the stored run failed, and which the user has now.
+/// A program that the cached run was missing and that the user now has.
 fn appeared(session: &Session<'_>, check: &Check, entry: &Entry) -> Option<String> {
     let command = check.work.command()?;
     let (code, env) = (entry.exit_code, session.env);
@@ -234,7 +231,7 @@ fn dry(check: &Check, key: Digest, miss: Option<Miss>) -> CheckRecord {
     record
 }
 
-/// Why there is no result, by comparison with what was seen last of the same check.
+/// Why there is no result, compared with the last run of the check.
 fn reason(session: &Session<'_>, check: &Check, key: &CheckKey, last: &Last) -> Miss {
     match compare(session, check, key, last) {
         Past::Nothing(miss) | Past::Same(miss) => miss,
@@ -242,7 +239,7 @@ fn reason(session: &Session<'_>, check: &Check, key: &CheckKey, last: &Last) -> 
     }
 }
 
-/// Why parts have to be run: the first reason that is about one of them, or about all.
+/// Why parts have to run: the first reason that concerns one of them, or all.
 fn part_reason(
     session: &Session<'_>,
     check: &Check,
@@ -251,7 +248,7 @@ fn part_reason(
     missing: &BTreeSet<&RelPath>,
 ) -> Miss {
     if let Some(file) = session.store.damaged_pack(&key.common) {
-        return Miss::unusable("its results are damaged", Some(file));
+        return Miss::unusable("damaged", Some(file));
     }
     let all = match compare(session, check, key, last) {
         Past::Nothing(miss) => return miss,
@@ -279,18 +276,18 @@ fn part_reason(
     }
 }
 
-/// A key that differs though nothing in it does: what was seen last is of a kind that is not told apart.
+/// The keys differ although no part of them does.
 fn unknown() -> Miss {
-    Miss::about(MissKind::New, "its key is new, and nothing tells why")
+    Miss::about(MissKind::New, "its key changed for an unknown reason")
 }
 
-/// What is known of an earlier run of a check, measured by its key now.
+/// An earlier run of a check, compared with its current key.
 enum Past {
-    /// Nothing to compare with; why.
+    /// Nothing to compare with, for this reason.
     Nothing(Miss),
-    /// It had the same key; why there is no result all the same.
+    /// It had the same key, but there is no result, for this reason.
     Same(Miss),
-    /// It had another key: all that differs, the most telling first.
+    /// It had another key; holds all differences, most important first.
     Other(Vec<Miss>),
 }
 
@@ -300,7 +297,7 @@ fn compare(session: &Session<'_>, check: &Check, key: &CheckKey, last: &Last) ->
         let elsewhere = last.is_empty().then(|| store.other_layout(session.project));
         return Past::Nothing(elsewhere.flatten().map_or_else(
             || Miss::of(MissKind::New),
-            |layout| Miss::unusable("it was stored by another version", Some(layout)),
+            |layout| Miss::unusable("stored by another version", Some(layout)),
         ));
     };
     let old = session.store.fingerprint(&seen.fingerprint);
@@ -317,14 +314,14 @@ fn compare(session: &Session<'_>, check: &Check, key: &CheckKey, last: &Last) ->
         return Past::Same(Miss::of(kind));
     }
     let Some(old) = old else {
-        let lost = "what its last run saw is no longer in the store";
+        let lost = "its last run is no longer in the store";
         return Past::Nothing(Miss::about(MissKind::New, lost));
     };
     let is_config = |path: &str| {
         let id = session.snapshot.find(path);
         id.is_some_and(|id| check.inputs.config.binary_search(&id).is_ok())
     };
-    // The trees of now are in the store only if the check was run on them before.
+    // The current trees are only in the store if the check ran on them before.
     let now = LazyCell::new(|| {
         let sets = [Some(&check.inputs.shared), check.inputs.parts.as_ref()];
         let sets = sets.into_iter().flatten();
@@ -343,8 +340,7 @@ fn compare(session: &Session<'_>, check: &Check, key: &CheckKey, last: &Last) ->
     Past::Other(all.collect())
 }
 
-/// Everything that differs from the run of the check that was seen last, the most telling first; empty if there is
-/// nothing to compare with.
+/// All differences from the check's last run, most important first; empty if there is nothing to compare with.
 #[must_use]
 pub(crate) fn changes(
     session: &Session<'_>,

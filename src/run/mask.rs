@@ -1,7 +1,7 @@
-//! Secret values in what a check says: replaced before anything else sees them.
+//! Masks secret values in the output of a check before anything else sees it.
 //!
-//! A value of several lines is also masked line by line, as tools print them one at a time or with an escape between.
-//! Stays free of what becomes of the text.
+//! Multi-line values are also masked line by line, because tools print single lines or insert escape sequences. Does
+//! not know where the text goes.
 
 use crate::env::Env;
 use crate::key::secret::SHORTEST;
@@ -9,10 +9,10 @@ use crate::plan::{Command, Output};
 
 const STARS: &str = "***";
 
-/// The values of one check.
+/// The secret values of one check.
 #[derive(Debug, Default)]
 pub(super) struct Mask {
-    /// Longer ones first, so that one inside another leaves no rest.
+    /// Longest first, so that a value containing another is masked completely.
     values: Vec<String>,
 }
 
@@ -53,7 +53,7 @@ impl Mask {
         }
     }
 
-    /// Whether a value is in these bytes.
+    /// Whether these bytes contain a value.
     pub(super) fn shows_in(&self, bytes: &[u8]) -> bool {
         let mut values = self.values.iter();
         values.any(|value| {

@@ -1,7 +1,7 @@
-//! Programs that a failed run did not find though the user has them: as shells, `env`, `make` and the usual languages
-//! say it.
+//! Detects programs that a failed run did not find although the user has them, from messages of shells, `env`, `make`
+//! and common languages.
 //!
-//! A name that is told wrongly costs one more run, and a program in the key that does not matter.
+//! A wrong guess costs one more run and an irrelevant program in the key.
 
 use std::collections::BTreeSet;
 
@@ -11,8 +11,8 @@ use crate::rule::Rule;
 use crate::tool::discovered::MOST;
 use crate::tool::is_on_path;
 
-/// The programs that the output of a run names as missing, that are on the user's PATH, and that the check was not
-/// planned with. None of a run that passed.
+/// The programs that the output reports as missing, that are on the user's PATH, and that the check was not planned
+/// with. Empty for a run that passed.
 pub(super) fn missing_programs(
     command: &Command,
     env: &Env,
@@ -36,7 +36,7 @@ pub(super) fn missing_programs(
         .collect()
 }
 
-/// Names of programs that a text says were not found.
+/// Names of programs that a text reports as not found.
 fn missing(text: &str) -> impl Iterator<Item = &str> {
     let names = text.lines().filter_map(missing_in);
     names.filter(|name| is_program_name(name))
@@ -83,16 +83,16 @@ fn missing_in(line: &str) -> Option<&str> {
     let starter = before.split(": ").next()?;
     let starter = starter.rsplit('/').next()?;
     let starts = STARTERS.contains(&starter) || before.starts_with("Can't exec ");
-    // Rust: of what is not a start it cannot be told whether it was of a program.
+    // Rust: unless it is about starting a program, the missing file may be anything.
     let of_rust = after.contains("(os error 2)") || line.contains(": Os {");
     let tried = of_rust && START.iter().any(|word| before.contains(word));
     (starts || tried).then_some(last)
 }
 
-/// Programs that start others, and say the name of one that is not there before the words of the C library.
+/// Programs that start others and report a missing one with its name before the C library's message.
 const STARTERS: &[&str] = &["env", "make", "gmake", "nice", "nohup", "timeout", "xargs"];
 
-/// Words of a message about starting a program.
+/// Words in messages about starting a program.
 const START: &[&str] = &["exec", "run", "spawn", "start", "invoke", "command"];
 
 fn unquoted(name: &str) -> &str {

@@ -1,16 +1,16 @@
 //! One run: keys, look-ups, and only for the misses an engine.
 //!
-//! - [`result`]: what a check gave, and storing it. - [`parts`]: results of a check that works file by file.
-//! - [`lookup`]: each check's key and what the store knows of it. - [`act`]: one action on an engine.
-//! - [`read_keys`]: keys of checks whose runs tell what they read.
-//! - [`execute`], [`part_runs`]: one miss, from lock to saved result. - [`pool`]: misses side by side.
-//! - [`outputs`]: what checks make. - [`fix`]: what tools make of files when told to mend them. - [`mask`]: secrets in what they say.
-//! - [`audit`]: whether stored results still hold. - [`usable`]: whether one may be used.
-//! - [`missing_programs`]: programs that a failed run did not find. - [`hint`]: what to add to the configuration after a failure. - [`cancel`]: signals.
+//! - [`lookup`]: each check's key and its cached result. - [`usable`]: whether a cached result may be used.
+//! - [`execute`], [`part_runs`]: one miss, from lock to saved result. - [`pool`]: runs misses in parallel.
+//! - [`act`]: one action on an engine. - [`result`]: the result of a check, and storing it.
+//! - [`parts`]: results of per-file checks. - [`read_keys`]: keys of checks whose reads are detected.
+//! - [`outputs`]: files that checks make. - [`fix`]: files that tools fix. - [`mask`]: masks secrets.
+//! - [`audit`]: re-runs cached checks. - [`missing_programs`]: programs that a failed run did not find.
+//! - [`hint`]: suggests configuration after a failure. - [`cancel`]: signals.
 //! - `overkeyed`: for tests, what must not be in a key.
 //!
-//! A run emits [`Event`]s and returns what happened. Stays free of printing, of flags and of exit codes. A fully Fresh
-//! run starts no engine, no process, no thread.
+//! A run emits [`Event`]s and returns what happened. Prints nothing and knows no flags or exit codes. A fully Fresh
+//! run starts no engine, process or thread.
 
 pub(crate) mod act;
 pub(crate) mod audit;
@@ -45,10 +45,10 @@ use crate::snapshot::Snapshot;
 use crate::store::Store;
 use crate::store::last::Last;
 
-/// How stored results are used.
+/// How to use cached results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Caching {
-    /// Look up, run the misses, save.
+    /// Look up, run misses, save.
     #[default]
     On,
     /// Run everything, save nothing.
@@ -57,31 +57,31 @@ pub(crate) enum Caching {
     Only,
 }
 
-/// What the caller chose.
+/// The caller's choices.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Options {
     /// How stored results are used.
     pub(crate) caching: Caching,
-    /// How many checks run side by side; at least 1.
+    /// Number of checks to run in parallel; at least 1.
     pub(crate) jobs: usize,
-    /// Whether the first failure stops what has not begun.
+    /// Whether the first failure prevents further checks from starting.
     pub(crate) fail_fast: bool,
-    /// Whether nothing is run at all.
+    /// Whether to run nothing at all.
     pub(crate) dry_run: bool,
-    /// Whether failures say where the room is that they ran in.
+    /// Whether failures report the path of their room.
     pub(crate) keep_room: bool,
-    /// Whether checks are narrowed to some files: what is seen then is no measure for later reasons.
+    /// Whether checks are narrowed to some files, so that later miss reasons must not compare with this run.
     pub(crate) narrowed: bool,
-    /// Whether what checks make is brought to the project; a git hook leaves the work tree alone.
+    /// Whether to write outputs to the project; a git hook leaves the work tree alone.
     pub(crate) outputs: bool,
-    /// Whether a check that fails for want of a program of the user's is given back to be planned with it.
+    /// Whether to hand back a check that failed because of missing programs, so that it is planned with them.
     pub(crate) discover: bool,
-    /// Which hits are run all the same, and compared.
+    /// Which hits to run and compare.
     pub(crate) audit: Option<audit::Sample>,
 }
 
 impl Options {
-    /// For a look beside a run: nothing is brought anywhere, and no later reason refers to it.
+    /// For a side run: writes no outputs, and later miss reasons ignore it.
     #[must_use]
     pub(crate) const fn beside(caching: Caching) -> Self {
         Self {
@@ -98,21 +98,18 @@ impl Options {
     }
 }
 
-/// Everything a run works with.
+/// The context of a run.
 pub(crate) struct Session<'a> {
-    /// The steps.
     pub(crate) plan: &'a Plan,
     /// The project's files.
     pub(crate) snapshot: &'a Snapshot,
     /// The user's environment.
     pub(crate) env: &'a Env,
-    /// What runs misses.
     pub(crate) engine: &'a dyn Engine,
-    /// What is remembered.
     pub(crate) store: &'a Store,
     /// Id of the project in the store.
     pub(crate) project: &'a str,
-    /// Before the snapshot was taken: what changed later was edited meanwhile.
+    /// Before the snapshot was taken: files changed later were edited in the meantime.
     pub(crate) started: SystemTime,
     /// What the caller chose.
     pub(crate) options: Options,
@@ -123,24 +120,22 @@ pub(crate) struct Session<'a> {
 }
 
 impl Session<'_> {
-    /// Emits an event.
     pub(crate) fn emit(&self, event: &Event<'_>) {
         self.sink.emit(event);
     }
 }
 
-/// What became of the checks of one pass.
+/// The outcome of one pass.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
-    /// Checks with a verdict, in the order they finished.
+    /// Checks with a verdict, in order of completion.
     pub(crate) records: Vec<CheckRecord>,
-    /// Ids of checks whose files changed while they were read: they need a new snapshot.
+    /// Ids of checks whose files changed while being read: they need a new snapshot.
     pub(crate) changed: Vec<String>,
-    /// Ids of checks that failed for want of programs the user has, with the names of these: they are to be planned
-    /// with them. Nothing is stored of such a run.
+    /// Ids of checks that failed because of missing programs that the user has, with their names: plan them again
+    /// with these. Nothing is stored of such runs.
     pub(crate) missing_programs: Vec<(String, Vec<String>)>,
-    /// If the engine was lost: its message, and the ids of checks that have no verdict because of it. Nothing is stored
-    /// of them.
+    /// If the engine was lost: its message and the ids of checks without a verdict, of which nothing is stored.
     pub(crate) lost: Option<(String, Vec<String>)>,
 }
 
@@ -151,7 +146,7 @@ impl Outcome {
     }
 }
 
-/// Runs `checks` (or replays them). Every check ends up in the outcome.
+/// Runs `checks` or reuses their results. Every check ends up in the outcome.
 #[must_use]
 pub(crate) fn run(session: &Session<'_>, checks: &[&Check]) -> Outcome {
     let mut last = session.store.last(session.project);
@@ -181,7 +176,7 @@ pub(crate) fn run(session: &Session<'_>, checks: &[&Check]) -> Outcome {
     }
     let note = !session.options.dry_run && !session.options.narrowed;
     if last != known && note {
-        // Only wording depends on it.
+        // Only affects wording.
         let _ = session.store.save_last(session.project, &last);
     }
     outcome
@@ -193,7 +188,7 @@ fn run_pending(
     outcome: &mut Outcome,
     last: &mut Last,
 ) {
-    // What took longest last time starts first, so that nothing long is left for the end.
+    // The slowest checks start first, so that no long one is left for the end.
     pending.sort_by_key(|miss| std::cmp::Reverse(miss.expected_ms));
     if let Err(trouble) = act::expect(session, &pending) {
         let (programs, others): (Vec<_>, Vec<_>) = pending
@@ -225,7 +220,7 @@ fn run_pending(
     }
 }
 
-/// Sums a run up. `started` is the start of the process, `overhead_ms` what was spent before the first check ran.
+/// Summarises a run. `started` is the start of the process, `overhead_ms` the time before the first check ran.
 #[must_use]
 pub(crate) fn summarize(
     command: &str,
@@ -283,7 +278,7 @@ fn number(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }
 
-/// The cache state of something that was run.
+/// The cache state of a check that ran.
 #[must_use]
 pub(crate) fn run_state(options: &Options) -> Cache {
     if options.caching == Caching::Off {

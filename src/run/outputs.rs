@@ -1,7 +1,7 @@
-//! What a check made: collected from the place it ran in, and brought to the project, after a run as on a hit.
+//! Outputs of checks: collected where the check ran, and written to the project, after a run as well as on a hit.
 //!
-//! Nothing of the user's is lost: a file that git tracks is compared, not overwritten; what was edited meanwhile stays;
-//! anything else that is replaced is kept in the store first. Nothing is ever deleted, and no link is followed.
+//! Nothing of the user's gets lost: a file that git tracks is compared, not overwritten; files edited in the meantime
+//! stay; other replaced files are kept in the store first. Nothing is deleted, and links are not followed.
 
 use std::path::Path;
 
@@ -25,12 +25,12 @@ use crate::snapshot::{Kind, Snapshot};
 use crate::store::Store;
 use crate::store::outputs::Output;
 
-/// A file, or a link, that a check made.
+/// A file or link that a check made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Made {
     pub(crate) path: RelPath,
     pub(crate) kind: Kind,
-    /// Its content, or the target text of a link.
+    /// The content, or the target of a link.
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -67,10 +67,10 @@ impl Made {
     }
 }
 
-/// Collects what a check made, sorted by path.
+/// Collects the outputs of a check, sorted by path.
 ///
 /// # Errors
-/// What it made that cannot be an output; the result is then not stored, and nothing is brought to the project.
+/// What cannot be an output; the result is then not stored, and nothing is written to the project.
 pub(super) fn collect(
     check: &Check,
     command: &Command,
@@ -91,13 +91,13 @@ pub(super) fn collect(
         .into_iter()
         .filter_entry(|entry| entry.file_name() != ".git");
     for entry in entries {
-        let entry = entry.map_err(|error| format!("what it made cannot be read: {error}"))?;
+        let entry = entry.map_err(|error| format!("cannot read its outputs: {error}"))?;
         let below = entry.path().strip_prefix(root).unwrap_or(entry.path());
         let kind = entry.file_type();
         if kind.is_dir() {
             continue;
         }
-        // What has no name in a pattern cannot be asked for by one.
+        // Patterns cannot match names that are not UTF-8.
         let Ok(path) = RelPath::from_path(below) else {
             continue;
         };
@@ -128,17 +128,17 @@ fn read(full: &Path, path: RelPath, mask: &Mask) -> Result<Made, String> {
     if mask.shows_in(path.as_bytes()) {
         let name = mask.text(&path);
         return Err(format!(
-            "the name of its output {name} holds the value of a secret"
+            "the name of its output {name} contains the value of a secret"
         ));
     }
-    let unreadable = |error| format!("its output {path} cannot be read: {error}");
+    let unreadable = |error| format!("cannot read its output {path}: {error}");
     let meta = full.symlink_metadata().map_err(unreadable)?;
     let (kind, bytes) = if meta.is_symlink() {
         let target = std::fs::read_link(full).map_err(unreadable)?;
         let target = target.into_os_string().into_vec();
         if leaves(&path, &target) {
             return Err(format!(
-                "its output {path} is a link that leads out of the project"
+                "its output {path} is a link to outside the project"
             ));
         }
         (Kind::Symlink, target)
@@ -154,12 +154,12 @@ fn read(full: &Path, path: RelPath, mask: &Mask) -> Result<Made, String> {
         return Err(format!("its output {path} is neither a file nor a link"));
     };
     if mask.shows_in(&bytes) {
-        return Err(format!("its output {path} holds the value of a secret"));
+        return Err(format!("its output {path} contains the value of a secret"));
     }
     Ok(Made { path, kind, bytes })
 }
 
-/// What a stored result made; `None` if not all of it is whole, or may be an output.
+/// The outputs of a cached result; `None` if some are damaged or not allowed.
 pub(super) fn stored(store: &Store, outputs: &[Output]) -> Option<Vec<Made>> {
     let made = outputs.iter().map(|output| {
         let made = Made {
@@ -173,8 +173,8 @@ pub(super) fn stored(store: &Store, outputs: &[Output]) -> Option<Vec<Made>> {
     made.collect()
 }
 
-/// Brings what a check made to the project, where it is not there already. A difference to a file that git tracks
-/// fails the check.
+/// Writes outputs to the project if they are not there already. A difference to a file that git tracks fails the
+/// check.
 pub(super) fn deliver(session: &Session<'_>, made: &[Made], record: &mut CheckRecord) {
     if session.options.dry_run {
         return;
@@ -201,7 +201,7 @@ pub(super) fn deliver(session: &Session<'_>, made: &[Made], record: &mut CheckRe
     }
 }
 
-/// Whether the commit that is checked holds another file than the check made.
+/// Whether the checked commit has different content for this output.
 fn differs_from_held(snapshot: &Snapshot, file: &Made) -> bool {
     let held = snapshot.find(&file.path).map(|id| snapshot.entry(id));
     snapshot.is_held_by_git()
@@ -209,26 +209,25 @@ fn differs_from_held(snapshot: &Snapshot, file: &Made) -> bool {
 }
 
 enum Delivered {
-    /// It is there.
     Done,
-    /// Git tracks another one.
+    /// Git tracks a file with other content.
     Differs,
-    /// Something is to be said.
+    /// There is something to report.
     Told(String),
 }
 
-const EDITED: &str = "the file there was edited during the run";
+const EDITED: &str = "the file was edited during the run";
 
 fn deliver_one(session: &Session<'_>, file: &Made) -> Delivered {
     let path = &file.path;
     let root = session.snapshot.root();
-    let refused = |why: &str| Delivered::Told(format!("the output {path} is not written: {why}"));
-    // No check makes one there: git would run what it finds.
+    let refused = |why: &str| Delivered::Told(format!("not writing the output {path}: {why}"));
+    // No check may write there, because git would run what it finds.
     if path
         .segments()
         .any(|name| name.eq_ignore_ascii_case(".git"))
     {
-        return refused("it is in the folder of git");
+        return refused("it is inside git's directory");
     }
     let found = match look(root, path) {
         Ok(found) if file.is(&found) => return Delivered::Done,
@@ -240,7 +239,7 @@ fn deliver_one(session: &Session<'_>, file: &Made) -> Delivered {
     }
     let replaced = match &found {
         Found::Absent => None,
-        Found::Other => return refused("what is there is no file"),
+        Found::Other => return refused("something other than a file is there"),
         Found::File { changed, .. }
             if *changed >= session.started && Rule::EditedOutputsStay.holds() =>
         {
@@ -249,12 +248,12 @@ fn deliver_one(session: &Session<'_>, file: &Made) -> Delivered {
         Found::File { bytes, .. } => match kept(session.store, bytes) {
             Ok(kept) => kept.map(|kept| {
                 format!(
-                    "replaced {path} by what the check made; to have the former back: cp {} {}",
+                    "replaced {path} with the output of the check; to restore the old file: cp {} {}",
                     quoted(&kept.to_string_lossy()),
                     quoted(path)
                 )
             }),
-            Err(error) => return refused(&format!("another file is there, and {error}")),
+            Err(error) => return refused(&format!("cannot keep the existing file: {error}")),
         },
         Found::Link(target) => Some(format!(
             "replaced {path}, which was a link to {}",
@@ -271,7 +270,7 @@ fn deliver_one(session: &Session<'_>, file: &Made) -> Delivered {
     }
 }
 
-/// Keeps what is about to be replaced. What a check made itself is in the store anyway: that is `None`.
+/// Keeps a file that is about to be replaced. `None` for outputs of checks, which are in the store anyway.
 fn kept(store: &Store, bytes: &[u8]) -> std::io::Result<Option<std::path::PathBuf>> {
     if store.blob(&Digest::of(bytes)).is_some() || !Rule::ReplacedFilesAreKept.holds() {
         return Ok(None);
@@ -286,7 +285,7 @@ fn finding(file: &Made) -> Finding {
         column: None,
         severity: Severity::Error,
         code: None,
-        message: "the committed file differs from what the check makes".to_owned(),
+        message: "the committed file differs from the output of the check".to_owned(),
         rendered: None,
     }
 }
@@ -303,9 +302,12 @@ fn how_to_update(session: &Session<'_>, differing: &[&Made]) -> String {
                 quoted(&kept.to_string_lossy()),
                 quoted(&file.path)
             ),
-            Err(_) => format!("run the check's command in the project for {}", file.path),
+            Err(_) => format!(
+                "run the check's command in the project to write {}",
+                file.path
+            ),
         },
     });
     let commands: Vec<String> = commands.collect();
-    format!("to take what the check made: {}", commands.join(" && "))
+    format!("to use the output of the check: {}", commands.join(" && "))
 }

@@ -1,7 +1,7 @@
-//! What must not be in a key. In a debug build, a rule that is turned off puts it in: so the test that says "this must
-//! not rerun anything" is seen to fail. In any other build the platform stays as it is.
+//! What must not be in a key. In debug builds, turning off a rule adds it, to show that the test "this must not
+//! re-run anything" would fail. In other builds the platform stays as it is.
 //!
-//! Stays free of everything that real keys are made of.
+//! Independent of what real keys are made of.
 
 use std::borrow::Cow;
 use std::os::unix::fs::MetadataExt;
@@ -10,7 +10,7 @@ use crate::digest::Digest;
 use crate::rule::Rule;
 use crate::run::Session;
 
-/// The engine's platform, and with it whatever should not count.
+/// The engine's platform, plus whatever should not count.
 pub(super) fn platform<'a>(session: &Session<'a>) -> Cow<'a, str> {
     let platform = session.engine.platform();
     if !cfg!(debug_assertions) {
@@ -46,7 +46,7 @@ const COUNTED: [(Rule, What); 9] = [
     (Rule::NoHistory, |s| read(s, ".git/logs/HEAD")),
 ];
 
-/// Something of the metadata of all files.
+/// Digest of some metadata of all files.
 fn each(session: &Session<'_>, of: impl Fn(&std::fs::Metadata) -> i64) -> String {
     let root = session.snapshot.root();
     let files = session.snapshot.entries().iter();

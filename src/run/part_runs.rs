@@ -15,7 +15,7 @@ use crate::run::{Session, now_ms};
 use crate::snapshot::{FileId, Kind};
 use crate::store::parts::{PartResult, Said};
 
-/// Bytes of paths that go on one command line; the system allows about 2 MiB for arguments and environment together.
+/// Bytes of paths per command line; the system allows about 2 MiB for arguments and environment together.
 const ARGV_BYTES: usize = 96 * 1024;
 
 /// Runs the missing parts of a built-in check.
@@ -77,15 +77,15 @@ pub(super) fn run_command(
     Ok(parts.finish())
 }
 
-/// Whether there are links among what parts see: one may lead to the file of another part, which is there only while
-/// both run in one process, and whose content is not in the key.
+/// Whether parts see links: one may lead to the file of another part, which only exists while both run in one
+/// process, and whose content is not in the key.
 fn has_links(parts: &Parts<'_, '_>, pending: &Pending<'_>, missing: &[usize]) -> bool {
     let missing = missing.iter().map(|at| &parts.files[*at]);
     let mut seen = pending.check.inputs.shared.iter().chain(missing);
     seen.any(|id| parts.session.snapshot.entry(*id).kind == Kind::Symlink)
 }
 
-/// Cuts positions into runs that fit on a command line.
+/// Splits positions into batches that fit on a command line.
 fn batches(parts: &Parts<'_, '_>, missing: Vec<usize>) -> Vec<Vec<usize>> {
     let mut batches: Vec<Vec<usize>> = Vec::new();
     let mut bytes = ARGV_BYTES;
@@ -103,7 +103,7 @@ fn batches(parts: &Parts<'_, '_>, missing: Vec<usize>) -> Vec<Vec<usize>> {
     batches
 }
 
-/// Runs some parts in one process; if its output cannot be told apart, one process each.
+/// Runs some parts in one process; if their output cannot be separated, in one process each.
 fn run_batch(
     parts: &mut Parts<'_, '_>,
     pending: &Pending<'_>,
@@ -114,13 +114,13 @@ fn run_batch(
     let executed = act(parts.session, pending, command, &files)?;
     if executed.truncated {
         return Err(Trouble::Error(
-            "its output was cut: it said too much".to_owned(),
+            "its output was truncated because it was too long".to_owned(),
             executed.output,
         ));
     }
     if reports_signal(&executed.output) {
         return Err(Trouble::Error(
-            "a signal ended something it ran".to_owned(),
+            "a process it started was killed by a signal".to_owned(),
             executed.output,
         ));
     }
@@ -185,7 +185,7 @@ fn run_batch(
     Ok(())
 }
 
-/// Whether shares account for a process: only known files, and a failure if and only if one of them failed.
+/// Whether shares explain the result of a process: only known files, and it failed if and only if one of them did.
 fn explains(shares: &BTreeMap<RelPath, Share>, paths: &[&RelPath], exit_code: i32) -> bool {
     let failed = shares.values().any(|share| share.exit_code != 0);
     failed == (exit_code != 0) && shares.keys().all(|path| paths.contains(&path))

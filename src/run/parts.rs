@@ -1,7 +1,7 @@
-//! The parts of a check that works file by file: which results are known, and the whole put together from all of them
-//! in path order.
+//! The parts of a per-file check: which results are cached, and the whole result assembled from all of them in path
+//! order.
 //!
-//! Stays free of running the missing ones.
+//! Does not run the missing ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -20,24 +20,24 @@ use crate::store::parts::{Pack, PartResult, Said};
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
-/// The parts of one check: what is known, what was run.
+/// The parts of one check, cached and run.
 pub(super) struct Parts<'a, 's> {
     pub(crate) session: &'a Session<'s>,
     check: &'a Check,
     key: &'a CheckKey,
-    /// Its checked files; positions count in this list.
+    /// Its checked files; positions refer to this list.
     pub(crate) files: &'a [FileId],
     keys: Vec<Digest>,
     results: Vec<Option<PartResult>>,
     ran: BTreeMap<Digest, PartResult>,
-    /// Where the last of them ran, if that is to be looked at.
+    /// Where the last of them ran, if it is to be kept.
     pub(crate) room: Option<PathBuf>,
-    /// Whether the engine remembered all that was asked of it; `None` if nothing was.
+    /// Whether the Dagger engine had everything cached; `None` if it was not asked.
     pub(crate) replayed: Option<bool>,
 }
 
 impl<'a, 's> Parts<'a, 's> {
-    /// Looks the results of all parts up.
+    /// Looks up the results of all parts.
     pub(super) fn known(session: &'a Session<'s>, check: &'a Check, key: &'a CheckKey) -> Self {
         let files = check.inputs.parts.as_deref().unwrap_or_default();
         let common = key.common;
@@ -79,14 +79,14 @@ impl<'a, 's> Parts<'a, 's> {
         }
     }
 
-    /// Positions of the parts that have to be run.
+    /// Positions of the parts that have to run.
     pub(super) fn missing(&self) -> Vec<usize> {
         (0..self.files.len())
             .filter(|at| self.results[*at].is_none())
             .collect()
     }
 
-    /// Paths of the parts that have to be run.
+    /// Paths of the parts that have to run.
     pub(super) fn missing_paths(&self) -> BTreeSet<&'a RelPath> {
         let missing = self.missing().into_iter();
         missing
@@ -94,13 +94,13 @@ impl<'a, 's> Parts<'a, 's> {
             .collect()
     }
 
-    /// Notes what running a part gave.
+    /// Records the result of a part.
     pub(super) fn set(&mut self, at: usize, result: PartResult) {
         self.ran.insert(self.keys[at], result.clone());
         self.results[at] = Some(result);
     }
 
-    /// Remembers what was run, and puts the whole together.
+    /// Saves new results and assembles the whole.
     pub(super) fn finish(self) -> Done {
         let Self {
             session,
@@ -137,7 +137,7 @@ impl<'a, 's> Parts<'a, 's> {
             }
             done.exit_code = done.exit_code.max(result.exit_code);
             done.unconfined |= result.said.unconfined;
-            // What many parts say alike, about a broken configuration say, is said once.
+            // Output common to many parts, about an invalid configuration say, is printed once.
             if result.said.stdout != before.stdout {
                 append(&mut done.stdout, &result.said.stdout);
             }
@@ -161,7 +161,8 @@ fn reusable(session: &Session<'_>, check: &Check, common: &Digest) -> bool {
         && !distrusted(session, common)
 }
 
-/// Saves the results of parts. Another process may add to the same pack, hence the lock; a failure to save costs a
+/// Saves the results of parts. Another process may add to the same pack, hence the lock; failing to save only costs a
+/// re-run.
 /// rerun, nothing else.
 fn remember(
     session: &Session<'_>,
@@ -182,7 +183,7 @@ fn remember(
     let _ = session.store.add_parts(common, &ran, keys, day);
 }
 
-/// Appends the output of a part, on a line of its own.
+/// Appends the output of a part, on a new line.
 fn append(text: &mut String, more: &str) {
     text.push_str(more);
     if !more.is_empty() && !more.ends_with('\n') {

@@ -1,4 +1,4 @@
-//! Misses side by side: a few threads take them in order.
+//! Runs misses in parallel: a few threads take them in order.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,8 @@ use crate::run::audit::audit;
 use crate::run::execute::{Finished, execute};
 use crate::run::lookup::Pending;
 
-/// Runs all of them on `jobs` threads. With `fail_fast`, nothing new begins after a failure; what did not begin is
+/// Runs all items on `jobs` threads. With `fail_fast`, nothing starts after a failure, and what did not start is
+/// `skipped`. Results are in order of completion.
 /// `skipped`. Results come in the order they were finished.
 #[must_use]
 pub(crate) fn run_all(session: &Session<'_>, pending: Vec<Pending<'_>>) -> Vec<(String, Finished)> {
@@ -34,7 +35,7 @@ pub(crate) fn run_all(session: &Session<'_>, pending: Vec<Pending<'_>>) -> Vec<(
     };
     std::thread::scope(|scope| {
         for _ in 1..workers {
-            // Where the system gives no more threads, those that are there do all of it.
+            // If the system refuses more threads, the existing ones do all the work.
             let _ = std::thread::Builder::new().spawn_scoped(scope, work);
         }
         work();
@@ -69,7 +70,7 @@ fn run_one(session: &Session<'_>, pending: &Pending<'_>) -> Finished {
 
 fn skipped(session: &Session<'_>, pending: &Pending<'_>) -> Finished {
     if let Some(hit) = &pending.audited {
-        // It has a result: only the second look at it is left out.
+        // It has a result: only the audit is skipped.
         session.emit(&Event::CheckFinished(hit));
         return Finished::Done(hit.clone(), None);
     }

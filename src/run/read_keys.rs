@@ -1,6 +1,6 @@
-//! Keys of checks whose runs tell what they read: which to look under, and under which to save.
+//! Keys of checks whose reads are detected: which ones to look up, and which one to save under.
 //!
-//! Stays free of looking up entries.
+//! Does not look up entries.
 
 use crate::digest::Digest;
 use crate::key::fingerprint::PartKind;
@@ -11,7 +11,7 @@ use crate::plan::{Check, Work};
 use crate::run::Session;
 use crate::snapshot::{FileId, Snapshot};
 
-/// The keys a result of the check may be under, the likeliest first.
+/// The possible keys of a check's result, most likely first.
 pub(super) fn keys<'a>(
     session: &'a Session<'_>,
     check: &'a Check,
@@ -41,7 +41,7 @@ pub(super) fn key_of_run(
     Some(weak.strong(&mut trees, &read))
 }
 
-/// Makes a set of files read known, if there is one, before a result is saved that counts on it.
+/// Saves a read set, if there is one, before the result that depends on it.
 pub(super) fn remember(
     session: &Session<'_>,
     check: &Check,
@@ -62,7 +62,8 @@ pub(super) fn remember(
     store.add_reads(&weak.key, entries.map(|entry| entry.path.as_str()))
 }
 
-/// The key as it is now of what a run with the fingerprint `old` read, and these files; the whole key where that one
+/// The current key for the files that the run with fingerprint `old` read; the whole key if the run's key was not
+/// narrowed.
 /// was no narrow one.
 pub(super) fn key_like(
     session: &Session<'_>,
@@ -81,14 +82,14 @@ pub(super) fn key_like(
     narrow().unwrap_or_else(|| (key.clone(), Vec::new()))
 }
 
-/// The objects of the trees in a narrow key of now.
+/// The objects of the trees in the current narrowed key.
 pub(super) fn objects(session: &Session<'_>, check: &Check, read: &[FileId]) -> Objects {
     let mut all = tree::names_objects(session.snapshot, &check.inputs.shared).1;
     all.extend(tree::objects(session.snapshot, read).1);
     all
 }
 
-/// Gives the files that a difference of names is about the digests of their content, where they are known.
+/// Adds digests of content to differences in names, where known.
 pub(super) fn with_content(snapshot: &Snapshot, mut miss: Miss) -> Miss {
     let unknown = NO_CONTENT.to_string();
     let path = miss.path.as_deref().unwrap_or_default();
@@ -108,7 +109,7 @@ fn weak(trees: &mut Trees<'_>, check: &Check, key: &CheckKey) -> Option<Weak> {
         .then(|| Weak::of(key, trees, &check.inputs.shared))
 }
 
-/// The files of a set. Paths that are gone are left out: without them the names differ, and so the weak key.
+/// The files of a set. Missing paths are skipped: without them the names differ, and so does the weak key.
 fn present<'p>(
     snapshot: &Snapshot,
     check: &Check,
@@ -117,7 +118,7 @@ fn present<'p>(
     with_config(check, set.filter_map(|path| snapshot.find(path)).collect())
 }
 
-/// Configuration counts as read: whether a tool took it from there or from its defaults need not be told apart.
+/// Configuration counts as read, so that it does not matter whether a tool read it or used defaults.
 fn with_config(check: &Check, mut read: Vec<FileId>) -> Vec<FileId> {
     read.extend(&check.inputs.config);
     read.retain(|id| check.inputs.shared.binary_search(id).is_ok());

@@ -1,6 +1,6 @@
-//! What running a check gave, and what becomes of it: a record, and where that is right a stored entry.
+//! The result of a check, and what becomes of it: a record and, if allowed, a stored entry.
 //!
-//! Stays free of running anything.
+//! Runs nothing.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -21,20 +21,20 @@ use crate::snapshot::FileId;
 use crate::store::entry::Entry;
 use crate::store::last::Seen;
 
-/// Why an action gave no result.
+/// Why an action had no result.
 #[derive(Debug)]
 pub(super) enum Trouble {
-    /// A file changed while it was read.
+    /// A file changed while being read.
     Changed,
-    /// It failed for want of these programs, which the user has.
+    /// It failed because of these missing programs, which the user has.
     MissingPrograms(Vec<String>),
-    /// The engine was lost: the message.
+    /// The engine was lost, with this message.
     Lost(String),
-    /// It could not run: the message, and what the tool said before.
+    /// It could not run: the message, and the tool's output so far.
     Error(String, Output),
 }
 
-/// What running a whole check, or one part of it, gave.
+/// The result of running a whole check or one part.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Done {
     pub(crate) exit_code: i32,
@@ -46,25 +46,24 @@ pub(super) struct Done {
     pub(crate) parts_hit: u32,
     pub(crate) parts_ran: u32,
     pub(crate) saved_ms: u64,
-    /// Whether it, or a part of it, might have seen more than is in the key.
+    /// Whether it, or a part of it, may have seen more than is in the key.
     pub(crate) unconfined: bool,
-    /// Where it ran, if that is to be looked at.
+    /// Where it ran, if that is to be kept.
     pub(crate) room: Option<PathBuf>,
-    /// The files whose content can have mattered, if that can be told.
+    /// The files whose content may have mattered, if known.
     pub(crate) reads: Option<Vec<FileId>>,
-    /// Whether it builds on products of the user's own.
+    /// Whether it used products of the user.
     pub(crate) seeded: bool,
-    /// Whether nothing ran: the engine remembered all of it.
+    /// Whether the Dagger engine had everything cached, so nothing ran.
     pub(crate) replayed: bool,
     /// Why this result must not be stored.
     pub(crate) not_stored: Option<String>,
-    /// What it made.
     pub(crate) outputs: Vec<Made>,
-    /// When the oldest part of it was made, in milliseconds since 1970 UTC.
+    /// When the oldest part was made, in milliseconds since 1970 UTC.
     pub(crate) since_ms: Option<u64>,
 }
 
-/// The exit code a built-in's findings stand for.
+/// The exit code for a built-in's findings.
 pub(super) fn exit_code(findings: &[Finding]) -> i32 {
     i32::from(
         findings
@@ -73,7 +72,7 @@ pub(super) fn exit_code(findings: &[Finding]) -> i32 {
     )
 }
 
-/// Turns a result into a record, and stores it where that is right.
+/// Turns a result into a record, and stores it if allowed.
 pub(super) fn conclude(
     session: &Session<'_>,
     check: &Check,
@@ -103,7 +102,7 @@ pub(super) fn conclude(
     };
     if session.options.caching == Caching::On && check.cache == CacheMode::All {
         let unwritten = seen.is_none() && session.store.writable();
-        let unwritten = unwritten.then(|| "the cache folder could not be written".to_owned());
+        let unwritten = unwritten.then(|| "the cache directory is not writable".to_owned());
         record.not_stored = refused.or(unwritten);
     }
     if check.inputs.parts.is_some() {
@@ -121,14 +120,14 @@ pub(super) fn conclude(
     seen
 }
 
-/// What programs say on a full disk (the words of the C library).
+/// Messages about a full disk (of the C library).
 const FULL_DISK: [&str; 2] = ["No space left on device", "Disk quota exceeded"];
 
-/// Why a failure is not stored whose output speaks of a full disk: there may be room again at the end of the run.
+/// Why a failure is not stored if its output mentions a full disk: there may be space again at the end of the run.
 pub(super) fn full_disk(stdout: &str, stderr: &str) -> Option<String> {
     let said = |text: &str| FULL_DISK.iter().any(|words| text.contains(words));
     (Rule::FullDisk.holds() && (said(stdout) || said(stderr)))
-        .then(|| "its output speaks of a full disk".to_owned())
+        .then(|| "its output mentions a full disk".to_owned())
 }
 
 /// Why a verdict is not stored under the last of its keys; `None` if it is.
@@ -150,12 +149,12 @@ fn refusal(
     match check.cache {
         CacheMode::All => None,
         CacheMode::Passes if passed => None,
-        CacheMode::Passes => Some("only passes are stored".to_owned()),
+        CacheMode::Passes => Some("only passes are cached".to_owned()),
         CacheMode::Off => Some("cache = false".to_owned()),
     }
 }
 
-/// Saves a result: fingerprint and trees first, the entry last. Without `entry` only what miss reasons need.
+/// Saves a result: fingerprint and trees first, the entry last. Without `entry`, only what miss reasons need.
 fn save(
     session: &Session<'_>,
     check: &Check,
@@ -229,7 +228,7 @@ fn new_entry(
     }
 }
 
-/// Whether a secret is in its key that was sealed with a key of this store only.
+/// Whether its key contains a secret sealed with this store's own key.
 fn local_only(work: &Work) -> bool {
     let mut secrets = work
         .command()
@@ -286,7 +285,7 @@ pub(super) fn quiet_stdout(check: &Check) -> bool {
     matches!(&check.work, Work::Command(command) if command.quiet_stdout)
 }
 
-/// What to tell about a failure besides what the tool said.
+/// Additional messages about a failure.
 pub(super) fn advice(session: &Session<'_>, check: &Check, record: &CheckRecord) -> Option<String> {
     let Work::Command(command) = &check.work else {
         return None;
@@ -298,16 +297,16 @@ pub(super) fn advice(session: &Session<'_>, check: &Check, record: &CheckRecord)
     hint(check, command, session.snapshot, &output)
 }
 
-/// What to tell of a failure whose room is to be looked at.
+/// The message about a failure whose room is kept.
 pub(super) fn kept(check: &Check, advice: Option<String>, room: &Path) -> String {
     let kept = format!(
-        "its room is left at {} until the check runs again",
+        "its room is kept at {} until the check runs again",
         room.display()
     );
     match advice {
         Some(advice) => format!("{advice}\nhelp: {kept}"),
         None => format!(
-            "{kept}; `cargo dagcache shell {}` opens a shell in one like it",
+            "{kept}; run `cargo dagcache shell {}` to open a shell in a similar room",
             check.id
         ),
     }

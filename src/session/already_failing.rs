@@ -1,4 +1,4 @@
-//! Which failures of a hook are not those of the commit that is checked: the commit before has them too.
+//! Finds the failures of a hook that the previous commit already has.
 
 use crate::event::Silent;
 use crate::finding::{Finding, Severity};
@@ -7,7 +7,8 @@ use crate::record::{CheckRecord, Verdict};
 use crate::run::{Caching, Options};
 use crate::session::{Files, Project, View};
 
-/// Ids of the checks that failed, as the store knows, in the commit before too, and of which nothing new was found.
+/// Ids of the failed checks that, according to the store, already failed in the previous commit and have no new
+/// findings.
 pub(crate) fn already_failing(
     project: &Project<'_>,
     view: &View,
@@ -27,7 +28,7 @@ pub(crate) fn already_failing(
         return Vec::new();
     };
     let files = Files::Commit(staging.clone(), commit);
-    // A commit that cannot be planned tells nothing of its failures.
+    // A commit that cannot be planned reveals nothing about its failures.
     let Ok(before) = project.look_at(&files) else {
         return Vec::new();
     };
@@ -46,8 +47,8 @@ pub(crate) fn already_failing(
         .collect()
 }
 
-/// Whether a failure is that of the commit before: it is of the same content, or nothing was found that was not found
-/// there, though it may have moved. Of a check that only says that it failed, other content is another failure.
+/// Whether a failure comes from the previous commit: its content is the same, or every finding was found there,
+/// though perhaps elsewhere. If a check has no findings, other content means another failure.
 fn is_old(now: &CheckRecord, before: &CheckRecord) -> bool {
     if now.id != before.id || before.verdict != Verdict::Failed {
         return false;
@@ -76,7 +77,7 @@ fn content(finding: &Finding) -> (String, String, String) {
     (path.unwrap_or_default(), code.unwrap_or_default(), message)
 }
 
-/// The verdict on a commit: old failures count only if the configuration says so.
+/// The verdict on a commit: whether old failures count depends on the configuration.
 pub(crate) fn verdict(view: &View, records: &[CheckRecord], known: &[String]) -> Verdict {
     let warns = view.loaded.config.hook_warns;
     let counts = |record: &&CheckRecord| !(warns && known.contains(&record.id));

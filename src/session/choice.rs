@@ -1,44 +1,41 @@
-//! Which engine a run takes: decided from what was typed, the environment, the configuration and a stat or two.
+//! Chooses the engine of a run from the command line, the environment, the configuration and a stat or two.
 //!
-//! Stays free of connecting: that comes with the first miss, and what happens if it fails is the caller's decision.
+//! Does not connect: that happens on the first miss, and the caller decides what to do if it fails.
 
 use std::path::Path;
 
 use crate::config::EngineKind;
 use crate::env::DAGGER_RUNNER_HOST;
 
-/// Where a Dagger engine listens if it was told nothing else.
+/// Dagger's default address.
 pub(crate) const DEFAULT_SOCKET: &str = "/run/dagger/engine.sock";
 
-/// What is known before anything is connected to.
+/// The settings that matter for the choice.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wish<'a> {
-    /// Of the command line.
+    /// From the command line.
     pub(crate) typed: Option<EngineKind>,
-    /// Of the configuration.
     pub(crate) configured: EngineKind,
-    /// The address in the environment; it wins over that of the configuration. Empty counts as unset.
+    /// From the environment; takes precedence over the configuration. Empty counts as unset.
     pub(crate) runner_host: Option<&'a str>,
-    /// The address in the configuration.
     pub(crate) address: Option<&'a str>,
 }
 
-/// What the choice asks of the host.
+/// What the choice depends on besides settings.
 pub(crate) struct Host<'a> {
-    /// Whether something is at that path.
+    /// Whether this path exists.
     pub(crate) exists: &'a dyn Fn(&Path) -> bool,
     /// Whether `dagger` is on PATH.
     pub(crate) has_program: &'a dyn Fn() -> bool,
 }
 
-/// The engine that was taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Choice {
-    /// Of Dagger, its address; `None` is the local engine.
+    /// The address of Dagger; `None` for the local engine.
     pub(crate) dagger: Option<String>,
-    /// Whether the user named the engine: then there is no other to fall back to.
+    /// Whether the user named the engine, so that there is no fallback.
     pub(crate) fixed: bool,
-    /// Why, in words that follow the engine's name.
+    /// The reason, for use after the engine's name.
     pub(crate) why: String,
 }
 
@@ -53,7 +50,6 @@ impl Choice {
         }
     }
 
-    /// The local engine.
     #[must_use]
     pub(crate) fn local(fixed: bool, why: impl Into<String>) -> Self {
         Self {
@@ -73,10 +69,6 @@ impl std::fmt::Display for Choice {
     }
 }
 
-/// Chooses.
-///
-/// # Errors
-/// If Dagger is asked for and nothing says where; holds the whole message.
 pub(crate) fn choose(wish: &Wish<'_>, host: &Host<'_>) -> Result<Choice, String> {
     let kind = wish.typed.unwrap_or(wish.configured);
     let asked = match wish.typed {
@@ -101,15 +93,15 @@ pub(crate) fn choose(wish: &Wish<'_>, host: &Host<'_>) -> Result<Choice, String>
         (EngineKind::Dagger, Some((address, _))) => Ok(dagger(address.to_owned(), true, asked)),
         (EngineKind::Dagger, None) if default_is_there() => Ok(dagger(default(), true, asked)),
         (EngineKind::Dagger, None) => Err(format!(
-            "{asked}, but nothing says where the Dagger engine is, and {DEFAULT_SOCKET} is not there: set `address` in [engine] or \
-             ${DAGGER_RUNNER_HOST} (unix://…, tcp://…; image://… has Dagger start one), or use --engine local"
+            "{asked}, but no address of a Dagger engine is configured, and {DEFAULT_SOCKET} does not exist: set `address` in [engine] or \
+             ${DAGGER_RUNNER_HOST} (unix://…, tcp://…; image://… makes Dagger start one), or use --engine local"
         )),
         (EngineKind::Auto, Some((address, from))) => {
             let socket = address.strip_prefix("unix://").map(Path::new);
             Ok(match socket {
                 Some(socket) if !(host.exists)(socket) => Choice::local(
                     false,
-                    format!("{} of {from} is not there", socket.display()),
+                    format!("{} from {from} does not exist", socket.display()),
                 ),
                 _ if !(host.has_program)() => {
                     Choice::local(false, format!("{from} is set, but `dagger` is not on PATH"))
@@ -119,13 +111,13 @@ pub(crate) fn choose(wish: &Wish<'_>, host: &Host<'_>) -> Result<Choice, String>
         }
         (EngineKind::Auto, None) if !default_is_there() => Ok(Choice::local(
             false,
-            "no Dagger engine is configured or at hand",
+            "no Dagger engine is configured or running",
         )),
         (EngineKind::Auto, None) if !(host.has_program)() => Ok(Choice::local(
             false,
-            format!("{DEFAULT_SOCKET} is there, but `dagger` is not on PATH"),
+            format!("{DEFAULT_SOCKET} exists, but `dagger` is not on PATH"),
         )),
-        (EngineKind::Auto, None) => Ok(dagger(default(), false, "it is at hand".to_owned())),
+        (EngineKind::Auto, None) => Ok(dagger(default(), false, "it is running".to_owned())),
     }
 }
 
@@ -228,7 +220,7 @@ mod tests {
         );
         let choice = taken((None, Auto), (AWAY, None), &[], true).expect("a choice");
         assert!(
-            choice.to_string().starts_with("local (/away of $"),
+            choice.to_string().starts_with("local (/away from $"),
             "{choice}"
         );
     }

@@ -1,7 +1,7 @@
-//! The engines of a project: that of this machine, and containers of Dagger, which nothing is started for until they
-//! are needed.
+//! The engines of a project: the local one, and containers of Dagger, for which nothing is started until they are
+//! needed.
 //!
-//! Owns what happens to the choice once Dagger was lost: who did not insist on it gets this machine.
+//! Decides what happens if Dagger is lost: unless the user insisted on it, the local engine takes over.
 
 use std::cell::OnceCell;
 
@@ -12,11 +12,9 @@ use crate::session::choice::Choice;
 #[cfg(all(feature = "dagger", unix))]
 pub(crate) use containers::{Answers, Containers};
 
-/// The engines of a project.
 pub(crate) struct Engines {
-    /// This machine.
     pub(crate) local: LocalEngine,
-    /// Containers, once they were chosen.
+    /// Containers, if chosen.
     #[cfg(all(feature = "dagger", unix))]
     pub(crate) containers: OnceCell<Containers>,
     /// Why containers are no longer used in this run.
@@ -24,7 +22,6 @@ pub(crate) struct Engines {
 }
 
 impl Engines {
-    /// None is connected.
     #[must_use]
     pub(crate) fn new(local: LocalEngine) -> Self {
         Self {
@@ -35,7 +32,7 @@ impl Engines {
         }
     }
 
-    /// The choice as it is by now: what was lost is not taken again, but by those who insist.
+    /// The current choice: a lost engine is not chosen again unless the user insists on it.
     #[must_use]
     pub(crate) fn settled(&self, choice: Choice) -> Choice {
         match self.lost.get() {
@@ -46,7 +43,7 @@ impl Engines {
         }
     }
 
-    /// Notes that containers cannot be used any more; false if that was known.
+    /// Records that containers cannot be used any more; returns `false` if that was known.
     pub(crate) fn lose(&self, why: &str) -> bool {
         self.lost.set(why.to_owned()).is_ok()
     }
@@ -57,7 +54,7 @@ impl Engines {
         self.lost.get().map(String::as_str)
     }
 
-    /// The engine that was taken.
+    /// The chosen engine.
     #[must_use]
     pub(crate) fn of(&self, choice: &Choice) -> &dyn Engine {
         #[cfg(all(feature = "dagger", unix))]
@@ -97,21 +94,17 @@ mod containers {
     use crate::tool::Tools;
     use crate::tool::launcher::Asker;
 
-    /// Containers of a Dagger engine. `dagger` is looked for, and started, when the first of them is needed.
+    /// Containers of a Dagger engine. Looks up and starts `dagger` on first use.
     pub(crate) struct Containers {
-        /// Where the engine is.
+        /// How to reach the engine.
         pub(crate) address: String,
-        /// The project's root.
         pub(crate) root: PathBuf,
-        /// Where its rooms are.
+        /// The directory of its rooms.
         pub(crate) rooms: PathBuf,
         /// How often layers were cleared, by name.
         pub(crate) generations: HashMap<String, u64>,
-        /// The user's environment.
         pub(crate) env: Env,
-        /// What is remembered.
         pub(crate) facts: Arc<Facts>,
-        /// The host's programs.
         pub(crate) tools: Arc<Tools>,
         platform: String,
         engine: OnceCell<Result<DaggerEngine, String>>,
@@ -140,10 +133,7 @@ mod containers {
             }
         }
 
-        /// How the engine is reached. `patience` is how long that may take, by default what the address needs.
-        ///
-        /// # Errors
-        /// If there is no `dagger` that can be used.
+        /// How to reach the engine. `patience` is the time limit, which by default depends on the address.
         pub(crate) async fn connect(
             &self,
             patience: Option<Duration>,
@@ -163,10 +153,7 @@ mod containers {
             })
         }
 
-        /// Opens a session of its own, not that of checks.
-        ///
-        /// # Errors
-        /// If there is no `dagger` that can be used, or no engine.
+        /// Opens a separate session, not that of checks.
         pub(crate) async fn open(
             &self,
             patience: Duration,
@@ -176,7 +163,7 @@ mod containers {
             Session::open(&connect, cancel).await
         }
 
-        /// The engine; one that there is no `dagger` for is not looked for again.
+        /// The engine. If `dagger` was missing once, it is not looked up again.
         async fn engine(&self, cancel: &CancellationToken) -> Result<&DaggerEngine, EngineError> {
             let find = || async {
                 match self.connect(None, cancel).await {
@@ -196,11 +183,11 @@ mod containers {
                 .map_err(|message| EngineError::Lost(message.clone()))
         }
 
-        /// Ends the session, if there is one.
+        /// Closes the session, if any.
         pub(crate) fn close(&self, interrupt: &Interrupt) {
             let engine = self.engine.get().and_then(|engine| engine.as_ref().ok());
             if let Some(engine) = engine.filter(|engine| engine.was_opened()) {
-                // Without a runtime there would be no session.
+                // Without a runtime there is no session.
                 let _ = interrupt.block_on(engine.close());
             }
         }
@@ -240,15 +227,11 @@ mod containers {
         }
     }
 
-    /// Answers of an engine while planning. Once it was lost it is not asked again.
+    /// Answers from an engine while planning. A lost engine is not asked again.
     pub(crate) struct Answers<'a> {
-        /// The engines.
         pub(crate) engines: &'a Engines,
-        /// That of containers.
         pub(crate) containers: &'a Containers,
-        /// Where asking waits.
         pub(crate) interrupt: &'a Interrupt,
-        /// What is planned.
         pub(crate) snapshot: &'a Snapshot,
     }
 
@@ -261,8 +244,7 @@ mod containers {
                 return Err(why.to_owned());
             }
             let answer = self.interrupt.block_on(ask);
-            let answer =
-                answer.map_err(|error| format!("the system gives no more threads: {error}"))?;
+            let answer = answer.map_err(|error| format!("cannot start a thread: {error}"))?;
             answer.map_err(|error| {
                 let message = error.to_string();
                 if let EngineError::Lost(_) = error {

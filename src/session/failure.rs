@@ -1,13 +1,13 @@
-//! Why a session could not do its work: a mistake of the user's, or something that stood in the way.
+//! Why a session failed: a mistake of the user, or an external problem.
 //!
-//! Stays free of exit codes.
+//! Knows no exit codes.
 
 /// Why a command ended without a verdict.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// Wrong usage or configuration; the whole message.
     Usage(String),
-    /// It could not run; the chain of causes.
+    /// An external problem, with its causes.
     CouldNotRun(anyhow::Error),
 }
 

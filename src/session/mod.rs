@@ -1,11 +1,11 @@
-//! What a command works with, from opening the project to the last verdict.
+//! A command's work, from opening the project to the last verdict.
 //!
-//! - [`project`]: a project, and one look at it: snapshot, configuration, plan. - [`choice`], [`engines`]: its engine.
-//! - [`run`]: pass after pass until every check has a verdict.
+//! - [`project`]: a project and views of it: snapshot, configuration, plan. - [`choice`], [`engines`]: its engine.
+//! - [`run`]: runs passes until every check has a verdict.
 //! - [`already_failing`]: failures that a commit did not cause. - [`failure`]: why there is no verdict at all.
 //!
-//! Stays free of argv, of printing and of exit codes: it returns values, emits events, and tells its [`Listener`] what
-//! cannot wait.
+//! Knows no argv, printing or exit codes: it returns values, emits events, and notifies its [`Listener`] of anything
+//! urgent.
 
 pub(crate) mod already_failing;
 pub(crate) mod choice;
@@ -17,12 +17,12 @@ pub(crate) mod run;
 pub(crate) use failure::Failure;
 pub(crate) use project::{Files, Project, View};
 
-/// Hears what is worth saying before there is a run to report it.
+/// Receives messages before a run can report them.
 pub(crate) trait Listener {
-    /// Another process has to leave the cache first.
+    /// Another process has to finish using the cache first.
     fn waiting(&self);
-    /// Something that changes no verdict.
+    /// Affects no verdict.
     fn warning(&self, message: &str);
-    /// The engine was lost while it was asked; this machine takes over.
+    /// The engine was lost while being queried; the local engine takes over.
     fn engine_lost(&self, why: &str);
 }

@@ -1,6 +1,6 @@
-//! A project as commands need it: store, snapshot, configuration, plan, engine.
+//! A project as needed by commands: store, snapshot, configuration, plan, engine.
 //!
-//! Stays free of running checks more than once.
+//! Runs checks at most once.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,89 +36,77 @@ use crate::store::Store;
 use crate::tool::discovered::Discovered;
 use crate::tool::{Tools, is_on_path};
 
-/// Whether this build can run containers.
+/// Whether this build supports containers.
 const CONTAINERS: bool = cfg!(all(feature = "dagger", unix));
 
-/// A shorter key for secrets could be found by trying.
+/// Shorter keys could be guessed.
 const SHORTEST_KEY: usize = 16;
 
-/// How often a plan is tried while files change under it.
+/// How often planning is retried if files change.
 const TRIES: usize = 3;
 
-/// What the caller gives.
+/// Provided by the caller.
 #[derive(Clone, Copy)]
 pub(crate) struct Host<'a> {
-    /// The user's environment, without what git tells its hooks.
+    /// The user's environment without variables that git sets for hooks.
     pub(crate) env: &'a Env,
-    /// The engine the user named.
+    /// The engine named by the user.
     pub(crate) engine: Option<EngineKind>,
     /// Start of the process.
     pub(crate) started: (Instant, SystemTime),
-    /// Hears what cannot wait.
+    /// Receives urgent messages.
     pub(crate) listener: &'a dyn Listener,
 }
 
-/// What stays the same while snapshots are taken again.
+/// The parts of a project that do not depend on a snapshot.
 pub(crate) struct Project<'a> {
-    /// Its root.
     pub(crate) root: PathBuf,
     /// Its id in the store.
     pub(crate) id: String,
-    /// What is remembered.
     pub(crate) store: Store,
-    /// What runs checks.
     pub(crate) engines: Engines,
-    /// Whether the user stopped the run; holds the asynchronous runtime, which starts when it is first needed.
+    /// Whether the user stopped the run; owns the asynchronous runtime, which starts on first use.
     pub(crate) interrupt: Interrupt,
-    /// What is looked at.
+    /// Which files to use.
     pub(crate) files: Files,
-    /// What the caller gave.
+    /// Provided by the caller.
     pub(crate) host: Host<'a>,
     facts: Arc<Facts>,
     tools: Arc<Tools>,
-    /// Programs that checks turned out to need.
+    /// Undeclared programs that checks turned out to need.
     pub(crate) discovered: Discovered,
 }
 
-/// Which files are looked at.
+/// Which files to use.
 pub(crate) enum Files {
-    /// Those on disk.
     WorkTree,
-    /// Those that are staged.
+    /// Staged files.
     Staged(Staging),
-    /// Those of a commit.
+    /// Files of a commit.
     Commit(Staging, String),
 }
 
-/// One look at the project.
+/// A view of the project at one moment.
 pub(crate) struct View {
-    /// Its files.
     pub(crate) snapshot: Snapshot,
-    /// Its configuration.
     pub(crate) loaded: Loaded,
     /// The engine it is planned for.
     pub(crate) choice: Choice,
-    /// Its checks.
     pub(crate) plan: Plan,
 }
 
-/// What containers take of images.
+/// The images needed by containers.
 pub(crate) struct Needed {
-    /// What they run on.
+    /// The platform of containers.
     pub(crate) platform: String,
-    /// The images, by what they are now.
+    /// The images and their current digests.
     pub(crate) used: Vec<Image>,
-    /// The plan.
     pub(crate) plan: Plan,
-    /// The lock as it is.
     pub(crate) locked: Lock,
 }
 
 impl<'a> Project<'a> {
     /// Opens the store of the project at `root`.
-    ///
-    /// # Errors
-    /// If not even a temporary store can be made.
     pub(crate) fn open(
         host: Host<'a>,
         cache_dir: Option<&Path>,
@@ -154,19 +142,12 @@ impl<'a> Project<'a> {
         })
     }
 
-    /// Takes a snapshot, reads the configuration, plans. A file that is edited meanwhile may make that fail: then it
-    /// is tried again.
-    ///
-    /// # Errors
-    /// If a file cannot be read, or something the user wrote is wrong.
+    /// Takes a snapshot, reads the configuration and plans. Retries if a file was edited at the same time.
     pub(crate) fn look(&self) -> Result<View, Failure> {
         self.look_at(&self.files)
     }
 
-    /// As [`Project::look`], at other files.
-    ///
-    /// # Errors
-    /// As [`Project::look`].
+    /// Like [`Project::look`], for other files.
     pub(crate) fn look_at(&self, files: &Files) -> Result<View, Failure> {
         let mut snapshot = self.snapshot_of(files)?;
         for _ in 1..TRIES {
@@ -184,7 +165,7 @@ impl<'a> Project<'a> {
         self.view(snapshot).map_err(|refused| refused.1)
     }
 
-    /// The moment of what is looked at, where something else may be staged later.
+    /// The state of the index, if something else may be staged later.
     #[must_use]
     pub(crate) fn stamp(&self) -> Option<Stamp> {
         match &self.files {
@@ -193,10 +174,6 @@ impl<'a> Project<'a> {
         }
     }
 
-    /// Takes a snapshot.
-    ///
-    /// # Errors
-    /// If a file cannot be read.
     pub(crate) fn snapshot(&self) -> Result<Snapshot, Failure> {
         self.snapshot_of(&self.files)
     }
@@ -213,7 +190,7 @@ impl<'a> Project<'a> {
         Ok(snapshot.with_context(|| format!("cannot read the project {}", self.root.display()))?)
     }
 
-    /// What the files of a snapshot make of the project. With a failure the snapshot comes back.
+    /// Builds the view of a snapshot. Returns the snapshot if that fails.
     fn view(&self, snapshot: Snapshot) -> Result<View, Box<(Snapshot, Failure)>> {
         let planned = || {
             let loaded = config::load(&snapshot).map_err(|error| config_failure(&error))?;
@@ -221,7 +198,7 @@ impl<'a> Project<'a> {
             let mut choice = self.engines.settled(choice);
             let mut plan = self.plan(&snapshot, &loaded.config, &choice)?;
             if let Some(why) = self.engines.lost().filter(|_| choice.dagger.is_some()) {
-                // It was lost while it was asked.
+                // The engine was lost while being queried.
                 if !choice.fixed {
                     self.host.listener.engine_lost(why);
                     choice = self.engines.settled(choice);
@@ -241,10 +218,7 @@ impl<'a> Project<'a> {
         }
     }
 
-    /// The engine for that configuration.
-    ///
-    /// # Errors
-    /// If it is one that cannot be had.
+    /// The engine for this configuration.
     pub(crate) fn choice(&self, config: &Config) -> Result<Choice, Failure> {
         let env = self.host.env;
         let wish = Wish {
@@ -260,14 +234,14 @@ impl<'a> Project<'a> {
         choose(&wish, &host).map_err(|message| Failure::CouldNotRun(anyhow!(message)))
     }
 
-    /// The engine that was taken.
+    /// The chosen engine.
     #[must_use]
     pub(crate) fn engine(&self, choice: &Choice) -> &dyn Engine {
         self.containers(choice);
         self.engines.of(choice)
     }
 
-    /// Containers, if they were chosen; they are not connected by that.
+    /// Containers, if chosen; does not connect them.
     #[cfg(all(feature = "dagger", unix))]
     pub(crate) fn containers(&self, choice: &Choice) -> Option<&Containers> {
         let address = choice.dagger.as_ref()?;
@@ -289,7 +263,7 @@ impl<'a> Project<'a> {
         None
     }
 
-    /// Ends what is connected.
+    /// Closes connections.
     pub(crate) fn close(&self) {
         #[cfg(all(feature = "dagger", unix))]
         if let Some(containers) = self.engines.containers.get() {
@@ -297,7 +271,7 @@ impl<'a> Project<'a> {
         }
     }
 
-    /// Plans for the engine that was taken. Of containers it may be asked what images are.
+    /// Plans for the chosen engine. Planning for containers may query it about images.
     fn plan(&self, snapshot: &Snapshot, config: &Config, choice: &Choice) -> Result<Plan, Failure> {
         if choice.dagger.is_none() {
             return self.planned(snapshot, config, None);
@@ -340,11 +314,8 @@ impl<'a> Project<'a> {
         Ok(plan)
     }
 
-    /// Plans for containers and tells what that takes of images; nothing runs on them. With `again`, the registries are
-    /// asked for all of them, and for every lockfile that is resolved for the project.
-    ///
-    /// # Errors
-    /// As [`Project::look`]; or if an image cannot be had.
+    /// Plans for containers and returns the images they need; runs nothing. With `again`, resolves all images, and
+    /// every lockfile that is resolved for the project, again.
     pub(crate) fn images(&self, again: bool) -> Result<Needed, Failure> {
         let snapshot = self.snapshot()?;
         let loaded = config::load(&snapshot).map_err(|error| config_failure(&error))?;
@@ -377,7 +348,7 @@ impl<'a> Project<'a> {
         })
     }
 
-    /// Who is asked what images are.
+    /// Who resolves images.
     fn resolver<'s>(&'s self, choice: &Choice, snapshot: &'s Snapshot) -> Box<dyn Resolve + 's> {
         #[cfg(all(feature = "dagger", unix))]
         if let Some(containers) = self.containers(choice) {
@@ -390,17 +361,17 @@ impl<'a> Project<'a> {
         }
         let _ = snapshot;
         Box::new(NoEngine {
-            why: format!("there is no Dagger engine to ask: {}", choice.why),
+            why: format!("no Dagger engine is available: {}", choice.why),
         })
     }
 
-    /// Keys the secrets of a plan: by the team's key, or the store's own.
+    /// Seals the secrets of a plan with the team's key or the store's own.
     fn seal(&self, plan: &mut Plan) -> Result<(), Failure> {
         let team = self.host.env.var_os(DAGCACHE_TEAM_KEY);
         let team = team.filter(|key| !key.is_empty());
         if team.is_some_and(|key| key.len() < SHORTEST_KEY) {
             return Err(Failure::usage(format!(
-                "{DAGCACHE_TEAM_KEY} is shorter than {SHORTEST_KEY} characters, secrets could be guessed from keys"
+                "{DAGCACHE_TEAM_KEY} is shorter than {SHORTEST_KEY} characters, so secrets could be guessed from keys"
             )));
         }
         let mut failed = None;
@@ -419,13 +390,13 @@ impl<'a> Project<'a> {
         });
         match failed {
             Some(error) => Err(anyhow::Error::from(error)
-                .context("cannot make a key for secrets")
+                .context("cannot create a key for secrets")
                 .into()),
             None => Ok(()),
         }
     }
 
-    /// Remembers what was learnt while planning. A failure costs time, nothing else.
+    /// Saves facts found while planning. If that fails, it only costs time.
     pub(crate) fn remember(&self) {
         if self.store.writable() {
             let _ = self.facts.save();
@@ -434,7 +405,6 @@ impl<'a> Project<'a> {
         }
     }
 
-    /// Runs checks once.
     #[must_use]
     pub(crate) fn run<'s>(
         &'s self,
@@ -446,7 +416,7 @@ impl<'a> Project<'a> {
         run::run(&self.session(view, options, sink), checks)
     }
 
-    /// What a run works with.
+    /// The context of a run.
     #[must_use]
     pub(crate) fn session<'s>(
         &'s self,
@@ -469,20 +439,20 @@ impl<'a> Project<'a> {
     }
 }
 
-/// Id of a project in the store: only decides which memo, rooms and last keys are its own.
+/// Id of a project in the store, which selects its memo, rooms and last keys.
 fn id_of(root: &Path) -> String {
     Digest::of(root.as_os_str().as_encoded_bytes()).short()
 }
 
-/// This very program, which starts again to confine a check: on Linux even if its file was replaced meanwhile.
+/// The path of this program, which also serves as launcher: on Linux even if its file was replaced.
 fn launcher() -> Result<PathBuf, Failure> {
     if cfg!(target_os = "linux") {
         return Ok(PathBuf::from("/proc/self/exe"));
     }
-    Ok(std::env::current_exe().context("this program does not find itself")?)
+    Ok(std::env::current_exe().context("cannot find the path of this program")?)
 }
 
-/// The folders of a store that the engine keeps things in.
+/// The directories of a store that the engine uses.
 pub(crate) fn dirs(store: &Store) -> Dirs {
     Dirs {
         rooms: store.folder("rooms"),
@@ -491,22 +461,22 @@ pub(crate) fn dirs(store: &Store) -> Dirs {
     }
 }
 
-/// A mistake in the configuration.
+/// An error in the configuration.
 #[must_use]
 pub(crate) fn config_failure(error: &ConfigError) -> Failure {
     let text = error.render(false);
-    // The shell puts its own `error:` in front.
+    // The shell adds its own `error:` prefix.
     Failure::usage(text.strip_prefix("error: ").unwrap_or(&text))
 }
 
-/// What this build does not have is not taken.
+/// Rejects an engine that this build does not support.
 fn available(choice: Choice) -> Result<Choice, Failure> {
     match (&choice.dagger, choice.fixed) {
         (Some(_), true) if !CONTAINERS => Err(Failure::CouldNotRun(anyhow!(
-            "this build of cargo-dagcache has no Dagger engine: use --engine local"
+            "this build of cargo-dagcache does not support Dagger; use --engine local"
         ))),
         (Some(_), false) if !CONTAINERS => {
-            Ok(Choice::local(false, "this build has no Dagger engine"))
+            Ok(Choice::local(false, "this build does not support Dagger"))
         }
         _ => Ok(choice),
     }

@@ -1,8 +1,8 @@
-//! One command's run: passes over the selected checks until each has a verdict.
+//! A command's run: passes over the selected checks until each has a verdict.
 //!
-//! Another pass is due when files changed while they were read, when a check did not find a program that the user has,
-//! when the engine was lost, and when something else was staged while a hook looked. Once `run-started` is out,
-//! `run-finished` follows on every way: [`run`] emits both, and nothing in between can return past it.
+//! Another pass is needed when files changed while being read, when a check did not find a program that the user has,
+//! when the engine was lost, and when something else was staged while a hook ran. Once `run-started` is out,
+//! `run-finished` always follows: [`run`] emits both, and nothing in between can return early.
 
 use std::collections::BTreeSet;
 
@@ -21,43 +21,39 @@ use crate::snapshot::staged::Stamp;
 use crate::store::prune::DEFAULT_MAX_SIZE;
 use crate::store::usage::Size;
 
-/// How often a snapshot is taken again because files changed under the run.
+/// How often to take another snapshot because files changed during the run.
 const TRIES: usize = 3;
 
-/// How often in one run checks are run again with programs that they did not find.
+/// How often to run checks again with missing programs in one run.
 const DISCOVERIES: usize = 3;
 
-/// Says which checks of a project are wanted.
+/// Selects the wanted checks of a project.
 pub(crate) type Select<'a> = dyn Fn(&View) -> Result<Selection, Failure> + 'a;
 
-/// What is asked for.
+/// The request of a command.
 pub(crate) struct Request<'a> {
     /// The command's name.
     pub(crate) command: &'a str,
-    /// Which checks.
     pub(crate) select: &'a Select<'a>,
-    /// How they are run.
+    /// How to run them.
     pub(crate) options: Options,
-    /// Whether all details are wanted.
+    /// Whether to report all details.
     pub(crate) verbose: bool,
 }
 
-/// What came of it.
+/// The outcome of a run.
 pub(crate) struct Ran {
     /// One record per check.
     pub(crate) records: Vec<CheckRecord>,
-    /// The verdict on all of them.
+    /// The overall verdict.
     pub(crate) verdict: Verdict,
-    /// What ended the run before all checks had a verdict of what is there now.
+    /// What ended the run before all checks had a current verdict.
     pub(crate) failure: Option<Failure>,
-    /// The size of the store and its bound, if it is too large and that was not said today.
+    /// The size of the store and its limit, if it is too large and this was not reported today.
     pub(crate) over_bound: Option<(Size, u64)>,
 }
 
-/// Selects and runs. A project of which git holds the files is not written to.
-///
-/// # Errors
-/// If the run cannot begin: the project cannot be read, or something the user wrote is wrong.
+/// Selects and runs checks. For staged files or a commit, writes nothing to the project.
 pub(crate) fn run(
     project: &Project<'_>,
     request: &Request<'_>,
@@ -93,22 +89,22 @@ fn chosen(view: &View, selection: &Selection) -> Result<Selected, Failure> {
     select(&view.plan, &view.snapshot, selection).map_err(|error| Failure::usage(error.to_string()))
 }
 
-/// A run that has begun.
+/// A run in progress.
 struct Run<'r, 'p> {
     project: &'r Project<'p>,
     request: &'r Request<'r>,
     sink: &'r dyn Emit,
     options: Options,
-    /// The class of the engine it began with.
+    /// The class of the engine it started with.
     engine: &'static str,
     selection: Selection,
-    /// The moment before the last look at what is staged.
+    /// The state of the index before it was last read.
     stamp: Option<Stamp>,
     view: View,
-    /// Ids of checks that are due again.
+    /// Ids of checks that have to run again.
     waiting: Vec<String>,
     records: Vec<CheckRecord>,
-    /// Ids of checks that ran on another engine than the run began with.
+    /// Ids of checks that ran on another engine than the first one.
     moved: BTreeSet<String>,
     /// Milliseconds before the first check.
     overhead_ms: u64,
@@ -134,18 +130,20 @@ impl Run<'_, '_> {
             self.warn(warning);
         }
         for odd in view.snapshot.left_out() {
-            let text = format!("{} is left out: {}", odd.display, odd.reason);
+            let text = format!("skipping {}: {}", odd.display, odd.reason);
             self.sink.emit(&Event::LeftOut(&text));
         }
         if !selected.unsupported.is_empty() {
             let ids = selected.unsupported.join(", ");
-            self.warn(&format!("not supported yet, not run: {ids}"));
+            self.warn(&format!(
+                "skipping checks that are not supported yet: {ids}"
+            ));
         }
         let overhead = self.project.host.started.0.elapsed().as_millis();
         self.overhead_ms = u64::try_from(overhead).unwrap_or(u64::MAX);
     }
 
-    /// Pass after pass, until nothing is due.
+    /// Runs passes until no check has to run again.
     fn until_settled(&mut self, mut checks: Vec<Check>) -> Result<(), Failure> {
         loop {
             self.pass(&checks);
@@ -161,7 +159,7 @@ impl Run<'_, '_> {
         }
     }
 
-    /// Runs checks once. Those that are due again wait.
+    /// Runs one pass. Checks that have to run again wait.
     fn pass(&mut self, checks: &[Check]) {
         let checks: Vec<&Check> = checks.iter().collect();
         let outcome = self
@@ -198,7 +196,7 @@ impl Run<'_, '_> {
         }
     }
 
-    /// Without the engine, checks run on this machine; but not where the user named the engine.
+    /// If the engine is lost, the remaining checks run locally unless the user named the engine.
     fn lost(&mut self, why: &str, ids: Vec<String>) {
         if self.view.choice.fixed {
             return self.give_up(&ids, why);
@@ -219,7 +217,7 @@ impl Run<'_, '_> {
         }
     }
 
-    /// The checks that wait, as they are planned by now.
+    /// The waiting checks in their current plan.
     fn look_again(&mut self) -> Result<Vec<Check>, Failure> {
         self.view = self.project.look()?;
         let ids = std::mem::take(&mut self.waiting);
@@ -227,13 +225,13 @@ impl Run<'_, '_> {
             .into_iter()
             .partition(|id| self.view.plan.check(id).is_some());
         if self.view.choice.class() != self.engine {
-            let why = "the Dagger engine was lost, and this machine has no such check";
+            let why = "the Dagger engine was lost, and the local engine has no such check";
             self.give_up(&gone, why);
         }
         if only.is_empty() {
             return Ok(Vec::new());
         }
-        // What was asked for may name checks that only the other engine has.
+        // The request may name checks that only exist for the other engine.
         let selection = Selection {
             only,
             paths: self.selection.paths.clone(),
@@ -242,8 +240,8 @@ impl Run<'_, '_> {
         Ok(chosen(&self.view, &selection)?.checks)
     }
 
-    /// Git reads the index again after its hook: if something else is staged by now than was looked at, that has to be
-    /// checked instead. An index that was only rewritten, as `git status` does, is no other.
+    /// Git reads the index again after its hook: if something else is staged by now, it has to be checked instead. An
+    /// index that was only rewritten, as by `git status`, is not different.
     fn staged_meanwhile(&mut self) -> Result<Option<Vec<Check>>, Failure> {
         let now = self.project.stamp();
         if now == self.stamp || !Rule::IndexStays.holds() {
@@ -256,7 +254,7 @@ impl Run<'_, '_> {
         self.rounds += 1;
         if self.rounds >= TRIES {
             return Err(Failure::CouldNotRun(anyhow!(
-                "what is staged changes while it is checked; commit again when nothing else stages files"
+                "staged files changed while they were checked; commit again"
             )));
         }
         let selection = (self.request.select)(&view)?;
@@ -266,7 +264,7 @@ impl Run<'_, '_> {
         Ok(Some(checks))
     }
 
-    /// Sums up, and remembers.
+    /// Summarises and records the run.
     fn finish(mut self, failure: Option<Failure>) -> Ran {
         for id in std::mem::take(&mut self.waiting) {
             let record = CheckRecord::not_run(&id, Verdict::Skipped, None);
@@ -319,7 +317,7 @@ impl Run<'_, '_> {
         summary
     }
 
-    /// Says what this system cannot keep checks from: once per store, and whenever details are wanted.
+    /// Reports the confinement that this system does not support: once per store, and whenever verbose.
     fn say_unconfined(&self) {
         let lacks = self.project.engines.local.lacks();
         let store = &self.project.store;
@@ -328,11 +326,11 @@ impl Run<'_, '_> {
             return;
         }
         self.warn(&format!(
-            "checks are not fully confined on this system ({}); their results are good for this machine only",
+            "checks are not fully confined on this system ({}); their results stay on this machine",
             lacks.join("; ")
         ));
         if store.writable() {
-            // Only that it is there counts; sealed, as all that is beside it.
+            // Only its existence matters; sealed, like all files beside it.
             let seal = Seal {
                 magic: *b"dc-said\n",
                 version: 1,
@@ -341,7 +339,8 @@ impl Run<'_, '_> {
         }
     }
 
-    /// Notes the run. A failure to do so costs time later, and the store itself says so once. Returns the size of the
+    /// Saves the record of the run. If that fails, the store has already reported it. Returns the size of the store
+    /// now and then, if it is too large.
     /// store if it is too large, now and then.
     fn note(&self, summary: &RunRecord) -> Option<(Size, u64)> {
         let store = &self.project.store;
@@ -356,7 +355,7 @@ impl Run<'_, '_> {
     }
 }
 
-/// What to say of programs that a check is re-run with.
+/// The message about missing programs with which a check runs again.
 fn discovered(id: &str, programs: &[String]) -> String {
     let list = |quote: &str| {
         let all = programs.iter().map(|name| format!("{quote}{name}{quote}"));

@@ -1,4 +1,4 @@
-//! Reading and hashing content: streamed, and stat'ed before and after.
+//! Reads and hashes content as a stream, with a stat before and after.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -12,17 +12,16 @@ use rustix::path::Arg;
 use crate::digest::{Digest, Hasher};
 use crate::snapshot::stat::Stat;
 
-/// Large enough that most files take one read, small enough to stay in the core's cache while it is hashed.
+/// Most files fit in one read, and it stays in the core's cache while being hashed.
 const BUFFER: usize = 256 << 10;
 
-/// What was read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Content {
-    /// What the file was when reading began.
+    /// Taken when reading began.
     pub(crate) stat: Stat,
-    /// The digest of what was read.
+    /// The digest of the bytes that were read.
     pub(crate) digest: Digest,
-    /// Whether the file was still the same when reading ended.
+    /// Whether the file was unchanged when reading ended.
     pub(crate) steady: bool,
 }
 
@@ -30,10 +29,10 @@ thread_local! {
     static ROOM: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Hashes the file at `path` below `dir`, or the target text if it is a link.
+/// Hashes the file at `path` below `dir`, or the target if it is a link.
 ///
 /// # Errors
-/// If it cannot be read; `InvalidInput` if it is neither a file nor a link.
+/// `InvalidInput` if it is neither a file nor a link.
 pub(crate) fn hash_at(
     dir: BorrowedFd<'_>,
     path: impl Arg + Copy,
@@ -47,16 +46,12 @@ pub(crate) fn hash_at(
             steady: Stat::at(dir, path)? == *stat,
         });
     }
-    // A file that became a fifo meanwhile must not block.
+    // A file that has become a fifo must not block.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = rustix::fs::openat(dir, path, flags, Mode::empty())?;
     hash_open(&File::from(file))
 }
 
-/// Hashes the file that `path` leads to.
-///
-/// # Errors
-/// As [`hash_at`].
 pub(crate) fn hash_path(path: &Path) -> io::Result<Content> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = rustix::fs::open(path, flags, Mode::empty())?;

@@ -1,4 +1,5 @@
-//! Files whose content decides over the universe or over where rules are found: remembered, and asked again each run.
+//! Files whose content determines which files count or where rules are found. They are memoised and checked in every
+//! run.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -12,19 +13,17 @@ use crate::digest::Digest;
 use crate::fs::sealed::{Reader, Writer};
 use crate::snapshot::stat::{Stat, Time};
 
-/// Guarded files by absolute path.
 pub(crate) type Guards = BTreeMap<PathBuf, State>;
 
-/// What a guarded file was when it was last looked at.
+/// The last observed state of a guarded file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
-    /// Not there, or not readable, which git takes for the same.
+    /// Missing or unreadable, which git treats alike.
     Absent,
-    /// There, with this content; the stat is kept only if it settled.
+    /// The content; the stat is kept only if it is settled.
     Present { stat: Option<Stat>, digest: Digest },
 }
 
-/// Reads a file to be guarded.
 pub(crate) fn observe(path: &Path, began: Time) -> (State, Vec<u8>) {
     let read = || -> io::Result<(State, Vec<u8>)> {
         let stat = stat(path)?;
@@ -39,7 +38,7 @@ pub(crate) fn observe(path: &Path, began: Time) -> (State, Vec<u8>) {
     read().unwrap_or((State::Absent, Vec::new()))
 }
 
-/// Git does not follow a `.gitignore` that is a link, but any other of its files.
+/// Git does not follow a `.gitignore` that is a link, but follows links for its other files.
 fn stat(path: &Path) -> io::Result<Stat> {
     let stat = if path.file_name() == Some(OsStr::new(".gitignore")) {
         Stat::of_link(path)?
@@ -53,14 +52,14 @@ fn stat(path: &Path) -> io::Result<Stat> {
     }
 }
 
-/// Whether all guarded files still have the content they had; what was read again is remembered anew.
+/// Whether all guarded files still have the same content. Updates the memo of those that were read again.
 pub(crate) fn all_same(guards: &mut Guards, began: Time) -> bool {
     guards
         .iter_mut()
         .all(|(path, state)| is_same(path, state, began))
 }
 
-/// Whether what was observed cannot have changed since the run began.
+/// Whether the file cannot have changed since the run began.
 pub(crate) fn is_settled(state: &State) -> bool {
     !matches!(state, State::Present { stat: None, .. })
 }
@@ -109,7 +108,7 @@ fn decode_one(from: &mut Reader<'_>) -> Option<(PathBuf, State)> {
     Some((path, state))
 }
 
-/// A stat, or that there is none.
+/// Encodes a stat or its absence.
 pub(crate) fn encode_stat(stat: Option<Stat>, out: &mut Writer) {
     out.u8(u8::from(stat.is_some()));
     if let Some(stat) = stat {

@@ -1,15 +1,15 @@
-//! What git's index file holds (versions 2 to 4): the paths that git tracks, and for a commit also their blobs.
+//! Reads git's index file (versions 2 to 4): the tracked paths and, for a commit, their blobs.
 //!
-//! Format: `gitformat-index(5)`. Stat data and optional extensions are skipped. What is not understood (a split or
-//! sparse index, an unknown required extension, damage) is [`NotUnderstood`], and the caller asks git.
+//! Format: `gitformat-index(5)`. Stat data and optional extensions are skipped. For anything else (a split or sparse
+//! index, an unknown required extension, damage) the result is [`NotUnderstood`], and the caller asks git.
 
 use crate::digest::{Digest, Hasher};
 
-/// The index holds something that only git itself can read.
+/// Only git itself can read this index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NotUnderstood;
 
-/// Tracked paths relative to the project root, sorted by bytes, in one allocation.
+/// Tracked paths relative to the project root, sorted bytewise, in one allocation.
 #[derive(Debug, Default)]
 pub(crate) struct Tracked {
     text: Vec<u8>,
@@ -28,18 +28,16 @@ impl Tracked {
         self.text.get(row.start..row.end).unwrap_or_default()
     }
 
-    /// All of them, in order.
     #[cfg(test)]
     pub(crate) fn paths(&self) -> impl Iterator<Item = &[u8]> {
         self.rows.iter().map(|row| self.path(row))
     }
 
-    /// Whether exactly this path is tracked.
     pub(crate) fn contains(&self, path: &[u8]) -> bool {
         self.row(path).is_some()
     }
 
-    /// Whether this path is tracked as another repository's commit.
+    /// Whether this path is tracked as a commit of another repository.
     pub(crate) fn is_gitlink(&self, path: &[u8]) -> bool {
         self.row(path).is_some_and(|row| row.gitlink)
     }
@@ -57,7 +55,7 @@ impl Tracked {
         if dir.is_empty() {
             return !self.rows.is_empty();
         }
-        // With its slash: '/' sorts after some bytes that a sibling's name may go on with.
+        // With the slash, because '/' sorts after some bytes that may continue a sibling's name.
         let below = || dir.iter().chain(b"/");
         let at = self
             .rows
@@ -68,7 +66,7 @@ impl Tracked {
         })
     }
 
-    /// Identifies the set: equal digests, equal paths and gitlinks.
+    /// Equal digests mean equal paths and gitlinks.
     pub(crate) fn digest(&self) -> Digest {
         let mut hasher = Hasher::new();
         hasher.update(&self.text);
@@ -80,7 +78,7 @@ impl Tracked {
     }
 }
 
-/// Takes paths relative to a repository and keeps those inside the project, relative to the project.
+/// Takes paths relative to a repository and keeps those inside the project, made relative to the project.
 #[derive(Debug)]
 struct Builder<'a> {
     /// The project's folder in the repository, with a final slash, or empty.
@@ -123,7 +121,7 @@ pub(crate) const MODE_MASK: u32 = 0o170_000;
 pub(crate) const MODE_GITLINK: u32 = 0o160_000;
 const MODE_TREE: u32 = 0o040_000;
 
-/// Reads an index file whose object ids are `hash_len` bytes long; `strip` and `add` rebase the paths.
+/// Reads an index file with object ids of `hash_len` bytes; `strip` and `add` rebase the paths.
 pub(crate) fn parse(
     bytes: &[u8],
     hash_len: usize,
@@ -141,22 +139,22 @@ pub(crate) fn parse(
     Ok(builder.tracked)
 }
 
-/// One entry, besides its path.
+/// An entry without its path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct IndexRow<'a> {
     /// Type and permission bits.
     pub(crate) mode: u32,
-    /// Id of the blob, or of another repository's commit.
+    /// The blob, or the commit of another repository.
     pub(crate) id: &'a [u8],
-    /// 0, but for the sides of a conflict.
+    /// 0, except for the sides of a conflict.
     pub(crate) stage: u8,
-    /// Its path is noted (`git add --intent-to-add`), no content of it.
+    /// Only the path is recorded (`git add --intent-to-add`), no content.
     pub(crate) intent_to_add: bool,
-    /// What is on disk does not count for git (`--skip-worktree`, as in a sparse checkout; `--assume-unchanged`).
+    /// Git ignores the file on disk (`--skip-worktree`, as in a sparse checkout; `--assume-unchanged`).
     pub(crate) apart: bool,
 }
 
-/// Calls `each` with every path and its entry, in order, of an index file whose object ids are `hash_len` bytes long.
+/// Calls `each` with every path and its entry, in order, for an index file with object ids of `hash_len` bytes.
 pub(crate) fn entries<'a>(
     bytes: &'a [u8],
     hash_len: usize,
@@ -182,7 +180,7 @@ pub(crate) fn entries<'a>(
     cursor.skip_extensions(hash_len)
 }
 
-/// Reads what `git ls-files -z --stage` prints: `mode id stage TAB path NUL`.
+/// Reads the output of `git ls-files -z --stage`: `mode id stage TAB path NUL`.
 pub(crate) fn parse_ls_files(
     stdout: &[u8],
     strip: &[u8],
@@ -237,7 +235,7 @@ impl<'a> Cursor<'a> {
         Ok(text)
     }
 
-    /// One entry: leaves its path in `path` (which holds the one before) and returns the rest.
+    /// Parses one entry: replaces the previous path in `path` and returns the rest.
     fn entry(
         &mut self,
         version: u32,
@@ -283,12 +281,12 @@ impl<'a> Cursor<'a> {
         } else {
             path.extend_from_slice(self.take(usize::from(length))?);
         }
-        // One to eight NULs up to a multiple of eight.
+        // One to eight NULs, up to a multiple of eight.
         self.take(8 - (self.at - start) % 8)?;
         Ok(row)
     }
 
-    /// The variable-length integer of pack files' `OFS_DELTA`.
+    /// The variable-length integer of `OFS_DELTA` in pack files.
     fn offset_varint(&mut self) -> Result<usize, NotUnderstood> {
         let mut value = 0_usize;
         loop {
@@ -304,7 +302,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Checks that all extensions up to the checksum are optional ones (an upper-case first letter).
+    /// Checks that all extensions before the checksum are optional (an upper-case first letter).
     fn skip_extensions(&mut self, hash_len: usize) -> Result<(), NotUnderstood> {
         let end = self
             .bytes

@@ -1,32 +1,29 @@
-//! Entries that cannot be part of a snapshot, and are left out with a warning.
+//! Entries that cannot be part of a snapshot and are left out with a warning.
 
 use std::fmt;
 
 use crate::path::RelPath;
 
-/// An entry that git would show or a tool may find, but that is left out. A check that would see it is not stored.
+/// An entry that git would list or a tool may find, but that is left out. Results of checks that would see it are not
+/// stored.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct LeftOut {
-    /// Its path for people, lossy where it is not UTF-8.
+    /// The path for display, lossy if it is not UTF-8.
     pub(crate) display: String,
-    /// The folder that holds it (the nearest one whose path is UTF-8).
+    /// The containing folder, or the nearest one with a UTF-8 path.
     pub(crate) dir: RelPath,
-    /// Why it is left out.
     pub(crate) reason: Reason,
-    /// The folder whose listing brought it up.
+    /// The folder whose listing found it.
     pub(crate) owner: String,
 }
 
-/// Why an entry is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Reason {
     /// A fifo, socket or device.
     Special,
-    /// Its name is not valid UTF-8.
     NotUtf8,
-    /// A git repository that is no submodule: git itself does not look inside.
+    /// A git repository that is not a submodule; git does not look inside either.
     Repository,
-    /// It may not be read.
     Unreadable,
     /// A submodule whose commit has not been fetched.
     NoCommit,
@@ -58,13 +55,11 @@ impl Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Special => "it is no regular file",
-            Self::NotUtf8 => "its name is not valid UTF-8",
-            Self::Repository => "it is a git repository of its own",
-            Self::Unreadable => "it cannot be read",
-            Self::NoCommit => {
-                "the commit of this submodule is not there; `git submodule update` may bring it"
-            }
+            Self::Special => "not a regular file",
+            Self::NotUtf8 => "file name is not valid UTF-8",
+            Self::Repository => "separate git repository",
+            Self::Unreadable => "cannot read it",
+            Self::NoCommit => "the commit of this submodule is missing; try `git submodule update`",
         })
     }
 }

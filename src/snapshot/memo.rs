@@ -1,13 +1,13 @@
-//! The memo: what the last snapshot of a project saw, in one file that is read in one go and used where it lies.
+//! The memo: what the last snapshot of a project saw, in one file that is read at once and used in place.
 //!
 //! ```text
 //! identity [u8; 32] · folders u32 · files u32 · length of the text u32
 //! a row for each folder: start of its path in the text u32 · flags u32 · parent's row u32 · stat
 //! a row for each file:   start of its path in the text u32 · flags u32 · folder's row u32 · stat · digest
-//! text: all paths, each ended by a NUL · head: guards, repositories, odd entries
+//! text: all paths, each ended by a NUL · head: guards, repositories, left out entries
 //! ```
-//! Rows are sorted by path, so that a parent comes before what it holds. The stat and the digest of a row count only
-//! if the row is settled (see [`Stat::is_settled`]); else they are zero, and what is there is looked at anew.
+//! Rows are sorted by path, so that parents precede their children. The stat and digest of a row are valid only if
+//! the row is settled (see [`Stat::is_settled`]); otherwise they are zero and the file is examined again.
 
 use std::collections::HashMap;
 use std::ffi::{CStr, OsStr};
@@ -35,70 +35,64 @@ const FILE_ROW: usize = ROW + Digest::LEN;
 const SETTLED: u32 = 1;
 const TRACKED: u32 = 2;
 
-/// The parent of the root.
 const NO_ROW: u32 = u32::MAX;
 
-/// A folder that was listed, or that was looked at and left closed.
+/// A folder that was listed, or was looked at but not entered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Dir {
     /// Relative to the root, which is empty.
     pub(crate) path: String,
-    /// Its stat before it was listed, if that settled.
+    /// Taken before listing; kept if settled.
     pub(crate) stat: Option<Stat>,
 }
 
-/// A file of the universe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct File {
     pub(crate) path: String,
     pub(crate) tracked: bool,
     pub(crate) stat: Stat,
-    /// `None` if it could not be read.
     pub(crate) digest: Option<Digest>,
     pub(crate) settled: bool,
 }
 
-/// A repository the universe was read from.
+/// A repository that contributes files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Source {
-    /// Its top folder in the project; empty for the one around the project.
+    /// Its top folder in the project; empty for the repository around the project.
     pub(crate) base: String,
     pub(crate) repository: Repository,
-    /// The stat of its index, if that settled.
+    /// Kept if settled.
     pub(crate) index: Option<Stat>,
-    /// Of the set of tracked paths.
+    /// Digest of the set of tracked paths.
     pub(crate) tracked: Digest,
 }
 
-/// What holds for the universe as a whole.
+/// Applies to the universe as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Head {
     pub(crate) settings: Settings,
-    /// Files that the settings were read from.
+    /// Files the settings were read from.
     pub(crate) config: Guards,
-    /// Files of ignore rules, and what leads to a submodule's repository.
+    /// Ignore files, and files that lead to a submodule's repository.
     pub(crate) rules: Guards,
     pub(crate) sources: Vec<Source>,
     pub(crate) left_out: Vec<LeftOut>,
 }
 
-/// A folder's row.
 pub(crate) struct DirRow<'a> {
     pub(crate) path: &'a CStr,
     pub(crate) parent: Option<usize>,
     pub(crate) stat: Option<Stat>,
 }
 
-/// A file's row.
 pub(crate) struct FileRow<'a> {
     pub(crate) path: &'a CStr,
     pub(crate) dir: usize,
     pub(crate) tracked: bool,
-    /// What it was, if that settled.
+    /// Stat and content, if settled.
     pub(crate) known: Option<(Stat, Digest)>,
 }
 
-/// A memo as it was loaded.
 #[derive(Debug)]
 pub(crate) struct Memo {
     bytes: Vec<u8>,
@@ -109,7 +103,7 @@ pub(crate) struct Memo {
 }
 
 impl Memo {
-    /// Reads a memo; `None` if there is none, or none of this version and identity, or it is damaged.
+    /// Reads a memo; `None` if it is absent, damaged, or of another version or identity.
     pub(crate) fn load(path: &Path, identity: Digest) -> Option<Self> {
         Self::open(std::fs::read(path).ok()?, identity)
     }
@@ -144,7 +138,7 @@ impl Memo {
         self.files.len() / FILE_ROW
     }
 
-    /// A folder's row; `None` beyond the last.
+    /// `None` beyond the last row.
     pub(crate) fn dir(&self, at: usize) -> Option<DirRow<'_>> {
         let (path, flags, parent, stat) = self.row(&mut self.reader(&self.dirs, ROW, at)?)?;
         Some(DirRow {
@@ -154,7 +148,7 @@ impl Memo {
         })
     }
 
-    /// A file's row; `None` beyond the last.
+    /// `None` beyond the last row.
     pub(crate) fn file(&self, at: usize) -> Option<FileRow<'_>> {
         let mut reader = self.reader(&self.files, FILE_ROW, at)?;
         let (path, flags, dir, stat) = self.row(&mut reader)?;
@@ -180,13 +174,12 @@ impl Memo {
         Some((path, reader.u32()?, reader.u32()?, Stat::decode(reader)?))
     }
 
-    /// The whole file.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-/// A memo's file. `dirs` and `files` are sorted by path.
+/// Encodes a memo. `dirs` and `files` are sorted by path.
 pub(crate) fn encode(identity: Digest, head: &Head, dirs: &[Dir], files: &[File]) -> Vec<u8> {
     let number = |n: usize| u32::try_from(n).unwrap_or(NO_ROW);
     let length = |paths: &mut dyn Iterator<Item = &String>| paths.map(|p| p.len() + 1).sum();
@@ -310,7 +303,7 @@ fn path(from: &mut Reader<'_>) -> Option<PathBuf> {
     Some(PathBuf::from(OsStr::from_bytes(from.bytes()?)))
 }
 
-/// For tests: reads all of a memo with this payload, whatever it is.
+/// Reads everything in a memo with this payload, for tests.
 #[cfg(test)]
 pub(crate) fn read_any(payload: &[u8]) {
     let identity = payload.first_chunk().copied().map(Digest::from_bytes);

@@ -1,11 +1,11 @@
 //! The snapshot: the project's files, walked once, stat'ed once, hashed through a memo.
 //!
-//! The memo remembers everything by stat, under git's racy rule; every doubt ends in reading again, never in an error.
-//! - `take`: the whole way. - `guard`, `repository`, `rules`, `index`: what decides which files count.
-//! - `walk`, `sweep`: finding them. - `stat`, `content`, `settle`: what is in them. - `memo`: the file between two runs.
-//! - [`staged`]: the same of what git holds: what is staged, or a commit.
+//! The memo keys everything by stat, under git's racy rule; any doubt leads to reading again, never to an error.
+//! - `take`: the whole process. - `guard`, `repository`, `rules`, `index`: determine which files count.
+//! - `walk`, `sweep`: find them. - `stat`, `content`, `settle`: their content. - `memo`: the file kept between runs.
+//! - [`staged`]: the same for staged files or a commit.
 //!
-//! Stays free of choosing what matters to a check.
+//! Does not choose what matters to a check.
 
 pub(crate) mod content;
 mod guard;
@@ -43,23 +43,22 @@ use crate::snapshot::stat::{Stat, Time};
 
 pub(crate) use left_out::{LeftOut, Reason};
 
-/// Index of a file in its snapshot. Ids follow the byte order of the paths.
+/// Index of a file in its snapshot. Ids follow the bytewise order of the paths.
 pub(crate) type FileId = u32;
 
-/// What kind of entry a file is. Together with its digest this is all of a file that enters a key.
+/// The kind of a file. A key contains nothing else of a file except its digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Kind {
-    /// A regular file.
     File,
-    /// A regular file whose owner may execute it.
+    /// A regular file that its owner may execute.
     Executable,
-    /// A symbolic link; its digest is that of the target text.
+    /// A symbolic link; its digest is that of the target.
     Symlink,
 }
 
 impl Kind {
-    /// Of what was stat'ed; `None` if it is neither a file nor a link.
+    /// `None` if it is neither a file nor a link.
     pub(crate) fn of(stat: &Stat) -> Option<Self> {
         match stat.file_type() {
             FileType::RegularFile if stat.is_executable() => Some(Self::Executable),
@@ -70,18 +69,15 @@ impl Kind {
     }
 }
 
-/// One file of the project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// Where it is.
     pub(crate) path: RelPath,
-    /// What it is.
     pub(crate) kind: Kind,
-    /// Digest of its content, or of the target text of a link.
+    /// Digest of the content or link target.
     pub(crate) digest: Digest,
 }
 
-/// All files git would consider, at one moment, sorted by path.
+/// All files git would consider at one moment, sorted by path.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     root: PathBuf,
@@ -92,7 +88,7 @@ pub(crate) struct Snapshot {
     effort: Effort,
 }
 
-/// Where the content of files is.
+/// Where the content is read from.
 #[derive(Debug)]
 enum Contents {
     Disk,
@@ -101,62 +97,53 @@ enum Contents {
     Git(staged::Held),
 }
 
-/// What taking a snapshot took, besides one lstat for each folder and file. All zero: nothing had changed.
+/// The effort of taking a snapshot, besides one lstat per folder and file. All zero if nothing had changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Effort {
-    /// Folders that were listed.
     pub(crate) listed: usize,
-    /// Files that were read and hashed.
     pub(crate) hashed: usize,
 }
 
-/// A snapshot could not be taken.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SnapshotError {
-    /// The root is no folder, or may not be read.
-    #[error("cannot read the folder {}", path.display())]
-    Root {
-        /// The root.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Something git tracks may not be read. Leaving it out could turn a failure into a pass.
+    /// The root is not a directory or not readable.
+    #[error("cannot read the directory {}", path.display())]
+    Root { path: PathBuf, source: io::Error },
+    /// A tracked file is not readable. Leaving it out could turn a failure into a pass.
     #[error(
-        "cannot read the tracked file {path}{}; make it readable, or stop tracking it",
+        "cannot read the tracked file {path}{}; make it readable or stop tracking it",
         and_others(*others)
     )]
     Unreadable {
-        /// The first such file or folder.
+        /// The first such path.
         path: RelPath,
         /// How many more there are.
         others: usize,
     },
-    /// There is nothing to make a commit of.
+    /// There is no repository to commit to.
     #[error("no git repository with a work tree at {}", .0.display())]
     NoRepository(PathBuf),
-    /// What is staged is no commit yet.
+    /// The index has conflicts.
     #[error("{path}{} is in conflict; resolve it and `git add` it", and_others(*others))]
     Conflicts {
-        /// The first path in conflict.
         path: String,
         /// How many more there are.
         others: usize,
     },
-    /// Git does not give what it holds.
-    #[error("cannot read what git holds in {}: {reason}", path.display())]
+    /// Git cannot read its objects.
+    #[error("cannot read staged or committed files of {}: {reason}", path.display())]
     Staged {
         /// Top folder of the work tree.
         path: PathBuf,
-        /// What git or the system said.
+        /// The message of git or the system.
         reason: String,
     },
-    /// What git tracks cannot be told.
-    #[error("cannot tell which files git tracks in {}: {reason}", path.display())]
+    /// Git cannot list the tracked files.
+    #[error("cannot list the files that git tracks in {}: {reason}", path.display())]
     Git {
         /// Top folder of the work tree.
         path: PathBuf,
-        /// What git or the system said.
+        /// The message of git or the system.
         reason: String,
     },
 }
@@ -169,7 +156,7 @@ fn and_others(count: usize) -> String {
 }
 
 impl Snapshot {
-    /// A snapshot of files that exist in memory only, for tests: (path, content).
+    /// A snapshot of in-memory files as (path, content), for tests.
     ///
     /// # Panics
     /// If a path is not a normal relative path.
@@ -195,7 +182,7 @@ impl Snapshot {
         }
     }
 
-    /// Files without content, for tests: sorted by path.
+    /// Files without content, sorted by path, for tests.
     #[cfg(test)]
     pub(crate) fn of_entries(entries: Vec<Entry>) -> Self {
         Self {
@@ -204,7 +191,6 @@ impl Snapshot {
         }
     }
 
-    /// Without any files.
     fn of(root: PathBuf) -> Self {
         Self {
             root,
@@ -216,26 +202,22 @@ impl Snapshot {
         }
     }
 
-    /// The files below `root` that git would consider: tracked, or untracked and not ignored; also without git, where
-    /// `.gitignore` files alone decide. Links are not followed, `.git` is never in.
+    /// Takes the files below `root` that git would consider: tracked, or untracked and not ignored. Without git, only
+    /// `.gitignore` files decide. Links are not followed, `.git` is never included.
     ///
-    /// `memo_dir` is the store's folder for memos, shared by all projects; it need not exist nor be writable. `env`
-    /// tells where the user's git configuration is.
-    ///
-    /// # Errors
-    /// If the root cannot be read, a tracked file cannot be read, or git's index can be read neither directly nor by
-    /// `git ls-files`.
+    /// `memo_dir` is the store's folder for memos, shared by all projects; it need not exist or be writable. `env`
+    /// locates the user's git configuration.
     pub(crate) fn take(root: &Path, memo_dir: &Path, env: &Env) -> Result<Self, SnapshotError> {
         take::take_at(root, memo_dir, env, Time::now())
     }
 
-    /// Entries that were left out, sorted. A check that would see one of them is not stored.
+    /// Entries that were left out, sorted. Results of checks that would see one are not stored.
     #[must_use]
     pub(crate) fn left_out(&self) -> &[LeftOut] {
         &self.left_out
     }
 
-    /// Whether git tracks this path; also if that cannot be told. Reads the index.
+    /// Whether git tracks this path, or cannot tell. Reads the index.
     #[must_use]
     pub(crate) fn is_tracked(&self, path: &RelPath, env: &Env) -> bool {
         let inner = self.submodules.iter().filter(|dir| path.starts_with(dir));
@@ -257,21 +239,20 @@ impl Snapshot {
         })
     }
 
-    /// Folders of submodules that are checked out, sorted. Their files are in the snapshot.
+    /// Folders of checked-out submodules, sorted. Their files are in the snapshot.
     #[must_use]
     #[cfg(test)]
     pub(crate) fn submodules(&self) -> &[RelPath] {
         &self.submodules
     }
 
-    /// What taking it took.
     #[must_use]
     pub(crate) fn effort(&self) -> Effort {
         self.effort
     }
 
-    /// The place on disk of a path that is not in the snapshot, because git ignores it. What git holds has nothing
-    /// beside it.
+    /// The path on disk of a file that is not in the snapshot because git ignores it. Snapshots of staged files or
+    /// commits have none.
     #[must_use]
     pub(crate) fn beside(&self, path: &RelPath) -> Option<PathBuf> {
         match self.contents {
@@ -280,25 +261,24 @@ impl Snapshot {
         }
     }
 
-    /// Whether this is of what git holds, not of what is on disk.
+    /// Whether this is a snapshot of staged files or a commit.
     #[must_use]
     pub(crate) fn is_held_by_git(&self) -> bool {
         matches!(self.contents, Contents::Git(_))
     }
 
-    /// The folder all paths are relative to.
+    /// The folder that all paths are relative to.
     #[must_use]
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }
 
-    /// All files, sorted by path.
     #[must_use]
     pub(crate) fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    /// The file with that id.
+    /// Returns the file with this id.
     ///
     /// # Panics
     /// If the id is of another snapshot.
@@ -307,7 +287,6 @@ impl Snapshot {
         &self.entries[id as usize]
     }
 
-    /// The id of a path.
     #[must_use]
     pub(crate) fn find(&self, path: &str) -> Option<FileId> {
         let index = self
@@ -317,7 +296,6 @@ impl Snapshot {
         FileId::try_from(index).ok()
     }
 
-    /// The ids of all files below a folder.
     #[must_use]
     pub(crate) fn below(&self, dir: &RelPath) -> Range<FileId> {
         if dir.is_root() {
@@ -334,10 +312,10 @@ impl Snapshot {
         at(&first)..at(&last)
     }
 
-    /// The content of a file (the target text of a link), verified against its digest.
+    /// The content of a file or the target of a link, verified against its digest.
     ///
     /// # Errors
-    /// If it cannot be read, or is no longer what was hashed (`InvalidData`): then a new snapshot is due.
+    /// `InvalidData` if it is no longer what was hashed: a new snapshot is needed.
     pub(crate) fn read(&self, id: FileId) -> io::Result<Vec<u8>> {
         let entry = self.entry(id);
         let bytes = match &self.contents {
@@ -357,12 +335,12 @@ impl Snapshot {
             }
             Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                format!("{} changed while it was read", entry.path),
+                format!("{} changed while being read", entry.path),
             ))
         }
     }
 
-    /// What is on disk, if that is exactly the content: then no git is needed for it.
+    /// The file on disk, if it has exactly the wanted content, which saves asking git.
     fn same_on_disk(&self, entry: &Entry) -> Option<Vec<u8>> {
         let bytes = match (look(&self.root, &entry.path).ok()?, entry.kind) {
             (Found::File { bytes, .. }, Kind::File | Kind::Executable) => bytes,

@@ -1,4 +1,4 @@
-//! Work on all cores, in chunks that idle threads take one by one.
+//! Distributes work over all cores, in chunks that idle threads take one by one.
 
 use std::num::NonZero;
 use std::ops::Range;
@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::Builder;
 
-/// Calls `work` on ranges of at most `chunk` that cover `0..count`; the results are in the order of the ranges.
+/// Calls `work` on ranges of at most `chunk` that cover `0..count`; results are in the order of the ranges.
 pub(crate) fn in_chunks<T: Send>(
     count: usize,
     chunk: usize,
@@ -28,7 +28,7 @@ pub(crate) fn in_chunks<T: Send>(
     };
     let helpers = cores().min(chunks).saturating_sub(1);
     let mut done = std::thread::scope(|scope| {
-        // Where the system gives no more threads, those there are do the work.
+        // If the system refuses more threads, the existing ones do the work.
         let threads: Vec<_> = (0..helpers)
             .map_while(|_| Builder::new().spawn_scoped(scope, drain).ok())
             .collect();
@@ -42,7 +42,7 @@ pub(crate) fn in_chunks<T: Send>(
     done.into_iter().map(|(_, result)| result).collect()
 }
 
-/// Asked once: on Linux the answer costs several reads of the control groups.
+/// Computed once: on Linux it reads several files of the control groups.
 fn cores() -> usize {
     static CORES: OnceLock<usize> = OnceLock::new();
     *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, NonZero::get))

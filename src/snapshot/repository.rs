@@ -1,7 +1,8 @@
-//! Where git keeps what decides over the universe: the repository around or inside the project, and its configuration.
+//! Locates git's files that determine the universe: the repository around or inside the project, and its
+//! configuration.
 //!
-//! The only part of the snapshot that may start `git`: for configuration that changed, and for an index that the own
-//! reader does not understand.
+//! The only part of the snapshot that may start `git`: when configuration changed, or when the built-in reader does
+//! not understand an index.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -18,14 +19,14 @@ use crate::snapshot::index::{self, Tracked};
 pub(crate) struct Repository {
     /// The top folder of the work tree.
     pub(crate) top: PathBuf,
-    /// Holds `HEAD` and `index`.
+    /// Contains `HEAD` and `index`.
     pub(crate) git_dir: PathBuf,
-    /// Holds `config`, `info/exclude` and the objects; differs from `git_dir` in a linked work tree.
+    /// Contains `config`, `info/exclude` and the objects; differs from `git_dir` in a linked work tree.
     pub(crate) common_dir: PathBuf,
 }
 
 impl Repository {
-    /// The repository whose work tree `root` lies in, as git finds it: upwards, not past `GIT_CEILING_DIRECTORIES`.
+    /// Finds the repository around `root` as git does: upwards, but not past `GIT_CEILING_DIRECTORIES`.
     pub(crate) fn around(root: &Path, env: &Env) -> Option<Self> {
         let ceilings: Vec<PathBuf> = env
             .var_os(env::GIT_CEILING_DIRECTORIES)
@@ -36,7 +37,7 @@ impl Repository {
             .find_map(Self::at)
     }
 
-    /// The repository whose work tree begins at `top`.
+    /// The repository whose work tree starts at `top`.
     pub(crate) fn at(top: &Path) -> Option<Self> {
         let dot_git = top.join(".git");
         let git_dir = if fs::metadata(&dot_git).ok()?.is_dir() {
@@ -67,7 +68,7 @@ impl Repository {
         self.common_dir.join("info/exclude")
     }
 
-    /// The folder of `root` in the work tree, with a final slash; empty for the top.
+    /// The path of `root` in the work tree, with a trailing slash; empty for the top.
     pub(crate) fn prefix_of(&self, root: &Path) -> Vec<u8> {
         let below = root.strip_prefix(&self.top).unwrap_or(Path::new(""));
         let mut prefix = below.as_os_str().as_bytes().to_vec();
@@ -77,7 +78,7 @@ impl Repository {
         prefix
     }
 
-    /// The tracked paths below `strip` (a folder of the repository), put below `add` (a folder of the project).
+    /// The tracked paths below `strip` (a folder of the repository), moved below `add` (a folder of the project).
     pub(crate) fn tracked(
         &self,
         strip: &[u8],
@@ -96,10 +97,10 @@ impl Repository {
         }
         let stdout = self.git(&["ls-files", "-z", "--stage"], env)?;
         index::parse_ls_files(&stdout, strip, add)
-            .map_err(|_| self.error("`git ls-files` printed something unexpected"))
+            .map_err(|_| self.error("`git ls-files` printed unexpected output"))
     }
 
-    /// Length of object ids, from `extensions.objectFormat`, which git itself writes in this form.
+    /// Length of object ids, from `extensions.objectFormat`, which git always writes in this form.
     pub(crate) fn hash_len(&self) -> usize {
         let config = fs::read(self.common_dir.join("config")).unwrap_or_default();
         let sha256 = config.split(|byte| *byte == b'\n').any(|line| {
@@ -109,11 +110,11 @@ impl Repository {
         if sha256 { 32 } else { 20 }
     }
 
-    /// What a git command prints. Without git on PATH, or if it fails, an error.
+    /// The output of a git command. An error if git is missing or fails.
     pub(crate) fn git(&self, args: &[&str], env: &Env) -> Result<Vec<u8>, SnapshotError> {
         let text = |path: &Path| path.to_str().map(str::to_owned);
         let (Some(git_dir), Some(index)) = (text(&self.git_dir), text(&self.index())) else {
-            return Err(self.error("its path is not valid UTF-8"));
+            return Err(self.error("path is not valid UTF-8"));
         };
         let set = [
             ("GIT_DIR", git_dir.as_str()),
@@ -122,7 +123,7 @@ impl Repository {
             ("GIT_OPTIONAL_LOCKS", "0"),
         ];
         let output = process::capture(Path::new("git"), args, &self.top, env, &set)
-            .map_err(|error| self.error(&format!("`git` cannot be started: {error}")))?;
+            .map_err(|error| self.error(&format!("cannot run `git`: {error}")))?;
         if output.status.success() {
             return Ok(output.stdout);
         }
@@ -142,16 +143,16 @@ pub(crate) fn one_line(text: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(text.trim_ascii_end()))
 }
 
-/// What of git's configuration decides over the universe.
+/// Git configuration that determines the universe.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Settings {
-    /// The user's own rules: `core.excludesFile`, or where git looks without it.
+    /// The user's rules: `core.excludesFile` or its default.
     pub(crate) excludes_file: Option<PathBuf>,
     /// `core.ignoreCase`.
     pub(crate) ignore_case: bool,
 }
 
-/// The variables that lead to configuration: names and values in order.
+/// The variables that locate configuration, as ordered names and values.
 pub(crate) fn variables(env: &Env) -> Vec<(&OsStr, &OsStr)> {
     env.all()
         .filter(|(name, _)| {
@@ -165,8 +166,8 @@ pub(crate) fn variables(env: &Env) -> Vec<(&OsStr, &OsStr)> {
         .collect()
 }
 
-/// Asks git for the settings of a repository. Also returns the files the answer depends on, there or not.
-/// Where there is no git to ask, the defaults hold.
+/// Asks git for the settings of a repository. Also returns the files the answer depends on, existing or not. Without
+/// git, returns the defaults.
 pub(crate) fn settings(repository: &Repository, env: &Env) -> (Settings, Vec<PathBuf>) {
     let mut settings = Settings {
         excludes_file: user_folder(env).map(|folder| folder.join("ignore")),
@@ -185,7 +186,8 @@ pub(crate) fn settings(repository: &Repository, env: &Env) -> (Settings, Vec<Pat
     )
 }
 
-/// Calls `each` with the keys and values of the configuration, in order. Returns the files they depend on, there or not.
+/// Calls `each` with every key and value of the configuration, in order. Returns the files it depends on, existing or
+/// not.
 pub(crate) fn configuration(
     repository: &Repository,
     env: &Env,
@@ -204,7 +206,7 @@ pub(crate) fn configuration(
         each(&key, value);
         if let Some(value) = included(&key, value) {
             files.push(include_path(value, origin.as_deref(), env));
-            // `onbranch:` conditions turn with it.
+            // `onbranch:` conditions depend on it.
             files.push(repository.git_dir.join("HEAD"));
         }
         files.extend(origin);
@@ -214,7 +216,7 @@ pub(crate) fn configuration(
     Ok(files)
 }
 
-/// Git expands `~` and `~user` in it.
+/// Lets git expand `~` and `~user`.
 pub(crate) fn path_value(repository: &Repository, key: &str, env: &Env) -> Option<PathBuf> {
     let args = ["config", "--type=path", "-z", "--get", key];
     let stdout = repository.git(&args, env).ok()?;
@@ -222,7 +224,7 @@ pub(crate) fn path_value(repository: &Repository, key: &str, env: &Env) -> Optio
     (!path.is_empty()).then(|| repository.top.join(OsStr::from_bytes(path)))
 }
 
-/// As git reads a boolean: a word, or a number, perhaps with a unit.
+/// Parses a boolean as git does: a word or a number with an optional unit.
 pub(crate) fn is_true(value: &[u8]) -> bool {
     let value = value.to_ascii_lowercase();
     if matches!(value.as_slice(), b"true" | b"yes" | b"on") {
@@ -248,7 +250,7 @@ fn include_path(value: &[u8], origin: Option<&Path>, env: &Env) -> PathBuf {
     folder.join(OsStr::from_bytes(value))
 }
 
-/// Files git would read configuration from if they were there.
+/// Files git would read configuration from if they existed.
 fn known_files(repository: &Repository, env: &Env) -> Vec<PathBuf> {
     let mut files = vec![
         PathBuf::from("/etc/gitconfig"),

@@ -1,6 +1,6 @@
-//! Ignore rules: one file of them, and the chain that decides over a path.
+//! Ignore rules: one file of them, and the chain that decides about a path.
 //!
-//! Patterns are matched by the `ignore` crate; what git writes differently is translated line by line.
+//! The `ignore` crate matches the patterns; where git's syntax differs, it is translated line by line.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -10,20 +10,20 @@ use std::rc::Rc;
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
-/// The rules that hold in a folder: those of the nearest file first. `None` for no rules at all.
+/// The rules that apply in a folder, nearest file first. `None` means no rules.
 pub(crate) type Chain = Option<Rc<Level>>;
 
-/// One file of rules and what lies behind it.
+/// One file of rules and the rest of the chain.
 #[derive(Debug)]
 pub(crate) struct Level {
     behind: Chain,
     rules: Gitignore,
-    /// Length of the path (with slash) of the folder the patterns are relative to.
+    /// Length of the path, with slash, of the folder the patterns are relative to.
     base: usize,
 }
 
-/// Puts the rules of `text` in front of a chain. `base` is the length of the path, with its final slash, of the folder
-/// that the rules are relative to.
+/// Puts the rules in `text` in front of a chain. `base` is the length of the path, with trailing slash, of the folder
+/// the rules are relative to.
 pub(crate) fn in_front(behind: Chain, text: &[u8], base: usize, ignore_case: bool) -> Chain {
     let rules = compile(text, ignore_case);
     if rules.is_empty() {
@@ -36,7 +36,7 @@ pub(crate) fn in_front(behind: Chain, text: &[u8], base: usize, ignore_case: boo
     }))
 }
 
-/// Whether the rules exclude this path. The folders above it are the caller's concern.
+/// Whether the rules exclude this path. The caller checks parent folders.
 pub(crate) fn excludes(chain: &Chain, path: &[u8], is_dir: bool) -> bool {
     let mut level = chain.as_deref();
     while let Some(Level {
@@ -55,9 +55,9 @@ pub(crate) fn excludes(chain: &Chain, path: &[u8], is_dir: bool) -> bool {
     false
 }
 
-/// A pattern that is no valid glob excludes nothing, as in git.
+/// An invalid glob excludes nothing, as in git.
 fn compile(text: &[u8], ignore_case: bool) -> Gitignore {
-    // The root `.` keeps the crate from stripping anything of the paths it is asked about.
+    // The root `.` prevents the crate from stripping prefixes of paths.
     let mut builder = GitignoreBuilder::new(".");
     let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
     builder.allow_unclosed_class(false);
@@ -74,7 +74,8 @@ fn compile(text: &[u8], ignore_case: bool) -> Gitignore {
     builder.build().unwrap_or_else(|_| Gitignore::empty())
 }
 
-/// One line of git's dialect in that of the `ignore` crate, which knows `{a,b}` but no `[[:alpha:]]`, and trims tabs.
+/// Translates a line from git's dialect to that of the `ignore` crate, which knows `{a,b}` but not `[[:alpha:]]`, and
+/// trims tabs.
 fn translate(line: &str) -> Option<String> {
     if line.starts_with('#') {
         return None;
@@ -87,7 +88,7 @@ fn translate(line: &str) -> Option<String> {
         match c {
             '\\' => {
                 out.push(c);
-                // A final backslash makes the pattern invalid: it never matches.
+                // A trailing backslash makes the pattern invalid: it never matches.
                 out.push(chars.next()?);
             }
             '{' | '}' | ',' if !in_class => out.extend(['\\', c]),
@@ -95,7 +96,7 @@ fn translate(line: &str) -> Option<String> {
             '[' if !in_class => {
                 in_class = true;
                 out.push(c);
-                // A first `]`, also after the negation, is a member.
+                // A leading `]`, even after the negation, is a member.
                 if let Some(not) = chars.next_if(|c| matches!(c, '!' | '^')) {
                     out.push(not);
                 }
@@ -108,7 +109,7 @@ fn translate(line: &str) -> Option<String> {
             _ => out.push(c),
         }
     }
-    // The crate trims all white space at the end, git only spaces.
+    // The crate trims all trailing white space, git only spaces.
     if out.ends_with(char::is_whitespace) && !out.ends_with("\\ ") {
         let last = out.pop()?;
         out.extend(['[', last, ']']);
@@ -116,7 +117,7 @@ fn translate(line: &str) -> Option<String> {
     Some(out)
 }
 
-/// Without the spaces at the end that no backslash keeps.
+/// Trims trailing spaces that are not escaped.
 fn trim_spaces(line: &str) -> &str {
     let kept = line.trim_end_matches(' ');
     let slashes = kept.len() - kept.trim_end_matches('\\').len();

@@ -1,4 +1,4 @@
-//! From paths to content: stats what was not stat'ed yet, and hashes what the memo does not know.
+//! From paths to content: stats what has not been stat'ed and hashes what the memo does not know.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -15,34 +15,34 @@ use crate::snapshot::parallel::in_chunks;
 use crate::snapshot::stat::{Stat, Time};
 use crate::snapshot::sweep::is_gone;
 
-/// Files that one thread stats at a time.
+/// Files stat'ed per chunk.
 const CHUNK: usize = 256;
 
-/// A path of the universe, and what is known of it.
+/// A path of the universe and what is known about it.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) path: String,
     pub(crate) tracked: bool,
-    /// What the memo knows.
+    /// According to the memo.
     pub(crate) known: Option<(Stat, Digest)>,
-    /// What it is now, if it was looked at in this run.
+    /// The current stat, if taken in this run.
     pub(crate) now: Option<Stat>,
 }
 
-/// All files of the universe, with content.
+/// All files of the universe with content.
 #[derive(Debug, Default)]
 pub(crate) struct Settled {
-    /// Sorted by path; includes what cannot be read, without digest.
+    /// Sorted by path; includes unreadable files, without digest.
     pub(crate) files: Vec<File>,
-    /// What cannot be read and is not tracked.
+    /// Unreadable and not tracked.
     pub(crate) left_out: Vec<LeftOut>,
-    /// What cannot be read but is tracked, and why.
+    /// Unreadable but tracked, with the reason.
     pub(crate) unreadable: Vec<(String, io::Error)>,
-    /// How many files were read.
+    /// Number of files read.
     pub(crate) hashed: usize,
 }
 
-/// Gives rows (sorted) what the memo knows of their paths.
+/// Looks up sorted rows in the memo.
 pub(crate) fn attach(rows: &mut [Row], memo: &Memo) {
     let mut at = 0;
     for row in rows.iter_mut().filter(|row| row.known.is_none()) {
@@ -59,8 +59,8 @@ pub(crate) fn attach(rows: &mut [Row], memo: &Memo) {
     }
 }
 
-/// Settles rows (sorted). What is no file or link any more is left out; what changes while it is read gets the digest of
-/// what was read, and does not settle.
+/// Settles sorted rows. Drops paths that are no longer files or links. A file that changes while being read gets the
+/// digest of what was read and does not settle.
 pub(crate) fn settle(mut rows: Vec<Row>, root: BorrowedFd<'_>, began: Time) -> Settled {
     let mut failed = stat_all(&mut rows, root).into_iter().peekable();
     let stale: Vec<usize> = (0..rows.len()).filter(|at| rows[*at].is_stale()).collect();
@@ -87,7 +87,7 @@ pub(crate) fn settle(mut rows: Vec<Row>, root: BorrowedFd<'_>, began: Time) -> S
     settled
 }
 
-/// Returns the rows, in order, that could not be stat'ed.
+/// Returns the rows that could not be stat'ed, in order.
 fn stat_all(rows: &mut [Row], root: BorrowedFd<'_>) -> Vec<(usize, io::Error)> {
     let new: Vec<usize> = (0..rows.len())
         .filter(|at| rows[*at].now.is_none())
@@ -114,7 +114,7 @@ impl Row {
         }
     }
 
-    /// The content the memo knows.
+    /// The content according to the memo.
     fn kept(&self) -> Option<io::Result<Content>> {
         let (stat, digest) = self.known.filter(|(stat, _)| Some(*stat) == self.now)?;
         Some(Ok(Content {
@@ -141,7 +141,7 @@ impl Settled {
                 file.settled = content.steady && content.stat.is_settled(began);
             }
             Some(Err(error)) if !is_replaced(&error) => self.refuse(&file, error),
-            // Gone, or no file any more, since it was listed: its folder has changed too, and says so next time.
+            // Gone or replaced since it was listed. Its folder has changed, too, so the next run notices.
             _ => return,
         }
         self.files.push(file);
@@ -162,7 +162,7 @@ impl Settled {
     }
 }
 
-/// Whether an error says that the file is gone, or something else has taken its place.
+/// Whether the error means that the file is gone or was replaced by something else.
 fn is_replaced(error: &io::Error) -> bool {
     let replaced = [Errno::LOOP, Errno::NXIO, Errno::INVAL];
     is_gone(error)

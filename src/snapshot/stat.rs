@@ -1,4 +1,4 @@
-//! What the file system says of a file without opening it, and when that may be believed to stand for its content.
+//! File metadata, and when it may stand for the content.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -24,7 +24,6 @@ impl Time {
         Self::of(SystemTime::now())
     }
 
-    /// A moment of that clock.
     pub(crate) fn of(moment: SystemTime) -> Self {
         let since = moment
             .duration_since(SystemTime::UNIX_EPOCH)
@@ -48,7 +47,7 @@ impl Time {
     }
 }
 
-/// All of a file's state that changes when its content may have: equal and settled means the same content.
+/// All metadata that changes when the content may have: equal and settled means the same content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Stat {
     dev: u64,
@@ -60,10 +59,10 @@ pub(crate) struct Stat {
 }
 
 impl Stat {
-    /// Length of the encoding.
+    /// Encoded length.
     pub(crate) const LEN: usize = 52;
 
-    /// Of what is at `path` below `dir`; a link is not followed.
+    /// Stats `path` below `dir` without following links.
     pub(crate) fn at(dir: BorrowedFd<'_>, path: impl Arg) -> io::Result<Self> {
         Ok(Self::from(rustix::fs::statat(
             dir,
@@ -72,27 +71,25 @@ impl Stat {
         )?))
     }
 
-    /// Of what `path` leads to.
+    /// Stats `path`, following links.
     pub(crate) fn of(path: &Path) -> io::Result<Self> {
         Ok(Self::from(rustix::fs::stat(path)?))
     }
 
-    /// Of what `path` names; a link is not followed.
+    /// Stats `path` without following links.
     pub(crate) fn of_link(path: &Path) -> io::Result<Self> {
         Ok(Self::from(rustix::fs::lstat(path)?))
     }
 
-    /// Of an open file.
     pub(crate) fn of_open(file: impl AsFd) -> io::Result<Self> {
         Ok(Self::from(rustix::fs::fstat(file)?))
     }
 
-    /// What kind of thing it is.
     pub(crate) fn file_type(&self) -> FileType {
         FileType::from_raw_mode(fit(self.mode))
     }
 
-    /// Whether its owner may execute it.
+    /// Whether the owner may execute it.
     pub(crate) fn is_executable(&self) -> bool {
         self.mode & 0o100 != 0
     }
@@ -102,16 +99,15 @@ impl Stat {
         self.mode & 0o111 != 0
     }
 
-    /// The file system it is on.
     pub(crate) fn dev(&self) -> u64 {
         self.dev
     }
 
-    /// Git's racy rule: whether a recording that began to stat at `began` may keep this stat as standing for what it
-    /// read afterwards. A later change would stamp a time no earlier than `began` less the clock's grain, so only times
-    /// well before it can be told from such a change. Times in the future never settle.
+    /// Git's racy rule: whether a stat taken by a run that began at `began` may stand for content read afterwards. A
+    /// later change gets a time no earlier than `began` minus the clock's granularity, so only times well before that
+    /// are safe. Times in the future never settle.
     pub(crate) fn is_settled(&self, began: Time) -> bool {
-        // Both without nanoseconds: most likely a file system that keeps whole seconds, or two.
+        // If neither has nanoseconds, the file system most likely stores whole seconds, or two.
         let coarse = self.mtime.ns == 0 && self.ctime.ns == 0;
         let margin = if coarse {
             Duration::from_secs(2)
@@ -156,7 +152,7 @@ fn fit<T: Default>(value: impl TryInto<T>) -> T {
     value.try_into().unwrap_or_default()
 }
 
-/// Nanoseconds as the file system gives them.
+/// Nanoseconds as reported by the file system.
 fn fine(ns: u32) -> u32 {
     if Rule::FineTimes.holds() { ns } else { 0 }
 }
@@ -184,10 +180,11 @@ impl From<rustix::fs::Stat> for Stat {
     }
 }
 
-/// Whether an open folder lies on a file system known to stamp a folder whenever a name in it comes, goes or changes.
+/// Whether the folder is on a file system known to update a folder's times whenever a name in it appears, disappears
+/// or changes.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn keeps_folder_times(folder: impl AsFd) -> bool {
-    // Magic numbers of linux/magic.h, and of zfs and bcachefs.
+    // Magic numbers from linux/magic.h, zfs and bcachefs.
     const KNOWN: [u64; 8] = [
         0xEF53,      // ext2, ext3, ext4
         0x5846_5342, // xfs
@@ -202,7 +199,8 @@ pub(crate) fn keeps_folder_times(folder: impl AsFd) -> bool {
         .is_ok_and(|stat| KNOWN.contains(&(fit::<u64>(stat.f_type) & 0xFFFF_FFFF)))
 }
 
-/// Whether an open folder lies on a file system known to stamp a folder whenever a name in it comes, goes or changes.
+/// Whether the folder is on a file system known to update a folder's times whenever a name in it appears, disappears
+/// or changes.
 #[cfg(target_os = "macos")]
 pub(crate) fn keeps_folder_times(folder: impl AsFd) -> bool {
     rustix::fs::fstatfs(folder).is_ok_and(|stat| {
@@ -215,7 +213,8 @@ pub(crate) fn keeps_folder_times(folder: impl AsFd) -> bool {
     })
 }
 
-/// Whether an open folder lies on a file system known to stamp a folder whenever a name in it comes, goes or changes.
+/// Whether the folder is on a file system known to update a folder's times whenever a name in it appears, disappears
+/// or changes.
 #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "macos")))]
 pub(crate) fn keeps_folder_times(_: impl AsFd) -> bool {
     false

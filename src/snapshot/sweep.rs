@@ -1,4 +1,4 @@
-//! One lstat for each folder and file of a memo, on all cores: what is still as it was, and what is not.
+//! One lstat per folder and file of a memo, on all cores, to find what has changed.
 
 use std::ffi::CStr;
 use std::io;
@@ -14,26 +14,25 @@ use crate::snapshot::parallel::in_chunks;
 use crate::snapshot::stat::Stat;
 use crate::snapshot::{Entry, Kind};
 
-/// Rows that one thread takes at a time.
+/// Rows per chunk.
 const CHUNK: usize = 512;
 
-/// What became of a memo's rows.
+/// The state of a memo's rows.
 #[derive(Debug, Default)]
 pub(crate) struct Sweep {
-    /// Folders to be listed again, by row.
+    /// Rows of folders to list again.
     pub(crate) stale_dirs: Vec<usize>,
-    /// Folders that are gone, or no folders any more, by row.
+    /// Rows of folders that are gone or replaced.
     pub(crate) gone_dirs: Vec<usize>,
-    /// Files that are not known to be what they were, by row, sorted; and their stat if they are there.
+    /// Rows of files that may have changed, sorted, with their stat if they exist.
     pub(crate) stale_files: Vec<(usize, Option<Stat>)>,
-    /// The other files, in order.
+    /// The unchanged files, in order.
     pub(crate) entries: Vec<Entry>,
-    /// A row could not be read.
     pub(crate) damaged: bool,
 }
 
 impl Sweep {
-    /// Whether `entries` are the whole universe.
+    /// Whether `entries` is the whole universe.
     pub(crate) fn is_clean(&self) -> bool {
         !self.damaged
             && self.stale_dirs.is_empty()
@@ -50,7 +49,7 @@ impl Sweep {
     }
 }
 
-/// Looks at everything `memo` has, below `root`.
+/// Checks everything in `memo` below `root`.
 pub(crate) fn sweep(memo: &Memo, root: BorrowedFd<'_>) -> Sweep {
     let dirs = memo.dir_count();
     let parts = in_chunks(dirs + memo.file_count(), CHUNK, |rows| {
@@ -64,7 +63,7 @@ pub(crate) fn sweep(memo: &Memo, root: BorrowedFd<'_>) -> Sweep {
     whole
 }
 
-/// Folders come first, then files.
+/// Rows of folders come first, then files.
 fn sweep_rows(memo: &Memo, root: BorrowedFd<'_>, rows: Range<usize>, dirs: usize) -> Sweep {
     let mut part = Sweep::default();
     part.entries.reserve(rows.len());
@@ -84,7 +83,7 @@ fn sweep_dir(memo: &Memo, root: BorrowedFd<'_>, at: usize, part: &mut Sweep) -> 
         Ok(Some(now)) if row.stat == Some(now) || !Rule::FoldersListed.holds() => {}
         Ok(Some(now)) if now.file_type() != FileType::Directory => part.gone_dirs.push(at),
         Ok(None) => part.gone_dirs.push(at),
-        // Also where it cannot be looked at: listing it will say why.
+        // Including folders that cannot be stat'ed: listing them reports the reason.
         Ok(Some(_)) | Err(_) => part.stale_dirs.push(at),
     }
     Some(())
@@ -104,7 +103,7 @@ fn sweep_file(memo: &Memo, root: BorrowedFd<'_>, at: usize, part: &mut Sweep) ->
     Some(())
 }
 
-/// `None` if nothing is there.
+/// `None` if it does not exist.
 fn look(root: BorrowedFd<'_>, path: &CStr) -> io::Result<Option<Stat>> {
     let path = if path.is_empty() { c"." } else { path };
     match Stat::at(root, path) {
@@ -114,7 +113,7 @@ fn look(root: BorrowedFd<'_>, path: &CStr) -> io::Result<Option<Stat>> {
     }
 }
 
-/// Whether an error says that there is nothing at a path.
+/// Whether an error means that the path does not exist.
 pub(crate) fn is_gone(error: &io::Error) -> bool {
     matches!(
         error.kind(),

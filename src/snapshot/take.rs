@@ -1,9 +1,9 @@
-//! Taking a snapshot: from the memo alone where nothing changed, else with as little listing and hashing as is right.
+//! Takes a snapshot: from the memo alone if nothing changed, else with as little listing and hashing as possible.
 //!
-//! 1. The guards: if settings, rules and sets of tracked paths are what the memo was made with, its universe holds.
-//! 2. The sweep: one lstat for each folder and file. All as it was: done; no index is read, no folder listed.
-//! 3. Folders that changed are listed again; where that cannot be enough, or step 1 failed, everything is.
-//! 4. What is new or changed is hashed, and a new memo is written.
+//! 1. Guards: if settings, rules and tracked paths are those the memo was made with, its universe is valid.
+//! 2. Sweep: one lstat per folder and file. If nothing changed, no index is read and no folder listed.
+//! 3. Changed folders are listed again; if that cannot suffice, or step 1 failed, everything is.
+//! 4. New and changed files are hashed, and a new memo is written.
 
 use std::collections::HashSet;
 use std::fs::File as OpenFile;
@@ -25,7 +25,7 @@ use crate::snapshot::sweep::{Sweep, sweep};
 use crate::snapshot::walk::{Listing, Place, Relisted, Walker};
 use crate::snapshot::{Effort, Entry, Kind, Snapshot, SnapshotError};
 
-/// A universe with all that is known of its files.
+/// A universe and what is known about its files.
 struct Universe {
     head: Head,
     dirs: Vec<Dir>,
@@ -34,7 +34,7 @@ struct Universe {
     listed: usize,
 }
 
-/// Takes a snapshot in a run that began to look at files at `began`: now, but for tests.
+/// Takes a snapshot in a run that began to look at files at `began`, which only tests set.
 pub(crate) fn take_at(
     root: &Path,
     memo_dir: &Path,
@@ -77,13 +77,13 @@ pub(crate) fn take_at(
     finish(universe, memo.as_ref(), identity, &memo_path, place)
 }
 
-/// The memo's name is the root's: one project, one file, however it changes.
+/// Named after the root: one file per project, however the project changes.
 fn memo_path(memo_dir: &Path, root: &Path) -> PathBuf {
     let name = Digest::of(root.as_os_str().as_bytes()).to_string();
     memo_dir.join(format!("tree-{}", name.get(..32).unwrap_or(&name)))
 }
 
-/// Everything a memo is good for: the root, the repository around it, and the variables that lead to configuration.
+/// Everything a memo depends on: the root, the repository around it, and the variables that locate configuration.
 fn identity(root: &Path, around: Option<&Repository>, env: &Env) -> Digest {
     let mut hasher = Hasher::new();
     let mut part = |bytes: &[u8]| {
@@ -108,13 +108,13 @@ fn identity(root: &Path, around: Option<&Repository>, env: &Env) -> Digest {
     hasher.finish()
 }
 
-/// How far a memo still holds.
+/// How much of a memo is valid.
 enum Remembered {
-    /// Nothing changed, and nothing is to be written.
+    /// Nothing changed; nothing needs to be written.
     All(Vec<Entry>, Head),
-    /// The rules hold; some folders or files changed, or only what is remembered of the guards.
+    /// The rules are unchanged; folders, files or only the guards' stats changed.
     Files(Sweep, Head),
-    /// The universe has to be found anew.
+    /// The universe has to be determined again.
     Nothing,
 }
 
@@ -136,7 +136,7 @@ fn remembered(memo: &Memo, place: Place<'_>) -> Remembered {
     Remembered::Files(found, head)
 }
 
-/// Whether the settings are what they were; if files they come from changed, git is asked again.
+/// Whether the settings are unchanged; asks git again if their source files changed.
 fn same_settings(head: &mut Head, place: Place<'_>) -> bool {
     if guard::all_same(&mut head.config, place.began) || !Rule::GitSettings.holds() {
         return true;
@@ -156,7 +156,7 @@ fn settings(place: Place<'_>) -> (Settings, Guards) {
         if guards.values().all(guard::is_settled) {
             return (answer.0, guards);
         }
-        // A file may have changed between git's look at it and ours.
+        // A file may have changed between git's look and ours.
         let again = repository::settings(repository, place.env);
         if again == answer {
             return (answer.0, guards);
@@ -169,7 +169,7 @@ fn observed(path: &Path, place: Place<'_>) -> (PathBuf, guard::State) {
     (path.to_path_buf(), guard::observe(path, place.began).0)
 }
 
-/// Whether the same paths are tracked: by the stat of the index, or else by reading it.
+/// Whether the same paths are tracked, judged by the stat of the index or by reading it.
 fn same_tracked(sources: &mut [Source], place: Place<'_>) -> bool {
     sources.iter_mut().all(|source| {
         let now = Stat::of(&source.repository.index()).ok();
@@ -189,7 +189,7 @@ fn same_tracked(sources: &mut [Source], place: Place<'_>) -> bool {
     })
 }
 
-/// The universe of a memo whose rules hold, with changed folders listed anew. `None` if that is not enough.
+/// The universe of a memo with valid rules, with changed folders listed again. `None` if that is not enough.
 fn known(
     memo: Option<&Memo>,
     sweep: Sweep,
@@ -240,7 +240,7 @@ fn known(
     Ok(Some(universe))
 }
 
-/// For each folder of the memo, whether it is still there, through folders that all are.
+/// For each folder of the memo, whether it still exists, along with all its parents.
 fn alive(memo: &Memo, gone: &[usize]) -> Vec<bool> {
     let mut alive = vec![true; memo.dir_count()];
     for at in gone {
@@ -253,7 +253,7 @@ fn alive(memo: &Memo, gone: &[usize]) -> Vec<bool> {
     alive
 }
 
-/// The files in folders that are as they were, unless they are gone all the same.
+/// The files in unchanged folders, except those that are gone anyway.
 fn kept_rows(memo: &Memo, sweep: &Sweep, keeps: impl Fn(usize) -> bool) -> Vec<Row> {
     let mut stale = sweep.stale_files.iter().peekable();
     let mut rows = Vec::with_capacity(memo.file_count());
@@ -278,7 +278,7 @@ fn kept_rows(memo: &Memo, sweep: &Sweep, keeps: impl Fn(usize) -> bool) -> Vec<R
     rows
 }
 
-/// The universe as a full walk finds it.
+/// The universe according to a full walk.
 fn walked(memo: Option<&Memo>, place: Place<'_>) -> Result<Universe, SnapshotError> {
     let mut head = Head::default();
     let unchanged = memo.and_then(|memo| {
@@ -309,7 +309,7 @@ fn universe_of(listing: Listing, mut head: Head) -> Universe {
     }
 }
 
-/// Hashes what is to be hashed, writes the memo, and makes the snapshot.
+/// Hashes what is needed, writes the memo, and builds the snapshot.
 fn finish(
     mut universe: Universe,
     memo: Option<&Memo>,
@@ -327,7 +327,7 @@ fn finish(
     let settled = settle::settle(universe.rows, place.fd, place.began);
     let bytes = memo::encode(identity, &universe.head, &universe.dirs, &settled.files);
     if memo.is_none_or(|memo| memo.bytes() != bytes) {
-        // A memo that cannot be written only costs the next run its time.
+        // Failing to write a memo only costs time in the next run.
         let _ = fs::write_atomic(memo_path, &bytes);
     }
     refuse_unreadable(&universe.unreadable, &settled)?;
@@ -361,7 +361,7 @@ fn submodules(sources: &[Source]) -> Vec<RelPath> {
         .collect()
 }
 
-/// The memo is written by now: what could be read is not read again next time.
+/// The memo has been written, so readable files are not read again next time.
 fn refuse_unreadable(dirs: &[String], settled: &Settled) -> Result<(), SnapshotError> {
     let files = settled.unreadable.iter().map(|(path, _)| path);
     let mut paths: Vec<&String> = dirs.iter().chain(files).collect();

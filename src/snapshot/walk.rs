@@ -1,11 +1,11 @@
-//! Listing folders: which files git would consider.
+//! Lists folders to find the files git would consider.
 //!
 //! A file is in the universe if it is tracked, or untracked and not ignored; a folder is entered if it is not ignored
-//! or holds something tracked. The repository of a submodule brings its own index and rules. What skip-worktree and
-//! sparse checkouts leave out is simply not there; where such a file is on disk, tools see it, and so does the walk.
+//! or contains tracked files. A submodule's repository has its own index and rules. Files left out by skip-worktree
+//! and sparse checkouts are absent; if such a file exists on disk, tools see it, and so does the walk.
 //!
-//! [`Walker::walk`] lists all of it; [`Walker::relist`] lists single folders of a memo whose rules, settings and
-//! tracked paths are known to be unchanged, and gives up ([`Relisted::GaveUp`]) where the change could reach further.
+//! [`Walker::walk`] lists everything; [`Walker::relist`] lists single folders of a memo whose rules, settings and
+//! tracked paths are known to be unchanged, and gives up ([`Relisted::GaveUp`]) if the change could reach further.
 
 use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -26,28 +26,25 @@ use crate::snapshot::repository::{Repository, Settings};
 use crate::snapshot::rules::{self, Chain};
 use crate::snapshot::stat::{Stat, Time, keeps_folder_times};
 
-/// What a walk needs of its surroundings.
+/// The surroundings of a walk.
 #[derive(Clone, Copy)]
 pub(crate) struct Place<'a> {
-    /// The project root, absolute and free of links.
+    /// Absolute and free of links.
     pub(crate) root: &'a Path,
-    /// The same, open.
     pub(crate) fd: BorrowedFd<'a>,
     pub(crate) env: &'a Env,
-    /// When the run began to look at files.
     pub(crate) began: Time,
-    /// The repository around the root.
     pub(crate) around: Option<&'a Repository>,
 }
 
-/// A file that belongs to the universe.
+/// A file of the universe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Found {
     pub(crate) path: String,
     pub(crate) tracked: bool,
 }
 
-/// What listing brought up, unsorted.
+/// The result of listing, unsorted.
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
     pub(crate) dirs: Vec<Dir>,
@@ -56,37 +53,36 @@ pub(crate) struct Listing {
     /// All guarded rules, old and new.
     pub(crate) rules: Guards,
     pub(crate) sources: Vec<Source>,
-    /// Folders with tracked files that may not be listed.
+    /// Folders with tracked files that cannot be listed.
     pub(crate) unreadable: Vec<String>,
 }
 
-/// How relisting ended.
 pub(crate) enum Relisted {
     Done(Box<Listing>),
-    /// Only a full walk can tell.
+    /// A full walk is needed.
     GaveUp,
 }
 
-/// One repository's part in the walk; the first stands for the surroundings of the root, even without one.
+/// One repository in the walk; the first stands for the surroundings of the root, even without a repository.
 struct Repo {
-    /// Its top folder, from the root.
+    /// Its top folder, relative to the root.
     base: String,
     tracked: Tracked,
-    /// What holds in its top folder.
+    /// What applies in its top folder.
     inside: Scope,
 }
 
-/// What holds for the entries of a folder.
+/// What applies to the entries of a folder.
 #[derive(Clone)]
 struct Scope {
     chain: Chain,
-    /// The folder is ignored: only tracked files count.
+    /// Whether the folder is ignored, so that only tracked files count.
     ignored: bool,
     repo: usize,
 }
 
 enum Role {
-    /// The top of a repository that is known.
+    /// The top of a known repository.
     Top,
     /// A commit of another repository.
     Gitlink,
@@ -100,7 +96,7 @@ struct Todo {
     role: Role,
 }
 
-/// The stat of a folder before it was listed (if it settled), and then its names.
+/// The stat of a folder before listing it (if settled) and its names.
 type Names = (Option<Stat>, Vec<Name>);
 
 struct Name {
@@ -111,19 +107,18 @@ struct Name {
 pub(crate) struct Walker<'a> {
     place: Place<'a>,
     settings: &'a Settings,
-    /// The root's folder in the repository around it, with a final slash.
+    /// The root's path in the repository around it, with a trailing slash.
     prefix: Vec<u8>,
     repos: Vec<Repo>,
     todo: Vec<Todo>,
     out: Listing,
     keeps_times: HashMap<u64, bool>,
-    /// When relisting: the folders that the memo has.
+    /// When relisting: the folders in the memo.
     known: Option<HashSet<&'a str>>,
     gave_up: bool,
 }
 
 impl<'a> Walker<'a> {
-    /// Lists the whole universe.
     pub(crate) fn walk(place: Place<'a>, settings: &'a Settings) -> Result<Listing, SnapshotError> {
         let mut walker = Self::new(place, settings);
         walker.enter_root()?;
@@ -137,8 +132,8 @@ impl<'a> Walker<'a> {
         Ok(walker.out)
     }
 
-    /// Lists the folders `dirs` of a memo with the head `head` anew, and folders below them that the memo does not have.
-    /// `known` are the folders that the memo has and that are still there.
+    /// Lists the folders `dirs` of a memo with head `head`, and folders below them that are not in the memo. `known`
+    /// holds the folders of the memo that still exist.
     pub(crate) fn relist(
         place: Place<'a>,
         head: &'a Head,
@@ -152,7 +147,7 @@ impl<'a> Walker<'a> {
         for source in head.sources.iter().filter(|s| !s.base.is_empty()) {
             walker.enter_submodule(&source.base, source.repository.clone())?;
         }
-        // The sources were checked before; an index that changes just now is seen by the next run.
+        // The sources were checked before; the next run sees an index that changes now.
         walker.out.sources.clone_from(&head.sources);
         let mut scopes = HashMap::new();
         for dir in dirs {
@@ -198,7 +193,7 @@ impl<'a> Walker<'a> {
         Ok(())
     }
 
-    /// The repository around the root, with the rules of its folders above the root.
+    /// The repository around the root, with the rules of the folders above the root.
     fn enter_root(&mut self) -> Result<(), SnapshotError> {
         let mut inside = Scope {
             chain: None,
@@ -235,7 +230,7 @@ impl<'a> Walker<'a> {
         repository: Repository,
     ) -> Result<Scope, SnapshotError> {
         let add = format!("{base}/");
-        // Where `.git` is a file, its content leads to the repository.
+        // If `.git` is a file, its content leads to the repository.
         self.load(repository.top.join(".git"));
         let tracked = self.read_source(&add, &repository, b"")?;
         let inside = Scope {
@@ -251,14 +246,14 @@ impl<'a> Walker<'a> {
         Ok(inside)
     }
 
-    /// Reads a repository's tracked paths. `add` is its folder in the project with a final slash, or empty.
+    /// Reads a repository's tracked paths. `add` is its path in the project with a trailing slash, or empty.
     fn read_source(
         &mut self,
         add: &str,
         repository: &Repository,
         strip: &[u8],
     ) -> Result<Tracked, SnapshotError> {
-        // Before reading: a change in between shows as a stat that differs.
+        // Taken before reading, so that a change in between shows.
         let index = Stat::of(&repository.index()).ok();
         let tracked = repository.tracked(strip, add.as_bytes(), self.place.env)?;
         self.out.sources.push(Source {
@@ -270,7 +265,7 @@ impl<'a> Walker<'a> {
         Ok(tracked)
     }
 
-    /// `core.excludesFile`, then `info/exclude`: the weakest rules of a repository.
+    /// `core.excludesFile`, then `info/exclude`: the rules of lowest priority.
     fn common_rules(&mut self, repository: &Repository, base: usize) -> Chain {
         let mut chain = None;
         let files = self.settings.excludes_file.clone();
@@ -281,13 +276,13 @@ impl<'a> Walker<'a> {
         chain
     }
 
-    /// The rules of a folder's `.gitignore` in front of a chain.
+    /// Puts the rules of a folder's `.gitignore` in front of a chain.
     fn own_rules(&mut self, behind: Chain, folder: &Path, base: usize) -> Chain {
         let text = self.load(folder.join(".gitignore"));
         rules::in_front(behind, &text, base, self.settings.ignore_case)
     }
 
-    /// The content of a file of rules, which is guarded from now on.
+    /// The content of an ignore file, which is guarded from now on.
     fn load(&mut self, path: PathBuf) -> Vec<u8> {
         match self.out.rules.get(&path) {
             Some(State::Absent) => Vec::new(),
@@ -300,7 +295,7 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// When relisting: what holds for a folder of the memo, apart from its own rules.
+    /// When relisting: what applies to a folder of the memo, except its own rules.
     fn scope_of(&mut self, dir: &str, inside: &mut HashMap<String, Scope>) -> (Scope, Role) {
         if let Some(repo) = self.repos.iter().find(|repo| repo.base == dir) {
             return (repo.inside.clone(), Role::Top);
@@ -327,12 +322,12 @@ impl<'a> Walker<'a> {
         scope
     }
 
-    /// A path of the project as the rules see it: from the top of the repository around it.
+    /// A project path as the rules see it: relative to the top of the repository around it.
     fn full(&self, path: &str) -> Vec<u8> {
         [self.prefix.as_slice(), path.as_bytes()].concat()
     }
 
-    /// Length of a folder's path as the rules see it, with its final slash.
+    /// Length of a folder's path as the rules see it, with trailing slash.
     fn base_of(&self, dir: &str) -> usize {
         self.prefix.len() + if dir.is_empty() { 0 } else { dir.len() + 1 }
     }
@@ -377,7 +372,7 @@ impl<'a> Walker<'a> {
         self.known.as_ref().is_some_and(|known| known.contains(dir))
     }
 
-    /// What holds inside a folder; `None` if it is left closed.
+    /// What applies inside a folder; `None` if it is not entered.
     fn enter(
         &mut self,
         role: Role,
@@ -409,11 +404,11 @@ impl<'a> Walker<'a> {
                     return Ok(Some(scope));
                 }
                 if Repository::at(&self.place.root.join(dir)).is_none() {
-                    // It may become one without a change of this folder.
+                    // It may become a repository without a change to this folder.
                     row.stat = None;
                     return Ok(Some(scope));
                 }
-                // What the memo has below it would have to go.
+                // What the memo has below it would have to be dropped.
                 self.gave_up |= self.knows(dir);
                 let owner = dir.to_owned();
                 self.left_out(dir.as_bytes(), Reason::Repository, owner);
@@ -422,7 +417,7 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// Decides over one entry of `dir`. `path` is the entry's as the rules see it.
+    /// Decides about one entry of `dir`. `path` is the entry's path as the rules see it.
     fn sort_in(&mut self, dir: &str, path: &[u8], kind: FileType, scope: &Scope) {
         let below = path.get(self.prefix.len()..).unwrap_or_default();
         let kind = match kind {
@@ -484,7 +479,7 @@ impl<'a> Walker<'a> {
         });
     }
 
-    /// The names in a folder; `None` if it is not there any more, or is odd.
+    /// The names in a folder; `None` if it is gone or left out.
     fn read(&mut self, todo: &Todo) -> Result<Option<Names>, SnapshotError> {
         match self.open_and_read(&todo.dir) {
             Ok(read) => Ok(Some(read)),

@@ -1,4 +1,4 @@
-//! Blobs: bytes by their digest. A blob that does not match its name does not exist.
+//! Blobs: bytes stored by their digest. A blob whose content does not match its name counts as absent.
 
 use std::io;
 
@@ -7,10 +7,7 @@ use crate::rule::Rule;
 use crate::store::Store;
 
 impl Store {
-    /// Saves bytes, unless they are there already, and whole.
-    ///
-    /// # Errors
-    /// If the disk refuses.
+    /// Stores bytes unless an intact blob with this digest exists.
     pub(crate) fn put_blob(&self, bytes: &[u8]) -> io::Result<Digest> {
         let digest = Digest::of(bytes);
         let path = self.sharded("cas", &digest);
@@ -23,7 +20,7 @@ impl Store {
         Ok(digest)
     }
 
-    /// The bytes with that digest; `None` if they are not there or not what they should be.
+    /// Returns the bytes with this digest, or `None` if they are absent or damaged.
     #[must_use]
     pub(crate) fn blob(&self, digest: &Digest) -> Option<Vec<u8>> {
         let bytes = std::fs::read(self.sharded("cas", digest)).ok()?;

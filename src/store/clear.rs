@@ -1,7 +1,7 @@
-//! Clearing by request: everything, or exactly the results of some checks, or some layers.
+//! Clearing on request: everything, the results of some checks, or some layers.
 //!
-//! The plan is made first and shown; applying it touches only plain files and folders of our own store, and follows
-//! no link. The caller holds the store exclusively.
+//! The plan is made and shown first. Applying it deletes only regular files and directories of this store and never
+//! follows links. The caller holds the store exclusively.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -11,26 +11,22 @@ use crate::digest::Digest;
 use crate::store::Store;
 use crate::store::usage::{Size, files_below};
 
-/// What to clear.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Target {
     /// Everything but run records.
     All,
-    /// Results of the check with that id, and of its parts.
+    /// Results of this check and of its parts.
     Check(String),
-    /// The layers with these keys.
     Layers(Vec<Digest>),
 }
 
-/// What will be deleted.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct ClearPlan {
     paths: Vec<PathBuf>,
-    /// Files and bytes that go.
     pub(crate) size: Size,
 }
 
-/// Folders that [`Target::All`] empties, besides rooms. Run records stay: they are the history that `cache status` tells.
+/// What [`Target::All`] empties, besides rooms. Run records stay because `cache status` reports from them.
 const CLEARED: &[&str] = &[
     "ac",
     "parts",
@@ -46,7 +42,7 @@ const CLEARED: &[&str] = &[
 ];
 
 impl Store {
-    /// Plans a clearing. A room that a process is still in stays: it would write into the next one of that name.
+    /// A room in use stays, because its process would write into the next room of that name.
     #[must_use]
     pub(crate) fn plan_clear(
         &self,
@@ -107,10 +103,6 @@ impl Store {
         paths
     }
 
-    /// Deletes what was planned.
-    ///
-    /// # Errors
-    /// At the first path that cannot be deleted; it is named.
     pub(crate) fn apply_clear(&self, plan: &ClearPlan) -> io::Result<()> {
         for path in &plan.paths {
             crate::fs::remove::remove(path).map_err(|error| {

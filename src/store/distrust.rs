@@ -1,5 +1,5 @@
-//! Keys whose results turned out wrong: an audit found that something else decides over them. Nothing is stored under
-//! them any more; when what was undeclared is declared, the key is another one.
+//! Keys whose cached results an audit found to be wrong. Nothing is stored under them again; once the missing inputs
+//! are declared, the check has another key.
 
 use std::io;
 
@@ -7,15 +7,11 @@ use crate::digest::Digest;
 use crate::store::Store;
 
 impl Store {
-    /// Stores nothing under this key any more.
-    ///
-    /// # Errors
-    /// If the disk refuses.
     pub(crate) fn distrust(&self, key: &Digest) -> io::Result<()> {
         self.write(&self.sharded("distrusted", key), b"")
     }
 
-    /// Whether nothing is stored under this key. Not asked on a hit.
+    /// Whether nothing may be stored under this key. Not consulted on a hit.
     #[must_use]
     pub(crate) fn distrusts(&self, key: &Digest) -> bool {
         std::fs::symlink_metadata(self.sharded("distrusted", key)).is_ok()

@@ -1,4 +1,4 @@
-//! One stored result of a whole check. The shape on disk is private to the store's readers and this module.
+//! One cached result of a whole check. The on-disk format is private to this module and the readers in `store`.
 
 use std::io;
 
@@ -11,69 +11,59 @@ use crate::rule::Rule;
 use crate::store::Store;
 use crate::store::outputs::Output;
 
-/// Format of an entry; another one is a miss.
+/// Entries of any other format are misses.
 pub(super) const FORMAT: u32 = 1;
-/// Names it in its header.
 pub(super) const NAME: &str = "dagcache-entry";
 
-/// A stored result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Entry {
-    /// Its own action key: an entry under a foreign name is not served.
+    /// Repeated inside the entry, so that an entry under another key's name is not served.
     pub(crate) key: Digest,
-    /// Id of the check that made it.
     pub(crate) check: String,
-    /// Whether it passed.
     pub(crate) passed: bool,
     /// The tool's exit code (0 or 1 for a built-in).
     pub(crate) exit_code: i32,
-    /// Standard output, whole.
     pub(crate) stdout: String,
-    /// Standard error, whole.
     pub(crate) stderr: String,
-    /// Diagnostics.
     pub(crate) findings: Vec<Finding>,
-    /// Number of parts; 0 for a check without.
+    /// 0 for a check without parts.
     pub(crate) parts: u32,
-    /// What running it took, in milliseconds; for a check with parts the sum over them.
+    /// For a check with parts, the sum over them.
     pub(crate) duration_ms: u64,
     /// Peak memory of the processes in bytes, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) peak_memory: Option<u64>,
-    /// Engine class and platform that ran it.
+    /// Engine class and platform.
     pub(crate) engine: String,
-    /// Tools and versions, for people.
+    /// Tool names and versions, for display.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) tools: Vec<String>,
-    /// Whether what ran could see nothing that is not in the key. Without, the result stays on this machine.
+    /// Whether the run could see nothing outside the key. Otherwise the result stays on this machine.
     #[serde(default)]
     pub(crate) confined: bool,
-    /// When it was made, milliseconds since 1970 UTC.
+    /// Milliseconds since 1970 UTC.
     pub(crate) created_ms: u64,
-    /// Version of the program that wrote it.
     pub(crate) writer: String,
-    /// When the oldest part of it was made, if that was before.
+    /// When the oldest part was made, if earlier than the entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) since_ms: Option<u64>,
-    /// What it made, sorted by path.
+    /// Sorted by path.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) outputs: Vec<Output>,
-    /// Whether it means nothing to others: its key holds something that only this machine knows.
+    /// Whether the key contains something only this machine knows, which makes the result useless elsewhere.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) local_only: bool,
-    /// Blob with the fingerprint.
     pub(crate) fingerprint: Digest,
-    /// Whether it builds on products out of the user's own target folder: true for this user, but nobody else's to
-    /// trust.
+    /// Whether the run built on products from the user's own target directory. Such a result is good for this user
+    /// only.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) seeded: bool,
-    /// For a check with parts: the common key, under which the parts' results are.
+    /// The common key that holds the parts' results, for a check with parts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) common: Option<Digest>,
 }
 
 impl Entry {
-    /// The blobs it names.
     #[must_use]
     pub(crate) fn blobs(&self) -> Vec<Digest> {
         let outputs = self.outputs.iter().map(|output| output.digest);
@@ -81,19 +71,15 @@ impl Entry {
     }
 }
 
-/// What the store answers for a key.
 #[derive(Debug)]
 pub(crate) enum Lookup {
-    /// The result.
     Hit(Box<Entry>),
-    /// Nothing there.
     Absent,
-    /// Something is there that cannot be used; why.
+    /// The entry exists but cannot be used; holds the reason.
     Damaged(String),
 }
 
 impl Store {
-    /// Looks a result up.
     #[must_use]
     pub(crate) fn lookup(&self, key: &Digest) -> Lookup {
         let path = self.sharded("ac", key);
@@ -102,7 +88,7 @@ impl Store {
                 self.note_use(&path, &meta);
                 std::fs::read(&path)
             }
-            Ok(_) => return Lookup::Damaged("it is not a plain file".to_owned()),
+            Ok(_) => return Lookup::Damaged("not a regular file".to_owned()),
             Err(error) => Err(error),
         };
         let bytes = match bytes {
@@ -114,21 +100,18 @@ impl Store {
             Ok(entry) if entry.key == *key || !Rule::EntryKey.holds() => {
                 Lookup::Hit(Box::new(entry))
             }
-            Ok(_) => Lookup::Damaged("it belongs to another key".to_owned()),
+            Ok(_) => Lookup::Damaged("belongs to another key".to_owned()),
             Err(reason) => Lookup::Damaged(reason),
         }
     }
 
-    /// The file that holds the result of a key, for people.
+    /// Path of the entry, for messages.
     #[must_use]
     pub(crate) fn result_file(&self, key: &Digest) -> String {
         self.shown(&self.sharded("ac", key))
     }
 
-    /// Saves a result; call it after everything it names is saved.
-    ///
-    /// # Errors
-    /// If the disk refuses: the result is then simply not remembered.
+    /// Everything the entry refers to must be stored first.
     pub(crate) fn save(&self, entry: &Entry) -> io::Result<()> {
         let body = serde_json::to_vec(entry).map_err(io::Error::other)?;
         self.write(
@@ -137,25 +120,19 @@ impl Store {
         )
     }
 
-    /// Saves a fingerprint as a blob.
-    ///
-    /// # Errors
-    /// If the disk refuses.
     pub(crate) fn put_fingerprint(&self, fingerprint: &Fingerprint) -> io::Result<Digest> {
         self.put_blob(&serde_json::to_vec(fingerprint).map_err(io::Error::other)?)
     }
 
-    /// The fingerprint saved as that blob.
     #[must_use]
     pub(crate) fn fingerprint(&self, digest: &Digest) -> Option<Fingerprint> {
         serde_json::from_slice(&self.blob(digest)?).ok()
     }
 }
 
-/// Reads the bytes of an entry.
 pub(super) fn parse(bytes: &[u8]) -> Result<Entry, String> {
     let body = super::unseal(bytes, NAME, FORMAT)?;
-    serde_json::from_slice(body).map_err(|error| format!("it does not parse: {error}"))
+    serde_json::from_slice(body).map_err(|error| format!("cannot parse: {error}"))
 }
 
 #[cfg(test)]

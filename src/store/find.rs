@@ -1,28 +1,25 @@
-//! Finding keys by their first digits, as people type them.
+//! Finds keys by the leading digits that users type.
 
 use crate::digest::Digest;
 use crate::store::Store;
 use crate::store::entry::{Entry, Lookup};
 
-/// The fewest digits that name a key.
 pub(crate) const FEWEST_DIGITS: usize = 4;
 
-/// A key that the store knows.
 #[derive(Debug, Clone)]
 pub(crate) struct Known {
-    /// The key.
     pub(crate) key: Digest,
-    /// The check it is of; `None` if its entry is damaged.
+    /// `None` if the entry is damaged.
     pub(crate) check: Option<String>,
-    /// Blob with its fingerprint; `None` if its entry is damaged.
+    /// `None` if the entry is damaged.
     pub(crate) fingerprint: Option<Digest>,
-    /// Its result, if that was stored.
+    /// The cached result, if there is one.
     pub(crate) entry: Option<Box<Entry>>,
 }
 
 impl Store {
-    /// The keys that begin with these hexadecimal digits (at least [`FEWEST_DIGITS`]), sorted: those with a result,
-    /// and those that were seen last of a project.
+    /// Returns the keys that start with these hexadecimal digits (at least [`FEWEST_DIGITS`]), sorted: those with a
+    /// result and the last keys of this project.
     #[must_use]
     pub(crate) fn keys_with(&self, digits: &str, project: &str) -> Vec<Known> {
         let Some(shard) = digits.get(..2) else {

@@ -1,7 +1,7 @@
-//! How often layers of a project were cleared: an engine that keeps layers of its own is told to build them anew by a
-//! number that it has not seen for them.
+//! Counts how often each layer of a project was cleared. An engine with its own layer cache rebuilds a layer when it
+//! gets a number it has not seen.
 //!
-//! Not cleared with everything else: a number that came back would bring an old layer back.
+//! Survives a full clear, because a repeated number would bring an old layer back.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,7 +16,7 @@ const SEAL: Seal = Seal {
 };
 
 impl Store {
-    /// The numbers of a project's layers, by name; a layer that is not there was never cleared.
+    /// Generation numbers by layer name; layers that were never cleared are absent.
     #[must_use]
     pub(crate) fn generations(&self, project: &str) -> BTreeMap<String, u64> {
         let read = || {
@@ -31,10 +31,7 @@ impl Store {
         read().unwrap_or_default()
     }
 
-    /// Gives these layers numbers that they never had, also if the file was lost meanwhile.
-    ///
-    /// # Errors
-    /// If the file cannot be written.
+    /// Gives these layers numbers they never had, even if the file was lost in between.
     pub(crate) fn raise_generations<'a>(
         &self,
         project: &str,

@@ -1,4 +1,4 @@
-//! The last key of each check of a project: what miss reasons compare with. Only ever used for wording.
+//! The last key of each check of a project. Miss reasons compare with it; nothing else depends on it.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,44 +10,36 @@ use crate::store::Store;
 pub(super) const NAME: &str = "dagcache-last";
 pub(super) const FORMAT: u32 = 1;
 
-/// The last keys of one project's checks.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Last {
     checks: BTreeMap<String, Seen>,
 }
 
-/// What was seen of one check.
+/// The last run of one check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Seen {
-    /// Its key.
     pub(crate) key: Digest,
-    /// Blob with its fingerprint.
     pub(crate) fingerprint: Digest,
-    /// Whether its result was stored.
     pub(crate) stored: bool,
 }
 
 impl Last {
-    /// What was seen of a check.
     #[must_use]
     pub(crate) fn get(&self, check: &str) -> Option<Seen> {
         self.checks.get(check).copied()
     }
 
-    /// Whether nothing was seen of the project.
     #[must_use]
     pub(crate) fn is_empty(&self) -> bool {
         self.checks.is_empty()
     }
 
-    /// Keys of checks that were seen, with what was seen of them.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, Seen)> {
         self.checks
             .iter()
             .map(|(check, seen)| (check.as_str(), *seen))
     }
 
-    /// Notes a check.
     pub(crate) fn set(&mut self, check: &str, seen: Seen) {
         self.checks.insert(check.to_owned(), seen);
     }
@@ -58,7 +50,7 @@ impl Store {
         self.base.join("last").join(project)
     }
 
-    /// What was seen last of a project (an id of [0-9a-f]).
+    /// `project` is a hexadecimal id.
     #[must_use]
     pub(crate) fn last(&self, project: &str) -> Last {
         std::fs::read(self.last_path(project))
@@ -67,10 +59,6 @@ impl Store {
             .unwrap_or_default()
     }
 
-    /// Saves it.
-    ///
-    /// # Errors
-    /// If the disk refuses.
     pub(crate) fn save_last(&self, project: &str, last: &Last) -> io::Result<()> {
         let mut body = String::new();
         for (check, seen) in &last.checks {

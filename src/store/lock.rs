@@ -1,4 +1,5 @@
-//! One lock per action key: two processes that miss the same key run it once, the second replays.
+//! One lock per action key: of two processes that miss the same key, one runs the check and the other reuses the
+//! result.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -8,7 +9,7 @@ use crate::digest::Digest;
 use crate::rule::Rule;
 use crate::store::Store;
 
-/// Held while a key is being run. Freed when dropped, and by the kernel when the process dies.
+/// Held while a check runs. Released on drop, or by the kernel when the process dies.
 #[derive(Debug)]
 pub(crate) struct KeyLock {
     file: Option<File>,
@@ -16,10 +17,7 @@ pub(crate) struct KeyLock {
 }
 
 impl Store {
-    /// Takes the lock of a key, waiting for whoever runs it now.
-    ///
-    /// # Errors
-    /// If the lock file cannot be made or locked.
+    /// Locks a key, waiting for the process that runs it now.
     pub(crate) fn lock_key(&self, key: &Digest) -> io::Result<KeyLock> {
         let path = self.base.join("locks").join(key.to_string());
         if !self.writable || !Rule::KeyLock.holds() {
@@ -28,7 +26,7 @@ impl Store {
         loop {
             let file = OpenOptions::new().append(true).create(true).open(&path)?;
             file.lock()?;
-            // The holder removes the file when done: a lock on a removed file guards nothing.
+            // The holder removes the file when done, and a lock on a removed file guards nothing.
             if same_file(&file, &path) {
                 return Ok(KeyLock {
                     file: Some(file),
@@ -39,7 +37,7 @@ impl Store {
     }
 }
 
-/// Takes the lock of the whole store; calls `waiting` first if another process is in the way.
+/// Locks the whole store. Calls `waiting` first if another process holds it.
 pub(super) fn take(file: &File, exclusive: bool, waiting: &dyn Fn()) -> io::Result<()> {
     let tried = if exclusive {
         file.try_lock()
@@ -71,7 +69,7 @@ fn same_file(file: &File, path: &std::path::Path) -> bool {
 impl Drop for KeyLock {
     fn drop(&mut self) {
         if self.file.is_some() {
-            // Still locked: nobody else can hold this very file. A leftover file is harmless.
+            // Still locked, so nobody else can hold this file. A leftover file is harmless.
             let _ = std::fs::remove_file(&self.path);
         }
     }

@@ -1,34 +1,34 @@
-//! The store: results, blobs, run records and what engines keep, as plain files of one version.
+//! The store: results, blobs, run records and engine data as plain files.
 //!
 //! ```text
-//! DAGCACHE_DIR (or the platform's cache folder)/
+//! DAGCACHE_DIR (or the platform's cache directory)/
 //!   v1/
 //!     CACHEDIR.TAG, .gitignore
-//!     ac/ab/<key>       one result of a whole check ([`entry`])
-//!     parts/ab/<key>    results of the parts of a check, by its common key ([`parts`])
-//!     reads/ab/<key>    what runs of a check read, by its weak key ([`reads`])
-//!     cas/ab/<digest>   blobs: fingerprints, what parts said, sets of files read, files that checks made ([`blob`])
-//!     kept/ab/<digest>  files of the user's that an output replaced ([`outputs`]); not cleared
-//!     secret-key        what secrets are sealed with, without a key of the team ([`secret`])
-//!     trees/ab/<digest> folders of Merkle trees, for miss reasons ([`tree`])
+//!     ac/ab/<key>       result of a whole check ([`entry`])
+//!     parts/ab/<key>    results of a check's parts, by common key ([`parts`])
+//!     reads/ab/<key>    what a check's runs read, by weak key ([`reads`])
+//!     cas/ab/<digest>   blobs: fingerprints, output of parts, read sets, outputs of checks ([`blob`])
+//!     kept/ab/<digest>  user files replaced by an output ([`outputs`]); not cleared
+//!     secret-key        seals secrets if there is no team key ([`secret`])
+//!     trees/ab/<digest> directories of Merkle trees, for miss reasons ([`tree`])
 //!     last/<project>    the last key of each check of a project, for miss reasons ([`last`])
-//!     memo/             what the snapshot, the facts and the tools remember
-//!     checkouts/        folders where git converts files for a snapshot, as long as it needs them
-//!     runs/<day>.jsonl  run records, a line each ([`runs`])
-//!     rooms/ layers/    what the local engine keeps
+//!     memo/             memos of snapshot, facts and tools
+//!     checkouts/        temporary directories where git converts files
+//!     runs/<day>.jsonl  one run record per line ([`runs`])
+//!     rooms/ layers/    data of the local engine
 //!     generations/<project> how often layers were cleared ([`generations`]); not cleared
-//!     projects/<id>     where a project is, so that what is kept for it goes with it
-//!     distrusted/ab/<key> keys that nothing is stored under ([`distrust`])
-//!     quarantine/       what turned out wrong ([`quarantine`])
+//!     projects/<id>     where the project is, so that its data can be pruned after it is gone
+//!     distrusted/ab/<key> keys with proven wrong results ([`distrust`])
+//!     quarantine/       damaged and wrong files ([`quarantine`])
 //!     locks/            one file per action key, and `store`
 //! ```
 //!
-//! Invariants: a file appears under its name only when it is whole (temp + rename), a result after the blobs it
-//! names. Every read is verified; what is damaged, truncated, foreign or newer is a miss with a reason, never an
-//! error and never served. A run holds `locks/store` shared, clearing holds it exclusively. A store that cannot be
-//! written is used read-only, one that cannot be made is replaced by none: the run is then uncached, never wrong.
+//! Invariants: files appear under their name only when complete (temp + rename), and a result only after the blobs it
+//! refers to. Every read is verified; anything damaged, truncated, foreign or newer is a miss with a reason, never an
+//! error, and never served. A run holds `locks/store` shared, clearing holds it exclusively. A store that cannot be
+//! written is used read-only; without any store, the run is uncached but still correct.
 //!
-//! Stays free of computing keys and of printing.
+//! Computes no keys and prints nothing.
 
 pub(crate) mod blob;
 pub(crate) mod clear;
@@ -57,34 +57,29 @@ use std::path::{Path, PathBuf};
 use crate::digest::Digest;
 use crate::rule::Rule;
 
-/// Version of the layout: a folder of its own, so that two versions of the program never read each other's files.
+/// Each layout has its own directory, so that different program versions never read each other's files.
 pub(crate) const LAYOUT: &str = "v1";
 
 const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n# This folder is a cache of cargo-dagcache. It can be deleted.\n# See https://bford.info/cachedir/\n";
 
-/// An open store.
 #[derive(Debug)]
 pub(crate) struct Store {
     base: PathBuf,
     writable: bool,
-    /// Held shared for the time of a run.
     _lock: Option<std::fs::File>,
-    /// Set when the store is a private folder that goes with the run.
+    /// Set if the store is a temporary directory.
     _temporary: Option<tempfile::TempDir>,
 }
 
-/// A store could not be opened as asked.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot use the cache folder {path}: {source}")]
+#[error("cannot use the cache directory {path}: {source}")]
 pub(crate) struct OpenError {
-    /// The folder.
     pub(crate) path: PathBuf,
-    /// Why.
     pub(crate) source: io::Error,
 }
 
-/// Marks our folder as a cache: for backups by its tag, for git and for snapshots by an ignore file, so that a store
-/// inside a project is no part of that project. Never the folder above: the user chose it, and may keep more in it.
+/// Marks our directory as a cache: a tag for backup tools, and an ignore file so that git and snapshots skip a store
+/// inside a project. The parent directory belongs to the user and is left alone.
 fn mark(base: &Path) -> io::Result<()> {
     let marks = [("CACHEDIR.TAG", TAG), (".gitignore", "*\n")];
     for (name, text) in marks {
@@ -97,19 +92,14 @@ fn mark(base: &Path) -> io::Result<()> {
 }
 
 impl Store {
-    /// Opens (and makes) the store below `dir` and takes its lock shared; waits while another process clears it.
-    ///
-    /// # Errors
-    /// If the folder cannot be made or its lock not be taken. See [`Store::open_or_fallback`].
+    /// Opens the store below `dir`, creating it if necessary, and locks it shared. Waits while another process clears
+    /// it.
     #[cfg(test)]
     pub(crate) fn open(dir: &Path) -> Result<Self, OpenError> {
         Self::open_with(dir, false, &|| {})
     }
 
-    /// As [`Store::open`], but alone: calls `waiting` and waits if runs use the store.
-    ///
-    /// # Errors
-    /// As [`Store::open`].
+    /// Like [`Store::open`], but exclusively. Calls `waiting` before waiting for running checks.
     pub(crate) fn open_exclusive(dir: &Path, waiting: &dyn Fn()) -> Result<Self, OpenError> {
         Self::open_with(dir, true, waiting)
     }
@@ -145,24 +135,21 @@ impl Store {
         })
     }
 
-    /// Opens the store, or, where it cannot be written, reads what is there, or else works in a private temporary
-    /// folder. The second value is the one warning that is due then. Calls `waiting` if it has to wait.
-    ///
-    /// # Errors
-    /// If not even a temporary folder can be made.
+    /// Opens the store. Falls back to reading it if it cannot be written, and to a temporary one if it cannot be
+    /// opened. Also returns the warning to print, if any. Calls `waiting` before it waits.
     pub(crate) fn open_or_fallback(
         dir: Option<&Path>,
         waiting: &dyn Fn(),
     ) -> Result<(Self, Option<String>), OpenError> {
         let Some(dir) = dir else {
-            let warning = "no cache folder: neither DAGCACHE_DIR, XDG_CACHE_HOME nor HOME is set; nothing is remembered";
+            let warning = "no cache directory: none of DAGCACHE_DIR, XDG_CACHE_HOME and HOME is set; results are not cached";
             return Ok((Self::temporary()?, Some(warning.to_owned())));
         };
         match Self::open_with(dir, false, waiting) {
             Ok(store) => Ok((store, None)),
             Err(error) if dir.join(LAYOUT).is_dir() => {
                 let warning =
-                    format!("{error}; results are read from it, nothing new is remembered");
+                    format!("{error}; cached results are reused, new ones are not stored");
                 let base = dir.join(LAYOUT);
                 Ok((
                     Self {
@@ -176,15 +163,12 @@ impl Store {
             }
             Err(error) => Ok((
                 Self::temporary()?,
-                Some(format!("{error}; nothing is remembered")),
+                Some(format!("{error}; results are not cached")),
             )),
         }
     }
 
-    /// A private store that goes with the run.
-    ///
-    /// # Errors
-    /// If no temporary folder can be made.
+    /// A store that is deleted after the run.
     pub(crate) fn temporary() -> Result<Self, OpenError> {
         let fail = |source| OpenError {
             path: std::env::temp_dir(),
@@ -204,34 +188,28 @@ impl Store {
         })
     }
 
-    /// Whether results can be saved.
     #[must_use]
     pub(crate) fn writable(&self) -> bool {
         self.writable
     }
 
-    /// Whether the store goes with the run.
     #[must_use]
     pub(crate) fn is_temporary(&self) -> bool {
         self._temporary.is_some()
     }
 
-    /// The folder of this version.
     #[must_use]
     pub(crate) fn base(&self) -> &Path {
         &self.base
     }
 
-    /// A folder of the store (`memo`, `rooms`, `layers`, `locks`).
+    /// A directory of the store (`memo`, `rooms`, `layers`, `locks`).
     #[must_use]
     pub(crate) fn folder(&self, name: &str) -> PathBuf {
         self.base.join(name)
     }
 
-    /// Notes where a project is, so that its rooms can go when it is gone.
-    ///
-    /// # Errors
-    /// If the disk refuses.
+    /// Records where a project is, so that its rooms can be pruned once it is gone.
     pub(crate) fn note_project(&self, id: &str, root: &Path) -> io::Result<()> {
         let path = self.base.join("projects").join(id);
         if path.exists() {
@@ -245,7 +223,7 @@ impl Store {
         self.base.join(kind).join(&hex[..2]).join(hex)
     }
 
-    /// A store of another layout beside this one, which knows that project: its results are no use, but were there.
+    /// A store of another layout that knows this project, so that a miss can say why old results are unusable.
     #[must_use]
     pub(crate) fn other_layout(&self, project: &str) -> Option<String> {
         let layouts = std::fs::read_dir(self.base.parent()?).ok()?.flatten();
@@ -262,7 +240,7 @@ impl Store {
             .max()
     }
 
-    /// A file of the store as people may look for it: below the cache folder.
+    /// A path relative to the cache directory, for messages.
     fn shown(&self, path: &Path) -> String {
         let folder = self.base.parent().unwrap_or(&self.base);
         path.strip_prefix(folder)
@@ -279,39 +257,39 @@ impl Store {
     }
 }
 
-/// Whether it is the name of a layout: `v` and a number.
+/// Whether the name is `v` and a number.
 fn is_layout(name: &str) -> bool {
     name.strip_prefix('v').is_some_and(|number| {
         !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
     })
 }
 
-/// Splits a verified file: a header line `NAME VERSION SHA256-of-the-rest`, then the body.
+/// Verifies a file and returns its body. The header line is `NAME VERSION SHA256-OF-THE-BODY`.
 fn unseal<'a>(bytes: &'a [u8], name: &str, version: u32) -> Result<&'a [u8], String> {
     let end = bytes
         .iter()
         .position(|byte| *byte == b'\n')
-        .ok_or("it is truncated")?;
-    let header = std::str::from_utf8(&bytes[..end]).map_err(|_| "its header is damaged")?;
+        .ok_or("truncated")?;
+    let header = std::str::from_utf8(&bytes[..end]).map_err(|_| "damaged header")?;
     let mut words = header.split(' ');
     if words.next() != Some(name) {
-        return Err("it is of another kind".to_owned());
+        return Err("another kind of file".to_owned());
     }
     let found = words.next().unwrap_or_default();
     if found != version.to_string() && Rule::EntryFormat.holds() {
         return Err(format!(
-            "it was stored by another version (format {found}, this one reads {version})"
+            "stored by another version (format {found}, this one reads {version})"
         ));
     }
     let body = &bytes[end + 1..];
     let sum = words.next().and_then(|hex| hex.parse().ok());
     if sum != Some(Digest::of(body)) && Rule::EntryVerified.holds() {
-        return Err("its content does not match its checksum".to_owned());
+        return Err("content does not match its checksum".to_owned());
     }
     Ok(body)
 }
 
-/// Whether a file is of that kind, but of another format than `version`: another version of the program wrote it.
+/// Whether the file is of this kind but of another format version, so another version of the program wrote it.
 fn other_format(bytes: &[u8], name: &str, version: u32) -> bool {
     let header = bytes.split(|byte| *byte == b'\n').next();
     let mut words = header.unwrap_or_default().split(|byte| *byte == b' ');
@@ -323,7 +301,6 @@ fn other_format(bytes: &[u8], name: &str, version: u32) -> bool {
             .is_some_and(|format| format != version)
 }
 
-/// The counterpart of [`unseal`].
 fn seal(name: &str, version: u32, body: &[u8]) -> Vec<u8> {
     let mut bytes = format!("{name} {version} {}\n", Digest::of(body)).into_bytes();
     bytes.extend_from_slice(body);
@@ -368,6 +345,6 @@ mod tests {
         let (store, warning) =
             Store::open_or_fallback(Some(&file.path().join("below")), &|| {}).expect("fallback");
         assert!(store.is_temporary());
-        assert!(warning.is_some_and(|text| text.contains("nothing is remembered")));
+        assert!(warning.is_some_and(|text| text.contains("results are not cached")));
     }
 }

@@ -1,6 +1,7 @@
-//! What checks made, and what of the user's had to make way for it.
+//! Outputs of checks, and the user's files they replaced.
 //!
-//! Outputs are blobs. What they replace is kept apart, where no prune by value finds it: it cannot be made again.
+//! Outputs are blobs. Replaced files are kept in a separate directory that pruning by value ignores, because nothing
+//! can make them again.
 
 use std::io;
 use std::path::PathBuf;
@@ -12,25 +13,21 @@ use crate::path::RelPath;
 use crate::snapshot::Kind;
 use crate::store::Store;
 
-/// A file, or a link, that a check made.
+/// A file or link made by a check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Output {
-    /// Where, from the project root.
+    /// Relative to the project root.
     pub(crate) path: RelPath,
-    /// What.
     pub(crate) kind: Kind,
-    /// Blob with its content, or with the target text of a link.
+    /// Blob with the content, or with the target of a link.
     pub(crate) digest: Digest,
 }
 
 impl Store {
-    /// Keeps content of the user's; yields the file that holds it.
-    ///
-    /// # Errors
-    /// If the store does not last or cannot be written.
+    /// Keeps a copy of a user's file and returns its path.
     pub(crate) fn keep(&self, bytes: &[u8]) -> io::Result<PathBuf> {
         if !self.writable || self.is_temporary() {
-            return Err(io::Error::other("the store cannot keep it"));
+            return Err(io::Error::other("the store is temporary or not writable"));
         }
         let path = self.sharded("kept", &Digest::of(bytes));
         if std::fs::read(&path).is_ok_and(|kept| kept == bytes) {

@@ -1,5 +1,5 @@
-//! Results of the parts of a check, all under its common key in one file: an edit of one of 5 000 files then costs
-//! one read, not 5 000 look-ups. A silent pass is a record of 84 bytes; anything else adds a blob.
+//! Results of a check's parts. All parts share one file under the common key, so that editing one of 5 000 files
+//! costs one read instead of 5 000 look-ups. A silent pass is a record of 84 bytes; output goes into a blob.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,51 +13,44 @@ use crate::store::Store;
 pub(super) const FORMAT: u32 = 2;
 pub(super) const NAME: &str = "dagcache-parts";
 const RECORD: usize = 32 + 4 + 4 + 4 + 8 + 32;
-/// Above this many records those unused for [`KEEP_DAYS`] are left out at the next save.
+/// Above this number, the next save drops records unused for [`KEEP_DAYS`].
 const MANY: usize = 20_000;
 const KEEP_DAYS: u32 = 14;
 
-/// What one part said, if it said anything.
+/// Output of one part, stored only if there is any.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Said {
-    /// Standard output.
     pub(crate) stdout: String,
-    /// Standard error.
     pub(crate) stderr: String,
-    /// Diagnostics.
     pub(crate) findings: Vec<Finding>,
-    /// Whether it might have seen more than is in the key: see [`crate::store::entry::Entry::confined`].
+    /// Whether it may have seen more than the key says: see [`crate::store::entry::Entry::confined`].
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) unconfined: bool,
 }
 
-/// Result of one part.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct PartResult {
-    /// Exit code.
     pub(crate) exit_code: i32,
-    /// What it took, in microseconds (a share of the process it ran in).
+    /// In microseconds: its share of the process it ran in.
     pub(crate) duration_us: u32,
-    /// When it was made, milliseconds since 1970 UTC.
+    /// Milliseconds since 1970 UTC.
     pub(crate) made_ms: u64,
-    /// What it said.
     pub(crate) said: Said,
 }
 
-/// The known results of the parts of one check.
+/// The cached results of one check's parts.
 #[derive(Debug, Default)]
 pub(crate) struct Pack {
     records: BTreeMap<Digest, Record>,
 }
 
 impl Pack {
-    /// What running all of them took, in milliseconds.
+    /// Total time of running all parts, in milliseconds.
     pub(super) fn duration_ms(&self) -> u64 {
         let all = self.records.values();
         all.map(|record| u64::from(record.duration_us)).sum::<u64>() / 1000
     }
 
-    /// The blobs they name.
     pub(super) fn blobs(&self) -> Vec<Digest> {
         blobs(&self.records)
     }
@@ -73,7 +66,7 @@ pub(super) struct Record {
 }
 
 impl Store {
-    /// The results saved under a common key; empty if there are none or they are damaged.
+    /// The results under a common key; empty if absent or damaged.
     #[must_use]
     pub(crate) fn pack(&self, common: &Digest) -> Pack {
         let path = self.sharded("parts", common);
@@ -88,14 +81,14 @@ impl Store {
         }
     }
 
-    /// The results in a file, whatever common key it is of.
+    /// Reads a file without knowing its common key.
     pub(super) fn pack_at(&self, path: &std::path::Path) -> Pack {
         let common = path.file_name().and_then(|name| name.to_str());
         let common = common.and_then(|name| name.parse().ok());
         common.map(|common| self.pack(&common)).unwrap_or_default()
     }
 
-    /// The file of the results under a common key, for people, if it is there but damaged.
+    /// Path of the file under a common key, for messages, if it exists but is damaged.
     #[must_use]
     pub(crate) fn damaged_pack(&self, common: &Digest) -> Option<String> {
         let path = self.sharded("parts", common);
@@ -103,7 +96,7 @@ impl Store {
         parse(&bytes, common).is_none().then(|| self.shown(&path))
     }
 
-    /// The result of one part; its blob is verified.
+    /// Returns the result of one part after verifying its blob.
     #[must_use]
     pub(crate) fn part(&self, pack: &Pack, key: &Digest) -> Option<PartResult> {
         let record = pack.records.get(key)?;
@@ -119,11 +112,8 @@ impl Store {
         })
     }
 
-    /// Adds results to those saved under a common key. The caller holds the lock of that key. `used` are the keys of
-    /// all parts of this run; `day` is today in days since 1970.
-    ///
-    /// # Errors
-    /// If the disk refuses.
+    /// Adds results under a common key. The caller holds the lock of that key. `used` lists the keys of all parts of
+    /// this run; `day` is today, in days since 1970.
     pub(crate) fn add_parts(
         &self,
         common: &Digest,
@@ -186,7 +176,6 @@ fn encode(common: &Digest, records: &BTreeMap<Digest, Record>) -> Vec<u8> {
     super::seal(NAME, FORMAT, &body)
 }
 
-/// The blobs that results name.
 pub(super) fn blobs(records: &BTreeMap<Digest, Record>) -> Vec<Digest> {
     records.values().filter_map(|record| record.said).collect()
 }

@@ -1,9 +1,9 @@
-//! Deleting by policy: first what nobody needs any more, then, as long as the store is larger than it may be, rooms,
-//! what is in quarantine, and results by value.
+//! Deleting by policy: first what nothing needs, then, while the store is over its size limit, rooms, the quarantine,
+//! and the least valuable results.
 //!
-//! A plan is made and shown, then applied. The caller holds the store alone. Only plain files and folders of our own
-//! folder are touched, no link is followed, and a room that a process is still in stays. Results are deleted before
-//! what they name, so that a prune that is killed leaves nothing that names what is gone.
+//! The plan is made and shown, then applied. The caller holds the store exclusively. Deletes only regular files and
+//! directories of this store, never follows links, and keeps rooms in use. Results are deleted before what they refer
+//! to, so that a killed prune leaves no dangling references.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -15,52 +15,41 @@ use crate::store::usage::{Size, files_below};
 use crate::store::value::{self, Candidate};
 use crate::store::verify::is_temporary;
 
-/// The size of a store that nobody configured: 10 GiB.
+/// Size limit unless configured: 10 GiB.
 pub(crate) const DEFAULT_MAX_SIZE: u64 = 10 << 30;
 
-/// Younger temporary files may be of a writer that lives.
+/// A younger temporary file may belong to a running process.
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// For how long something in quarantine stays to be looked at.
 const KEEP_QUARANTINE: Duration = DAY.saturating_mul(30);
-/// For how long run records and memos stay that nothing writes any more.
+/// Run records and memos that nothing has written for this long are deleted.
 const KEEP_RECORDS: Duration = DAY.saturating_mul(90);
 
-/// What may stay.
 pub(crate) struct Policy<'a> {
-    /// Bytes of content.
     pub(crate) max_bytes: u64,
-    /// The time ages are counted from.
+    /// The time that ages are relative to.
     pub(crate) now: SystemTime,
-    /// Whether a process is in a room.
     pub(crate) room_in_use: &'a dyn Fn(&Path) -> bool,
 }
 
-/// What will be deleted.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct PrunePlan {
-    /// In the order of deletion.
+    /// In order of deletion.
     pub(crate) groups: Vec<Group>,
-    /// Everything there is.
     pub(crate) before: Size,
-    /// What stays.
     pub(crate) after: Size,
 }
 
-/// Things of one kind that will be deleted.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Group {
-    /// What they are, for people.
+    /// Plural noun for display.
     pub(crate) what: &'static str,
-    /// How many of them.
     pub(crate) number: usize,
-    /// Their files.
     pub(crate) size: Size,
     paths: Vec<PathBuf>,
 }
 
 impl Group {
-    /// What goes.
     #[must_use]
     pub(crate) fn paths(&self) -> &[PathBuf] {
         &self.paths
@@ -91,7 +80,6 @@ impl PrunePlan {
 }
 
 impl Store {
-    /// Plans a pruning.
     #[must_use]
     pub(crate) fn plan_prune(&self, policy: &Policy<'_>) -> PrunePlan {
         let before = size_of(&self.base);
@@ -104,30 +92,24 @@ impl Store {
         let candidates = self.candidates(policy.now);
         plan.add("temporary files", self.temporary_files(policy));
         let gone = self.gone_projects(policy);
-        plan.add("files of projects that are gone", gone.iter().cloned());
+        plan.add("files of deleted projects", gone.iter().cloned());
         plan.add(
-            "old quarantine",
+            "old quarantined files",
             self.old("quarantine", KEEP_QUARANTINE, policy),
         );
-        plan.add(
-            "files of runs that were killed",
-            self.old("checkouts", DAY, policy),
-        );
+        plan.add("files of killed runs", self.old("checkouts", DAY, policy));
         let mut records = self.old("runs", KEEP_RECORDS, policy);
         records.extend(self.old("memo", KEEP_RECORDS, policy));
         let reads = files_below(&self.base.join("reads")).map(|(path, _)| path);
         records.extend(reads.filter(|path| age(path, policy.now) > KEEP_RECORDS));
         plan.add(
-            "old records",
+            "old run records",
             records.into_iter().filter(|path| !gone.contains(path)),
         );
         let named = candidates.iter().flat_map(|candidate| &candidate.holds);
         let named: BTreeSet<&PathBuf> = named.chain(&pinned).collect();
-        plan.add("blobs that nothing names", self.unnamed(&named));
-        plan.add(
-            "layers that nothing names",
-            self.unnamed_layers(&named, policy),
-        );
+        plan.add("unreferenced blobs", self.unnamed(&named));
+        plan.add("unreferenced layers", self.unnamed_layers(&named, policy));
 
         let rooms = self.rooms(policy);
         let rooms = rooms.into_iter().filter(|(_, room)| !is_below(room, &gone));
@@ -142,7 +124,7 @@ impl Store {
             );
         }
         let excess = plan.after.bytes.saturating_sub(policy.max_bytes);
-        // Miss reasons need no layers.
+        // Miss reasons do not use layers.
         let layers = self.base.join("layers");
         let pinned = pinned
             .into_iter()
@@ -150,14 +132,10 @@ impl Store {
             .collect();
         let least = value::least(candidates, &pinned, excess, |path| size_of(path).bytes);
         plan.add("results", least.results);
-        plan.add("blobs and layers that only they named", least.held);
+        plan.add("blobs and layers of these results", least.held);
         plan
     }
 
-    /// Deletes what was planned.
-    ///
-    /// # Errors
-    /// At the first path that cannot be deleted; it is named.
     pub(crate) fn apply_prune(&self, plan: &PrunePlan) -> io::Result<()> {
         for path in plan.paths() {
             crate::fs::remove::remove(path).map_err(|error| {
@@ -168,7 +146,7 @@ impl Store {
         Ok(())
     }
 
-    /// As many of `paths`, from the first, as it takes to come down to the bound.
+    /// The shortest prefix of `paths` that brings the store under its limit.
     fn enough(&self, plan: &PrunePlan, policy: &Policy<'_>, paths: Vec<PathBuf>) -> Vec<PathBuf> {
         let mut excess = plan.after.bytes.saturating_sub(policy.max_bytes);
         let mut taken = Vec::new();
@@ -182,7 +160,8 @@ impl Store {
         taken
     }
 
-    /// What killed writers left: temporary files, lock files that nobody holds (we are alone), layers half built.
+    /// Leftovers of killed writers: temporary files, lock files (nobody holds them, since we are alone) and
+    /// half-built layers.
     fn temporary_files(&self, policy: &Policy<'_>) -> Vec<PathBuf> {
         let old = |path: &PathBuf| age(path, policy.now) > HOUR;
         let kinds = [
@@ -203,7 +182,7 @@ impl Store {
         temporary.chain(locks).chain(half).filter(old).collect()
     }
 
-    /// Rooms, facts and last keys of projects whose folder is not there any more.
+    /// Rooms, facts and last keys of projects that no longer exist.
     fn gone_projects(&self, policy: &Policy<'_>) -> Vec<PathBuf> {
         let mut gone = Vec::new();
         for record in entries_of(&self.base.join("projects")) {
@@ -245,7 +224,7 @@ impl Store {
             .collect()
     }
 
-    /// A layer that was just built may be named by a result that is still to come.
+    /// Skips new layers: a result that refers to them may still be written.
     fn unnamed_layers(&self, named: &BTreeSet<&PathBuf>, policy: &Policy<'_>) -> Vec<PathBuf> {
         let layers = entries_of(&self.base.join("layers")).into_iter();
         layers
@@ -255,7 +234,7 @@ impl Store {
             .collect()
     }
 
-    /// Rooms that nobody is in, the longest unused first.
+    /// Rooms not in use, least recently used first.
     fn rooms(&self, policy: &Policy<'_>) -> Vec<(SystemTime, PathBuf)> {
         let projects = entries_of(&self.base.join("rooms")).into_iter();
         let rooms = projects
@@ -273,8 +252,8 @@ impl Store {
         rooms
     }
 
-    /// What the last keys name, for miss reasons compare with it; and sets of files read, without which no result of
-    /// such a check is found.
+    /// What the last keys refer to, because miss reasons compare with it, and read sets, because traced results are
+    /// found through them.
     fn pinned(&self) -> BTreeSet<PathBuf> {
         let mut pinned = BTreeSet::new();
         for (path, _) in files_below(&self.base.join("last")) {
@@ -290,7 +269,6 @@ impl Store {
         pinned
     }
 
-    /// Every result, with what it names and what it is worth.
     fn candidates(&self, now: SystemTime) -> Vec<Candidate> {
         let mut all = Vec::new();
         for (path, size) in files_below(&self.base.join("ac")) {
@@ -339,7 +317,7 @@ impl PrunePlan {
     }
 }
 
-/// Adds the sizes of everything below; links are not followed.
+/// Total size of everything below a path, without following links.
 fn size_of(path: &Path) -> Size {
     let mut size = Size::default();
     for (_, bytes) in files_below(path) {
@@ -348,7 +326,7 @@ fn size_of(path: &Path) -> Size {
     size
 }
 
-/// What is in a folder; nothing if it is a link.
+/// Entries of a directory; none for a link.
 fn entries_of(dir: &Path) -> Vec<PathBuf> {
     if !is_folder(dir) {
         return Vec::new();
@@ -371,7 +349,7 @@ fn changed(path: &Path) -> Option<SystemTime> {
     path.symlink_metadata().ok()?.modified().ok()
 }
 
-/// How long ago something was written; nothing if that lies in the future.
+/// Age of a file; zero if its time lies in the future.
 fn age(path: &Path, now: SystemTime) -> Duration {
     let changed = changed(path).and_then(|time| now.duration_since(time).ok());
     changed.unwrap_or_default()

@@ -1,11 +1,10 @@
-//! What turned out wrong is moved out of the way: never served again, and still there to be looked at, until it is
-//! pruned or cleared.
+//! Damaged and wrong files are moved here: never served again, but available for inspection until pruned or cleared.
 //!
 //! ```text
 //! quarantine/<date>/reasons.txt      a line for each file: its path, and why
 //! quarantine/<date>/ac/ab/<key>      the file, at the path it had in the store
 //! ```
-//! A rename beside runs is safe: where a run has just written the file anew, that costs a miss.
+//! Safe while checks run: if a run has just rewritten the file, that costs a miss.
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -15,10 +14,7 @@ use crate::digest::Digest;
 use crate::store::Store;
 
 impl Store {
-    /// Moves the result of a key out of the way, and those of its parts: the next run misses.
-    ///
-    /// # Errors
-    /// If they cannot be moved.
+    /// Moves the results of a key and of its parts to the quarantine.
     pub(crate) fn quarantine(&self, key: &Digest, why: &str) -> io::Result<()> {
         let path = self.sharded("ac", key);
         let entry = std::fs::read(&path).ok();
@@ -30,10 +26,7 @@ impl Store {
         }
     }
 
-    /// Moves a file of the store out of the way. A file that is gone is fine; a link is moved, not followed.
-    ///
-    /// # Errors
-    /// If it cannot be moved, or is none of the store's.
+    /// Moves one file to the quarantine. A missing file is fine; a link is moved, not followed.
     pub(crate) fn set_aside(&self, path: &Path, why: &str) -> io::Result<()> {
         let below = path
             .strip_prefix(&self.base)
@@ -56,7 +49,7 @@ impl Store {
     }
 }
 
-/// The path, or with a number behind it if there is something already.
+/// Returns the path, with a number appended if it is taken.
 fn free_name(path: &Path) -> PathBuf {
     let numbered = |number: u32| {
         let mut name = path.as_os_str().to_owned();

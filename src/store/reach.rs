@@ -1,8 +1,8 @@
-//! What a stored file names: the blobs, trees and layers that have to stay for it.
+//! What a stored file refers to: the blobs, trees and layers that must stay with it.
 //!
-//! Told from the text: every run of 64 hexadecimal digits that is the name of something in the store. That holds for
-//! all formats that write digests in hexadecimal, and may keep something too much, never too little. Packs of parts,
-//! trees and sets of files read, which are binary, say what they name themselves.
+//! References are found in the text: every run of 64 hexadecimal digits that names something in the store. This works
+//! for every format that writes digests as hex, and may keep too much but never too little. The binary formats (packs
+//! of parts, trees, read sets) list their references themselves.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -11,18 +11,18 @@ use crate::digest::Digest;
 use crate::key::tree::{Node, Tree};
 use crate::store::Store;
 
-/// Larger blobs are outputs of checks, which name nothing.
+/// Larger blobs are outputs of checks, which refer to nothing.
 const MAX_TEXT: u64 = 16 << 20;
 
 impl Store {
-    /// Adds the paths that `bytes` name, and what these name in turn.
+    /// Adds the paths that `bytes` refers to, recursively.
     pub(super) fn reach(&self, bytes: &[u8], reached: &mut BTreeSet<PathBuf>) {
         for digest in digests(bytes) {
             self.reach_digest(&digest, reached);
         }
     }
 
-    /// Adds what has that digest, and what it names in turn.
+    /// Adds the object with this digest and what it refers to.
     pub(super) fn reach_digest(&self, digest: &Digest, reached: &mut BTreeSet<PathBuf>) {
         for kind in ["cas", "trees"] {
             let path = self.sharded(kind, digest);
@@ -60,7 +60,7 @@ fn size_of_file(path: &Path) -> Option<u64> {
     meta.is_file().then_some(meta.len())
 }
 
-/// All digests in a text, wherever a run of hexadecimal digits may begin.
+/// All digests in a text, at every offset where one could start.
 fn digests(bytes: &[u8]) -> impl Iterator<Item = Digest> + '_ {
     let is_hex = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     let runs = bytes.split(move |byte| !is_hex(byte));

@@ -1,5 +1,5 @@
-//! What runs of a check are known to have read: sets of paths by the weak key, the newest first. A set is a blob.
-//! Only ever used to work out keys to look under, so a set that is lost or wrong costs a rerun.
+//! Read sets of a check's earlier runs: sets of paths by weak key, newest first, each stored as a blob. They only
+//! help to find the keys to look up, so a lost or wrong set costs a re-run.
 
 use std::io;
 
@@ -8,11 +8,10 @@ use crate::store::Store;
 
 pub(super) const NAME: &str = "dagcache-reads";
 pub(super) const FORMAT: u32 = 1;
-/// Sets that are kept for one weak key.
 const SETS: usize = 16;
 
 impl Store {
-    /// The sets known under a weak key; what is damaged is left out.
+    /// Returns the sets under a weak key, skipping damaged ones.
     pub(crate) fn reads<'s>(
         &'s self,
         weak: &Digest,
@@ -21,11 +20,7 @@ impl Store {
         known.filter_map(|set| paths(&self.blob(&set)?))
     }
 
-    /// Adds a set, in any order, or makes it the newest. A set that another process adds at the same time may be
-    /// lost.
-    ///
-    /// # Errors
-    /// If the disk refuses.
+    /// Adds a set, in any order, or makes it the newest. If two processes add sets at once, one may be lost.
     pub(crate) fn add_reads<'p>(
         &self,
         weak: &Digest,
@@ -52,7 +47,7 @@ impl Store {
         )
     }
 
-    /// The sets named in a file, whatever weak key it is of.
+    /// Reads a file without knowing its weak key.
     pub(super) fn sets_at(&self, path: &std::path::Path) -> Vec<Digest> {
         let weak = path.file_name().and_then(|name| name.to_str());
         let weak = weak.and_then(|name| name.parse().ok());

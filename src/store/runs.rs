@@ -1,4 +1,4 @@
-//! Run records: one JSON line a run, one file a day, appended in one write. A damaged line is passed over.
+//! Run records: one JSON line per run, one file per day, appended in a single write. Damaged lines are skipped.
 
 use std::io::{self, Write as _};
 
@@ -6,14 +6,10 @@ use crate::record::RunRecord;
 use crate::store::Store;
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
-/// Files of days before this are removed when a new day begins.
+/// Older files are deleted on the first run of a day.
 const KEEP_DAYS: u64 = 90;
 
 impl Store {
-    /// Appends a record.
-    ///
-    /// # Errors
-    /// If the disk refuses.
     pub(crate) fn append_run(&self, record: &RunRecord) -> io::Result<()> {
         if !self.writable {
             return Ok(());
@@ -33,7 +29,7 @@ impl Store {
                 options.create(true).open(&path)?
             }
         };
-        // A writer that was killed, or found the disk full, may have left half a line.
+        // A killed writer or a full disk may have left an incomplete line.
         if !ends_a_line(&file) {
             line.insert(0, b'\n');
         }
@@ -64,7 +60,7 @@ impl Store {
         days
     }
 
-    /// The records of runs that started at or after `since_ms`, oldest first.
+    /// Records of runs started at or after `since_ms`, oldest first.
     #[must_use]
     pub(crate) fn runs(&self, since_ms: u64) -> Vec<RunRecord> {
         let mut records = Vec::new();

@@ -1,4 +1,4 @@
-//! The key that secrets are sealed with where the team has none: made once for each store, readable by its owner only.
+//! The key that seals secrets if there is no team key. Created once per store and readable only by its owner.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -8,10 +8,7 @@ use crate::store::Store;
 const LENGTH: usize = 32;
 
 impl Store {
-    /// The store's own key. If it cannot be kept, one for this run only.
-    ///
-    /// # Errors
-    /// If the system gives no random bytes.
+    /// Returns the store's key, or a key for this run only if it cannot be saved.
     pub(crate) fn secret_key(&self) -> io::Result<Vec<u8>> {
         let path = self.base.join("secret-key");
         if let Ok(key) = std::fs::read(&path) {
@@ -27,7 +24,7 @@ impl Store {
         if self.writable {
             let made = tempfile::NamedTempFile::new_in(&self.base).and_then(|mut file| {
                 file.write_all(&key)?;
-                // Of two processes, the first one's counts.
+                // The first of two processes wins.
                 file.persist_noclobber(&path)?;
                 Ok(())
             });

@@ -1,4 +1,4 @@
-//! Objects of Merkle trees, by digest: what miss reasons compare. One that does not match its name does not exist.
+//! Merkle tree objects by digest, for miss reasons. An object whose content does not match its name counts as absent.
 
 use std::io;
 
@@ -8,14 +8,11 @@ use crate::snapshot::{FileId, Snapshot};
 use crate::store::Store;
 
 impl Store {
-    /// Saves the tree of some files of a snapshot, whose digest is `root`; of what is there already, nothing.
+    /// Stores the tree of some snapshot files with digest `root`, skipping subtrees that are already stored.
     ///
-    /// An object is written after all those it names, so where one is there, everything below it was: a tree that is
-    /// known costs one look, an edit of one file those at its folders and their neighbours. What is lost below an
-    /// object that is there stays lost: reasons then name the folder instead of the file.
-    ///
-    /// # Errors
-    /// If the disk refuses.
+    /// An object is written after everything it refers to, so a stored object implies a stored subtree: a known tree
+    /// costs one look-up, and an edited file costs those along its path. If part of a subtree gets lost, miss reasons
+    /// name the directory instead of the file.
     pub(crate) fn put_tree(
         &self,
         root: &Digest,
@@ -30,10 +27,7 @@ impl Store {
         self.put_object(&made, &objects)
     }
 
-    /// As [`Store::put_tree`], of the names of the files alone.
-    ///
-    /// # Errors
-    /// If the disk refuses.
+    /// Like [`Store::put_tree`], for file names only.
     pub(crate) fn put_names(
         &self,
         root: &Digest,
@@ -65,7 +59,7 @@ impl Store {
         self.sharded("trees", digest).is_file()
     }
 
-    /// The folder with that digest, if it is whole.
+    /// Returns the directory with this digest if it is intact.
     #[must_use]
     pub(crate) fn tree(&self, digest: &Digest) -> Option<Tree> {
         let object = std::fs::read(self.sharded("trees", digest)).ok()?;

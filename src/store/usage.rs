@@ -1,4 +1,4 @@
-//! How much the store holds, by folder and by check.
+//! How much the store holds, by directory and by check.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,12 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use crate::store::Store;
 
-/// Size of one group of files.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Size {
-    /// Number of files.
     pub(crate) files: u64,
-    /// Bytes of content.
     pub(crate) bytes: u64,
 }
 
@@ -22,18 +19,15 @@ impl Size {
     }
 }
 
-/// Sizes of a store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Usage {
-    /// Everything.
     pub(crate) total: Size,
-    /// By folder: `results`, `parts`, `blobs`, `rooms`, `layers`, `memo`, `runs`, `quarantined`, `kept`.
+    /// Keys: `results`, `parts`, `blobs`, `rooms`, `layers`, `memo`, `runs`, `quarantined`, `kept`.
     pub(crate) folders: BTreeMap<&'static str, Size>,
-    /// Stored results by check id.
     pub(crate) checks: BTreeMap<String, Size>,
 }
 
-/// Folder on disk and the word for it.
+/// Directory on disk and its display name.
 const FOLDERS: &[(&str, &str)] = &[
     ("ac", "results"),
     ("parts", "parts"),
@@ -52,7 +46,7 @@ const FOLDERS: &[(&str, &str)] = &[
 ];
 
 impl Store {
-    /// Measures the store. Reads every entry, but no blob.
+    /// Measures the store. Reads every entry but no blob.
     #[must_use]
     pub(crate) fn usage(&self) -> Usage {
         let mut usage = Usage::default();
@@ -76,8 +70,7 @@ impl Store {
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Store {
-    /// Notes that a result was used: its modification time is its last use, to the day, so that a look-up seldom
-    /// writes.
+    /// Records that a result was used, in its modification time. Precise to the day, so that look-ups seldom write.
     pub(super) fn note_use(&self, path: &Path, meta: &std::fs::Metadata) {
         let now = SystemTime::now();
         let age = meta
@@ -85,13 +78,13 @@ impl Store {
             .ok()
             .and_then(|last| now.duration_since(last).ok());
         if self.writable && age.is_some_and(|age| age > DAY) {
-            // Only what is pruned first depends on it.
+            // Only the order of pruning depends on it.
             let file = std::fs::File::open(path);
             let _ = file.and_then(|file| file.set_modified(now));
         }
     }
 
-    /// The size of the store, if it was not measured for a day: that costs a look at every file.
+    /// The size of the store, at most once a day, because measuring stats every file.
     #[must_use]
     pub(crate) fn measure_daily(&self) -> Option<Size> {
         if !self.writable || self.is_temporary() {
@@ -116,7 +109,7 @@ impl Store {
     }
 }
 
-/// All plain files below a folder with their sizes; links are not followed.
+/// All regular files below a directory and their sizes, without following links.
 pub(super) fn files_below(dir: &Path) -> impl Iterator<Item = (std::path::PathBuf, u64)> + use<> {
     walkdir::WalkDir::new(dir)
         .follow_root_links(false)

@@ -1,6 +1,6 @@
-//! What a result is worth: the time it saves per byte it takes, halved for every week it was not used.
+//! The value of a result: the time it saves per byte, halved for every week without use.
 //!
-//! Stays free of the disk.
+//! Does not touch the disk.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -8,32 +8,26 @@ use std::time::Duration;
 
 const WEEK: f64 = 7.0 * 24.0 * 60.0 * 60.0;
 
-/// One result that may go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Candidate {
-    /// Its file.
     pub(crate) path: PathBuf,
-    /// Bytes of it.
     pub(crate) size: u64,
-    /// What running it again would take.
+    /// Time of a re-run.
     pub(crate) saves_ms: u64,
-    /// Since when it was not used.
+    /// Time since its last use.
     pub(crate) idle: Duration,
-    /// What it names.
     pub(crate) holds: BTreeSet<PathBuf>,
 }
 
-/// What goes.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Least {
-    /// Files of results.
     pub(crate) results: Vec<PathBuf>,
-    /// What only they named.
+    /// Blobs and layers that only these results referred to.
     pub(crate) held: Vec<PathBuf>,
 }
 
-/// The results of least value that together free `excess` bytes, and what nothing else names then. What is `pinned`
-/// stays.
+/// The least valuable results that together free `excess` bytes, and what only they referred to, except what is
+/// `pinned`.
 pub(super) fn least(
     mut candidates: Vec<Candidate>,
     pinned: &BTreeSet<PathBuf>,

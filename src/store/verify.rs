@@ -1,8 +1,8 @@
-//! Reading everything again: does each file hold what its name and its seal say, and is there what it names?
+//! Re-reads the whole store: does every file match its name and checksum, and is everything it refers to there?
 //!
-//! Only tells; the caller has the quarantine take what is wrong. Beside runs that is safe: whole files appear in one
-//! step, and what a result names is there before it. What killed runs leave (temporary files, a torn line of a run
-//! record) is no damage: nothing reads it. Nor is a file of another format: another version of the program wrote it.
+//! Only reports; the caller quarantines what is damaged. Safe while checks run, because files appear complete and
+//! after what they refer to. Leftovers of killed runs (temporary files, a torn line of a run record) and files of
+//! other format versions are not damage: nothing reads them.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -14,33 +14,24 @@ use crate::key::tree::Tree;
 use crate::store::usage::Size;
 use crate::store::{Store, entry, last, other_format, parts, reads, unseal};
 
-/// What was found.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Verified {
-    /// Results that were read.
     pub(crate) entries: u64,
-    /// Blobs and trees that were read.
     pub(crate) blobs: u64,
-    /// Everything that was read.
     pub(crate) read: Size,
-    /// What is wrong.
     pub(crate) damaged: Vec<Damaged>,
-    /// Left over from runs that were killed.
+    /// Leftovers of killed runs.
     pub(crate) debris: Size,
-    /// Of another format.
     pub(crate) foreign: u64,
 }
 
-/// One file that is not what it should be.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Damaged {
-    /// Where it is.
     pub(crate) path: PathBuf,
-    /// What is wrong with it; follows "it is damaged: ".
+    /// Predicate for messages: "content does not match its name".
     pub(crate) reason: String,
 }
 
-/// How one file stands.
 enum Finding {
     Sound,
     Foreign,
@@ -54,7 +45,7 @@ impl Finding {
 }
 
 impl Store {
-    /// Reads everything but rooms and layers, which the engine knows.
+    /// Reads everything except rooms and layers, which the engine inspects.
     #[must_use]
     pub(crate) fn verify(&self) -> Verified {
         let mut verified = Verified::default();
@@ -62,24 +53,24 @@ impl Store {
         verified.blobs = self.each("cas", &mut verified, |path| {
             let digest = named(path)?;
             if digest_of(path)? != digest {
-                return Err("its content does not match its name".to_owned());
+                return Err("content does not match its name".to_owned());
             }
             blobs.insert(digest);
             Ok(Finding::Sound)
         });
         let trees = self.each("trees", &mut verified, |path| {
             let (digest, object) = (named(path)?, read(path)?);
-            // The listings that were kept here before there were trees.
+            // Listings from before there were trees.
             if object.starts_with(b"dagcache-tree 1 ") {
                 return Ok(Finding::Foreign);
             }
             let whole = Digest::of(&object) == digest && Tree::decode(&object).is_some();
-            let wrong = "its content does not match its name".to_owned();
+            let wrong = "content does not match its name".to_owned();
             Ok(Finding::of(whole.then_some(()).ok_or(wrong)))
         });
         verified.blobs += trees;
         let there = |digest: &Digest| {
-            let missing = format!("it names the blob {digest}, which is not there or damaged");
+            let missing = format!("refers to blob {digest}, which is missing or damaged");
             blobs.contains(digest).then_some(()).ok_or(missing)
         };
         verified.entries = self.each("ac", &mut verified, |path| {
@@ -87,7 +78,7 @@ impl Store {
             sealed(path, entry::NAME, entry::FORMAT, |bytes| {
                 let entry = entry::parse(bytes)?;
                 if entry.key != key {
-                    return Err("it belongs to another key".to_owned());
+                    return Err("belongs to another key".to_owned());
                 }
                 entry.blobs().iter().try_for_each(there)
             })
@@ -95,14 +86,14 @@ impl Store {
         verified.entries += self.each("parts", &mut verified, |path| {
             let common = named(path)?;
             sealed(path, parts::NAME, parts::FORMAT, |bytes| {
-                let pack = parts::parse(bytes, &common).ok_or("it belongs to another check")?;
+                let pack = parts::parse(bytes, &common).ok_or("belongs to another check")?;
                 parts::blobs(&pack).iter().try_for_each(there)
             })
         });
         self.each("reads", &mut verified, |path| {
             let weak = named(path)?;
             sealed(path, reads::NAME, reads::FORMAT, |bytes| {
-                let sets = reads::parse(bytes, &weak).ok_or("it belongs to another check")?;
+                let sets = reads::parse(bytes, &weak).ok_or("belongs to another check")?;
                 sets.iter().try_for_each(there)
             })
         });
@@ -110,19 +101,19 @@ impl Store {
             sealed(path, last::NAME, last::FORMAT, |bytes| {
                 last::parse(bytes)
                     .map(|_| ())
-                    .ok_or("it does not parse".to_owned())
+                    .ok_or("cannot parse it".to_owned())
             })
         });
         self.each("memo", &mut verified, |path| {
             let whole = crate::fs::sealed::is_whole(&read(path)?);
-            let wrong = "its content does not match its checksum".to_owned();
+            let wrong = "content does not match its checksum".to_owned();
             Ok(Finding::of(whole.then_some(()).ok_or(wrong)))
         });
         self.each("runs", &mut verified, |_| Ok(Finding::Sound));
         verified
     }
 
-    /// Looks at every file below a folder; returns how many there were.
+    /// Verifies every file below a directory and returns their number.
     fn each(
         &self,
         folder: &str,
@@ -136,7 +127,7 @@ impl Store {
         for file in files {
             let file = match file {
                 Ok(file) => file,
-                // Gone meanwhile, or never there.
+                // Deleted in the meantime, or never existed.
                 Err(error) if is_absent(error.io_error()) => continue,
                 Err(error) => {
                     let path = error.path().unwrap_or(&self.base).to_owned();
@@ -158,7 +149,7 @@ impl Store {
             let found = if file.file_type().is_file() {
                 look(file.path()).unwrap_or_else(Finding::Wrong)
             } else {
-                Finding::Wrong("it is not a plain file".to_owned())
+                Finding::Wrong("not a regular file".to_owned())
             };
             match found {
                 Finding::Sound => {}
@@ -174,7 +165,7 @@ impl Store {
     }
 }
 
-/// Whether a file is one that was being written: it gets its name when it is whole.
+/// Whether a file is still being written: it gets its final name when complete.
 pub(super) fn is_temporary(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default();
     name.as_encoded_bytes().starts_with(b".tmp")
@@ -184,23 +175,23 @@ fn is_absent(error: Option<&std::io::Error>) -> bool {
     error.is_some_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
 
-/// The digest that a file is named by, in the folder of its first two digits.
+/// The digest in a file's name; the directory must match its first two digits.
 fn named(path: &Path) -> Result<Digest, String> {
     let name = path.file_name().and_then(|name| name.to_str());
     let folder = path.parent().and_then(Path::file_name);
     let digest = name.and_then(|name| name.parse::<Digest>().ok());
     let sharded = |digest: &Digest| folder.is_some_and(|f| *f == digest.to_string()[..2]);
-    digest
-        .filter(sharded)
-        .ok_or_else(|| "its name is no digest, or it is in the wrong folder".to_owned())
+    digest.filter(sharded).ok_or_else(|| {
+        "file name is not a digest, or the file is in the wrong directory".to_owned()
+    })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
-    std::fs::read(path).map_err(|error| format!("it cannot be read: {error}"))
+    std::fs::read(path).map_err(|error| format!("cannot read it: {error}"))
 }
 
 fn digest_of(path: &Path) -> Result<Digest, String> {
-    let failed = |error: std::io::Error| format!("it cannot be read: {error}");
+    let failed = |error: std::io::Error| format!("cannot read it: {error}");
     let mut file = File::open(path).map_err(failed)?;
     let mut hasher = Hasher::new();
     let mut buffer = vec![0; 1 << 20];
@@ -213,7 +204,7 @@ fn digest_of(path: &Path) -> Result<Digest, String> {
     }
 }
 
-/// A file with a seal of ours: `look` sees the whole of it once the seal holds.
+/// Verifies a sealed file and passes its body to `look`.
 fn sealed(
     path: &Path,
     name: &str,
@@ -271,7 +262,7 @@ mod tests {
         assert!(
             damaged
                 .iter()
-                .all(|file| file.reason.contains("is not there"))
+                .all(|file| file.reason.contains("is missing or damaged"))
         );
     }
 
@@ -307,7 +298,7 @@ mod tests {
             .collect();
         assert_eq!(reasons.len(), 2, "{reasons:?}");
         assert!(
-            reasons[0].contains("name") && reasons[1].contains("plain"),
+            reasons[0].contains("name") && reasons[1].contains("regular"),
             "{reasons:?}"
         );
     }

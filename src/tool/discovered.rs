@@ -1,7 +1,7 @@
-//! Programs that checks turned out to need though nobody declared them: their names, by project and check.
+//! Undeclared programs that checks turned out to need, by project and check.
 //!
-//! A check is planned with them from then on, so that its key holds what they are. Stays free of telling from output
-//! that a program was missing.
+//! Later runs plan the check with them, so that they are part of its key. Does not detect from output that a program
+//! was missing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -15,10 +15,9 @@ const SEAL: Seal = Seal {
     version: 1,
 };
 
-/// The most that are remembered of one check: output that names ever more programs comes to an end.
+/// Limit per check, in case its output keeps naming other programs.
 pub(crate) const MOST: usize = 16;
 
-/// The programs of one project's checks.
 #[derive(Debug, Default)]
 pub(crate) struct Discovered {
     path: Option<PathBuf>,
@@ -28,15 +27,15 @@ pub(crate) struct Discovered {
 #[derive(Debug, Default)]
 struct State {
     names: Names,
-    /// Whether there is something that the file does not have.
+    /// Whether the file is missing some names.
     changed: bool,
 }
 
-/// By the id of the check.
+/// By check id.
 type Names = BTreeMap<String, BTreeSet<String>>;
 
 impl Discovered {
-    /// What the file at `path` remembers, to be saved there again. One that is absent or damaged remembers nothing.
+    /// Loads the names from `path`, where they will be saved again. An absent or damaged file has none.
     #[must_use]
     pub(crate) fn load(path: &Path) -> Self {
         let names = std::fs::read(path)
@@ -51,7 +50,6 @@ impl Discovered {
         }
     }
 
-    /// The programs of a check, sorted.
     #[must_use]
     pub(crate) fn of(&self, check: &str) -> Vec<String> {
         let state = self.lock();
@@ -59,7 +57,7 @@ impl Discovered {
         names.cloned().collect()
     }
 
-    /// Remembers programs of a check.
+    /// Adds programs of a check.
     pub(crate) fn add(&self, check: &str, names: &[String]) {
         let mut state = self.lock();
         let known = state.names.entry(check.to_owned()).or_default();
@@ -68,11 +66,8 @@ impl Discovered {
         state.changed = true;
     }
 
-    /// Writes what is new where it was loaded from. Of two runs at once, the last to save wins: what the other learnt
-    /// is learnt again.
-    ///
-    /// # Errors
-    /// If the file cannot be written.
+    /// Writes new names back to the file. If two runs save at once, the last one wins and the other's names are
+    /// discovered again.
     pub(crate) fn save(&self) -> Result<(), FsError> {
         let mut state = self.lock();
         let Some(path) = self.path.as_deref().filter(|_| state.changed) else {

@@ -1,7 +1,7 @@
-//! The content of folders of the host: what an interpreter loads beside the program itself.
+//! The content of host directories: what an interpreter loads besides the program itself.
 //!
-//! Every file is stat'ed once in a run. The digest of all their content is remembered under the digest of all their
-//! stats, so that an unchanged folder is not read again.
+//! Every file is stat'ed once per run. The digest of all content is memoised by the digest of all stats, so that an
+//! unchanged directory is not read again.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
@@ -16,16 +16,16 @@ use crate::fs::sealed::{Reader, Writer};
 use crate::snapshot::content;
 use crate::snapshot::stat::{Stat, Time};
 
-/// Compiled modules: made by whoever imports first, and checked by the interpreter against their source.
+/// Compiled modules: written by the first import, and checked by the interpreter against their source.
 const SKIPPED: &str = "__pycache__";
 
-/// More files and folders than this are no program's: a link leads to where it should not.
+/// No program has more files: some link must lead to the wrong place.
 const MOST: usize = 500_000;
 
-/// Folder lists remembered above which those that this run did not use are dropped.
+/// Above this many lists, those that this run did not use are dropped.
 const ROOMY: usize = 100;
 
-/// What is remembered, by the digest of the list of paths.
+/// Digests by the digest of the list of paths.
 #[derive(Debug, Default)]
 pub(super) struct Memo(BTreeMap<Digest, Known>);
 
@@ -33,9 +33,8 @@ pub(super) struct Memo(BTreeMap<Digest, Known>);
 struct Known {
     stats: Digest,
     content: Digest,
-    /// In this run.
     used: bool,
-    /// Whether the next run may believe it.
+    /// Whether the next run may trust it.
     settled: bool,
 }
 
@@ -68,12 +67,9 @@ impl Memo {
 }
 
 impl Tools {
-    /// The digest of what is at and below `paths`: names, kinds, execute bits, targets of links and what they lead to.
-    /// Where the paths are does not count, but their last names and their order do. A path that is not there counts
+    /// The digest of everything at and below `paths`: names, kinds, executable bits, link targets and what they lead
+    /// to. The location of the paths does not matter, but their last names and their order do. A missing path counts
     /// as absent.
-    ///
-    /// # Errors
-    /// If something cannot be read.
     pub(crate) fn content(&self, paths: &[PathBuf]) -> io::Result<Digest> {
         let mut list = Hasher::new();
         for path in paths {
@@ -113,7 +109,7 @@ impl Tools {
     }
 }
 
-/// The content of everything, its stats, and whether both are of one moment.
+/// The content of everything, its stats, and whether both are from the same moment.
 fn read(paths: &[PathBuf], began: Time) -> io::Result<(Digest, (Digest, bool), bool)> {
     let mut hasher = Hasher::new();
     let mut stats = Stats::new(began);
@@ -175,9 +171,9 @@ impl Stats {
     }
 }
 
-/// A file, a link (before what it leads to) or something else; folders are only in the names of what they hold.
+/// A file, a link (before its target) or something else; folders appear only in the names of their content.
 struct Entry<'a> {
-    /// The last name of its root, and where it is below that.
+    /// The last name of its root, and the path below.
     name: &'a Path,
     path: &'a Path,
     stat: Stat,
@@ -211,7 +207,7 @@ impl Walk<'_> {
         self.left = self
             .left
             .checked_sub(1)
-            .ok_or_else(|| io::Error::other("there are too many files"))?;
+            .ok_or_else(|| io::Error::other("too many files"))?;
         let found = match Stat::of_link(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             found => found?,
@@ -225,10 +221,10 @@ impl Walk<'_> {
             })?;
             match Stat::of(path) {
                 Ok(target) => stat = target,
-                // It leads nowhere, or to itself.
+                // It is dangling or circular.
                 Err(_) => return Ok(()),
             }
-            // Links may lead in circles; what is behind one is looked at once.
+            // Links may be circular; each target is visited once.
             if stat.file_type() == FileType::Directory && !self.seen.insert(path.canonicalize()?) {
                 return Ok(());
             }

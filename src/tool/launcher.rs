@@ -1,17 +1,17 @@
-//! Launchers: programs that only start another one. Which they are, and what they start in a folder.
+//! Launchers: programs that only start another one. Lists them, and determines what they start in a folder.
 //!
 //! | launcher | recognised by | what it starts |
 //! |---|---|---|
 //! | rustup | links to it, copies of it | a program of the toolchain (see [`super::rustup`]) |
 //! | pyenv and its siblings | scripts that say `exec "…/pyenv" exec` | what `pyenv which NAME` answers |
 //! | asdf | scripts that say `exec asdf exec`, links to `asdf` | what `asdf which NAME` answers |
-//! | mise, volta | links to `mise`, to `volta-shim` | what `mise which NAME` answers |
+//! | mise, volta | links to `mise` or `volta-shim` | what `mise which NAME` answers |
 //! | ccache, distcc, icecc, sccache | links to them | the next NAME on PATH |
-//! | snap, aqua, hermit, proto, corepack | links to them | nobody says |
+//! | snap, aqua, hermit, proto, corepack | links to them | unknown |
 //!
-//! This is the only list: a program that is not in it counts as what it is itself. A manager is asked once; its answer
-//! is remembered under the digest of the shim, the manager and everything that decides, what is installed included.
-//! So is its refusal. Stays free of knowing what the programs are for.
+//! This is the only list: any other program is what it is. A manager is asked once; its answer, even a failure, is
+//! memoised by the digest of the shim, the manager and everything that decides, including what is installed. Does not
+//! know what the programs are for.
 
 use std::ffi::OsStr;
 use std::io;
@@ -24,43 +24,42 @@ use crate::facts::Facts;
 use crate::process;
 use crate::rule::Rule;
 
-/// Shims are short; what is larger is none.
+/// Shims are short; larger files are not shims.
 const MAX_SHIM: u64 = 64 * 1024;
 
-/// Launchers behind launchers: more than these are a circle.
+/// A longer chain of launchers is a cycle.
 const DEPTH: usize = 4;
 
-/// A launcher.
 struct Launcher {
     name: &'static str,
-    /// The file that its links lead to; empty if there are none.
+    /// The file its links lead to; empty if there are none.
     file: &'static str,
     starts: Starts,
 }
 
 /// What a launcher starts.
 enum Starts {
-    /// A program of the Rust toolchain that is chosen for the folder.
+    /// A program of the Rust toolchain chosen for the folder.
     OfToolchain,
-    /// What its manager answers.
+    /// The program named by its manager.
     Chosen(Choice),
-    /// The next program of that name on PATH.
+    /// The next program of this name on PATH.
     Next,
-    /// It does not say.
+    /// Unknown.
     Unknown,
 }
 
 /// What decides the answer of a manager.
 struct Choice {
-    /// Variables with this beginning.
+    /// Variables with this prefix.
     variables: &'static str,
-    /// Files with these names in the folder and all above it.
+    /// Files with these names, in the folder and all its parents.
     files: &'static [&'static str],
     /// Files below the manager's root.
     in_root: &'static [&'static str],
-    /// Files below the home folder.
+    /// Files below the home directory.
     at_home: &'static [&'static str],
-    /// Folders below the root whose entries, and how many levels of them, are what is installed.
+    /// Folders below the root, and the number of levels to list in them, to find what is installed.
     installed: &'static [(&'static str, usize)],
 }
 
@@ -180,28 +179,24 @@ const VOLTA: Choice = Choice {
     ],
 };
 
-/// What following looks at.
+/// What following depends on.
 pub(crate) struct Asker<'a> {
-    /// The host's programs.
     pub(crate) tools: &'a Tools,
-    /// Remembered answers.
     pub(crate) facts: &'a Facts,
-    /// The user's environment.
     pub(crate) env: &'a Env,
-    /// The folder the program is to be run in; absolute.
+    /// The absolute folder the program is run in.
     pub(crate) dir: &'a Path,
 }
 
-/// What a program found on PATH leads to.
+/// What a program on PATH leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Leads {
-    /// It is no launcher.
+    /// It is not a launcher.
     Itself,
-    /// This is the program it starts.
     To(Program),
-    /// It starts the program of its name of a Rust toolchain.
+    /// A program of the same name in a Rust toolchain.
     OfToolchain,
-    /// What it starts is unknown; holds why.
+    /// Unknown; holds the reason.
     Unknown(String),
 }
 
@@ -221,22 +216,22 @@ pub(crate) fn follow(asker: &Asker<'_>, program: &Program) -> Leads {
             Starts::OfToolchain => return Leads::OfToolchain,
             Starts::Chosen(choice) => ask(asker, launcher, choice, manager.as_deref(), &at),
             Starts::Next => next_on_path(asker, launcher, &at),
-            Starts::Unknown => Err("which does not say what it runs".to_owned()),
+            Starts::Unknown => Err("it cannot be queried".to_owned()),
         };
         match next {
             Ok(next) => at = next,
             Err(why) => {
                 return Leads::Unknown(format!(
-                    "`{}` is a shim of {}, {why}",
-                    at.name, launcher.name
+                    "cannot tell which program the {} shim `{}` runs: {why}",
+                    launcher.name, at.name
                 ));
             }
         }
     }
-    Leads::Unknown(format!("`{}` leads in circles", program.name))
+    Leads::Unknown(format!("`{}` starts itself", program.name))
 }
 
-/// The programs of that name that the shim's manager has installed, whichever it would run; the newest first.
+/// The programs of this name that the shim's manager has installed, newest first, whichever it would run.
 #[must_use]
 pub(crate) fn installed(asker: &Asker<'_>, program: &Program) -> Vec<PathBuf> {
     let Some((launcher, _)) = launcher_of(asker, program) else {
@@ -256,14 +251,14 @@ pub(crate) fn installed(asker: &Asker<'_>, program: &Program) -> Vec<PathBuf> {
     found
 }
 
-/// The numbers in a path, so that `3.9` comes before `3.12`.
+/// The numbers in a path, so that `3.9` sorts before `3.12`.
 fn numbers(path: &Path) -> Vec<u64> {
     let text = path.to_string_lossy();
     let digits = text.split(|c: char| !c.is_ascii_digit());
     digits.filter_map(|number| number.parse().ok()).collect()
 }
 
-/// What decides, in a folder, where a launcher that is not in the list may lead: all that decides for those that are.
+/// Everything that decides where unlisted launchers may lead in a folder: the same as for listed ones.
 #[must_use]
 pub(crate) fn surroundings(asker: &Asker<'_>) -> Digest {
     let mut hasher = Hasher::new();
@@ -275,7 +270,7 @@ pub(crate) fn surroundings(asker: &Asker<'_>) -> Digest {
     hasher.finish()
 }
 
-/// The launcher that the program is, and its manager's program, if that is there.
+/// The launcher that a program is, and its manager's program if it exists.
 fn launcher_of(
     asker: &Asker<'_>,
     program: &Program,
@@ -306,7 +301,7 @@ fn launcher_of(
     }
 }
 
-/// A script in a folder called `shims`.
+/// Recognises scripts in a folder named `shims`.
 fn in_shims(asker: &Asker<'_>, program: &Program) -> Option<(&'static Launcher, Option<PathBuf>)> {
     if program.real.parent()?.file_name()? != "shims" {
         return None;
@@ -333,7 +328,7 @@ fn on_path(asker: &Asker<'_>, name: &str) -> Option<PathBuf> {
     asker.tools.find(name).map(|program| program.path)
 }
 
-/// The first program of that name on PATH that is not the launcher.
+/// The first program of this name on PATH that is not the launcher.
 fn next_on_path(
     asker: &Asker<'_>,
     launcher: &Launcher,
@@ -346,7 +341,7 @@ fn next_on_path(
     let mut others = asker.tools.candidates(&program.name).filter(is_other);
     let next = others.next();
     next.and_then(|path| asker.tools.at(&program.name, path))
-        .ok_or_else(|| "and nothing else of that name is on PATH".to_owned())
+        .ok_or_else(|| "no other program of this name is on PATH".to_owned())
 }
 
 /// The program in the line `exec "/root/libexec/pyenv" exec …` of a script.
@@ -363,7 +358,7 @@ fn executed(text: &str, name: &str) -> Option<PathBuf> {
     })
 }
 
-/// What the manager says, if that is an executable file.
+/// The manager's answer, if it is an executable file.
 fn ask(
     asker: &Asker<'_>,
     launcher: &Launcher,
@@ -371,20 +366,17 @@ fn ask(
     manager: Option<&Path>,
     program: &Program,
 ) -> Result<Program, String> {
-    let manager = manager.ok_or("which is not on PATH")?;
+    let manager = manager.ok_or("its manager is not on PATH")?;
     answer(asker, choice, manager, program)
         .unwrap_or_else(|error| Err(error.to_string()))
-        .map_err(|why| format!("which does not say what it runs: {why}"))
         .and_then(|path| {
             let found = asker.tools.at(&program.name, PathBuf::from(&path));
             let found = found.filter(|found| found.real != program.real);
-            found.ok_or_else(|| {
-                format!("but `{path}`, which {} names, is no program", launcher.name)
-            })
+            found.ok_or_else(|| format!("{} names `{path}`, which is not a program", launcher.name))
         })
 }
 
-/// What the manager answers: a path, or why there is none. Both are remembered.
+/// The manager's answer: a path or an error. Both are memoised.
 fn answer(
     asker: &Asker<'_>,
     choice: &Choice,
@@ -409,7 +401,11 @@ fn answer(
             true => Ok(text(&output.stdout)),
             false => {
                 let why = text(&output.stderr);
-                Err(why.lines().next().unwrap_or("it failed").to_owned())
+                Err(why
+                    .lines()
+                    .next()
+                    .unwrap_or("its manager failed without a message")
+                    .to_owned())
             }
         })
     })
@@ -420,7 +416,7 @@ fn hash_part(hasher: &mut Hasher, bytes: &[u8]) {
     hasher.update(bytes);
 }
 
-/// Hashes everything that decides where the shims of a manager lead: for one of them, what is installed, too.
+/// Hashes everything that decides where a manager's shims lead; for a given shim, also what is installed.
 fn hash_choice(asker: &Asker<'_>, choice: &Choice, program: Option<&Program>, hasher: &mut Hasher) {
     for (name, value) in asker.env.all() {
         let decides = name.to_str().is_some_and(|name| {
@@ -441,7 +437,7 @@ fn hash_choice(asker: &Asker<'_>, choice: &Choice, program: Option<&Program>, ha
         folder.flat_map(|folder| names.iter().map(|name| folder.join(name)))
     });
     for path in above.chain(below) {
-        // Settled stats would be remembered for each folder above; these are few and small.
+        // Not memoised by stat: these files are few and small, and there would be an entry for every parent folder.
         match std::fs::read(&path) {
             Ok(bytes) => hash_part(hasher, Digest::of(&bytes).as_bytes()),
             Err(_) => hash_part(hasher, b"absent"),
@@ -453,14 +449,14 @@ fn hash_choice(asker: &Asker<'_>, choice: &Choice, program: Option<&Program>, ha
     for (folder, levels) in choice.installed {
         for name in listed(&root.join(folder), *levels) {
             hash_part(hasher, name.as_os_str().as_encoded_bytes());
-            // A version may lack this program.
+            // A version may not have this program.
             let there = name.join("bin").join(&program.name).exists();
             hash_part(hasher, &[u8::from(there)]);
         }
     }
 }
 
-/// The folder above that of the shim: other links may lead to it.
+/// The folder above the shim's, which other links may lead to.
 fn root(program: &Program) -> PathBuf {
     let next = |link: &PathBuf| Some(link.parent()?.join(std::fs::read_link(link).ok()?));
     let mut hops = std::iter::successors(Some(program.path.clone()), next).take(DEPTH);
@@ -469,7 +465,7 @@ fn root(program: &Program) -> PathBuf {
     shim.ancestors().nth(2).unwrap_or(&shim).to_path_buf()
 }
 
-/// The entries of a folder, and of these, down to so many levels; sorted.
+/// The entries of a folder, sorted, descending so many levels.
 fn listed(folder: &Path, levels: usize) -> Vec<PathBuf> {
     let Ok(read) = std::fs::read_dir(folder) else {
         return Vec::new();

@@ -1,8 +1,7 @@
-//! Programs of the host: where a name leads, and what the program there really is.
+//! Programs of the host: where a name leads, and what the program there is.
 //!
-//! Names are looked up once per run. Digests of host files are remembered across runs by stat, under the snapshot's
-//! racy rule, in one file for all projects.
-//! Stays free of running checks and of knowing any ecosystem.
+//! Names are looked up once per run. Digests of host files are memoised across runs by stat, under the snapshot's
+//! racy rule, in one file for all projects. Runs no checks and knows no ecosystem.
 
 pub(crate) mod discovered;
 mod folder_digest;
@@ -31,15 +30,14 @@ const SEAL: Seal = Seal {
     version: 2,
 };
 
-/// Files remembered above which those that this run did not use are dropped.
+/// Above this many files, those that this run did not use are dropped.
 const ROOMY: usize = 10_000;
 
-/// A program found on the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Program {
-    /// The name it was asked for.
+    /// The requested name.
     pub(crate) name: String,
-    /// Absolute path as found on PATH (a shim stays a shim here).
+    /// Absolute path as found on PATH (a shim is not resolved).
     pub(crate) path: PathBuf,
     /// The same with all links resolved.
     pub(crate) real: PathBuf,
@@ -47,7 +45,7 @@ pub(crate) struct Program {
     pub(crate) digest: Digest,
 }
 
-/// Finds programs on the user's PATH, with digests memoised by stat.
+/// Finds programs on the user's PATH and memoises their digests by stat.
 #[derive(Debug, Default)]
 pub(crate) struct Tools {
     /// The absolute folders of PATH, in order.
@@ -62,7 +60,7 @@ struct State {
     found: HashMap<String, Option<Program>>,
     files: BTreeMap<PathBuf, Known>,
     below: folder_digest::Memo,
-    /// Whether there is something that the memo does not have.
+    /// Whether the memo is missing some digests.
     changed: bool,
 }
 
@@ -70,13 +68,12 @@ struct State {
 struct Known {
     stat: Stat,
     digest: Digest,
-    /// In this run.
     used: bool,
 }
 
 impl Tools {
-    /// The programs on the PATH of `env`, with what `memo_dir` remembers of them. Relative folders of PATH do not count:
-    /// what they hold depends on where one stands.
+    /// Programs on the PATH of `env`, with the memo in `memo_dir`. Relative folders of PATH are ignored, because
+    /// their content depends on the current directory.
     #[must_use]
     pub(crate) fn new(env: &Env, memo_dir: &Path) -> Self {
         let began = Time::now();
@@ -97,8 +94,8 @@ impl Tools {
         }
     }
 
-    /// The first executable of that name on the user's PATH. `None` also if it cannot be read: then nothing can be
-    /// said about what it is.
+    /// The first executable of this name on the user's PATH. `None` also if it cannot be read, because its identity
+    /// is then unknown.
     #[must_use]
     pub(crate) fn find(&self, name: &str) -> Option<Program> {
         if let Some(found) = self.lock().found.get(name) {
@@ -113,7 +110,7 @@ impl Tools {
         self.at(name, self.candidates(name).next()?)
     }
 
-    /// The program at `path`, under this name. `None` if it cannot be read, or is none.
+    /// The program at `path` under this name. `None` if it is unreadable or not a program.
     #[must_use]
     pub(crate) fn at(&self, name: &str, path: PathBuf) -> Option<Program> {
         let real = std::fs::canonicalize(&path).ok()?;
@@ -128,7 +125,7 @@ impl Tools {
         })
     }
 
-    /// All executables of that name, in the order of the user's PATH: behind a shim stands the program it would run.
+    /// All executables of this name, in PATH order: behind a shim comes the program it would run.
     #[must_use]
     #[cfg(test)]
     pub(crate) fn find_all(&self, name: &str) -> Vec<PathBuf> {
@@ -139,10 +136,7 @@ impl Tools {
         candidates(&self.folders, name)
     }
 
-    /// The digest of a file of the host (links are followed), memoised by stat.
-    ///
-    /// # Errors
-    /// If it is no regular file, or cannot be read.
+    /// The digest of a host file (following links), memoised by stat.
     pub(crate) fn digest(&self, path: &Path) -> io::Result<Digest> {
         if !Rule::ToolContent.holds() {
             return Ok(Digest::of(path.as_os_str().as_bytes()));
@@ -155,7 +149,7 @@ impl Tools {
             return Ok(known.digest);
         }
         let content = content::hash_path(path)?;
-        // Within this run a digest is asked for again and again: what is not settled is remembered until its end only.
+        // A run asks for the same digest repeatedly, so unsettled ones are memoised, too, but only until its end.
         let known = Known {
             stat: content.stat,
             digest: content.digest,
@@ -169,10 +163,7 @@ impl Tools {
         Ok(content.digest)
     }
 
-    /// Writes what is new to the memo. Of two runs at once, the last to save wins.
-    ///
-    /// # Errors
-    /// If the memo cannot be written; then digests are computed again next time.
+    /// Writes new digests to the memo. If two runs save at once, the last one wins.
     pub(crate) fn save(&self) -> Result<(), FsError> {
         let mut state = self.lock();
         let Some(memo) = self.memo.as_deref().filter(|_| state.changed) else {
@@ -201,13 +192,13 @@ impl Tools {
     }
 }
 
-/// Whether there is an executable of that name on the PATH of `env`, whatever it is.
+/// Whether PATH of `env` has any executable of this name.
 #[must_use]
 pub(crate) fn is_on_path(env: &Env, name: &str) -> bool {
     first_on_path(env, name).is_some()
 }
 
-/// The first executable of that name on the PATH of `env`, whatever it is.
+/// The first executable of this name on PATH of `env`.
 #[must_use]
 pub(crate) fn first_on_path(env: &Env, name: &str) -> Option<PathBuf> {
     candidates(&folders(env), name).next()

@@ -1,9 +1,9 @@
-//! The Rust toolchain that a folder uses: what `cargo` and its siblings on PATH really run.
+//! The Rust toolchain used in a folder: what `cargo` and its siblings on PATH really run.
 //!
-//! Where PATH leads to a rustup proxy, rustup's own rules are followed: the user's RUSTUP_TOOLCHAIN, then from the
-//! folder upwards its overrides and `rust-toolchain` files, then the default
-//! (<https://rust-lang.github.io/rustup/overrides.html>). Nothing is ever installed. Elsewhere the programs on PATH
-//! are the toolchain. Stays free of knowing what the programs are for.
+//! If PATH leads to a rustup proxy, rustup's own rules apply: the user's RUSTUP_TOOLCHAIN, then the overrides and
+//! `rust-toolchain` files from the folder upwards, then the default
+//! (<https://rust-lang.github.io/rustup/overrides.html>). Nothing is ever installed. Otherwise the programs on PATH
+//! are the toolchain. Does not know what the programs are for.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,7 +17,7 @@ use crate::facts::Facts;
 use crate::rule::Rule;
 use crate::tool::{Program, Tools};
 
-/// The programs of a toolchain, each used if it is there.
+/// The programs of a toolchain, each optional.
 const PROGRAMS: &[&str] = &[
     "cargo",
     "cargo-clippy",
@@ -28,7 +28,7 @@ const PROGRAMS: &[&str] = &[
     "rustfmt",
 ];
 
-/// Programs that rustup has proxies for besides those.
+/// Further programs with rustup proxies.
 const OTHER_PROXIES: &[&str] = &[
     "cargo-miri",
     "rls",
@@ -38,23 +38,23 @@ const OTHER_PROXIES: &[&str] = &[
     "rust-lldb",
 ];
 
-/// Set by newer rustup proxies: where the toolchain they chose comes from (`cli` and `env` are the user's word).
+/// Set by newer rustup proxies: the source of the chosen toolchain (`cli` and `env` mean the user).
 const RUSTUP_TOOLCHAIN_SOURCE: &str = "RUSTUP_TOOLCHAIN_SOURCE";
 
-/// Toolchain files in the order rustup looks for them; whether one line with a name will do.
+/// Toolchain files in rustup's search order, and whether a plain line with a name is allowed.
 const TOOLCHAIN_FILES: [(&str, bool); 2] =
     [("rust-toolchain", true), ("rust-toolchain.toml", false)];
 
-/// What a toolchain file asks for.
+/// What a toolchain file requests.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Asked {
     /// `1.95`, `stable`, `nightly-2026-01-01`.
     pub(crate) channel: Option<String>,
-    /// A folder that is the toolchain.
+    /// The folder of a custom toolchain.
     pub(crate) path: Option<PathBuf>,
-    /// Components besides the usual ones.
+    /// Components in addition to the profile.
     pub(crate) components: Vec<String>,
-    /// Targets besides the host.
+    /// Targets in addition to the host.
     pub(crate) targets: Vec<String>,
 }
 
@@ -65,30 +65,29 @@ pub(crate) struct Toolchain {
     pub(crate) name: Option<String>,
     /// The folder of `rustc`.
     pub(crate) bin_dir: PathBuf,
-    /// What it is: digests of its programs and compiler libraries, names and sizes of its standard libraries.
+    /// Digests of its programs and compiler libraries, names and sizes of its standard libraries.
     pub(crate) identity: Digest,
-    /// `rustc 1.95.0 (59807616e 2026-04-14)`, if it could be asked.
+    /// `rustc 1.95.0 (59807616e 2026-04-14)`, if known.
     pub(crate) version: Option<String>,
-    /// Rustup's home, if rustup manages it.
+    /// Set if rustup manages the toolchain.
     pub(crate) rustup_home: Option<PathBuf>,
     programs: BTreeMap<&'static str, PathBuf>,
 }
 
 impl Toolchain {
-    /// The program of that name, if the toolchain has it.
+    /// The program of this name, if the toolchain has it.
     #[must_use]
     pub(crate) fn program(&self, name: &str) -> Option<&Path> {
         self.programs.get(name).map(PathBuf::as_path)
     }
 
-    /// Its programs, by name.
     pub(crate) fn programs(&self) -> impl Iterator<Item = (&'static str, &Path)> {
         self.programs
             .iter()
             .map(|(name, path)| (*name, path.as_path()))
     }
 
-    /// One without programs.
+    /// A toolchain without programs.
     #[cfg(test)]
     #[must_use]
     pub(crate) fn for_tests(name: &str, identity: Digest) -> Self {
@@ -102,7 +101,7 @@ impl Toolchain {
         }
     }
 
-    /// How to get a component that is not there.
+    /// How to install a missing component.
     #[must_use]
     pub(crate) fn add_component(&self, component: &str) -> String {
         match &self.name {
@@ -112,63 +111,50 @@ impl Toolchain {
     }
 }
 
-/// There is no usable toolchain; the message names the way out.
+/// There is no usable toolchain; the message says what to do.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ToolchainError {
     /// Neither rustup nor a toolchain is on PATH.
     #[error("`{0}` is not on PATH: install Rust (https://rustup.rs)")]
     NoProgram(&'static str),
-    /// Rustup is there, but its home is unknown.
-    #[error("rustup has no home: set RUSTUP_HOME or HOME")]
+    /// Rustup exists, but its home is unknown.
+    #[error("cannot find rustup's home: set RUSTUP_HOME or HOME")]
     NoHome,
     /// Rustup has neither an override nor a default.
     #[error("rustup has no default toolchain: run `rustup default stable`")]
     NoDefault,
-    /// The toolchain asked for is not installed.
+    /// The requested toolchain is not installed.
     #[error(
         "the Rust toolchain `{name}` ({origin}) is not installed: run `rustup toolchain install {name}`"
     )]
     NotInstalled {
-        /// Its name as asked for.
+        /// The requested name.
         name: String,
-        /// Who asks for it.
+        /// Where it is requested.
         origin: String,
     },
-    /// A toolchain file or rustup's settings cannot be understood.
-    #[error("cannot understand `{path}`: {why}")]
-    BadFile {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        why: String,
-    },
-    /// A file of the toolchain cannot be read.
+    /// A toolchain file or rustup's settings are invalid.
+    #[error("cannot parse `{path}`: {why}")]
+    BadFile { path: PathBuf, why: String },
     #[error("cannot read the Rust toolchain at `{path}`: {source}")]
     Unreadable {
         /// The file or folder.
         path: PathBuf,
-        /// Why.
         source: io::Error,
     },
 }
 
-/// What resolving looks at.
+/// What resolving depends on.
 pub(crate) struct Host<'a> {
-    /// The host's programs.
     pub(crate) tools: &'a Tools,
-    /// Remembered answers.
     pub(crate) facts: &'a Facts,
-    /// The user's environment.
     pub(crate) env: &'a Env,
-    /// Reads a toolchain file by its absolute path, if it is there: the project's hashed content inside the project,
-    /// the disk elsewhere.
+    /// Reads a toolchain file by absolute path if it exists: the project's hashed content inside the project, the
+    /// disk elsewhere.
     pub(crate) read: &'a dyn Fn(&Path) -> Option<Vec<u8>>,
 }
 
 /// The toolchain that programs started in `dir` (absolute) use.
-///
-/// # Errors
-/// If there is none, or the one asked for is not installed.
 pub(crate) fn resolve(host: &Host<'_>, dir: &Path) -> Result<Toolchain, ToolchainError> {
     let cargo = host
         .tools
@@ -181,11 +167,8 @@ pub(crate) fn resolve(host: &Host<'_>, dir: &Path) -> Result<Toolchain, Toolchai
     }
 }
 
-/// The toolchain that programs started in `dir` use; if that is not installed, the default one, else any that is: for
-/// questions whose answer hardly depends on which it is.
-///
-/// # Errors
-/// If there is none at all; why the right one could not be had.
+/// The toolchain that programs started in `dir` use; if it is not installed, the default or any other, for queries
+/// that hardly depend on the version.
 pub(crate) fn resolve_any(host: &Host<'_>, dir: &Path) -> Result<Toolchain, ToolchainError> {
     let why = match resolve(host, dir) {
         Ok(toolchain) => return Ok(toolchain),
@@ -198,7 +181,7 @@ pub(crate) fn resolve_any(host: &Host<'_>, dir: &Path) -> Result<Toolchain, Tool
     let default = settings.default_toolchain.as_deref();
     let default = default.and_then(|name| installed(&home, &settings, name));
     let mut others = names(&home.join("toolchains")).unwrap_or_default();
-    // The newest of those with a number, as far as names tell.
+    // The newest of those with a number, judging by their names.
     others.reverse();
     let place = |name: String| (name.clone(), home.join("toolchains").join(name));
     default
@@ -213,10 +196,7 @@ pub(crate) fn resolve_any(host: &Host<'_>, dir: &Path) -> Result<Toolchain, Tool
         .ok_or(why)
 }
 
-/// What the nearest toolchain file in `dir` (absolute) or above asks for: no override and no variable counts.
-///
-/// # Errors
-/// If it cannot be understood.
+/// What the nearest toolchain file in or above `dir` (absolute) requests, ignoring overrides and variables.
 pub(crate) fn asked_for(
     dir: &Path,
     read: &dyn Fn(&Path) -> Option<Vec<u8>>,
@@ -234,7 +214,7 @@ pub(crate) fn asked_for(
     Ok(Asked::default())
 }
 
-/// Whether the program is a proxy of rustup: a link to `rustup`, or a copy (hard link) of it beside it or in CARGO_HOME.
+/// Whether the program is a rustup proxy: a link to `rustup`, or a copy (hard link) of it beside it or in CARGO_HOME.
 #[must_use]
 pub(crate) fn is_proxy(tools: &Tools, env: &Env, program: &Program) -> bool {
     if program
@@ -268,7 +248,6 @@ struct Settings {
     overrides: BTreeMap<String, String>,
 }
 
-/// A toolchain somebody asks for.
 #[derive(Debug, PartialEq, Eq)]
 enum Wanted {
     Name(String),
@@ -344,8 +323,8 @@ fn default(settings: &Settings) -> Result<(Wanted, String), ToolchainError> {
     Ok((Wanted::Name(name), "rustup's default".to_owned()))
 }
 
-/// The user's RUSTUP_TOOLCHAIN. A proxy sets it too, for its children; then only its own word tells whether the
-/// user had asked.
+/// The user's RUSTUP_TOOLCHAIN. A proxy also sets it for its children; then its other variable tells whether it came
+/// from the user.
 fn of_environment(env: &Env) -> Option<&str> {
     let name = env.var(env::RUSTUP_TOOLCHAIN).filter(|n| !n.is_empty())?;
     let by_proxy = env.var(env::RUST_RECURSION_COUNT).is_some();
@@ -368,14 +347,15 @@ struct ToolchainTable {
     targets: Vec<String>,
 }
 
-/// The toolchain that a toolchain file asks for; `None` if it only lists components. `plain`: one line with a name will do.
+/// The toolchain requested by a toolchain file; `None` if it only lists components. `plain`: a single line with a
+/// name is allowed.
 fn toolchain_file(text: &str, plain: bool, folder: &Path) -> Result<Option<Wanted>, String> {
     let asked = asked(text, plain)?;
     let path = asked.path.map(|path| Wanted::Path(folder.join(path)));
     Ok(asked.channel.map(Wanted::Name).or(path))
 }
 
-/// All that a toolchain file asks for.
+/// Everything a toolchain file requests.
 fn asked(text: &str, plain: bool) -> Result<Asked, String> {
     let mut lines = text.trim().lines();
     if plain
@@ -390,7 +370,7 @@ fn asked(text: &str, plain: bool) -> Result<Asked, String> {
     let file: ToolchainFile = toml::from_str(text).map_err(|error| error.message().to_owned())?;
     let table = file.toolchain;
     if table.channel.is_some() && table.path.is_some() {
-        return Err("it has both `channel` and `path`".to_owned());
+        return Err("cannot have both `channel` and `path`".to_owned());
     }
     Ok(Asked {
         channel: table.channel,
@@ -402,7 +382,7 @@ fn asked(text: &str, plain: bool) -> Result<Asked, String> {
 
 /// The full name and folder of an installed toolchain: `NAME` (custom, or with its host) or `NAME-HOST`.
 fn installed(home: &Path, settings: &Settings, name: &str) -> Option<(String, PathBuf)> {
-    // A name is one folder, never a path.
+    // A name is a single folder, never a path.
     if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\']) {
         return None;
     }
@@ -416,7 +396,7 @@ fn installed(home: &Path, settings: &Settings, name: &str) -> Option<(String, Pa
         .find(|(_, folder)| folder.join("bin").is_dir())
 }
 
-/// The triple rustup assumes where its settings name none.
+/// The triple that rustup assumes if its settings do not name one.
 fn host_triple() -> String {
     let platform = match std::env::consts::OS {
         "linux" => "unknown-linux-gnu",
@@ -458,7 +438,7 @@ fn unmanaged(host: &Host<'_>) -> Result<Toolchain, ToolchainError> {
     build(host, None, &sysroot, programs, None)
 }
 
-/// What the program says, remembered under where and what it is.
+/// Runs the program and memoises the answer by its location and identity.
 fn ask(
     host: &Host<'_>,
     program: &Path,

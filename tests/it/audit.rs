@@ -51,9 +51,9 @@ fn a_wrong_verdict_is_told_and_not_served_again() {
     let finding = check["findings"][0]["message"].as_str().expect("a finding");
     assert!(finding.contains("exit code 0, now 1"), "{finding}");
     let message = check["message"].as_str().expect("a message");
-    assert!(message.contains("not declared"), "{message}");
+    assert!(message.contains("undeclared"), "{message}");
     assert!(
-        message.contains("Line 1 of stdout was `then`, is `now`"),
+        message.contains("Line 1 of stdout was `then`, now it is `now`"),
         "{message}"
     );
     assert_eq!(sandbox.cached("v1/quarantine", "").len(), 2);
@@ -84,7 +84,7 @@ fn outputs_are_compared() {
     own(&sandbox).expect(0);
     let json = audited(&sandbox).expect(1);
     let text = json.check("own")["findings"][0]["message"].to_string();
-    assert!(text.contains("another output out"), "{text}");
+    assert!(text.contains("output out differs"), "{text}");
 }
 
 #[test]

@@ -311,7 +311,7 @@ fn a_room_that_is_kept_is_named() {
         .expect(1);
     let path = run
         .stderr
-        .split("its room is left at ")
+        .split("its room is kept at ")
         .nth(1)
         .expect("the room");
     let path = path.split(" until").next().expect("its path");

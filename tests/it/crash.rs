@@ -422,7 +422,7 @@ fn a_cache_folder_that_is_a_file() {
     std::fs::remove_dir(sandbox.cache()).expect("empty");
     std::fs::write(sandbox.cache(), "mine").expect("file");
     let json = right(&sandbox, 0, "a file");
-    let warnings = json.run.stderr.matches("nothing is remembered").count();
+    let warnings = json.run.stderr.matches("results are not cached").count();
     assert_eq!(warnings, 1, "{}", json.run.stderr);
     for args in [["cache", "clear"], ["cache", "prune"]] {
         sandbox.run(&args).expect(3);
@@ -449,7 +449,7 @@ fn what_a_newer_version_keeps_is_neither_served_nor_touched() {
     }
     let run = sandbox.run(&["cache", "verify"]).expect(0);
     assert!(
-        run.stderr.contains("5 files are of another version"),
+        run.stderr.contains("skipped 5 files of another version"),
         "{}",
         run.stderr
     );

@@ -127,7 +127,7 @@ fn a_program_whose_identity_cannot_be_told_is_run_but_not_stored() {
         assert_eq!(check["stdout"], "from a script\n");
         assert_eq!(check["cache"], "miss");
         let reason = check["not_stored"].as_str().expect("a reason");
-        assert!(reason.contains("`mytool` is a script"), "{reason}");
+        assert!(reason.contains("the script `mytool`"), "{reason}");
         assert_eq!(said(&json), times, "{}", json.run.stderr);
     }
 }

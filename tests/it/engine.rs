@@ -125,7 +125,7 @@ fn a_session_that_does_not_open_is_not_waited_for() {
     let mut command = command(&sandbox, &["ci"]);
     command.env("DAGCACHE_DAGGER_TIMEOUT", "300ms");
     let run = Run::of(command).expect(0);
-    let said = "did not answer within 300ms";
+    let said = "no answer within 300ms";
     assert!(run.stderr.contains(said), "{}", run.stderr);
 }
 
@@ -175,7 +175,7 @@ fn without_an_address_or_a_socket_the_engine_is_this_machine() {
     command.env(HOST, "unix:///nonexistent/socket");
     let run = Run::of(command).expect(0);
     let said =
-        "Engine local (/nonexistent/socket of $_EXPERIMENTAL_DAGGER_RUNNER_HOST is not there)";
+        "Engine local (/nonexistent/socket from $_EXPERIMENTAL_DAGGER_RUNNER_HOST does not exist)";
     assert!(run.stderr.contains(said), "{}", run.stderr);
 }
 

@@ -148,7 +148,7 @@ fn two_keys_are_compared_by_their_first_digits() {
     );
     let back = explain(&sandbox, &[&new, &old]);
     contains(&back, &["  variable MODE changed: \"1\" → unset\n"]);
-    contains(&explain(&sandbox, &[&old, &old]), &["the same key"]);
+    contains(&explain(&sandbox, &[&old, &old]), &["the keys are equal"]);
 }
 
 #[test]
@@ -160,19 +160,22 @@ fn keys_that_mean_nothing_or_too_much_are_usage_errors() {
         contains(&run.stderr, &[words]);
         assert_eq!(run.stdout, "");
     };
-    fails("own", "`own` is no key");
-    fails(&key[..3], "is no key: at least 4 hexadecimal digits");
+    fails("own", "`own` is not a key");
+    fails(
+        &key[..3],
+        "is not a key: expected at least 4 hexadecimal digits",
+    );
     let unknown = if key.starts_with("0000") {
         "1111"
     } else {
         "0000"
     };
-    fails(unknown, "no key in the store begins with");
+    fails(unknown, "no key in the store starts with");
     // A file of a key with the same first digits: its content is damaged, its name counts.
     let entry = &sandbox.cached("v1/ac", &key)[0];
     let twin = entry.with_file_name(format!("{}{}", &key[..32], "0".repeat(32)));
     std::fs::copy(entry, twin).expect("copy");
-    fails(&key[..8], "2 keys begin with");
+    fails(&key[..8], "2 keys start with");
     sandbox.run(&["explain", "a", "b", "c"]).expect(2);
 }
 
@@ -184,9 +187,9 @@ fn a_key_whose_fingerprint_is_gone_cannot_be_compared() {
         std::fs::remove_file(blob).expect("remove");
     }
     let run = sandbox.run(&["explain", &key, &key]).expect(3);
-    contains(&run.stderr, &["is no longer in the store"]);
+    contains(&run.stderr, &["is missing from the store or damaged"]);
     sandbox.write("src/a", "other\n");
-    let lost = "own: Dirty (what its last run saw is no longer in the store)\n";
+    let lost = "own: Dirty (its last run is no longer in the store)\n";
     contains(&explain(&sandbox, &[]), &[lost]);
 }
 
@@ -226,7 +229,7 @@ fn a_result_that_was_evicted() {
     std::fs::remove_file(&sandbox.cached("v1/ac", "")[0]).expect("remove");
     assert_eq!(
         reason(&sandbox),
-        "was cached, but its result is no longer in the store"
+        "was cached, but the entry is no longer in the store"
     );
     assert_eq!(own(&sandbox).ran(), ["own evicted"]);
 }
@@ -240,8 +243,11 @@ fn a_result_that_is_damaged_is_named_with_its_file() {
     let mut bytes = std::fs::read(&path).expect("entry");
     bytes.pop();
     std::fs::write(&path, bytes).expect("damage");
-    let wrong = "its content does not match its checksum";
-    assert_eq!(reason(&sandbox), format!("was cached, but {wrong}: {file}"));
+    let wrong = "content does not match its checksum";
+    assert_eq!(
+        reason(&sandbox),
+        format!("was cached, but the entry {file} cannot be used: {wrong}")
+    );
     let json = own(&sandbox);
     assert_eq!(json.ran(), [format!("own damaged {file}")]);
     assert_eq!(json.check("own")["miss"]["from"], wrong);
@@ -274,7 +280,10 @@ fn a_result_of_another_format() {
     .expect("alter");
     contains(
         &reason(&sandbox),
-        &["was cached, but it was stored by another version (format 9, "],
+        &[
+            "was cached, but the entry v1/ac/",
+            " cannot be used: stored by another version (format 9, ",
+        ],
     );
 }
 
@@ -285,7 +294,7 @@ fn a_store_of_another_layout() {
     std::fs::rename(sandbox.cache().join("v1"), sandbox.cache().join("v0")).expect("rename");
     assert_eq!(
         reason(&sandbox),
-        "was cached, but it was stored by another version: v0"
+        "was cached, but the entry v0 cannot be used: stored by another version"
     );
     let json = own(&sandbox);
     assert_eq!(json.ran(), ["own damaged v0"]);
@@ -309,7 +318,9 @@ fn results_of_another_version_of_keys() {
     Run::of(other).expect(0);
     contains(
         &reason(&sandbox),
-        &["was cached, but it was stored by another version (keys of version 0, "],
+        &[
+            "was cached, but the entry cannot be used: stored by another version (keys of version 0, ",
+        ],
     );
     assert_eq!(own(&sandbox).ran(), ["own damaged"]);
     own(&sandbox).expect_fresh();

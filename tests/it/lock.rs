@@ -54,7 +54,7 @@ fn what_is_pinned_is_not_asked_for_and_what_nobody_needs_goes() {
     );
     let text = sandbox.read("dagcache.lock");
     assert!(
-        text.starts_with("# The images that containers begin with."),
+        text.starts_with("# The images that containers are based on."),
         "{text}"
     );
     assert!(
@@ -88,7 +88,7 @@ fn an_image_that_nobody_can_be_asked_for_is_named_and_nothing_is_written() {
             .exists()
             .then(|| sandbox.read("dagcache.lock"));
         let run = sandbox.run(args).expect(3);
-        for part in [DEBIAN, "dagcache.lock", "help: `cargo dagcache lock`"] {
+        for part in [DEBIAN, "dagcache.lock", "help: run `cargo dagcache lock`"] {
             assert!(run.stderr.contains(part), "{}", run.stderr);
         }
         let after = sandbox
@@ -104,7 +104,7 @@ fn a_broken_lock_is_said_with_its_place() {
     let sandbox = project(&[]);
     for (text, expect) in [
         ("<<<<<<< ours\n", "--> dagcache.lock:1:"),
-        ("version = 2\n", "version 2 of the lock is not understood"),
+        ("version = 2\n", "unsupported lock version 2"),
         ("version = 1\n[[images]]\n", "unknown field `images`"),
     ] {
         sandbox.write("dagcache.lock", text);

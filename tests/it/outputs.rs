@@ -100,7 +100,7 @@ fn what_is_replaced_is_kept_and_the_line_brings_it_back() {
     sandbox.write("build/report.txt", "written by hand\n");
     let run = sandbox.run(&["lint", "--only", "own"]).expect(0);
     assert_eq!(sandbox.read("build/report.txt"), "one\n");
-    type_what_follows(&sandbox, &run, "to have the former back: ");
+    type_what_follows(&sandbox, &run, "to restore the old file: ");
     assert_eq!(sandbox.read("build/report.txt"), "written by hand\n");
     // Not even a clearing loses it.
     sandbox.run(&["cache", "clear"]).expect(0);
@@ -173,7 +173,7 @@ fn a_committed_output_is_compared_and_left_alone() {
         assert_eq!(sandbox.read("gen.txt"), "old\n");
     }
     let run = sandbox.run(&["lint", "--only", "own"]).expect(1);
-    type_what_follows(&sandbox, &run, "to take what the check made: ");
+    type_what_follows(&sandbox, &run, "to use the output of the check: ");
     let json = own(&sandbox).expect(0);
     json.expect_fresh();
     assert_eq!(json.check("own")["verdict"], "passed");
@@ -186,7 +186,7 @@ fn a_committed_output_is_compared_and_left_alone() {
 /// Nothing is written for the output, and it is said why.
 #[track_caller]
 fn not_written(run: &Run, why: &str) {
-    let said = run.stderr.contains("is not written: ") && run.stderr.contains(why);
+    let said = run.stderr.contains("not writing the output ") && run.stderr.contains(why);
     assert!(said, "{}", run.stderr);
 }
 
@@ -208,7 +208,7 @@ fn a_folder_in_the_place_of_an_output_stays() {
     let sandbox = reporting();
     std::fs::create_dir_all(sandbox.path("build/report.txt/deep")).expect("folder");
     let run = sandbox.run(&["lint", "--only", "own"]).expect(0);
-    not_written(&run, "no file");
+    not_written(&run, "something other than a file");
     assert!(sandbox.path("build/report.txt/deep").is_dir());
 }
 
@@ -251,9 +251,12 @@ fn what_cannot_be_an_output_is_refused_and_not_stored() {
     let cases = [
         (
             "ln -s /etc/passwd build/report.txt",
-            "leads out of the project",
+            "is a link to outside the project",
         ),
-        ("ln -s ../../x build/report.txt", "leads out of the project"),
+        (
+            "ln -s ../../x build/report.txt",
+            "is a link to outside the project",
+        ),
         ("mkfifo build/report.txt", "neither a file nor a link"),
     ];
     for (script, why) in cases {
@@ -417,7 +420,7 @@ fn what_makes_no_sense_is_a_configuration_error() {
         ("[\"/tmp/x\"]", "absolute"),
         (
             "[\"o\"]\nfiles = [\"src/*\"]\nper-file = true",
-            "do not go together",
+            "cannot be combined",
         ),
     ] {
         let run = sandbox(outputs, "").run(&["lint"]).expect(2);

@@ -46,7 +46,7 @@ fn while_something_is_staged_again_and_again() {
         open_gate(&gate);
     }
     let json = Json::of(Run::end_of(hook));
-    expect_error(&json, 3, "what is staged changes while it is checked");
+    expect_error(&json, 3, "staged files changed while they were checked");
 }
 
 #[test]

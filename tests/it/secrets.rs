@@ -74,7 +74,7 @@ fn an_output_that_is_named_by_it_is_neither_stored_nor_written() {
     let sandbox = sandbox("outputs = [\"out/*\"]", "echo x > \"out/$TOKEN\"");
     let json = own(&sandbox, &[("TOKEN", VALUE)]).expect(0);
     let reason = json.check("own")["not_stored"].as_str().expect("a reason");
-    assert!(reason.contains("out/*** holds the value"), "{reason}");
+    assert!(reason.contains("out/*** contains the value"), "{reason}");
     assert!(!sandbox.path("out").exists());
     nowhere_in_the_store(&sandbox, VALUE);
 }
@@ -174,6 +174,6 @@ fn a_team_key_that_could_be_guessed_is_refused() {
 fn a_name_is_plain_or_secret() {
     for keys in ["env = [\"TOKEN\"]", "set-env = { TOKEN = \"x\" }"] {
         let run = sandbox(keys, "").run(&["lint"]).expect(2);
-        assert!(run.stderr.contains("`TOKEN` is in "), "{}", run.stderr);
+        assert!(run.stderr.contains("`TOKEN` is both in "), "{}", run.stderr);
     }
 }

@@ -198,12 +198,12 @@ fn turning_the_cache_off_serves_nothing_that_was_stored_before() {
 #[test]
 fn keys_that_a_built_in_check_cannot_take_are_refused_with_the_reason() {
     for (key, why) in [
-        ("command = [\"x\"]", "`args` extend it"),
-        ("dir = \"src\"", "its own folder"),
-        ("files = [\"x\"]", "`exclude` takes some away"),
-        ("per-file = true", "follows from the tool"),
-        ("outputs = [\"x\"]", "makes no files"),
-        ("findings = \"gcc\"", "how to read its tool"),
+        ("command = [\"x\"]", "use `args` to extend it"),
+        ("dir = \"src\"", "its folder determines"),
+        ("files = [\"x\"]", "use `exclude` to skip some"),
+        ("per-file = true", "the tool determines"),
+        ("outputs = [\"x\"]", "writes no files"),
+        ("findings = \"gcc\"", "its output format is fixed"),
     ] {
         let config = format!("[checks.\"yaml:yamllint\"]\n{key}\n");
         let sandbox = Sandbox::with(&[("dagcache.toml", &config), ("src/a.yaml", "a: 1\n")]);
@@ -218,7 +218,7 @@ fn keys_that_a_built_in_check_cannot_take_are_refused_with_the_reason() {
 fn the_home_of_a_check_is_its_own() {
     for key in ["env = [\"HOME\"]", "secrets = [\"TMPDIR\"]"] {
         let run = sandbox(key, "").run(&["lint"]).expect(2);
-        assert!(run.stderr.contains("of the check's own"), "{}", run.stderr);
+        assert!(run.stderr.contains("private, empty"), "{}", run.stderr);
     }
 }
 

@@ -179,7 +179,7 @@ fn a_shim_whose_manager_does_not_answer_is_not_stored() {
     for _ in 0..2 {
         let json = pyenv.run(&sandbox);
         assert_eq!(json.check("own")["cache"], "miss");
-        expect_not_stored(&json, "shim of pyenv");
+        expect_not_stored(&json, "pyenv shim");
     }
 }
 
@@ -261,7 +261,7 @@ fn a_refusal_of_a_manager_is_remembered_until_something_changes() {
     let refuse = format!("#!/bin/sh\necho asked >> '{}'\nexit 1\n", log.display());
     executable(&manager, &refuse);
     for _ in 0..2 {
-        expect_not_stored(&pyenv.run(&sandbox), "shim of pyenv");
+        expect_not_stored(&pyenv.run(&sandbox), "pyenv shim");
         assert_eq!(pyenv.asked(&sandbox), 1);
     }
     pyenv.choose(&sandbox, "2");
@@ -286,7 +286,7 @@ fn a_launcher_that_does_not_say_what_it_starts_is_not_stored_by_any_check() {
             let json = sandbox.json(&["ci", "--only", id]);
             let check = json.check(id);
             let reason = check["not_stored"].as_str().unwrap_or_default();
-            assert!(reason.contains("`kustomize` is a shim of"), "{check}");
+            assert!(reason.contains("shim `kustomize` runs"), "{check}");
         }
     }
 }
@@ -427,7 +427,7 @@ fn a_program_of_node_that_loads_a_folder_of_the_project_is_not_stored() {
     let sandbox = node_project("[\"other\"]");
     sandbox.write("node_modules/other/bin.js", BIN);
     let json = own(&sandbox).expect(0);
-    expect_not_stored(&json, "link to a folder of the project");
+    expect_not_stored(&json, "link to a project folder");
 }
 
 #[test]
@@ -442,7 +442,7 @@ fn a_script_that_wraps_another_program_is_run_but_not_stored() {
         let json = own(&sandbox).expect(0);
         assert_eq!(json.check("own")["stdout"], "hi\n");
         assert_eq!(json.check("own")["cache"], "miss");
-        expect_not_stored(&json, "`wrapper` is a script");
+        expect_not_stored(&json, "the script `wrapper`");
     }
 }
 

@@ -71,7 +71,7 @@ fn verify_finds_what_is_wrong_and_moves_it_away() {
         let line = run.stderr.lines().find(|line| line.contains(&below));
         let line = line.unwrap_or_else(|| panic!("{below}\n{}", run.stderr));
         assert!(
-            line.contains("Damaged") && line.contains("moved to the quarantine"),
+            line.contains("Damaged") && line.contains("quarantined"),
             "{line}"
         );
         assert!(!file.exists(), "{below}");
@@ -107,7 +107,7 @@ fn verify_finds_what_is_missing() {
         reason["reason"]
             .as_str()
             .expect("reason")
-            .contains("names the blob")
+            .contains("refers to blob")
     };
     assert!(reasons.iter().any(naming), "{first}");
     sandbox.json(&["dev-check"]).expect(1);
@@ -142,7 +142,7 @@ fn prune_says_what_goes_before_it_goes() {
     for part in [
         "Would prune rooms: 1 (",
         "Would prune results: 5 (",
-        "would go",
+        "would free",
     ] {
         assert!(run.stderr.contains(part), "{part}\n{}", run.stderr);
     }

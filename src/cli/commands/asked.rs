@@ -1,6 +1,6 @@
-//! What was typed for a command that runs checks: which of them, and how.
+//! The arguments of a command that runs checks: which checks to run, and how.
 //!
-//! Stays free of running.
+//! Runs nothing.
 
 use crate::cli::args::RunArgs;
 use crate::cli::context::Context;
@@ -12,24 +12,22 @@ use crate::run::audit::Sample;
 use crate::run::{Caching, Options};
 use crate::session::View;
 
-/// What was asked for.
+/// The request of the user.
 pub(crate) struct Asked<'a> {
-    /// The command.
     pub(super) command: &'a str,
-    /// What was typed.
     pub(super) args: &'a RunArgs,
-    /// What the command selects by itself.
+    /// The command's default selection.
     pub(super) selection: Selection,
     /// Only the builds of these overlays.
     pub(super) overlays: &'a [String],
-    /// The command that repeats a failure.
+    /// The command for repeating a failure.
     pub(super) repeat: &'a str,
-    /// What a hook stops, if it is one.
+    /// What a hook blocks, if it is one.
     pub(super) hook: Option<&'a str>,
 }
 
 impl<'a> Asked<'a> {
-    /// All that the command's tags select.
+    /// Everything that the command's tags select.
     pub(super) fn new(command: &'a str, args: &'a RunArgs) -> Self {
         Self {
             command,
@@ -41,7 +39,7 @@ impl<'a> Asked<'a> {
         }
     }
 
-    /// With what the command line and the environment add.
+    /// Adds the selection of the command line and the environment.
     pub(super) fn selection(
         &self,
         context: &Context<'_>,
@@ -56,7 +54,7 @@ impl<'a> Asked<'a> {
             selection.only.push(kustomize::build_id(&overlay));
         }
         selection.skip.extend(self.args.skip.iter().cloned());
-        // A team sets this for all its repositories: ids that are not here are no mistake.
+        // A team sets this for all its repositories, so unknown ids are not an error.
         let skip = context.env.var(DAGCACHE_SKIP).unwrap_or_default();
         let skip = skip
             .split(',')
@@ -66,7 +64,7 @@ impl<'a> Asked<'a> {
         Ok(selection)
     }
 
-    /// How its checks are run.
+    /// How to run its checks.
     pub(super) fn options(&self) -> Options {
         let args = self.args;
         let caching = match (args.no_cache, args.cached_only) {
@@ -89,7 +87,7 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// A sample that is another one in each run.
+/// A seed that differs between runs.
 fn sample(percent: u8) -> Sample {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let nanos = u64::from(now.unwrap_or_default().subsec_nanos());

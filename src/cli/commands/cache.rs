@@ -19,7 +19,7 @@ use crate::store::Store;
 use crate::store::prune::DEFAULT_MAX_SIZE;
 use crate::store::usage::{Size, Usage};
 
-/// Hit rate, net time saved, feedback time and reruns of the last while, and sizes.
+/// Prints hit rate, net time saved, feedback time and re-runs of recent runs, and sizes.
 pub(crate) fn status(context: &Context<'_>, since: Duration) -> Result<Exit, Failure> {
     let project = context.open()?;
     let store = &project.store;
@@ -46,21 +46,20 @@ pub(crate) fn status(context: &Context<'_>, since: Duration) -> Result<Exit, Fai
     Ok(Exit::Passed)
 }
 
-/// What the run records tell together.
+/// Totals over run records.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct History {
     runs: usize,
     checks: usize,
     hits: usize,
-    /// Milliseconds; negative if remembering cost more than it saved.
+    /// Milliseconds; negative if caching cost more than it saved.
     saved_ms: i64,
-    /// Layers that were built, and uses of such as were there, by checks that ran.
+    /// Layers built, and uses of existing layers, by checks that ran.
     layers: (usize, usize),
-    /// Checks that an engine remembered, though they missed here.
+    /// Checks that the Dagger engine had cached although they missed here.
     replayed: usize,
-    /// Feedback times in milliseconds: median and 90th percentile.
+    /// Median and 90th percentile of feedback times, in milliseconds.
     feedback_ms: Option<(u64, u64)>,
-    /// Reruns by reason.
     reasons: BTreeMap<MissKind, usize>,
     /// By check: runs, hits, milliseconds saved.
     by_check: BTreeMap<String, (usize, usize, i64)>,
@@ -101,7 +100,7 @@ impl History {
     }
 }
 
-/// The smallest value that at least `percent` of all do not exceed (nearest rank).
+/// The smallest value that at least `percent` of all values do not exceed (nearest rank).
 fn percentile(sorted: &[u64], percent: usize) -> Option<u64> {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
     sorted.get(rank - 1).copied()
@@ -139,7 +138,7 @@ fn status_text(
         );
         let net = text::signed_duration(history.saved_ms);
         let lost = if history.saved_ms < 0 {
-            " (remembering cost more than it saved)"
+            " (caching cost more than it saved)"
         } else {
             ""
         };
@@ -167,13 +166,13 @@ fn status_text(
         let (built, there) = history.layers;
         let layers = text::count(built, "layer", "layers");
         let times = text::count(there, "time", "times");
-        line("layers", format!("{layers} built, {times} one was there"));
+        line("layers", format!("{layers} built, reused {times}"));
     }
     if history.replayed > 0 {
         let checks = text::count(history.replayed, "check", "checks");
         line(
             "replayed",
-            format!("{checks} that missed here, by the engine's own cache"),
+            format!("{checks} that missed here, from the engine's own cache"),
         );
     }
     line("size", size(usage.total));
@@ -203,7 +202,7 @@ fn status_text(
     out
 }
 
-/// `30 days`, `12 hours`: humantime's words with a space before the unit.
+/// `30 days`, `12 hours`: humantime's format with a space before the unit.
 fn period(since: Duration) -> String {
     let mut text = String::new();
     let mut previous = ' ';

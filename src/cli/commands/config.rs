@@ -5,7 +5,6 @@ use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::config;
 
-/// Prints the configuration or its schema.
 pub(crate) fn config(context: &Context<'_>, command: ConfigCommand) -> Result<Exit, Failure> {
     match command {
         ConfigCommand::Schema => context.shell.data(&config::schema()),

@@ -1,8 +1,8 @@
-//! `doctor`: whether checks can run here, and what would hold them up; each line with a way out.
+//! `doctor`: reports whether checks can run here and what would block them, with help for every problem.
 //!
-//! - [`containers`]: the Dagger engine. Here: which engine it would be, this machine and the store.
+//! - [`containers`]: the Dagger engine. Here: the choice of engine, this machine and the store.
 //!
-//! Looks, and changes nothing. The engine is asked, and has a trivial command run.
+//! Changes nothing. Queries the engine and lets it run a trivial command.
 
 #[cfg(all(feature = "dagger", unix))]
 mod containers;
@@ -23,34 +23,29 @@ use crate::session::Project;
 use crate::session::choice::Choice;
 use crate::session::project::config_failure;
 
-/// Less than this is too little for rooms and results.
+/// Less free space is too little for rooms and results.
 const SCARCE: u64 = 1 << 30;
 
-/// How something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Level {
-    /// As it should be.
     Ok,
-    /// It works, but.
     Warn,
     /// It does not work.
     Fail,
 }
 
-/// One line.
 #[derive(Debug, Serialize)]
 struct Told {
     level: Level,
-    /// What it is about: a word or two.
+    /// The subject in a word or two.
     subject: &'static str,
     message: String,
-    /// The way out.
     #[serde(skip_serializing_if = "Option::is_none")]
     help: Option<String>,
 }
 
-/// The lines, in order. People see each as it comes.
+/// The lines in order, printed as they come.
 struct Report<'a> {
     shell: &'a Shell,
     json: bool,
@@ -98,7 +93,7 @@ impl Report<'_> {
     }
 }
 
-/// Looks at the engine, the disk and the network. Exit code 3 if no check could run.
+/// Examines engine, disk and network. Exit code 3 if no check could run.
 pub(crate) fn doctor(context: &Context<'_>) -> Result<Exit, Failure> {
     let project = context.open()?;
     let json = context.is_json();
@@ -113,7 +108,7 @@ pub(crate) fn doctor(context: &Context<'_>) -> Result<Exit, Failure> {
     let usable = match &choice {
         Ok(choice) => engine(&mut report, context, &project, &snapshot, choice),
         Err(failure) => {
-            let help = "`--engine local` runs checks on this machine";
+            let help = "use `--engine local` to run checks on this machine";
             report.fail("engine", failure.to_string(), help);
             false
         }
@@ -133,7 +128,7 @@ pub(crate) fn doctor(context: &Context<'_>) -> Result<Exit, Failure> {
     } else if !usable {
         context
             .shell
-            .error("no check can run in containers, and only that is asked for");
+            .error("checks cannot run in containers, and no other engine is allowed");
     } else {
         let warnings = match warnings {
             0 => String::new(),
@@ -157,7 +152,7 @@ pub(crate) fn doctor(context: &Context<'_>) -> Result<Exit, Failure> {
     )
 }
 
-/// The engine that would be taken, and whether anything can run on it, or instead of it.
+/// Examines the chosen engine; returns whether checks can run on it or on a fallback.
 fn engine(
     report: &mut Report<'_>,
     context: &Context<'_>,
@@ -183,7 +178,7 @@ fn engine(
     reached || !choice.fixed
 }
 
-/// Proxies of this shell reach neither the session nor containers.
+/// Warns that proxies of this shell reach neither the session nor containers.
 fn proxies(report: &mut Report<'_>, env: &Env) {
     let names = ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"];
     let set: Vec<&str> = names
@@ -193,49 +188,45 @@ fn proxies(report: &mut Report<'_>, env: &Env) {
     if !set.is_empty() {
         report.warn(
             "proxy",
-            format!("{} of this shell: for layers that fetch packages; the engine pulls images without", set.join(", ")),
-            "where images need a proxy, set it for the engine's own process: then every command in a container sees it, and it is in no key",
+            format!("{} of this shell only applies to layers that fetch packages, not to images pulled by the engine", set.join(", ")),
+            "if images require a proxy, set it for the engine's process; every command in a container will then see it, although no key contains it",
         );
     }
 }
 
-/// What the local engine cannot keep checks from.
+/// Reports the confinement that this system does not support.
 fn confinement(report: &mut Report<'_>, project: &Project<'_>) {
     let lacks = project.engines.local.find_lacks();
     if lacks.is_empty() {
         report.ok(
             "confinement",
-            "local checks see what they declare, and no network",
+            "local checks only see what they declare, and no network",
         );
         return;
     }
     report.warn(
         "confinement",
         format!(
-            "local checks are not fully confined here ({}); their results are good for this machine only",
+            "local checks are not fully confined here ({}); their results stay on this machine",
             lacks.join("; ")
         ),
-        "Linux 6.2 or newer with user namespaces and Landlock confines them; so do containers (--engine dagger)",
+        "Linux 6.2 or newer with user namespaces and Landlock can confine them; so can containers (--engine dagger)",
     );
 }
 
-/// The store and the disk it is on.
+/// Examines the store and its disk.
 fn store(report: &mut Report<'_>, project: &Project<'_>) {
     let (store, base) = (&project.store, project.store.base().display());
     if store.is_temporary() {
-        let help = "set DAGCACHE_DIR, or --cache-dir, to a folder that can be written";
-        report.warn(
-            "store",
-            "there is no cache folder: nothing is remembered",
-            help,
-        );
+        let help = "set DAGCACHE_DIR or --cache-dir to a writable directory";
+        report.warn("store", "no cache directory: results are not cached", help);
         return;
     }
     if !store.writable() {
-        let help = "make it writable, or set DAGCACHE_DIR to another folder";
+        let help = "make it writable, or set DAGCACHE_DIR to another directory";
         report.warn(
             "store",
-            format!("{base} cannot be written: it is only read"),
+            format!("{base} is not writable: results are reused but not stored"),
             help,
         );
         return;
@@ -243,21 +234,21 @@ fn store(report: &mut Report<'_>, project: &Project<'_>) {
     match disk(store.base()) {
         Some((_, free)) if free < SCARCE => report.warn(
             "store",
-            format!("{base}: only {} are free on its disk", ByteSize(free)),
-            "`cargo dagcache cache prune --max-size SIZE` makes room",
+            format!("{base}: only {} free on its disk", ByteSize(free)),
+            "run `cargo dagcache cache prune --max-size SIZE` to free space",
         ),
         Some((_, free)) => report.ok("store", format!("{base}, {} free", ByteSize(free))),
         None => report.ok("store", base.to_string()),
     }
 }
 
-/// Bytes of the disk a folder is on: all, and those that are free for its user.
+/// Total and free bytes of the disk that contains a directory.
 fn disk(path: &Path) -> Option<(u64, u64)> {
     let stat = rustix::fs::statvfs(path).ok()?;
     Some((stat.f_blocks * stat.f_frsize, stat.f_bavail * stat.f_frsize))
 }
 
-/// git, which is needed for unusual indexes only.
+/// Git, which is only needed for unusual indexes.
 fn git(report: &mut Report<'_>, env: &Env) {
     let mut command = std::process::Command::new("git");
     let path = env.var_os(crate::env::PATH).cloned().unwrap_or_default();
@@ -277,7 +268,7 @@ fn git(report: &mut Report<'_>, env: &Env) {
         }
         None => report.warn(
             "git",
-            "there is none on PATH: split and sparse indexes cannot be read",
+            "not on PATH: cannot read split and sparse indexes",
             "install git",
         ),
     }

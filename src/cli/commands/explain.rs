@@ -1,5 +1,5 @@
-//! `explain`: what a check's key is made of, whether it is Fresh, and everything that differs from the last run;
-//! [`keys`]: everything that differs between two keys.
+//! `explain`: the parts of a check's key, whether it is Fresh, and all differences from the last run; in [`keys`],
+//! all differences between two keys.
 
 mod keys;
 
@@ -24,7 +24,7 @@ use crate::store::Store;
 use crate::store::entry::{Entry, Lookup};
 use crate::store::last::Last;
 
-/// One line for every check, everything about one, or what differs between two keys.
+/// One line for every check, everything about one check, or the differences between two keys.
 pub(crate) fn explain(context: &Context<'_>, args: &ExplainArgs) -> Result<Exit, Failure> {
     let project = context.open()?;
     if let [old, new] = args.what.as_slice() {
@@ -84,7 +84,7 @@ fn headline(check: &Check, state: &State<'_>) -> String {
     }
 }
 
-/// One check, and what is known of it.
+/// One check, and what is known about it.
 struct Explained<'a, 's> {
     session: &'a Session<'s>,
     last: &'a Last,
@@ -94,7 +94,7 @@ struct Explained<'a, 's> {
 }
 
 impl Explained<'_, '_> {
-    /// Everything but the headline.
+    /// Everything except the headline.
     fn text(&self) -> String {
         let mut text = self.history();
         let check = self.check;
@@ -120,7 +120,7 @@ impl Explained<'_, '_> {
         text
     }
 
-    /// When and by whom the result was made; or what differs from the last run, the printed reason first.
+    /// When and how the result was made, or all differences from the last run, starting with the printed reason.
     fn history(&self) -> String {
         let mut text = String::new();
         let Some(reason) = self.reason else {
@@ -130,7 +130,7 @@ impl Explained<'_, '_> {
             return text;
         };
         let mut all = changes(self.session, self.check, self.key, self.last);
-        // Of a check with parts it may be another than the first.
+        // For a check with parts, it may differ from the first.
         if let Some(at) = all.iter().position(|miss| miss == reason) {
             all[..=at].rotate_right(1);
         }
@@ -198,7 +198,7 @@ fn describe(part: &Part) -> String {
         PartKind::Names => "names",
         PartKind::Reads => "reads",
     };
-    // Values of variables may be nobody else's business: as long as nothing is asked of them, their presence is told.
+    // Values of variables may be private, so only their presence is shown.
     let value = match (shown(part), part.kind) {
         (None, PartKind::Env) => "unset".to_owned(),
         (None, _) => "absent".to_owned(),

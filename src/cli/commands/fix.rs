@@ -1,9 +1,9 @@
-//! `--fix`: tools that can mend what they find do it on the snapshot, before it is checked.
+//! `--fix`: runs tools that can fix their findings on the snapshot, before it is checked.
 //!
-//! For a commit only files are fixed that it changes. The result is staged, and brought to the work tree: as it is where
-//! the file there is what was staged, else by a three-way merge; where that is not to be had, or the file changed
-//! meanwhile, it is left alone and said.
-//! Without a commit the work tree is all there is, and a file that changed meanwhile is left alone.
+//! For a commit, only files that it changes are fixed. The result is staged and applied to the work tree: directly if
+//! the file there is the staged one, else by a three-way merge. If there is a conflict, or the file changes in the
+//! meantime, it is left alone and reported.
+//! Without a commit, fixes go to the work tree, except for files that change in the meantime.
 
 use std::collections::BTreeSet;
 
@@ -24,7 +24,7 @@ use crate::session::{Files, Project, View};
 use crate::snapshot::Snapshot;
 use crate::snapshot::staged::{Staging, merge};
 
-/// Mends what the selected checks find, one after the other.
+/// Fixes the findings of the selected checks, one after the other.
 pub(super) fn fix<'c>(
     project: &Project<'_>,
     shell: &Shell,
@@ -32,7 +32,7 @@ pub(super) fn fix<'c>(
 ) -> Result<(), Failure> {
     let mut done = BTreeSet::new();
     loop {
-        // Each on what the one before has made.
+        // Each on the result of the previous one.
         let view = project.look()?;
         let mut checks = select(&view)?;
         checks.retain(|check| !done.contains(&check.id));
@@ -64,7 +64,7 @@ fn one(
     let mut fixed = match apply(&session, check, command) {
         Ok(fixed) => fixed,
         Err(why) => {
-            shell.warning(&format!("{} cannot mend what it finds: {why}", check.id));
+            shell.warning(&format!("{} cannot apply fixes: {why}", check.id));
             return Ok(());
         }
     };
@@ -85,7 +85,7 @@ fn one(
     }
     for left in left {
         let where_ = if left.staged { " on disk" } else { "" };
-        let line = format!("{}{where_} as it is: {}", left.path, left.why);
+        let line = format!("{}{where_} unchanged: {}", left.path, left.why);
         shell.status(Tone::Note, "Left", &line);
     }
     Ok(())
@@ -94,12 +94,12 @@ fn one(
 /// A file that was not fixed, or not everywhere.
 struct Left {
     path: RelPath,
-    /// Whether it is in the commit, and only the one on disk is not fixed.
+    /// Whether the staged file was fixed, but not the one on disk.
     staged: bool,
     why: String,
 }
 
-/// Writes to the work tree what was made of its own files.
+/// Writes fixed files to the work tree.
 fn on_disk(snapshot: &Snapshot, fixed: &[Fixed]) -> Vec<Left> {
     let mut all = Vec::new();
     for file in fixed {
@@ -117,9 +117,9 @@ fn on_disk(snapshot: &Snapshot, fixed: &[Fixed]) -> Vec<Left> {
     all
 }
 
-const MEANWHILE: &str = "it was edited meanwhile";
+const MEANWHILE: &str = "it was edited in the meantime";
 
-/// Stages what was made of staged files, and brings it to the work tree.
+/// Stages fixed files and applies the fixes to the work tree.
 fn staged(staging: &Staging, snapshot: &Snapshot, fixed: &[Fixed]) -> Result<Vec<Left>, Failure> {
     let (ours, others): (Vec<&Fixed>, Vec<&Fixed>) =
         fixed.iter().partition(|file| snapshot.can_stage(file.file));
@@ -128,7 +128,7 @@ fn staged(staging: &Staging, snapshot: &Snapshot, fixed: &[Fixed]) -> Result<Vec
         .map(|file| Left {
             path: snapshot.entry(file.file).path.clone(),
             staged: false,
-            why: "git converts it, or it is not checked out here".to_owned(),
+            why: "git converts it, or it is not checked out".to_owned(),
         })
         .collect();
     let changes: Vec<_> = ours
@@ -148,7 +148,7 @@ fn staged(staging: &Staging, snapshot: &Snapshot, fixed: &[Fixed]) -> Result<Vec
             }
             match merge(staging, bytes, base, &file.bytes) {
                 Ok(Some(merged)) => Ok(merged),
-                Ok(None) => Err("edits that are not staged are in the way".to_owned()),
+                Ok(None) => Err("conflicts with unstaged edits".to_owned()),
                 Err(error) => Err(error.to_string()),
             }
         });
@@ -161,7 +161,8 @@ fn staged(staging: &Staging, snapshot: &Snapshot, fixed: &[Fixed]) -> Result<Vec
     Ok(left)
 }
 
-/// Replaces a file of the work tree by what `make` makes of it, unless it changes meanwhile. One that is not there stays
+/// Replaces a work tree file with the result of `make`, unless it changes in the meantime. Does not create missing
+/// files.
 /// away.
 fn replace(
     snapshot: &Snapshot,
@@ -178,7 +179,7 @@ fn replace(
         Found::File {
             bytes, executable, ..
         } => (bytes, *executable),
-        Found::Link(_) | Found::Other => return Err("there is something else".to_owned()),
+        Found::Link(_) | Found::Other => return Err("it is not a regular file".to_owned()),
     };
     let content = Content::File {
         bytes: &make(bytes)?,

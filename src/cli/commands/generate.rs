@@ -1,4 +1,4 @@
-//! `generate`: the manifests that the overlays build, as files, because the user asked for them.
+//! `generate`: writes the manifests that the overlays build to files.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,11 +16,11 @@ use crate::plan::select::Selection;
 use crate::record::Verdict;
 use crate::report::shell::Tone;
 
-/// Builds the overlays (or replays their builds) and writes DIR/NAME.yaml for each that passed.
+/// Builds the overlays (or reuses cached builds) and writes DIR/NAME.yaml for each that passed.
 pub(crate) fn generate(context: &Context<'_>, args: &GenerateArgs) -> Result<Exit, Failure> {
     if args.run.dry_run {
         return Err(Failure::usage(
-            "generate writes files: --dry-run is for the commands that run checks",
+            "--dry-run is not supported by generate, which writes files",
         ));
     }
     let targets = targets(context, args)?;
@@ -57,7 +57,7 @@ pub(crate) fn generate(context: &Context<'_>, args: &GenerateArgs) -> Result<Exi
     Ok(exit)
 }
 
-/// What is built, by the name of its file.
+/// The overlays to build, by file name.
 fn targets(
     context: &Context<'_>,
     args: &GenerateArgs,
@@ -87,7 +87,7 @@ fn targets(
             && other != overlay
         {
             return Err(Failure::usage(format!(
-                "{other} and {overlay} would both be written to {name}.yaml; choose one with --overlay and its own --output-dir"
+                "{other} and {overlay} would both be written to {name}.yaml; select them one at a time with --overlay and separate --output-dir"
             )));
         }
     }
@@ -96,7 +96,7 @@ fn targets(
 
 fn write(dir: &Path, name: &str, text: &str) -> Result<(), Failure> {
     let path = dir.join(format!("{name}.yaml"));
-    std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
     if std::fs::read(&path).is_ok_and(|old| old == text.as_bytes()) {
         return Ok(());
     }

@@ -1,4 +1,4 @@
-//! `cache clear|warm`: forgetting results and layers, and building layers ahead.
+//! `cache clear|warm`: clears results and layers, and builds layers ahead of time.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -43,7 +43,7 @@ pub(crate) fn clear(context: &Context<'_>, targets: &[String]) -> Result<Exit, F
             .raise_generations(&named.project, layers)
             .map_err(anyhow::Error::from)?;
         let message = format!(
-            "{}: the Dagger engine builds them anew",
+            "{}: the Dagger engine will rebuild them",
             named.layers.join(", ")
         );
         context.shell.status(Tone::Good, "Cleared", &message);
@@ -51,16 +51,15 @@ pub(crate) fn clear(context: &Context<'_>, targets: &[String]) -> Result<Exit, F
     Ok(Exit::Passed)
 }
 
-/// What was named.
 #[derive(Default)]
 struct Named {
     project: String,
     targets: Vec<Target>,
-    /// Layers that the engine itself keeps, and that it is to build anew.
+    /// Layers in the engine's own cache, which it has to rebuild.
     layers: Vec<String>,
 }
 
-/// What the names stand for in this project.
+/// What the names refer to in this project.
 fn named(context: &Context<'_>, names: &[String]) -> Result<Named, Failure> {
     let project = context.open()?;
     let view = project.look()?;
@@ -89,7 +88,7 @@ fn named(context: &Context<'_>, names: &[String]) -> Result<Named, Failure> {
     Ok(named)
 }
 
-/// The layers of that name or kind with those that stand on them, and the checks that do.
+/// The layers with this name or kind, those on top of them, and their checks.
 fn standing_on<'p>(plan: &'p Plan, name: &str) -> Result<(Vec<&'p Layer>, Vec<String>), Failure> {
     let is_named = |layer: &Layer| layer.name == name || layer.kind.as_str() == name;
     let stands_on = |layers: &[String]| plan_below(plan, layers).into_iter().any(is_named);
@@ -106,7 +105,7 @@ fn standing_on<'p>(plan: &'p Plan, name: &str) -> Result<(Vec<&'p Layer>, Vec<St
     Ok((layers, checks))
 }
 
-/// These layers, and all that they stand on.
+/// These layers and all below them.
 fn plan_below<'p>(plan: &'p Plan, names: &[String]) -> Vec<&'p Layer> {
     let mut below: Vec<&Layer> = names.iter().filter_map(|name| plan.layer(name)).collect();
     let mut at = 0;
@@ -126,12 +125,12 @@ fn unknown<'a>(
     let layers = plan.layers.iter().map(|layer| layer.name.as_str());
     let known: Vec<&str> = layers.chain(checks).collect();
     Failure::usage(format!(
-        "no {what} `{name}` in this project; there are: {}",
+        "no {what} `{name}` in this project; known: {}",
         known.join(", ")
     ))
 }
 
-/// Builds layers ahead: all, or those of that name or kind with what they stand on. Those that no check stands on are left.
+/// Builds layers ahead of time: all that checks use, or those of a name or kind, with the layers below them.
 pub(crate) fn warm(context: &Context<'_>, name: Option<&str>) -> Result<Exit, Failure> {
     let project = context.open()?;
     let view = project.look()?;
@@ -195,7 +194,7 @@ pub(crate) fn warm(context: &Context<'_>, name: Option<&str>) -> Result<Exit, Fa
     Ok(Exit::Passed)
 }
 
-/// What checks stand on, as far as it was asked for: each a chain, after what it stands on.
+/// The requested layers, each as a chain from the lowest one.
 fn chains<'p>(plan: &'p Plan, name: Option<&str>) -> Result<Vec<Vec<&'p Layer>>, Failure> {
     let is_named =
         |layer: &&Layer| name.is_none_or(|name| layer.name == name || layer.kind.as_str() == name);
@@ -206,7 +205,7 @@ fn chains<'p>(plan: &'p Plan, name: Option<&str>) -> Result<Vec<Vec<&'p Layer>>,
     for check in &plan.checks {
         let all = check.layers.iter().filter_map(|name| plan.layer(name));
         let mut chain: Vec<&Layer> = all.collect();
-        // What comes after the last one that is wanted is not.
+        // Ends with the last requested layer.
         let wanted = chain.iter().rposition(is_named);
         chain.truncate(wanted.map_or(0, |last| last + 1));
         let names = |chain: &[&Layer]| -> Vec<String> {
@@ -222,16 +221,15 @@ fn chains<'p>(plan: &'p Plan, name: Option<&str>) -> Result<Vec<Vec<&'p Layer>>,
     Ok(chains)
 }
 
-/// What became of layers.
+/// The outcome of building layers.
 #[derive(Default)]
 struct Done {
-    /// By name: how long building took, if it was built.
+    /// Build times by name, for those that were built.
     layers: BTreeMap<String, Option<Duration>>,
-    /// What went wrong, each once.
     failed: BTreeSet<String>,
 }
 
-/// Layers being built side by side.
+/// Layers being built in parallel.
 struct Warming<'a> {
     view: &'a View,
     env: &'a Env,
@@ -253,7 +251,7 @@ impl<'a> Warming<'a> {
         };
         std::thread::scope(|scope| {
             for _ in 1..jobs {
-                // Where the system gives no more threads, those that are there do all of it.
+                // If the system refuses more threads, the existing ones do all the work.
                 let _ = std::thread::Builder::new().spawn_scoped(scope, work);
             }
             work();
@@ -275,7 +273,7 @@ impl<'a> Warming<'a> {
             .interrupt
             .block_on(self.engine.prepare(&request, self.interrupt.token()));
         let prepared = match prepared {
-            Err(error) => Err(format!("the system gives no more threads: {error}")),
+            Err(error) => Err(format!("cannot start a thread: {error}")),
             Ok(Err(EngineError::Cancelled)) => return,
             Ok(Err(error)) => Err(format!("{:#}", anyhow::Error::new(error))),
             Ok(Ok(prepared)) => Ok(prepared),

@@ -1,7 +1,7 @@
-//! `lock [--update]`: the images that containers begin with, pinned in `dagcache.lock`.
+//! `lock [--update]`: pins the images of containers in `dagcache.lock`.
 //!
-//! Without `--update` only what is missing is asked for. Images that nothing needs any more leave the lock; entries of a
-//! needed image for other platforms stay, whoever works there wrote them.
+//! Without `--update`, only missing images are resolved. Images that are no longer needed are removed; entries of
+//! needed images for other platforms stay, because they were written there.
 
 use std::collections::BTreeSet;
 
@@ -13,18 +13,15 @@ use crate::plan::{Image, Work};
 use crate::report::shell::Tone;
 use crate::session::project::Needed;
 
-/// Digits of a digest that tell two of one image apart.
+/// Digits of a digest that distinguish versions of an image.
 const SHORT: usize = 12;
 
-/// Writes the lock, and says what changed.
-///
-/// # Errors
-/// If an image cannot be had, or the lock is none, or cannot be written.
+/// Writes the lock and prints the changes.
 pub(crate) fn lock(context: &Context<'_>, args: &LockArgs) -> Result<Exit, Failure> {
     let project = context.open()?;
     let needed = project.images(args.update)?;
     project.remember();
-    // What stands in the way of planning hides what else would be needed.
+    // An error in planning hides which other images would be needed.
     let mut said = BTreeSet::new();
     for check in &needed.plan.checks {
         if let Work::Missing(why) = &check.work
@@ -55,18 +52,18 @@ pub(crate) fn lock(context: &Context<'_>, args: &LockArgs) -> Result<Exit, Failu
     Ok(Exit::Passed)
 }
 
-/// The images in use, and what the lock says of them for other platforms.
+/// The images in use, plus their entries for other platforms.
 fn next(needed: &Needed) -> Lock {
     let names: BTreeSet<&str> = needed.used.iter().map(|image| &*image.name).collect();
     let elsewhere =
         needed.locked.images().iter().filter(|image| {
             image.platform != needed.platform && names.contains(image.name.as_str())
         });
-    // Of two for one name and platform, the first counts.
+    // The first entry for a name and platform wins.
     Lock::new(needed.used.iter().chain(elsewhere).cloned().collect())
 }
 
-/// What became of images, as verb and object.
+/// Changes to images, as verb and object.
 fn changes(before: &Lock, after: &Lock) -> Vec<(&'static str, String)> {
     let short = |image: &Image| {
         let hex = image.digest.trim_start_matches("sha256:");
@@ -82,7 +79,7 @@ fn changes(before: &Lock, after: &Lock) -> Vec<(&'static str, String)> {
                 changes.push(("Updating", format!("{name} from {old} to {new}")));
             }
             Some(old) if old != image => {
-                let what = format!("{name}: what is known to be in it");
+                let what = format!("programs of {name}");
                 changes.push(("Updating", what));
             }
             Some(_) => {}

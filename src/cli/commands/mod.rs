@@ -23,10 +23,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::env::Env;
 use crate::report::Shell;
 
-/// Runs the command that was asked for.
-///
-/// # Errors
-/// If it is not there yet, or could not do its work.
+/// Runs the requested command.
 pub(crate) fn dispatch(
     cli: Cli,
     shell: &Shell,

@@ -1,4 +1,4 @@
-//! `lint`, `validate`, `dev-check`, `ci`: what was typed, as a request; what came of it, as an exit code.
+//! `lint`, `validate`, `dev-check`, `ci`: turn arguments into a request, and its outcome into an exit code.
 
 use crate::cli::args::{LintArgs, RunArgs, ValidateArgs};
 use crate::cli::commands::asked::Asked;
@@ -41,7 +41,7 @@ pub(crate) fn lint(context: &Context<'_>, args: &LintArgs) -> Result<Exit, Failu
     Ok(execute(&project, context, &asked)?.0)
 }
 
-/// Mends what the checks of a command find, as far as their tools can.
+/// Applies the fixes of the selected checks whose tools can.
 pub(crate) fn fix(
     project: &Project<'_>,
     context: &Context<'_>,
@@ -49,7 +49,7 @@ pub(crate) fn fix(
 ) -> Result<(), Failure> {
     if asked.args.dry_run || asked.args.cached_only {
         return Err(Failure::usage(
-            "--fix runs tools: not with --dry-run or --cached-only",
+            "--fix cannot be used with --dry-run or --cached-only",
         ));
     }
     fix::fix(project, context.shell, |view| {
@@ -70,7 +70,7 @@ pub(crate) fn validate(context: &Context<'_>, args: &ValidateArgs) -> Result<Exi
     Ok(execute(&context.open()?, context, &asked)?.0)
 }
 
-/// A command that runs what its tags select.
+/// A command that runs the checks selected by its tags.
 pub(crate) fn by_tags(
     context: &Context<'_>,
     command: &str,
@@ -79,7 +79,7 @@ pub(crate) fn by_tags(
     Ok(execute(&context.open()?, context, &Asked::new(command, args))?.0)
 }
 
-/// Selects, runs and reports. Returns the records, too.
+/// Selects, runs and reports. Also returns the records.
 pub(crate) fn execute(
     project: &Project<'_>,
     context: &Context<'_>,

@@ -1,6 +1,6 @@
-//! `shell`: a room as a check has it, with its environment, its programs and its bounds, for a person to look around.
+//! `shell`: opens a shell in a room like a check's, with its environment, programs and confinement.
 //!
-//! Nothing is stored, and no check ever runs in that room.
+//! Nothing is stored, and no check runs in this room.
 
 use std::path::PathBuf;
 
@@ -19,16 +19,14 @@ use crate::plan::select::{Selection, select};
 use crate::plan::{Command, Layer, Tool, Work};
 use crate::report::shell::Tone;
 
-/// Opens a shell in a room of its own for one check.
+/// Opens a shell in a separate room of a check.
 pub(crate) fn shell(context: &Context<'_>, args: &ShellArgs) -> Result<Exit, Failure> {
     let project = context.open()?;
-    project
-        .engines
-        .lose("a shell is opened in a room of this machine");
+    project.engines.lose("shells run on this machine");
     let view = project.look()?;
     if view.choice.dagger.is_some() {
         return Err(Failure::usage(format!(
-            "a shell is opened in a room of this machine, not in a container ({}): add --engine local",
+            "shell does not support containers ({}): add --engine local",
             view.choice.why
         )));
     }
@@ -44,7 +42,7 @@ pub(crate) fn shell(context: &Context<'_>, args: &ShellArgs) -> Result<Exit, Fai
         Work::Command(command) => command,
         Work::Builtin(_) => {
             return Err(Failure::usage(format!(
-                "{} is built in: it runs no program, so there is no room to look at",
+                "{} is built in and runs no program, so it has no room",
                 check.id
             )));
         }
@@ -127,7 +125,7 @@ fn name_of(program: &std::path::Path) -> String {
     name.to_string_lossy().into_owned()
 }
 
-/// The check's command with the shell among its programs, and the terminal's name in its environment.
+/// The check's command with the shell added to its programs, and TERM to its environment.
 fn with_shell(command: &Command, program: &std::path::Path) -> Command {
     let mut command = command.clone();
     let name = name_of(program);

@@ -1,4 +1,4 @@
-//! `cache verify|prune`: what keeps the store sound and small.
+//! `cache verify|prune`: keep the store intact and small.
 
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
@@ -21,13 +21,13 @@ use crate::store::prune::{DEFAULT_MAX_SIZE, Group, Policy, PrunePlan};
 use crate::store::usage::Size;
 use crate::store::verify::Damaged;
 
-/// The cache folder, or why there is none.
+/// The cache directory, or an error.
 pub(super) fn folder(context: &Context<'_>) -> Result<PathBuf, Failure> {
-    let missing = "there is no cache folder: neither DAGCACHE_DIR, XDG_CACHE_HOME nor HOME is set";
+    let missing = "no cache directory: none of DAGCACHE_DIR, XDG_CACHE_HOME and HOME is set";
     context.cache_dir().ok_or_else(|| Failure::usage(missing))
 }
 
-/// Reads everything again; what is wrong goes to the quarantine, and is exit code 1.
+/// Verifies the whole store. Quarantines damaged files and exits with 1 if there are any.
 pub(crate) fn verify(context: &Context<'_>) -> Result<Exit, Failure> {
     let begun = Instant::now();
     let dir = folder(context)?;
@@ -46,8 +46,8 @@ pub(crate) fn verify(context: &Context<'_>) -> Result<Exit, Failure> {
         let moved = store.set_aside(&damaged.path, &damaged.reason);
         unmoved += usize::from(moved.is_err());
         let then = moved.map_or_else(
-            |error| format!("cannot be moved to the quarantine: {error}"),
-            |()| "moved to the quarantine".to_owned(),
+            |error| format!("cannot quarantine it: {error}"),
+            |()| "quarantined".to_owned(),
         );
         let path = below(&store, &damaged.path);
         let message = format!("{path}: {}; {then}", damaged.reason);
@@ -75,9 +75,9 @@ pub(crate) fn verify(context: &Context<'_>) -> Result<Exit, Failure> {
         count(inspected.layers, "layer", "layers"),
     ];
     let found = match verified.damaged.len() {
-        0 => "nothing is damaged".to_owned(),
+        0 => "no damage found".to_owned(),
         number if unmoved == 0 => format!("{number} damaged, in {}", quarantine(&store)),
-        number => format!("{number} damaged, {unmoved} still in place"),
+        number => format!("{number} damaged, {unmoved} could not be quarantined"),
     };
     let tone = if verified.damaged.is_empty() {
         Tone::Good
@@ -87,8 +87,8 @@ pub(crate) fn verify(context: &Context<'_>) -> Result<Exit, Failure> {
     let message = format!("{} in {}: {found}", counts.join(", "), text::duration(took));
     context.shell.status(tone, "Verified", &message);
     if verified.foreign > 0 {
-        let number = count(verified.foreign, "file is", "files are");
-        let message = format!("{number} of another version of this program, and not read");
+        let number = count(verified.foreign, "file", "files");
+        let message = format!("skipped {number} of another version of this program");
         context.shell.status(Tone::Note, "Left", &message);
     }
     if verified.damaged.is_empty() {
@@ -102,7 +102,8 @@ fn quarantine(store: &Store) -> String {
     store.folder("quarantine").display().to_string()
 }
 
-/// Deletes what nobody needs, and then what is worth least until the store is as small as it has to be. Says so first.
+/// Prunes what nothing needs, and then the least valuable results until the store is small enough. Shows the plan
+/// first.
 pub(crate) fn prune(
     context: &Context<'_>,
     max_size: Option<ByteSize>,
@@ -146,19 +147,19 @@ pub(crate) fn prune(
         (true, _) => ("Finished", format!("nothing to prune: {left}")),
         (_, true) => (
             "Finished",
-            format!("dry run: {} would go, leaving {left}", ByteSize(freed)),
+            format!("dry run: would free {}, leaving {left}", ByteSize(freed)),
         ),
         (_, false) => ("Pruned", format!("{}, leaving {left}", ByteSize(freed))),
     };
     context.shell.status(Tone::Good, verb, &message);
     if plan.after.bytes > max_bytes {
-        let message = "what is left is in use: rooms of running checks, or what the last runs were";
+        let message = "the rest is in use by running checks or belongs to the last runs";
         context.shell.status(Tone::Note, "Left", message);
     }
     Ok(Exit::Passed)
 }
 
-/// `[cache] max-size` of the project, where there is one with a configuration.
+/// `[cache] max-size` of the project, if there is a configured one.
 pub(super) fn bound(context: &Context<'_>) -> Result<u64, Failure> {
     let dir = folder(context)?;
     let store = Store::open_or_fallback(Some(&dir), &|| context.waiting());
@@ -168,7 +169,7 @@ pub(super) fn bound(context: &Context<'_>) -> Result<u64, Failure> {
     Ok(bound.unwrap_or(DEFAULT_MAX_SIZE))
 }
 
-/// The configuration of the project, where there may be one: no snapshot is taken of any other folder.
+/// The configuration, if there may be a project. Takes no snapshot of other directories.
 pub(super) fn configured(context: &Context<'_>, store: &Store) -> Result<Option<Config>, Failure> {
     let root = context.root()?;
     let files = ["dagcache.toml", "Cargo.toml", "pyproject.toml"];
@@ -181,10 +182,12 @@ pub(super) fn configured(context: &Context<'_>, store: &Store) -> Result<Option<
     Ok(Some(loaded.config))
 }
 
-/// What to say of a store that is too large.
+/// The message about a store that is too large.
 pub(super) fn over_bound(size: Size, bound: u64) -> String {
     let (held, bound) = (ByteSize(size.bytes), ByteSize(bound));
-    format!("the cache holds {held}, and may hold {bound}: `cargo dagcache cache prune` makes room")
+    format!(
+        "the cache has {held}, more than its limit of {bound}; run `cargo dagcache cache prune` to shrink it"
+    )
 }
 
 fn prune_json(plan: &PrunePlan, max_bytes: u64, dry_run: bool) -> String {

@@ -1,4 +1,4 @@
-//! What the Dagger engine holds beside us: for `cache status`, and `cache prune --engine`.
+//! Size of the Dagger engine's cache, for `cache status` and `cache prune --engine`.
 
 use bytesize::ByteSize;
 use serde_json::{Value, json};
@@ -10,14 +10,14 @@ use crate::config::Config;
 use crate::session::Project;
 use crate::session::choice::Choice;
 
-/// What is known of the engine's own cache.
+/// Information about the engine's own cache.
 #[derive(Debug)]
 pub(super) struct OfEngine {
     address: String,
     usage: Result<Numbers, String>,
 }
 
-/// Bytes; a limit of 0 is none.
+/// In bytes; a limit of 0 means none.
 #[derive(Debug, Clone, Copy)]
 struct Numbers {
     used: u64,
@@ -37,22 +37,21 @@ impl Numbers {
 }
 
 impl OfEngine {
-    /// Asks the engine of this project, if that is Dagger; not for long.
+    /// Queries this project's engine, if it is Dagger, with a short time limit.
     pub(super) fn ask(project: &Project<'_>, choice: &Choice) -> Option<Self> {
         let address = choice.dagger.clone()?;
         let usage = usage(project, choice);
         Some(Self { address, usage })
     }
 
-    /// One line.
     pub(super) fn text(&self) -> String {
         let address = &self.address;
         match &self.usage {
             Ok(numbers) if numbers.max_used == 0 && numbers.min_free == 0 => {
-                format!("{address}: {}, without any limit", ByteSize(numbers.used))
+                format!("{address}: {}, without a limit", ByteSize(numbers.used))
             }
             Ok(numbers) => format!(
-                "{address}: {} of at most {}, and {} of its disk stay free",
+                "{address}: {} of at most {}, keeping {} of its disk free",
                 ByteSize(numbers.used),
                 ByteSize(numbers.max_used),
                 ByteSize(numbers.min_free)
@@ -71,13 +70,13 @@ impl OfEngine {
     }
 }
 
-/// Has the engine delete what was used least.
+/// Makes the engine prune what was least recently used.
 pub(crate) fn prune(context: &Context<'_>, max_size: Option<ByteSize>) -> Result<Exit, Failure> {
     let project = context.open()?;
     let config = configured(context, &project.store)?.unwrap_or_else(Config::default);
     let choice = project.choice(&config)?;
     context.shell.warning(&format!(
-        "the cache of the engine at {} is shared by all who use it: their layers go too",
+        "the engine at {} shares its cache between all its users: their layers are pruned, too",
         choice.dagger.as_deref().unwrap_or_default()
     ));
     let (before, after) = pruned(&project, &choice, max_size.map(|size| size.as_u64()))
@@ -102,7 +101,7 @@ pub(crate) fn prune(context: &Context<'_>, max_size: Option<ByteSize>) -> Result
     context.shell.status(tone, "Pruned", &line);
     if bound.is_some_and(|bound| after.used > bound) {
         let tone = crate::report::shell::Tone::Note;
-        let message = "what is left is in use, or was used by something that is";
+        let message = "the rest is in use";
         context.shell.status(tone, "Left", message);
     }
     Ok(Exit::Passed)
@@ -119,10 +118,9 @@ mod asked {
     use crate::session::Project;
     use crate::session::choice::Choice;
 
-    /// Who only wants to see numbers does not wait longer.
+    /// Just showing numbers is not worth a long wait.
     const GLANCE: Duration = Duration::from_secs(3);
 
-    /// Pruning is worth it.
     const PATIENCE: Duration = Duration::from_secs(60);
 
     impl From<Usage> for Numbers {
@@ -140,8 +138,9 @@ mod asked {
     pub(super) fn usage(project: &Project<'_>, choice: &Choice) -> Result<Numbers, String> {
         with_session(project, choice, GLANCE, async |session| {
             let asked = tokio::time::timeout(GLANCE, Usage::ask(session)).await;
-            let asked =
-                asked.map_err(|_| EngineError::Lost("the Dagger engine is slow".to_owned()))?;
+            let asked = asked.map_err(|_| {
+                EngineError::Lost("the Dagger engine did not answer in time".to_owned())
+            })?;
             Ok(asked?.into())
         })
     }
@@ -165,7 +164,7 @@ mod asked {
     ) -> Result<T, String> {
         let containers = project
             .containers(choice)
-            .ok_or("no Dagger engine is chosen")?;
+            .ok_or("the Dagger engine is not in use")?;
         let token = project.interrupt.token();
         let ran = project.interrupt.block_on(async {
             let session = containers.open(patience, token).await?;
@@ -173,7 +172,7 @@ mod asked {
             session.close().await;
             done
         });
-        let ran = ran.map_err(|error| format!("the system gives no more threads: {error}"))?;
+        let ran = ran.map_err(|error| format!("cannot start a thread: {error}"))?;
         ran.map_err(|error: EngineError| error.to_string())
     }
 }
@@ -185,7 +184,7 @@ use asked::{pruned, usage};
 mod not_here {
     use super::{Choice, Numbers, Project};
 
-    const WHY: &str = "this build of cargo-dagcache has no Dagger engine";
+    const WHY: &str = "this build of cargo-dagcache does not support Dagger";
 
     pub(super) fn usage(_: &Project<'_>, _: &Choice) -> Result<Numbers, String> {
         Err(WHY.to_owned())

@@ -38,9 +38,6 @@ pub(crate) enum Lockfile {
 
 impl Lockfile {
     /// The one beside the workspace's root manifest, or one that is resolved for it.
-    ///
-    /// # Errors
-    /// If one is needed and cargo cannot resolve it: a message with the way out.
     pub(crate) fn find(
         scope: &Scope<'_>,
         workspaces: &Workspaces<'_>,
@@ -163,9 +160,6 @@ impl Lockfile {
 }
 
 /// The layer; `None` if nothing comes from elsewhere.
-///
-/// # Errors
-/// If the lockfile is none.
 pub(crate) fn layer(
     scope: &Scope<'_>,
     toolchain: &Toolchain,
@@ -217,7 +211,6 @@ pub(crate) fn layer(
 /// `cargo fetch`. What it fetches lies in cargo's own home; the layer's folder only says that it was done.
 #[derive(Debug)]
 pub(crate) struct Fetch {
-    /// The cargo program.
     pub(crate) cargo: PathBuf,
     /// What it sees: manifests, lockfile, configuration, target roots.
     pub(crate) sources: Sources,

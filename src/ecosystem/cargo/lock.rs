@@ -67,9 +67,6 @@ fn parse(text: &str) -> Result<Lock, LockError> {
 }
 
 /// Names of the packages that lie in the project: its own, and what they depend on by path.
-///
-/// # Errors
-/// If the text is no Cargo.lock.
 pub(crate) fn own_packages(text: &str) -> Result<BTreeSet<String>, LockError> {
     let lock = parse(text)?;
     let own = lock.package.into_iter().filter(|p| p.source.is_none());
@@ -77,9 +74,6 @@ pub(crate) fn own_packages(text: &str) -> Result<BTreeSet<String>, LockError> {
 }
 
 /// Names that both packages of the project and ones from elsewhere have.
-///
-/// # Errors
-/// If the text is no Cargo.lock.
 pub(crate) fn shared_names(text: &str) -> Result<BTreeSet<String>, LockError> {
     let lock = parse(text)?;
     let (own, others): (Vec<Package>, Vec<Package>) =
@@ -93,9 +87,6 @@ pub(crate) fn shared_names(text: &str) -> Result<BTreeSet<String>, LockError> {
 
 /// The external packages that packages without a source (the workspace's own and path dependencies) reach:
 /// name → `version source checksum`, several joined by `, `.
-///
-/// # Errors
-/// If the text is no Cargo.lock.
 pub(crate) fn external_closure(text: &str) -> Result<BTreeMap<String, String>, LockError> {
     let lock = parse(text)?;
     let mut by_name: BTreeMap<&str, Vec<usize>> = BTreeMap::new();

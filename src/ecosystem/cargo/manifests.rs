@@ -86,9 +86,6 @@ pub(crate) fn manifests(scope: &Scope<'_>) -> Vec<FileId> {
 }
 
 /// The folders of all roots that are not excluded, sorted.
-///
-/// # Errors
-/// If a manifest that is not excluded is no TOML.
 pub(crate) fn roots(scope: &Scope<'_>) -> Result<Vec<RelPath>, PlanError> {
     let mut places = BTreeMap::new();
     for id in manifests(scope) {

@@ -46,9 +46,6 @@ pub(crate) use workspace::RESOLVED_LOCKFILE;
 use workspace::{Workspace, Workspaces};
 
 /// Adds the checks and layers of every Cargo workspace. The planner of this ecosystem.
-///
-/// # Errors
-/// If a manifest or lockfile cannot be understood, or a path dependency lies above the project root.
 pub(crate) fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
     if let Some(images) = scope.images {
         return container::plan(scope, images, plan);

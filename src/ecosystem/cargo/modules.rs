@@ -14,7 +14,6 @@ use crate::path::RelPath;
 pub(crate) struct Declaration {
     /// The inline modules (`mod a { … }`) it stands in, outermost first.
     pub(crate) within: Vec<Module>,
-    /// The module itself.
     pub(crate) module: Module,
 }
 
@@ -36,9 +35,6 @@ const MAX_PLACES: usize = 256;
 
 impl Declaration {
     /// Every file the declaration may mean when it stands in `file`.
-    ///
-    /// # Errors
-    /// If one of them lies outside the project.
     pub(crate) fn candidates(&self, file: &RelPath) -> Result<Vec<RelPath>, Unfollowed> {
         let mut found = Vec::new();
         for folder in self.folders(file)? {

@@ -6,7 +6,6 @@ use crate::tool::rustup::Toolchain;
 /// Who runs a workspace's checks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Programs<'a> {
-    /// A toolchain of the host.
     Host(&'a Toolchain),
     /// The one of the container; what its rustc says about its version, if that is known.
     Image(Option<&'a str>),
@@ -21,7 +20,6 @@ impl<'a> Programs<'a> {
         }
     }
 
-    /// The toolchain of the host, if it is that.
     pub(crate) const fn host(self) -> Option<&'a Toolchain> {
         match self {
             Self::Host(toolchain) => Some(toolchain),
@@ -30,9 +28,6 @@ impl<'a> Programs<'a> {
     }
 
     /// The program of that name, which is part of a component.
-    ///
-    /// # Errors
-    /// If it is not installed: how to get it.
     pub(crate) fn tool(self, name: &str, component: &str) -> Result<Tool, String> {
         let Self::Host(toolchain) = self else {
             return Ok(Tool::Image {

@@ -26,7 +26,6 @@ use super::workspace::Member;
 /// The packages of a workspace, for [`Refresh`].
 #[derive(Debug)]
 pub(crate) struct Packages {
-    /// Its members.
     pub(crate) members: Vec<Member>,
     /// Folders of packages outside the workspace that it depends on by path.
     pub(crate) others: Vec<RelPath>,

@@ -6,7 +6,7 @@ use crate::rule::Rule;
 /// The exit code of a cargo that fails.
 pub(super) const FAILED: i32 = 101;
 
-/// What cargo says when it would need the network, which checks do not have.
+/// Messages of cargo if it would need the network, which checks do not have.
 const WITHOUT_NETWORK: [&str; 3] = [
     "attempting to make an HTTP request, but",
     "you're using offline mode",

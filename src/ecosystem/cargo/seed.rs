@@ -28,7 +28,6 @@ const LOCK: &str = ".cargo-lock";
 /// The target folder of the user.
 #[derive(Debug)]
 pub(crate) struct TargetFolder {
-    /// Where it is.
     pub(crate) path: PathBuf,
     /// Names of the packages in the project.
     pub(crate) own: BTreeSet<String>,

@@ -57,9 +57,6 @@ struct Found {
 }
 
 /// The skeleton of the workspace in `dir` with packages in the folders `members` and this text of a lockfile.
-///
-/// # Errors
-/// If a manifest or the lockfile is no TOML; names the file.
 pub(crate) fn skeleton(
     dir: &RelPath,
     members: &[RelPath],

@@ -28,7 +28,6 @@ pub(crate) const RESOLVED_LOCKFILE: &str = "cargo-resolved-lockfile/1";
 /// A workspace (or a single package).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Workspace {
-    /// Its packages.
     pub(crate) members: Vec<Member>,
     /// Folders of packages outside the workspace that it depends on by path, transitively; sorted.
     pub(crate) path_dependencies: Vec<RelPath>,
@@ -46,7 +45,6 @@ pub(crate) struct Workspace {
 pub(crate) struct Member {
     /// The package's name.
     pub(crate) name: String,
-    /// Its folder.
     pub(crate) dir: RelPath,
     /// Whether code of it runs while it is compiled: a build script or a procedural macro.
     pub(crate) runs_at_build: bool,
@@ -55,7 +53,6 @@ pub(crate) struct Member {
 /// The root file of a target and the edition it is formatted with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Target {
-    /// The file.
     pub(crate) path: RelPath,
     /// `2021`.
     pub(crate) edition: String,
@@ -80,9 +77,6 @@ impl<'a> Workspaces<'a> {
     }
 
     /// The workspace with its root manifest in `dir`.
-    ///
-    /// # Errors
-    /// If cargo refuses a manifest, or a path dependency lies above the project root.
     pub(crate) fn read(
         &self,
         dir: &RelPath,
@@ -118,9 +112,6 @@ impl<'a> Workspaces<'a> {
     /// The text of a lockfile for the workspace in `dir`, which has none: resolved once with the user's own
     /// configuration and remembered until a manifest, that configuration or the toolchain changes. Where no registry
     /// can be reached, cargo resolves with what it has.
-    ///
-    /// # Errors
-    /// Why cargo cannot, in its words.
     pub(crate) fn resolve(&self, dir: &RelPath, toolchain: &Toolchain) -> Result<String, String> {
         let home = config::cargo_home(self.scope).and_then(|home| config::home_digest(&home));
         let mut hasher = Hasher::new();

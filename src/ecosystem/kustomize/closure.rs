@@ -1,12 +1,12 @@
-//! The files a `kustomize build` opens, found without running it.
+//! Finds the files that a `kustomize build` opens, without running it.
 //!
-//! [`Graph::closure`] walks from a folder as kustomize does: a target is a file if there is one, else a repository if
-//! it reads like one, else a folder with a kustomization. Where kustomize refuses, the walk notes a [`Problem`] and
-//! goes on.
+//! [`Graph::closure`] walks from a folder like kustomize: a target is a file if it exists, else a repository if it
+//! looks like one, else a folder with a kustomization. Where kustomize would fail, the walk records a [`Problem`] and
+//! continues.
 //!
-//! kustomize looks for three file names in each folder and fails if there are two. All that exist are part of the
-//! closure, so one that is added changes it; nothing else that is absent can change a build that passes.
-//! Files git ignores but a kustomization names are part of it, too (`secrets.env`): see [`Closure::outside`].
+//! kustomize looks for three file names in each folder and fails if there are two. All existing ones are part of the
+//! closure, so adding one changes it; no other missing file can affect a build that passes. Files that git ignores
+//! but a kustomization names are included, too (`secrets.env`): see [`Closure::outside`].
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::rc::Rc;
@@ -19,53 +19,47 @@ use crate::plan::check::OutsideFile;
 use crate::rule::Rule;
 use crate::snapshot::FileId;
 
-/// All that a build reads, and what was noticed on the way.
+/// Everything that a build reads, and problems found on the way.
 #[derive(Debug, Default)]
 pub(crate) struct Closure {
-    /// Files of the snapshot, links on the way to them included.
+    /// Files of the snapshot, including links on the way to them.
     pub(crate) files: BTreeSet<FileId>,
     /// Files that git ignores.
     pub(crate) outside: BTreeSet<OutsideFile>,
-    /// The kustomization file of each folder visited.
+    /// The kustomization file of each visited folder.
     pub(crate) kustomizations: BTreeMap<RelPath, RelPath>,
-    /// What is fetched, in the order met.
+    /// Remote targets in the order found.
     pub(crate) remotes: Vec<Fetched>,
-    /// Why the inputs are not all known, if so.
+    /// Why not all inputs are known.
     pub(crate) unknown: Option<String>,
-    /// Paths that are referred to and not there.
+    /// Missing paths that are referred to.
     pub(crate) missing: BTreeSet<String>,
-    /// What kustomize will refuse.
+    /// What kustomize will reject.
     pub(crate) problems: BTreeSet<Problem>,
 }
 
-/// A reference to something remote.
 #[derive(Debug, Clone)]
 pub(crate) struct Fetched {
-    /// As written.
     pub(crate) target: String,
     /// Whether git clones it.
     pub(crate) repository: bool,
-    /// Whether its content is fixed by a commit id.
+    /// Whether a commit id fixes its content.
     pub(crate) pinned: bool,
     /// Where it is written: file and place.
     pub(crate) site: (RelPath, Place),
 }
 
-/// Something kustomize will refuse, and where it is written.
+/// Something kustomize will reject, and where it is written.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Problem {
-    /// The file.
     pub(crate) path: RelPath,
-    /// The place in it.
     pub(crate) at: Place,
-    /// What kind of problem.
     pub(crate) code: &'static str,
-    /// For people.
     pub(crate) message: String,
 }
 
 impl Graph<'_> {
-    /// All that building `dir` reads.
+    /// Everything that building `dir` reads.
     #[must_use]
     pub(crate) fn closure(&self, dir: &RelPath) -> Closure {
         let mut walk = Walk {
@@ -79,29 +73,29 @@ impl Graph<'_> {
     }
 }
 
-/// One walk from one folder.
+/// A walk from one folder.
 struct Walk<'g, 'a> {
     graph: &'g Graph<'a>,
     closure: Closure,
     /// The folders being visited, outermost first.
     above: Vec<RelPath>,
-    /// Folders that were visited, with the folder that their plugins' files are relative to.
+    /// Visited folders, with the folder that files of their plugins are relative to.
     seen: HashSet<(RelPath, Option<RelPath>)>,
 }
 
-/// The reference that is followed.
+/// The reference being followed.
 struct Site<'r> {
-    /// The kustomization file that holds it.
+    /// The kustomization file that contains it.
     file: &'r RelPath,
     /// The folder it is relative to.
     dir: &'r RelPath,
     reference: &'r Reference,
-    /// If what is found configures plugins: the folder their files are relative to.
+    /// If it configures plugins: the folder that their files are relative to.
     plugins: Option<RelPath>,
 }
 
 impl Walk<'_, '_> {
-    /// Visits a folder that `from` refers to, or the one that is built.
+    /// Visits a folder that `from` refers to, or the one being built.
     fn folder(&mut self, dir: &RelPath, from: Option<&Site<'_>>) {
         if let Some(site) = from
             && self.above.iter().any(|above| above.starts_with(dir))
@@ -207,7 +201,7 @@ impl Walk<'_, '_> {
         let target = site.reference.target.as_str();
         let role = site.reference.role;
         if role != Role::Component && remote::is_http(target) {
-            // A resource that is no file there may turn out to be a repository: either way it is fetched.
+            // A resource that is not a file may turn out to be a repository; it is fetched in any case.
             let repository = role != Role::File && remote::is_repository(target);
             return self.fetched(site, repository);
         }
@@ -257,7 +251,7 @@ impl Walk<'_, '_> {
         self.problem(site, "kind", message);
     }
 
-    /// A chart in the project is read whole; one that is not is downloaded.
+    /// A chart in the project is read completely; any other is downloaded.
     fn chart(&mut self, site: &Site<'_>, found: Found) {
         let snapshot = self.graph.scope.snapshot;
         match found {
@@ -267,7 +261,7 @@ impl Walk<'_, '_> {
             _ => {
                 let (target, line) = (&site.reference.target, site.reference.at.line);
                 self.unknown(format!(
-                    "the chart for `{target}` ({}:{line}) is not in the project, so it is downloaded",
+                    "the chart of `{target}` ({}:{line}) is not in the project and is downloaded",
                     site.file
                 ));
             }
@@ -287,7 +281,7 @@ impl Walk<'_, '_> {
     fn elsewhere(&mut self, site: &Site<'_>) {
         let (target, line) = (&site.reference.target, site.reference.at.line);
         self.unknown(format!(
-            "`{target}` ({}:{line}) is not below the project root",
+            "`{target}` ({}:{line}) is outside the project root",
             site.file
         ));
     }

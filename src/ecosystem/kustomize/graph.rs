@@ -1,6 +1,6 @@
-//! The kustomizations of a project: where they are, what is at the paths they name, and what of it is remembered.
+//! The kustomizations of a project and the files at the paths they name.
 //!
-//! Every kustomization is parsed once per content, through the remembered facts. Stays free of what kustomize refuses.
+//! Parses every kustomization once per content, memoised as facts. Does not know what kustomize rejects.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +16,7 @@ use crate::snapshot::{FileId, Kind as EntryKind};
 /// The names kustomize looks for in a folder.
 pub(crate) const NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
-/// Links on the way to one file; more are a loop.
+/// A longer chain of links is a loop.
 const MAX_LINKS: usize = 40;
 
 /// The kustomizations of a project and what they refer to.
@@ -25,16 +25,15 @@ pub(crate) struct Graph<'a> {
     parsed: RefCell<BTreeMap<RelPath, Rc<Kustomization>>>,
 }
 
-/// What is found at a path.
 pub(super) enum Found {
     File(Source),
     Folder(RelPath),
-    /// Not below the project root, or not to be followed there.
+    /// Outside the project root, or not to be followed there.
     Elsewhere,
     Missing,
 }
 
-/// A file, after all links.
+/// A file, with links resolved.
 pub(super) struct Source {
     pub(crate) path: RelPath,
     pub(crate) digest: Digest,
@@ -43,7 +42,7 @@ pub(super) struct Source {
 }
 
 impl<'a> Graph<'a> {
-    /// A graph over the files of `scope`.
+    /// A graph of the files in `scope`.
     #[must_use]
     pub(crate) fn new(scope: &'a Scope<'a>) -> Self {
         Self {
@@ -52,7 +51,7 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// The folders with a kustomization that is not excluded, sorted, and what their first kustomization is.
+    /// The sorted folders with a kustomization that is not excluded, and the kind of their first kustomization.
     #[must_use]
     pub(crate) fn folders(&self) -> BTreeMap<RelPath, Kind> {
         let mut folders = BTreeMap::new();
@@ -68,7 +67,7 @@ impl<'a> Graph<'a> {
         folders
     }
 
-    /// The folders that the kustomization of `dir` refers to itself.
+    /// The folders that the kustomization of `dir` refers to directly.
     #[must_use]
     pub(crate) fn children(&self, dir: &RelPath) -> Vec<(RelPath, Place)> {
         let Some((_, read)) = self.kustomization(dir) else {
@@ -83,8 +82,8 @@ impl<'a> Graph<'a> {
         references.filter_map(folder).collect()
     }
 
-    /// The files of resources that reach `dir` with the ids they have in their files: its own, and those of the
-    /// folders it lists, as long as these keep ids.
+    /// The resource files that reach `dir` with unchanged ids: its own, and those of the folders it lists, as long as
+    /// these keep ids.
     #[must_use]
     pub(crate) fn resource_files(&self, dir: &RelPath) -> Vec<RelPath> {
         let mut files = Vec::new();
@@ -111,7 +110,7 @@ impl<'a> Graph<'a> {
         above.pop();
     }
 
-    /// What a reference leads to in the project. A folder whose path reads like a repository is never looked at.
+    /// What a reference leads to in the project. A folder whose path looks like a repository is never considered.
     fn look(&self, dir: &RelPath, reference: &Reference) -> Found {
         let target = &reference.target;
         let found = dir
@@ -124,7 +123,7 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// The kustomization of a folder, the first of its names.
+    /// The kustomization of a folder: the first of its names.
     fn kustomization(&self, dir: &RelPath) -> Option<(RelPath, Rc<Kustomization>)> {
         NAMES.iter().find_map(|name| {
             let path = dir.join(name).ok()?;
@@ -144,8 +143,8 @@ impl<'a> Graph<'a> {
         Rc::clone(parsed.entry(source.path.clone()).or_insert(read))
     }
 
-    /// What `read` makes of a file; of a file that cannot be read, or changed since it was hashed, what it makes of
-    /// nothing: then the run will notice and take a new snapshot.
+    /// The result of `read` for a file. An unreadable or changed file counts as empty: the run will notice and take a
+    /// new snapshot.
     pub(super) fn derive<T>(&self, source: &Source, kind: &str, read: fn(&str) -> T) -> T
     where
         T: serde::Serialize + serde::de::DeserializeOwned,
@@ -164,7 +163,7 @@ impl<'a> Graph<'a> {
         derived.unwrap_or_else(|_| read(""))
     }
 
-    /// What is at a path, following links of the snapshot, which are added to `links`.
+    /// Looks up a path, following links of the snapshot, which are added to `links`.
     pub(super) fn find(&self, path: &RelPath, links: &mut BTreeSet<FileId>) -> Found {
         let mut path = path.clone();
         for _ in 0..MAX_LINKS {
@@ -214,7 +213,7 @@ impl<'a> Graph<'a> {
         self.find_ignored(path)
     }
 
-    /// A file or folder that is no member of the snapshot, because git ignores it.
+    /// A file or folder outside the snapshot, because git ignores it.
     fn find_ignored(&self, path: &RelPath) -> Found {
         let Some(place) = self.scope.snapshot.beside(path) else {
             return Found::Missing;

@@ -1,17 +1,17 @@
-//! kustomize: which kustomizations there are, and the checks on them.
+//! kustomize: finds kustomizations and plans their checks.
 //!
-//! - [`parse`]: a kustomization file → what it refers to.
-//! - [`graph`]: where the kustomizations are, and what is at the paths they name.
+//! - [`parse`]: a kustomization file → its references.
+//! - [`graph`]: the kustomizations and the files at the paths they name.
 //! - [`closure`]: what a build reads.
-//! - [`refs`]: whether all fits together, built in.
+//! - [`refs`]: the built-in check of references.
 //! - `remote`: what is fetched, and whether it can change.
 //! - `output`: kustomize's errors → findings. - `program`: where kustomize and git come from.
 //! - `node`: YAML with places.
 //!
-//! `kustomize:build:DIR` runs `kustomize build DIR` from the project root, with kustomize's own default restrictions;
-//! its standard output is the product. A build that fetches something may use the network. If all it fetches is pinned
-//! to commits, only passes are stored (a failure may be the network's); else nothing is, and the reason says so. What a
-//! pinned repository refers to in turn is taken to be pinned as well.
+//! `kustomize:build:DIR` runs `kustomize build DIR` from the project root, with kustomize's default restrictions; its
+//! standard output is the product. A build that fetches something may use the network. If everything fetched is
+//! pinned to commits, only passes are stored (a failure may be the network's); otherwise nothing is, and the reason
+//! is printed. References inside a pinned repository are assumed to be pinned as well.
 
 pub(crate) mod closure;
 pub(crate) mod graph;
@@ -40,18 +40,15 @@ use refs::Refs;
 /// The tag of builds that no other kustomization refers to.
 const OVERLAY: &str = "overlay";
 
-/// The overlays of a plan, sorted: what no other kustomization refers to, and what `generate` writes.
+/// The overlays of a plan, sorted: no other kustomization refers to them, and `generate` writes them.
 #[must_use]
 pub(crate) fn overlays(plan: &Plan) -> Vec<RelPath> {
     let leaves = builds(plan).filter(|(check, _)| check.tags.iter().any(|tag| tag == OVERLAY));
     leaves.map(|(_, dir)| dir).collect()
 }
 
-/// The folder that `--overlay NAME` means: an overlay by its path or by the unique last part of it, else any folder
-/// that can be built by its path.
-///
-/// # Errors
-/// If there is none, or more than one; the message names what there is.
+/// The folder meant by `--overlay NAME`: an overlay by its path or the unique last part of it, else any buildable
+/// folder by its path.
 pub(crate) fn resolve_overlay(plan: &Plan, name: &str) -> Result<RelPath, String> {
     let wanted = RelPath::new(name).map_err(|error| format!("--overlay {name}: {error}"))?;
     let overlays = overlays(plan);
@@ -66,14 +63,14 @@ pub(crate) fn resolve_overlay(plan: &Plan, name: &str) -> Result<RelPath, String
         [one] => Ok((*one).clone()),
         [] if builds(plan).any(|(_, dir)| dir == wanted) => Ok(wanted),
         [] if overlays.is_empty() => Err(format!(
-            "--overlay {name}: this project has no kustomize overlay"
+            "--overlay {name}: this project has no kustomize overlays"
         )),
         [] => Err(format!(
-            "no overlay `{name}`; there are: {}",
+            "no overlay `{name}`; overlays: {}",
             list(&overlays)
         )),
         several => Err(format!(
-            "overlay `{name}` is ambiguous, name its path: {}",
+            "overlay `{name}` is ambiguous; use its path: {}",
             list(several)
         )),
     }
@@ -97,15 +94,12 @@ pub(crate) fn build_id(dir: &RelPath) -> String {
     format!("kustomize:build:{dir}")
 }
 
-/// Adds `kustomize:build:DIR` for every kustomization that is no component, and `kustomize:refs` for all of them.
-///
-/// # Errors
-/// None: what is wrong with a kustomization is for the checks to say.
+/// Adds `kustomize:build:DIR` for every kustomization except components, and `kustomize:refs` for all of them.
 pub(crate) fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
     let graph = Graph::new(scope);
     let folders = graph.folders();
     if folders.is_empty() {
-        // Nothing here needs the programs below, and telling what they are means reading them.
+        // Nothing here needs the programs below, and identifying them means reading them.
         return Ok(());
     }
     let referred: BTreeSet<RelPath> = folders
@@ -158,7 +152,7 @@ fn build(dir: &RelPath, closure: Closure, programs: &Programs) -> Check {
     check
 }
 
-/// The programs of a build; a message if one is missing.
+/// The programs of a build, or a message if one is missing.
 fn tools(dir: &RelPath, closure: &Closure, programs: &Programs) -> Result<Vec<Tool>, String> {
     let file = closure.kustomizations.get(dir).unwrap_or(dir);
     let mut tools = programs.kustomize.clone().map_err(|why| {
@@ -192,7 +186,7 @@ fn command(dir: &RelPath, closure: Closure, tools: Vec<Tool>) -> Command {
     }
 }
 
-/// Why the result is not stored, if so: inputs that are not fixed, or a program that cannot be told.
+/// Why the result is not stored: inputs that may change, or an unidentified program.
 fn not_cached(closure: &Closure, programs: &Programs) -> Option<String> {
     let unpinned = closure.remotes.iter().find(|remote| !remote.pinned);
     unpinned
@@ -204,7 +198,7 @@ fn not_cached(closure: &Closure, programs: &Programs) -> Option<String> {
 fn changeable(remote: &Fetched) -> String {
     let (path, at) = &remote.site;
     format!(
-        "remote `{}` ({path}:{}) is not pinned to a commit, so it can change: it is fetched on every run",
+        "remote `{}` ({path}:{}) is not pinned to a commit, so it is fetched in every run",
         remote.target, at.line
     )
 }

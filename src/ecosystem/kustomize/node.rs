@@ -1,19 +1,17 @@
-//! YAML as a tree whose nodes know their place, for the little that is read of kustomizations and resources.
+//! YAML as a tree of nodes with places, for the parts of kustomizations and resources that are read.
 //!
-//! Owns reading as much as there is of a broken text. Stays free of what the nodes mean, and of types other than text:
-//! kustomize takes names and paths as they are written.
+//! Reads as much as possible of an invalid text. Does not know the meaning of nodes or types other than text:
+//! kustomize takes names and paths literally.
 
 use std::collections::HashMap;
 
 use granit_parser::{Event, Marker, Parser};
 use serde::{Deserialize, Serialize};
 
-/// A place in a file; line and column from 1.
+/// A place in a file; line and column start at 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Place {
-    /// Line.
     pub(crate) line: u32,
-    /// Column in characters.
     pub(crate) column: u32,
 }
 
@@ -30,12 +28,10 @@ impl Place {
     }
 }
 
-/// Where and why a text is no YAML.
+/// Where and why a text is not YAML.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Broken {
-    /// Where.
     pub(crate) at: Place,
-    /// Why.
     pub(crate) message: String,
 }
 
@@ -54,18 +50,17 @@ pub(super) enum Value {
     Mapping(Vec<(Node, Node)>),
 }
 
-/// The documents of a text, and why they are not all of it.
+/// The documents of a text, and why they are incomplete.
 #[derive(Debug, Default)]
 pub(super) struct Documents {
     pub(crate) nodes: Vec<Node>,
     pub(crate) broken: Option<Broken>,
 }
 
-/// Copies of anchored nodes a text may ask for, counted in nodes: enough for anything written by hand, too few for a
-/// bomb.
+/// Limit for copies of anchored nodes, in nodes: enough for hand-written files, too few for a bomb.
 const COPIES: usize = 100_000;
 
-/// Reads a text; if it is broken, what stands before the error.
+/// Reads a text; if it is invalid, the part before the error.
 pub(super) fn parse(text: &str) -> Documents {
     let options = granit_parser::options! { emit_comments: false };
     let mut builder = Builder::default();
@@ -84,8 +79,7 @@ pub(super) fn parse(text: &str) -> Documents {
 }
 
 impl Node {
-    /// The value of a key of a mapping, whatever the case of its letters (kustomize does not mind), or of what is
-    /// merged into it.
+    /// The value of a key of a mapping or of what is merged into it. Ignores case, like kustomize.
     pub(crate) fn get(&self, key: &str) -> Option<&Node> {
         let Value::Mapping(entries) = &self.value else {
             return None;
@@ -114,7 +108,7 @@ impl Node {
         }
     }
 
-    /// The items of a sequence; none for anything else.
+    /// The items of a sequence; empty for anything else.
     pub(crate) fn items(&self) -> &[Node] {
         match &self.value {
             Value::Sequence(items) => items,
@@ -144,12 +138,11 @@ fn merged(entries: &[(Node, Node)]) -> impl Iterator<Item = &Node> {
     })
 }
 
-/// A collection that is open.
 struct Open {
     at: Place,
     anchor: usize,
     mapping: bool,
-    /// Items, or keys and values in turn.
+    /// Items, or alternating keys and values.
     items: Vec<Node>,
 }
 

@@ -1,8 +1,8 @@
-//! What `kustomize build` says when it fails, as findings.
+//! Turns errors of `kustomize build` into findings.
 //!
-//! It stops at the first error and prints one line, a chain of causes that names the folders it was in. The finding is
-//! about the innermost one: its kustomization, or the file it names. Line numbers in it count within one YAML document
-//! and are often off by one, so they stay in the message; `yaml:syntax` has the right ones.
+//! It stops at the first error and prints one line: a chain of causes with the folders it was in. The finding is
+//! about the innermost one: its kustomization, or the file it names. Line numbers in it count within one YAML
+//! document and are often off by one, so they stay in the message; `yaml:syntax` has the right ones.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::plan::{Output, Parse, Parsed};
 /// Parses the errors of one build.
 #[derive(Debug)]
 pub(super) struct BuildErrors {
-    /// The folder that is built.
+    /// The folder being built.
     pub(crate) dir: RelPath,
     /// The kustomization file of each folder of its closure.
     pub(crate) kustomizations: BTreeMap<RelPath, RelPath>,
@@ -54,7 +54,7 @@ impl BuildErrors {
     }
 }
 
-/// The innermost folder that the chain names, and what went wrong in it.
+/// The innermost folder of the chain, and the error in it.
 fn innermost(error: &str) -> (Option<&str>, &str) {
     let markers = [
         "recursed accumulation of path '",

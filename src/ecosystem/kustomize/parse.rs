@@ -1,70 +1,68 @@
-//! What a kustomization file refers to: text in, references out.
+//! Parses the references of a kustomization file.
 //!
-//! Follows the fields of kustomize's own `Kustomization` type, deprecated ones included, and the fields of its built-in
-//! plugins' configurations. Stays free of files: whether a target is there, a folder or a link is not known here.
+//! Follows the fields of kustomize's own `Kustomization` type, including deprecated ones, and the fields of its
+//! built-in plugins' configurations. Reads no files: whether a target exists, or is a folder or a link, is unknown
+//! here.
 
 use serde::{Deserialize, Serialize};
 
 use super::node::{self, Node, Value};
 pub(crate) use super::node::{Broken, Place};
 
-/// What is remembered of a kustomization file.
+/// The memoised facts about a kustomization file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Kustomization {
-    /// What it is.
     pub(crate) kind: Kind,
-    /// What it refers to, in kustomize's order of reading.
+    /// Its references, in kustomize's reading order.
     pub(crate) references: Vec<Reference>,
-    /// Whether what refers to it gets the ids of its resources as they stand in their files: it has no field that
-    /// could rename, remove or replace one.
+    /// Whether its resources keep the ids in their files, because it has no field that could rename, remove or
+    /// replace any.
     pub(crate) keeps_ids: bool,
-    /// Why it could not be read to its end.
+    /// Why it could not be read completely.
     pub(crate) broken: Option<Broken>,
 }
 
 /// The kind of a kustomization file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Kind {
-    /// Can be built.
     Kustomization,
-    /// Is mixed into others.
+    /// It is mixed into others.
     Component,
-    /// Of another program that uses the same file name (Flux).
+    /// It belongs to another program that uses the same file name (Flux).
     Foreign,
 }
 
-/// One reference to a file, a folder or something remote.
+/// A reference to a file, a folder or something remote.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Reference {
     /// How kustomize uses it.
     pub(crate) role: Role,
     /// As written, without the key of `key=path`.
     pub(crate) target: String,
-    /// Where.
     pub(crate) at: Place,
 }
 
 /// How kustomize uses a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Role {
-    /// `resources`, `bases`: a file of resources, or a folder, or remote.
+    /// `resources`, `bases`: a file, a folder, or remote.
     Resource,
     /// `components`: a folder, or remote.
     Component,
-    /// `generators`, `transformers`, `validators`: like a resource, but the resources configure plugins.
+    /// `generators`, `transformers`, `validators`: like a resource that configures plugins.
     Plugin,
-    /// Anything else that is read: a file, or an HTTP URL.
+    /// Anything else: a file, or an HTTP URL.
     File,
-    /// The folder of a Helm chart; downloaded if it is not there.
+    /// The folder of a Helm chart; downloaded if it does not exist.
     Chart,
 }
 
-/// Raised with every change of [`kustomization`]: answers are remembered under it.
+/// Raise with every change of [`kustomization`], whose results are memoised under it.
 pub(super) const KUSTOMIZATION_FACT: &str = "kustomization/1";
-/// The same for [`plugin_config`].
+/// Likewise for [`plugin_config`].
 pub(super) const PLUGIN_FACT: &str = "kustomize-plugin/1";
 
-/// Fields after which resources have the ids that their files give them.
+/// Fields that do not change the ids of resources.
 const HARMLESS: [&str; 18] = [
     "apiVersion",
     "kind",
@@ -86,7 +84,7 @@ const HARMLESS: [&str; 18] = [
     "buildMetadata",
 ];
 
-/// Reads a kustomization file. Only its first document counts.
+/// Parses a kustomization file. Only its first document counts.
 #[must_use]
 pub(crate) fn kustomization(text: &str) -> Kustomization {
     let documents = node::parse(text);
@@ -104,8 +102,8 @@ pub(crate) fn kustomization(text: &str) -> Kustomization {
     }
 }
 
-/// Reads a configuration of plugins: the files that kustomize's built-in plugins will load. They are relative to the
-/// kustomization that lists the plugin, not to this text.
+/// Parses a plugin configuration: the files that kustomize's built-in plugins will load. They are relative to the
+/// kustomization that lists the plugin, not to this file.
 #[must_use]
 pub(crate) fn plugin_config(text: &str) -> Vec<Reference> {
     let mut references = Vec::new();
@@ -184,7 +182,7 @@ fn string<'n>(node: &'n Node, field: &str) -> Option<&'n str> {
     node.get(field)?.text().filter(|text| !text.is_empty())
 }
 
-/// The files of a ConfigMap or Secret generator: `path` or `key=path`, and files of `NAME=value` lines.
+/// The files of a ConfigMap or Secret generator: `path` or `key=path`, and files with `NAME=value` lines.
 fn key_values(node: &Node, out: &mut Vec<Reference>) {
     each(node, "files", |item| {
         let Some(text) = item.text() else { return };
@@ -201,7 +199,7 @@ fn key_values(node: &Node, out: &mut Vec<Reference>) {
     list(node, "envs", Role::File, out);
 }
 
-/// A path, or the configuration itself.
+/// A path or an inline configuration.
 fn plugin_entry(item: &Node, out: &mut Vec<Reference>) {
     let Some(text) = item.text() else { return };
     if !is_inline(text) {
@@ -213,7 +211,7 @@ fn plugin_entry(item: &Node, out: &mut Vec<Reference>) {
     }));
 }
 
-/// A path, or the patch itself.
+/// A path or an inline patch.
 fn merge_patch(item: &Node, out: &mut Vec<Reference>) {
     if !item.text().is_some_and(is_inline) {
         push(item, Role::File, out);
@@ -226,7 +224,7 @@ fn is_inline(text: &str) -> bool {
     matches!(first, Some(Value::Mapping(_) | Value::Sequence(_)))
 }
 
-/// The fields of all built-in plugins that load files have different names, so their kind need not be told.
+/// The file fields of all built-in plugins have different names, so the plugin's kind does not matter.
 fn plugin(node: &Node, out: &mut Vec<Reference>) {
     key_values(node, out);
     one(node, "path", Role::File, out);

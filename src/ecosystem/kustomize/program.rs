@@ -1,5 +1,5 @@
-//! Where kustomize, and the git it fetches with, come from: the host's PATH; in containers an image of kustomize, the
-//! system packages, or the image that the user chose.
+//! Where kustomize, and the git it fetches with, come from: the host's PATH, or in containers an image of kustomize,
+//! system packages, or the image chosen by the user.
 
 use crate::path::RelPath;
 use crate::plan::{Build, Images, Layer, LayerKind, Plan, Script, Tool, container_folder};
@@ -7,32 +7,32 @@ use crate::provision::base::{Base, Wanted, base, is_chosen};
 use crate::provision::program::Found;
 use crate::scope::Scope;
 
-/// The image that holds kustomize unless the configuration says otherwise, whose schema tells the same.
+/// The default image of kustomize, also named in the configuration schema.
 const IMAGE: &str = "registry.k8s.io/kustomize/kustomize:v5.8.2";
 
-/// Where it is in there.
+/// Its path in the image.
 const PLACE: &str = "/app/kustomize";
 
 const NAME: &str = "kustomize";
 const LAYER: &str = "tools:kustomize";
 
-/// In the configuration: the one of the base image.
+/// In the configuration: the kustomize of the base image.
 const OF_BASE: &str = "base";
 
-/// What builds run with.
+/// The programs of builds.
 pub(super) struct Programs {
-    /// kustomize itself with what it needs, or why there is none.
+    /// kustomize and the programs it needs, or why it is missing.
     pub(super) kustomize: Result<Vec<Tool>, String>,
-    /// git with what it needs, or why there is none. What it fetches does not depend on which git it is.
+    /// git and the programs it needs, or why it is missing. The fetched content does not depend on the version of
+    /// git.
     pub(super) git: Result<Vec<Tool>, String>,
-    /// The layers they stand on.
     pub(super) layers: Vec<String>,
-    /// Why results cannot be stored, if so: it cannot be told which kustomize will run.
+    /// Why results cannot be stored: it is unknown which kustomize runs.
     pub(super) not_cached: Option<String>,
 }
 
 impl Programs {
-    /// Those for checks of this scope; layers they need join the plan.
+    /// The programs for checks of this scope. Adds their layers to the plan.
     pub(super) fn find(scope: &Scope<'_>, plan: &mut Plan) -> Self {
         match scope.images {
             Some(images) => in_containers(scope, images, plan),
@@ -69,7 +69,7 @@ fn in_containers(scope: &Scope<'_>, images: &dyn Images, plan: &mut Plan) -> Pro
     let git = if is_chosen(images) {
         Ok(vec![of_image("git")])
     } else {
-        Err("fetches a repository, which takes git, and the default image has none; add it: `[layers.base] packages = \
+        Err("fetches a repository, which requires git, and the default image does not contain it; add `[layers.base] packages = \
              [\"ca-certificates\", \"git\"]`".to_owned())
     };
     let base = match base(scope, images, plan, Wanted::debian(&RelPath::root())) {
@@ -110,7 +110,7 @@ fn in_containers(scope: &Scope<'_>, images: &dyn Images, plan: &mut Plan) -> Pro
     }
 }
 
-/// The layer that holds the program of an image.
+/// The layer with the program of an image.
 fn layer(base: &Base, reference: String) -> Layer {
     let here = format!("{}/{NAME}", container_folder(LAYER));
     let digest = reference.rsplit('@').next().unwrap_or(&reference);
@@ -120,7 +120,7 @@ fn layer(base: &Base, reference: String) -> Layer {
         on: vec![base.top().to_owned()],
         parts: vec![("image of kustomize".to_owned(), digest.to_owned())],
         build: Build::Script(Box::new(Script {
-            // One for another platform would fail every build; this says so once.
+            // A program for another platform would fail in every build; this reports it once.
             text: format!("{here} version\n"),
             programs: vec![(reference, PLACE.to_owned(), here)],
             ..Script::default()

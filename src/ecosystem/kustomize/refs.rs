@@ -1,9 +1,9 @@
-//! `kustomize:refs`: whether the kustomizations of a project fit together, without running kustomize.
+//! `kustomize:refs`: checks the references between a project's kustomizations without running kustomize.
 //!
-//! Everything a kustomization names exists; there are no cycles; components are listed as components and nothing else
-//! is; a folder has one kustomization; no resource is there twice. Only what kustomize is certain to refuse is a
-//! finding: two resources count as the same only if group, version, kind, namespace and name are all written alike, and
-//! only where no kustomization between them could rename or remove one.
+//! Every target exists; there are no cycles; `components` lists components and nothing else does; a folder has one
+//! kustomization; resources are unique. Only what kustomize certainly rejects is a finding: two resources are
+//! considered equal only if group, version, kind, namespace and name are written alike, and only if no kustomization
+//! in between could rename or remove one.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
@@ -14,16 +14,15 @@ use crate::finding::{Finding, Severity};
 use crate::path::RelPath;
 use crate::plan::{Builtin, InputView};
 
-/// The id of the check.
 pub(crate) const ID: &str = "kustomize:refs";
 
-/// The check, with what the walk over the graph has found.
+/// The check, with the results of walking the graph.
 #[derive(Debug, Default)]
 pub(super) struct Refs {
     pub(crate) problems: BTreeSet<Problem>,
-    /// What is named and not there. With the content of the inputs this decides all problems, so it is in the key.
+    /// Missing targets. Together with the content of the inputs they determine all problems, so they are in the key.
     pub(crate) missing: BTreeSet<String>,
-    /// Per folder, the files whose resources come together in it with the ids they have.
+    /// For each folder, the files whose resources meet there with unchanged ids.
     pub(crate) resources: BTreeMap<RelPath, Vec<RelPath>>,
 }
 
@@ -52,7 +51,7 @@ impl Builtin for Refs {
         }
         let mut reported = BTreeSet::new();
         for (dir, files) in &self.resources {
-            // What is twice in a base is twice in all that is built on it; once is enough to say so.
+            // Duplicates in a base also appear in everything built on it, but are reported once.
             let new = duplicates(dir, files, &known).into_iter();
             let new = new.filter(|found| reported.insert((found.path.clone(), found.at)));
             findings.extend(new.map(|problem| finding(&problem)));
@@ -73,7 +72,7 @@ fn finding(problem: &Problem) -> Finding {
     }
 }
 
-/// What kustomize tells resources apart by.
+/// The identity of a resource in kustomize.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct ResourceId {
     api_version: String,
@@ -110,8 +109,7 @@ fn duplicates(
     problems
 }
 
-/// The ids of the resources of a file, as far as they are certain. A text that cannot be read has none: reading it is
-/// the business of others.
+/// The ids of a file's resources, if they are certain. None for invalid YAML, which other checks report.
 fn resource_ids(text: &str) -> Vec<(ResourceId, Place)> {
     let documents = node::parse(text);
     if documents.broken.is_some() {
@@ -124,7 +122,7 @@ fn resource_id(node: &Node) -> Option<(ResourceId, Place)> {
     let text = |node: &Node, key: &str| Some(node.get(key)?.text()?.to_owned());
     let metadata = node.get("metadata")?;
     let kind = text(node, "kind")?;
-    // Lists stand for their items; what is local to the configuration is dropped.
+    // A list stands for its items; local configuration is dropped.
     if kind.ends_with("List") || metadata.get("annotations").is_some_and(is_local) {
         return None;
     }

@@ -1,8 +1,8 @@
-//! Which targets kustomize fetches from elsewhere, and whether what it fetches can change.
+//! Determines which targets kustomize fetches, and whether they can change.
 //!
-//! Follows kustomize's parser of repository URLs. Stays free of connecting anywhere.
+//! Follows kustomize's parser of repository URLs. Connects to nothing.
 
-/// Whether kustomize takes a target that is no local file for a repository to clone.
+/// Whether kustomize considers a target that is not a local file a repository to clone.
 pub(super) fn is_repository(target: &str) -> bool {
     let target = strip_prefix_ignoring_case(target, "git::").unwrap_or(target);
     let scheme = ["ssh://", "https://", "http://", "file://"]
@@ -23,8 +23,8 @@ pub(super) fn is_http(target: &str) -> bool {
         .any(|scheme| strip_prefix_ignoring_case(target, scheme).is_some())
 }
 
-/// Whether the target names its content: by a full commit id as `ref`, or, without one, by an HTTPS URL with a commit
-/// id as a segment of its path, as forges give them.
+/// Whether the target identifies its content: by a full commit id as `ref`, or else by an HTTPS URL with a commit id
+/// in its path, as used by forges.
 pub(super) fn is_pinned(target: &str) -> bool {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     match reference(query) {
@@ -58,7 +58,7 @@ fn strip_prefix_ignoring_case<'t>(text: &'t str, prefix: &str) -> Option<&'t str
         .then(|| &text[prefix.len()..])
 }
 
-/// What follows `user@`.
+/// The part after `user@`.
 fn without_user(text: &str) -> Option<&str> {
     let (user, rest) = text.split_once('@')?;
     let letters = |c: char| c.is_ascii_alphanumeric() || c == '-';

@@ -108,16 +108,16 @@ fn an_overlay_is_named_by_its_path_or_by_the_unique_last_part_of_it() {
     assert_eq!(resolve("base").as_deref(), Ok("a/base"));
     assert_eq!(
         resolve("x").unwrap_err(),
-        "overlay `x` is ambiguous, name its path: a/x, b/x"
+        "overlay `x` is ambiguous; use its path: a/x, b/x"
     );
     assert_eq!(
         resolve("y").unwrap_err(),
-        "no overlay `y`; there are: a/base, a/x, b/x"
+        "no overlay `y`; overlays: a/base, a/x, b/x"
     );
     assert!(
         resolve("../y")
             .unwrap_err()
-            .contains("leaves the project root")
+            .contains("is outside the project root")
     );
 }
 

@@ -5,12 +5,12 @@
 //! | `python:ruff-check` | `ruff check --no-cache --no-fix --output-format=concise .` | `ruff check .` |
 //! | `python:ruff-format` | `ruff format --check --no-cache .` | `ruff format --check .` |
 //!
-//! `--no-cache` because the room is thrown away, `--no-fix` because a check changes nothing (a `fix = true` in the
-//! configuration would turn a finding into a pass), `concise` (`text` before 0.2) so that each finding is one line.
-//! They run in the project's folder and see what ruff would walk there, nested projects included. Ignore files are
-//! honoured; `.git/info/exclude` and the user's global excludes are not there, so that every checkout gives one verdict.
+//! `--no-cache` because the room is temporary, `--no-fix` because a check changes nothing (`fix = true` in the
+//! configuration would turn a finding into a pass), `concise` (`text` before 0.2) for one line per finding. They run
+//! in the project's folder and see what ruff would walk there, including nested projects. Ignore files are honoured;
+//! `.git/info/exclude` and the user's global excludes are absent, so that every checkout has the same verdict.
 //!
-//! [`ruff_files`], [`ruff`]: what ruff reads and says.
+//! [`ruff_files`], [`ruff`]: ruff's input and output.
 
 pub(crate) mod ruff;
 pub(crate) mod ruff_files;
@@ -25,9 +25,6 @@ use crate::provision::python::version::satisfies;
 use crate::scope::{PlanError, Scope};
 
 /// Adds the checks of all Python projects.
-///
-/// # Errors
-/// If a lock or the root's `pyproject.toml` is broken.
 pub(crate) fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
     for site in sites(scope, "ruff", &ruff_files::configured(scope)?)? {
         plan_ruff(scope, plan, &site)?;

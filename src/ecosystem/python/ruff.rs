@@ -1,7 +1,7 @@
 //! The output of ruff → findings.
 //!
-//! `ruff check --output-format=concise` prints `path:line:col: CODE message` (a notebook adds `cell N:`), syntax errors
-//! of older versions go to stderr. `ruff format --check` prints `Would reformat: path`, newer versions a full
+//! `ruff check --output-format=concise` prints `path:line:col: CODE message` (with `cell N:` for notebooks); older
+//! versions print syntax errors to stderr. `ruff format --check` prints `Would reformat: path`, newer versions a full
 //! diagnostic per file. Pure.
 
 use crate::finding::{Finding, Severity};
@@ -32,7 +32,7 @@ impl Parse for RuffCheck {
             .lines()
             .filter_map(|line| Place::parse(line)?.finding(dir))
             .collect();
-        // Older versions say it on both streams, newer ones on stdout alone.
+        // Older versions print it to both streams, newer ones only to stdout.
         for finding in unparsable(&stderr, dir) {
             let known = findings.iter().any(|other| {
                 (&other.path, other.line) == (&finding.path, finding.line)
@@ -71,7 +71,7 @@ impl Parse for RuffFormat {
     }
 }
 
-/// The code for a file that does not parse, whatever the version calls it.
+/// The code for syntax errors, whatever the version calls them.
 const SYNTAX: &str = "invalid-syntax";
 
 fn unformatted(dir: &RelPath, path: &str) -> Option<Finding> {
@@ -135,7 +135,7 @@ struct Place<'a> {
 
 impl<'a> Place<'a> {
     fn parse(text: &'a str) -> Option<Self> {
-        // A path may hold `: ` itself, so the first spot that looks like a place counts.
+        // A path may contain `: `, so the first match that looks like a place counts.
         text.match_indices(": ").find_map(|(at, _)| {
             let (before, column) = text[..at].rsplit_once(':')?;
             let (path, line) = before.rsplit_once(':')?;

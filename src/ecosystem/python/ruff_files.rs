@@ -1,7 +1,7 @@
-//! Which files ruff looks at, besides those it checks: configuration with `extend`, ignore files, and the folders whose
-//! mere names decide whether an import is first-party.
+//! The files ruff uses in addition to those it checks: configuration with `extend`, ignore files, and folders whose
+//! names decide whether an import is first-party.
 //!
-//! Stays free of running it.
+//! Does not run ruff.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -19,31 +19,28 @@ use crate::rule::Rule;
 use crate::scope::{PlanError, Scope, with_link_targets};
 use crate::snapshot::{FileId, Snapshot};
 
-/// The names ruff's configuration goes by.
+/// The names of ruff's configuration.
 pub(crate) const CONFIGS: [&str; 3] = ["ruff.toml", ".ruff.toml", PYPROJECT];
 
 const IGNORE_FILES: [&str; 2] = [".gitignore", ".ignore"];
 
-/// The first version that looks into Markdown.
+/// The first version that checks Markdown.
 const MARKDOWN_SINCE: &str = ">=0.15";
 
-/// What of a configuration file decides about files.
+/// The parts of a configuration file that concern files.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct RuffConfig {
-    /// Whether it configures ruff at all (a `pyproject.toml` need not).
+    /// Whether it configures ruff at all (a `pyproject.toml` may not).
     present: bool,
-    /// The configuration it builds on.
+    /// The configuration it extends.
     extend: Option<String>,
-    /// Whether it chooses other files than the usual ones.
+    /// Whether it selects unusual files.
     chooses_files: bool,
     /// Where first-party modules are.
     src: Option<Vec<String>>,
 }
 
-/// The folders with a configuration of ruff.
-///
-/// # Errors
-/// If the `pyproject.toml` of the root is no TOML.
+/// The folders with a ruff configuration.
 pub(crate) fn configured(scope: &Scope<'_>) -> Result<BTreeSet<RelPath>, PlanError> {
     let mut found = BTreeSet::new();
     for (id, entry) in scope.checked() {
@@ -57,8 +54,8 @@ pub(crate) fn configured(scope: &Scope<'_>) -> Result<BTreeSet<RelPath>, PlanErr
 fn config(scope: &Scope<'_>, id: FileId) -> Result<RuffConfig, PlanError> {
     let entry = scope.snapshot.entry(id);
     let is_pyproject = entry.path.file_name() == PYPROJECT;
-    // At the root a broken file is an error; below it may be a test fixture, and ruff says what is wrong if it ever
-    // comes to read it.
+    // An invalid file is an error at the root; elsewhere it may be a test fixture, and ruff reports it if it ever
+    // reads it.
     let at_root = entry.path.as_str() == PYPROJECT;
     let kind = match (is_pyproject, at_root) {
         (true, true) => "ruff-root-pyproject/1",
@@ -71,7 +68,7 @@ fn config(scope: &Scope<'_>, id: FileId) -> Result<RuffConfig, PlanError> {
     };
     scope.facts.derive(kind, entry.digest, || {
         let Some(text) = scope.text(&entry.path) else {
-            let message = format!("{PYPROJECT} is not UTF-8, as TOML has to be\n  --> {PYPROJECT}");
+            let message = format!("{PYPROJECT} is not valid UTF-8\n  --> {PYPROJECT}");
             return if at_root {
                 Err(PlanError::new(message))
             } else {
@@ -81,7 +78,7 @@ fn config(scope: &Scope<'_>, id: FileId) -> Result<RuffConfig, PlanError> {
         match read(&text, is_pyproject) {
             Ok(config) => Ok(config),
             Err(error) if at_root => Err(PlanError::new(format!(
-                "{PYPROJECT} is broken: {}\n  --> {PYPROJECT}:{}:{}\nhelp: mend it; the checks of this project cannot be planned without",
+                "{PYPROJECT} is invalid: {}\n  --> {PYPROJECT}:{}:{}\nhelp: fix it; it is needed to plan the checks of this project",
                 error.message, error.line, error.column
             ))),
             Err(_) => Ok(foreign()),
@@ -121,10 +118,7 @@ fn read(text: &str, is_pyproject: bool) -> Result<RuffConfig, TomlError> {
 
 /// What `ruff … .` in `dir` sees, and why its result may not be stored, if so.
 ///
-/// Excluded files are left out, so they are not checked.
-///
-/// # Errors
-/// As [`configured`].
+/// Excluded files are not included, so they are not checked.
 pub(crate) fn inputs(
     scope: &Scope<'_>,
     dir: &RelPath,
@@ -206,7 +200,7 @@ impl Files {
                 Some(_) => {}
                 None => {
                     self.unknown = Some(format!(
-                        "{path} extends `{extend}`, which is not a file of the project"
+                        "{path} extends `{extend}`, which is not a project file"
                     ));
                 }
             }
@@ -215,8 +209,8 @@ impl Files {
     }
 }
 
-/// What ruff would take for a first-party module by its mere name, though it is no input: a folder of that name directly
-/// below a source root, whatever is in it (one file of it will do), or a module beside the checked folder.
+/// What ruff would consider a first-party module by its name although it is not an input: a folder directly below a
+/// source root, whatever it contains (one of its files is sufficient), or a module beside the checked folder.
 fn namesakes(
     scope: &Scope<'_>,
     dir: &RelPath,
@@ -248,7 +242,7 @@ fn namesakes(
         .collect()
 }
 
-/// The folders and Python files directly below `root` that could be modules, with the files they consist of.
+/// Possible modules directly below `root`: folders and Python files, with the files they consist of.
 fn modules<'a>(snapshot: &'a Snapshot, root: &RelPath) -> Vec<(&'a str, Range<FileId>)> {
     let all = snapshot.below(root);
     let mut found = Vec::new();
@@ -276,8 +270,8 @@ fn modules<'a>(snapshot: &'a Snapshot, root: &RelPath) -> Vec<(&'a str, Range<Fi
     found
 }
 
-/// The folders whose children ruff takes for first-party modules: `src` of the configuration, else its folder and `src`
-/// in it. A pattern counts as every folder.
+/// The folders whose children ruff considers first-party modules: `src` of the configuration, else its folder and
+/// `src` in it. A pattern stands for every folder.
 fn source_roots(
     scope: &Scope<'_>,
     dir: &RelPath,
@@ -313,7 +307,7 @@ fn is_identifier(name: &str) -> bool {
         && name.chars().all(|c| c == '_' || c.is_alphanumeric())
 }
 
-/// The top-level names of all modules imported by the files, remembered by their digests.
+/// The top-level names of all imported modules, memoised by the files' digests.
 fn imported(scope: &Scope<'_>, files: &BTreeSet<FileId>) -> BTreeSet<String> {
     let sources: Vec<FileId> = files
         .iter()
@@ -337,7 +331,7 @@ fn imported(scope: &Scope<'_>, files: &BTreeSet<FileId>) -> BTreeSet<String> {
     found.unwrap_or_default()
 }
 
-/// Adds what `import a.b, c` and `from d import e` name. A notebook holds such lines in quotes.
+/// Adds the names in `import a.b, c` and `from d import e`. Notebooks contain such lines in quotes.
 fn imports(text: &str, names: &mut BTreeSet<String>) {
     let mut add = |module: &str| {
         let module = module.trim_start();

@@ -1,18 +1,21 @@
-//! `security:secrets`: private keys and well-known token shapes in the project's files.
+//! `security:secrets`: finds private keys and well-known tokens in the project's files.
 //!
-//! Built in, always planned, one part per file that is not excluded.
-//! - What is looked for, and what counts as a placeholder: [`rules`].
-//! - Text of any size is scanned. A binary file (a NUL in its first 8 KiB, as git decides) is not: nobody can mend a
-//!   line of it, and chance bytes look like anything. UTF-16 with a byte-order mark is text.
-//! - Findings below test data ([`RelPath::is_test_data`]) are warnings, others errors.
-//! - `dagcache: allow-secret` on the line silences what is found there.
-//! - A baseline (`[checks."security:secrets"] baseline = "PATH"`) holds one known finding a line, as
-//!   `path:rule:hash`, `hash` being the first 16 hexadecimal digits of the SHA-256 of the secret. Empty lines and
-//!   lines that start with `#` do not count; a line that matches nothing is harmless. Every finding's message ends in
-//!   the line that would accept it.
+//! Built in, always planned, with one part per file that is not excluded.
+//! - Patterns and placeholders: [`rules`].
+//! - Text of any size is scanned. Binary files (with a NUL in the first 8 KiB, as in git) are not: nobody can fix a
+//!   line
+//!   of them, and random bytes look like anything. UTF-16 with a byte-order mark is text.
+//! - Findings in test data ([`RelPath::is_test_data`]) are warnings, others are errors.
+//! - `dagcache: allow-secret` on a line allows its secrets.
+//! - A baseline (`[checks."security:secrets"] baseline = "PATH"`) lists one known finding per line as
+//!   `path:rule:hash`,
+//!   where `hash` is the first 16 hexadecimal digits of the SHA-256 of the secret. Empty lines and lines starting
+//!   with
+//!   `#` are ignored; lines that match nothing are harmless. Every finding's message ends with the line that accepts
+//!   it.
 //!
-//! A secret's value appears in no message: only its first four characters do.
-//! The check stays free of entropy guesses about text of no known shape: they cost more trust than they give.
+//! Messages never contain a secret, only its first four characters.
+//! Does not guess by entropy: that would cost more trust than it gains.
 
 mod rules;
 
@@ -30,23 +33,18 @@ use crate::snapshot::Kind;
 
 use rules::{Hit, Scanner};
 
-/// The id of the check.
 pub(crate) const ID: &str = "security:secrets";
 
 const ALLOW: &[u8] = b"dagcache: allow-secret";
-/// How much of a file git looks at to call it binary.
+/// How much of a file git examines to call it binary.
 const SNIFFED: usize = 8 * 1024;
 
-/// Adds `security:secrets`.
-///
-/// # Errors
-/// If the configured baseline is no file of the project.
 pub(crate) fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
     let baseline = match scope.secrets_baseline {
         None => None,
         Some(path) => Some(scope.snapshot.find(path).ok_or_else(|| {
             PlanError::new(format!(
-                "the baseline `{path}` of `{ID}` is no file of this project\nhelp: create it (an empty file accepts \
+                "the baseline `{path}` of `{ID}` is not a project file\nhelp: create it (an empty file accepts \
                  nothing), or remove `baseline` from `[checks.\"{ID}\"]`"
             ))
         })?),
@@ -65,8 +63,8 @@ pub(crate) fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> 
     Ok(())
 }
 
-/// Lockfiles are written by tools and consist of names and hashes. They are left out, as gitleaks' default
-/// configuration does: a new dependency then reruns nothing here.
+/// Lockfiles are generated and consist of names and hashes. They are skipped, as in gitleaks' default configuration,
+/// so that a new dependency re-runs nothing here.
 const LOCKFILES: &[&str] = &[
     "Cargo.lock",
     "Gemfile.lock",
@@ -85,7 +83,7 @@ const LOCKFILES: &[&str] = &[
     "yarn.lock",
 ];
 
-/// The check. The scanner is built at the first file that is really looked at, so a Fresh run does not pay for it.
+/// The check. The scanner is built for the first file that is scanned, so a Fresh run does not pay for it.
 #[derive(Debug)]
 struct Secrets {
     baseline: Option<RelPath>,
@@ -153,10 +151,10 @@ impl Builtin for Secrets {
     }
 }
 
-/// The bytes as something in which ASCII can be searched; `None` for a binary file.
+/// The bytes in a form in which ASCII can be searched; `None` for a binary file.
 fn as_text(mut bytes: Vec<u8>) -> Option<Vec<u8>> {
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-        // What matters is ASCII, and ASCII in UTF-16 is ASCII with NULs in between. Lines stay where they are.
+        // Only ASCII matters, and in UTF-16 it is ASCII with NULs in between. Line numbers stay the same.
         bytes.retain(|byte| *byte != 0);
         return Some(bytes);
     }

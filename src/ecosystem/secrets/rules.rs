@@ -16,7 +16,6 @@ use aho_corasick::{AhoCorasick, BuildError, MatchKind};
 pub(super) struct Rule {
     /// The code of its findings; part of baseline lines, so it never changes.
     pub(crate) id: &'static str,
-    /// For people.
     pub(crate) what: &'static str,
     literals: &'static [&'static str],
     find: Find,
@@ -97,7 +96,6 @@ pub(super) struct Scanner {
 }
 
 impl Scanner {
-    /// Compiles the literals.
     pub(crate) fn new() -> Result<Self, BuildError> {
         let mut literals: Vec<&str> = Vec::new();
         let mut rules: Vec<Vec<&Rule>> = Vec::new();

@@ -1,7 +1,7 @@
-//! YAML files: which there are, and the checks on them.
+//! YAML: finds YAML files and plans their checks.
 //!
 //! - [`syntax`]: `yaml:syntax`, built in, for every project with YAML.
-//! - [`yamllint`]: `yaml:yamllint`, where the project declares it.
+//! - [`yamllint`]: `yaml:yamllint`, if the project declares it.
 
 pub(crate) mod syntax;
 pub(crate) mod yamllint;
@@ -12,9 +12,6 @@ use crate::scope::{PlanError, Scope};
 use crate::snapshot::{FileId, Kind, Snapshot};
 
 /// Adds the checks on YAML files.
-///
-/// # Errors
-/// None so far; the signature is that of every planner.
 pub(crate) fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
     let files = files(scope);
     if !files.is_empty() {
@@ -23,8 +20,8 @@ pub(crate) fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> 
     Ok(())
 }
 
-/// The YAML files that are checked: `*.yaml` and `*.yml`, except templates of Helm charts, which become YAML only when
-/// rendered, and links, whose targets are checked where they are.
+/// The YAML files to check: `*.yaml` and `*.yml`, except templates of Helm charts, which only become YAML when
+/// rendered, and links, whose targets are checked instead.
 #[must_use]
 pub(crate) fn files(scope: &Scope<'_>) -> Vec<FileId> {
     scope
@@ -40,9 +37,9 @@ fn is_yaml(path: &RelPath) -> bool {
     extension.eq_ignore_ascii_case("yaml") || extension.eq_ignore_ascii_case("yml")
 }
 
-/// Whether it lies below a folder `templates` that has a `Chart.yaml` beside it.
+/// Whether it is below a folder `templates` with a `Chart.yaml` beside it.
 fn is_helm_template(snapshot: &Snapshot, path: &RelPath) -> bool {
-    // Most paths need not be taken apart.
+    // Avoids splitting most paths.
     if !path.contains("templates/") {
         return false;
     }

@@ -1,14 +1,14 @@
-//! `yaml:syntax`: whether files are well-formed YAML.
+//! `yaml:syntax`: checks that files are well-formed YAML.
 //!
-//! Accepted: YAML 1.2 as far as mainstream loaders read it: several documents, unknown tags, anchors, merge keys,
-//! comments only, nothing at all, a byte-order mark, UTF-16 with one, any line break. The content is not interpreted,
-//! so integers of any size, dates and binary are what they are, and aliases are never expanded (no bomb goes off).
-//! Refused: what no loader reads (bad indentation, unclosed quotes, tabs as indentation, unknown anchors) and a key
-//! given twice in one mapping: YAML 1.2 forbids it, the loaders behind Go, JavaScript, Rust and GitHub workflows
-//! refuse it, and those that accept it lose a value in silence. Keys are equal if their text is and both or neither
-//! is quoted; the merge key `<<` may be repeated.
+//! Accepted: YAML 1.2 as read by mainstream loaders: several documents, unknown tags, anchors, merge keys, only
+//! comments, empty files, a byte-order mark, UTF-16 with one, any line break. The content is not interpreted, so
+//! integers, dates and binary are not validated, and aliases are never expanded (which defuses bombs).
+//! Rejected: what no loader reads (bad indentation, unclosed quotes, tabs as indentation, unknown anchors) and
+//! duplicate keys in a mapping: YAML 1.2 forbids them, the loaders of Go, JavaScript, Rust and GitHub workflows
+//! reject them, and others silently lose a value. Keys are equal if their text is and both or neither is quoted; the
+//! merge key `<<` may be repeated.
 //!
-//! At most one syntax error is reported per file: what follows the first one is guesswork.
+//! Reports at most one syntax error per file, because later ones are guesswork.
 
 use std::borrow::Cow;
 use std::io;
@@ -22,13 +22,12 @@ use crate::path::RelPath;
 use crate::plan::{Builtin, Check, InputView, Inputs, Work};
 use crate::snapshot::FileId;
 
-/// The id of the check.
 pub(crate) const ID: &str = "yaml:syntax";
 
-/// Deeper files than this are refused; what people write stays below 30.
+/// Deeper nesting is rejected; people stay below 30.
 const MAX_DEPTH: usize = 1000;
 
-/// The check over these files, each a part.
+/// The check of these files, each a part.
 #[must_use]
 pub(crate) fn check(files: Vec<FileId>) -> Check {
     let work = Work::Builtin(Arc::new(Syntax));
@@ -97,7 +96,7 @@ fn narrow(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-/// The text of a file: UTF-8, or UTF-16 if it says so.
+/// The text of a file: UTF-8, or UTF-16 with a byte-order mark.
 fn decode(bytes: &[u8]) -> Result<Cow<'_, str>, Problem> {
     let utf16 = |unit: fn([u8; 2]) -> u16| {
         let units = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
@@ -127,7 +126,7 @@ fn not_utf8(valid: &[u8]) -> Problem {
     }
 }
 
-/// A collection that is open.
+/// An open collection.
 enum Frame {
     Sequence,
     Mapping {
@@ -138,7 +137,6 @@ enum Frame {
     },
 }
 
-/// A scalar key.
 struct Key<'t> {
     text: Cow<'t, str>,
     plain: bool,
@@ -209,7 +207,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// Notes that a node begins, and tells whether it is a key.
+    /// Records the start of a node and returns whether it is a key.
     fn node(&mut self) -> bool {
         match self.open.last_mut() {
             Some(Frame::Mapping { at_key, .. }) => {
@@ -221,7 +219,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// Reports the keys from `first` on that are there twice, and forgets them all.
+    /// Reports duplicates among the keys starting at `first`, and drops all of these.
     fn end_of_mapping(&mut self, first: usize) {
         let Some(keys) = self.keys.get_mut(first..) else {
             return;

@@ -1,10 +1,10 @@
-//! `yaml:yamllint`: planned where yamllint is locked or configured.
+//! `yaml:yamllint`: planned if yamllint is locked or configured.
 //!
-//! Verdict as `yamllint .` in the folder: each file that `yaml-files` of the configuration names (or `*.yaml`, `*.yml`,
-//! `.yamllint`) is a part; argv is `yamllint -f parsable -c CONFIG FILE…`, so every line names its file. The
-//! configuration yamllint would find is named explicitly, and the default one if there is none: what lies above the
-//! room must not count. A file that the configuration's `ignore` excludes beyond doubt is no part; in doubt it is one,
-//! and yamllint passes it in silence.
+//! Has the same verdict as `yamllint .` in the folder: each file matching `yaml-files` of the configuration (or
+//! `*.yaml`, `*.yml`, `.yamllint`) is a part; argv is `yamllint -f parsable -c CONFIG FILE…`, so that every line
+//! names its file. The configuration is passed explicitly, also the default one, because files above the room must
+//! not count. A file that the configuration's `ignore` certainly excludes is not a part; in doubt it is, and yamllint
+//! silently skips it.
 
 pub(crate) mod output;
 
@@ -28,13 +28,9 @@ use output::Yamllint;
 /// The names of its configuration, in the order in which yamllint looks for them.
 const CONFIGS: [&str; 3] = [".yamllint", ".yamllint.yaml", ".yamllint.yml"];
 
-/// What yamllint checks unless told otherwise.
+/// The files yamllint checks by default.
 const YAML_FILES: [&str; 3] = ["*.yaml", "*.yml", ".yamllint"];
 
-/// Adds the yamllint checks.
-///
-/// # Errors
-/// If a lock is broken.
 pub(crate) fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
     for site in sites(scope, "yamllint", &scope.folders_of(&CONFIGS))? {
         let config = Config::find(scope, &site.dir);
@@ -74,7 +70,7 @@ impl Texts {
     }
 }
 
-/// What of a configuration decides about files.
+/// The parts of a configuration that concern files.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Settings {
@@ -86,7 +82,7 @@ struct Settings {
     rules: BTreeMap<String, Rule>,
 }
 
-/// The setting of one rule: `enable`, or a table that may ignore files as well.
+/// The setting of a rule: `enable`, or a table that may ignore files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 enum Rule {
@@ -97,10 +93,10 @@ enum Rule {
     Other(serde_json::Value),
 }
 
-/// The configuration of one check, and the files it is in.
+/// The configuration of one check, and its files.
 #[derive(Debug, Default)]
 struct Config {
-    /// As named on the command line; `None` = the default one.
+    /// As named on the command line; `None` for the default one.
     argument: Option<String>,
     settings: Settings,
     files: BTreeSet<FileId>,
@@ -110,7 +106,7 @@ struct Config {
 }
 
 impl Config {
-    /// The one yamllint finds from `dir` upwards, the user's home being the last folder it looks into.
+    /// The configuration yamllint finds from `dir` upwards, up to the user's home.
     fn find(scope: &Scope<'_>, dir: &RelPath) -> Self {
         if let Some(id) = scope.chain(dir, &CONFIGS).first().copied() {
             return Self::inside(scope, dir, id);
@@ -135,7 +131,9 @@ impl Config {
             .as_deref()
             .filter(|name| name.contains('/'));
         let unknown = unknown.map(|name| {
-            format!("the configuration above the project extends `{name}`, which is no file of the project")
+            format!(
+                "the configuration above the project extends `{name}`, which is not a project file"
+            )
         });
         Self {
             argument: Some(format!("{up}{}", found.path)),
@@ -182,7 +180,7 @@ impl Config {
             if let Some(name) = settings.extends.as_deref() {
                 match find(scope, dir, name) {
                     Some(base) => todo.push(base),
-                    // Without a slash it may be one that comes with yamllint.
+                    // Without a slash, it may be one bundled with yamllint.
                     None if name.contains('/') => self.leads_away(scope, id, name),
                     None => {}
                 }
@@ -193,7 +191,7 @@ impl Config {
     fn leads_away(&mut self, scope: &Scope<'_>, id: FileId, name: &str) {
         let path = &scope.snapshot.entry(id).path;
         self.unknown = Some(format!(
-            "{path} refers to `{name}`, which is no file of the project"
+            "{path} refers to `{name}`, which is not a project file"
         ));
     }
 
@@ -206,7 +204,7 @@ impl Config {
         argv
     }
 
-    /// The files `yamllint .` in `dir` would check.
+    /// The files that `yamllint .` in `dir` would check.
     fn files(&self, scope: &Scope<'_>, dir: &RelPath) -> Vec<FileId> {
         let (Some(wanted), ignored) = (self.wanted(), self.ignored()) else {
             return Vec::new();
@@ -235,8 +233,8 @@ impl Config {
         }
     }
 
-    /// Only what yamllint's own matcher takes the same way: nothing once a pattern takes back another, and no pattern
-    /// with a class or an escape.
+    /// Only patterns that yamllint's matcher interprets the same way: none if one negates another, and none with a
+    /// class or an escape.
     fn ignored(&self) -> Option<Gitignore> {
         let lines = self.settings.ignore.as_ref()?.lines();
         if lines.iter().any(|line| line.trim_start().starts_with('!')) {
@@ -280,7 +278,7 @@ fn find(scope: &Scope<'_>, dir: &RelPath, name: &str) -> Option<FileId> {
     scope.snapshot.find(&dir.join(name).ok()?)
 }
 
-/// Whether the folder `up` levels above the root lies above the user's home.
+/// Whether the folder `up` levels above the root is above the user's home.
 fn above_home(scope: &Scope<'_>, up: u32) -> bool {
     let root = scope.snapshot.root();
     let Some(home) = scope.home().filter(|home| root.starts_with(home)) else {
@@ -294,8 +292,8 @@ fn above_home(scope: &Scope<'_>, up: u32) -> bool {
 fn patterns_of<'a>(patterns: impl Iterator<Item = &'a str>) -> Option<Gitignore> {
     let mut builder = GitignoreBuilder::new("");
     for pattern in patterns {
-        // What is no pattern here is no match: the file is then left to yamllint.
-        // Braces mean themselves, as in git.
+        // An invalid pattern matches nothing: the file is then left to yamllint.
+        // Braces are literal, as in git.
         let _ = builder.add_line(None, &pattern.replace('{', "\\{"));
     }
     builder.build().ok()
@@ -310,7 +308,7 @@ fn remembered(scope: &Scope<'_>, id: FileId) -> Settings {
     read.unwrap_or_default()
 }
 
-/// What cannot be read is left to yamllint to complain about.
+/// Unreadable files are left to yamllint to report.
 fn settings(text: &str) -> Settings {
     serde_saphyr::from_str(text).unwrap_or_default()
 }

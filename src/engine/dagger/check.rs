@@ -1,6 +1,6 @@
-//! One check in its container: from a request to what the command said.
+//! Runs one check in its container and collects its result.
 //!
-//! Stays free of layers and of how files come to the engine's side.
+//! Knows nothing about building layers or uploading files.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -27,28 +27,28 @@ use crate::process::Limits;
 use crate::room::Layout;
 use crate::rule::Rule;
 
-/// Everything one check needs besides its files, with nothing borrowed: a pipeline runs as a task of its own.
+/// Everything a check needs besides its files, owned, because a pipeline runs as a separate task.
 #[derive(Debug, Clone)]
 pub(super) struct Action {
     pub(crate) layout: Layout,
     pub(crate) arguments: Vec<String>,
-    /// Commands that come before it.
+    /// Commands to run before it.
     before: Vec<Vec<String>>,
     pub(crate) limit: Option<Duration>,
-    /// Names of variables of the user's whose values are secret.
+    /// Names of the user's secret variables.
     pub(crate) secrets: Vec<String>,
-    /// Whether the engine's memory does not count.
+    /// Whether to bypass the engine's cache.
     pub(crate) again: bool,
-    /// Patterns of what it makes, if that is wanted.
+    /// Patterns of its outputs, if wanted.
     pub(crate) outputs: Vec<String>,
-    /// The place that it is run in, if that is one for more than this run.
+    /// The kept place it runs in, if any.
     kept: Option<Kept>,
-    /// A folder of this run's own.
+    /// A directory for this run only.
     pub(crate) scratch: PathBuf,
 }
 
 impl Action {
-    /// `place` is where its files belong.
+    /// `place` is the container directory of its files.
     pub(crate) fn new(
         request: &Request<'_>,
         settings: &Settings,
@@ -120,12 +120,12 @@ impl Action {
         }
     }
 
-    /// Whether its place is kept, which one run at a time can be in.
+    /// Whether its place is kept, so that only one run at a time can use it.
     pub(crate) fn is_kept(&self) -> bool {
         self.kept.is_some()
     }
 
-    /// Where what the command left is brought to.
+    /// Where files left by the command are exported to.
     pub(crate) fn out(&self) -> PathBuf {
         self.scratch.join("out")
     }
@@ -134,7 +134,7 @@ impl Action {
         self.scratch.join("made")
     }
 
-    /// Runs it on `on`, with `files` at `place`. Returns the nonce it was sent with.
+    /// Runs the check on `on`, with `files` at `place`. Returns the nonce of the run.
     pub(crate) async fn run(
         self,
         query: Query,
@@ -146,7 +146,7 @@ impl Action {
             None => on.with_mounted_directory(place, files),
         };
         for name in &self.secrets {
-            // Without a key of our own: the engine's is made from the value.
+            // Without a cache key, so the engine derives one from the value.
             let secret = query.secret(format!("env://{name}")).id().await?;
             container = container.with_secret_variable(name.as_str(), secret);
         }
@@ -187,7 +187,7 @@ pub(super) fn layout(request: &Request<'_>) -> Layout {
     Layout::new(PLACE, depth.unwrap_or(1))
 }
 
-/// Sends files to the engine's side.
+/// Uploads files to the engine.
 pub(super) async fn send(query: Query, upload: Upload) -> Result<Id, Failure> {
     let opts = HostDirectoryOpts {
         exclude: Some(upload.exclude.iter().map(String::as_str).collect()),
@@ -200,7 +200,7 @@ pub(super) async fn send(query: Query, upload: Upload) -> Result<Id, Failure> {
     Ok(query.host().directory_opts(from, opts).id().await?)
 }
 
-/// Folders of the programs of layers, each once.
+/// Folders of the layers' programs, without duplicates.
 fn path(tools: &[Tool]) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
     for tool in tools {
@@ -219,7 +219,7 @@ fn path(tools: &[Tool]) -> Vec<String> {
     all
 }
 
-/// The folders that globs begin with; everything, if one of them begins at the root.
+/// The literal prefixes of globs; everything, if one starts at the root.
 fn output_patterns(globs: &[String]) -> Vec<String> {
     let globs = globs.iter().filter(|glob| !glob.starts_with('!'));
     let folder = |glob: &String| {
@@ -234,7 +234,7 @@ fn output_patterns(globs: &[String]) -> Vec<String> {
     all.unwrap_or_else(|| vec!["**".to_owned()])
 }
 
-/// What the files tell that a command left.
+/// Builds the result from the files a command left.
 pub(super) fn executed(
     request: &Request<'_>,
     action: &Action,
@@ -249,7 +249,7 @@ pub(super) fn executed(
     let text = |name: &str| read(name).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     let code = text("code")?;
     let code: i32 = code.trim().parse().map_err(|_| {
-        EngineError::Unavailable("the container did not say how the check ended".to_owned())
+        EngineError::Unavailable("the container did not report how the check ended".to_owned())
     })?;
     let relative = Relative::new(std::slice::from_ref(&action.layout));
     let limit = Limits::default().output;
@@ -262,12 +262,12 @@ pub(super) fn executed(
     }
     let [stdout, mut stderr] = <[Vec<u8>; 2]>::try_from(outputs).unwrap_or_default();
     if truncated {
-        stderr.extend_from_slice(b"\n[dagcache: some of the output is missing]\n");
+        stderr.extend_from_slice(b"\n[dagcache: output truncated]\n");
     }
     let replayed = text("nonce")? != sent && Rule::NonceTells.holds();
     let took: u64 = text("centiseconds")?.trim().parse().unwrap_or(0);
     let made = action.made();
-    // What it made is looked for in there; nothing, if it made nothing.
+    // Outputs are looked up in there; skipped if there are none.
     let place = (!action.outputs.is_empty()).then(|| Place::new(made, hold));
     Ok(Executed {
         output: Output {
@@ -287,7 +287,7 @@ pub(super) fn executed(
     })
 }
 
-/// For a check that went on long after its time was up.
+/// For a check that ran far beyond its time limit.
 pub(super) fn too_long() -> Failure {
     Failure::Exec {
         cmd: Vec::new(),
@@ -297,7 +297,7 @@ pub(super) fn too_long() -> Failure {
     }
 }
 
-/// What a check that gave no files came to.
+/// The result of a check that left no files.
 pub(super) fn failed(
     request: &Request<'_>,
     action: &Action,
@@ -356,12 +356,12 @@ pub(super) fn failed(
             })
         }
         exit::SETUP => Err(EngineError::Unavailable(format!(
-            "{} lacks what checks are run with (`mkdir`, `mkfifo`, `cat`), or it has no room left\n{stdout}{stderr}",
+            "{} does not have the programs needed to run checks (`mkdir`, `mkfifo`, `cat`), or its disk is full\n{stdout}{stderr}",
             image(request)
         ))),
         _ if stderr.contains("executable file not found") => {
             Err(EngineError::Unavailable(format!(
-                "{} has no `sh`, which checks are run through; `[layers.base] image` takes another",
+                "{} has no `sh`, which is needed to run checks; set `[layers.base] image` to another image",
                 image(request)
             )))
         }
@@ -373,15 +373,15 @@ pub(super) fn failed(
 
 fn missing(request: &Request<'_>, program: &str) -> String {
     if program.contains('/') {
-        return "it is not there, or not executable".to_owned();
+        return "not found or not executable".to_owned();
     }
     format!(
-        "it is not in {}; `[layers.base] packages` installs more, `[layers.base] image` takes another",
+        "not found in {}; add packages with `[layers.base] packages` or choose another `[layers.base] image`",
         image(request)
     )
 }
 
-/// The image that a check stands on, for messages.
+/// The image a check is based on, for messages.
 fn image(request: &Request<'_>) -> String {
     let mut layers = request.layers.iter();
     let image = layers.find_map(|(layer, _)| match &layer.build {

@@ -1,8 +1,8 @@
-//! What is sent to a session: GraphQL over HTTP on the loopback, without any proxy.
+//! Sends GraphQL queries to a session, over HTTP on the loopback, without a proxy.
 //!
-//! - [`Http`]: the client of a session. - `Recorder`: one for tests, which answers what it is told to.
+//! - [`Http`]: the client of a session. - `Recorder`: a client for tests with scripted answers.
 //!
-//! Owns how an answer is read; what it means is said in [`failure`](super::failure).
+//! Parses answers; [`failure`](super::failure) interprets them.
 
 use async_trait::async_trait;
 use dagger_sdk::core::gql_client::{GraphQLErrorMessage, GraphQlExtension};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::failure::{NO_CONNECTION, without_trace};
 
-/// Talks to one session, over connections that are kept.
+/// A client of one session with persistent connections.
 #[derive(Debug)]
 pub(super) struct Http {
     client: reqwest::Client,
@@ -20,13 +20,10 @@ pub(super) struct Http {
 }
 
 impl Http {
-    /// A client of the session that listens at this port of the loopback.
-    ///
-    /// # Errors
-    /// If there can be no client; holds why.
+    /// Connects to the session at this loopback port.
     pub(super) fn new(port: u16, token: &str) -> Result<Self, String> {
         let client = reqwest::Client::builder()
-            .no_proxy() // The token would go to it.
+            .no_proxy() // It would receive the token.
             .redirect(reqwest::redirect::Policy::none())
             .build();
         Ok(Self {
@@ -64,30 +61,30 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Reads an answer. The SDK's own reader fails on errors whose extensions are not those it knows.
+/// Parses an answer. The SDK's own parser fails on errors with unknown extensions.
 fn read(status: u16, body: &[u8]) -> Result<Option<Value>, GraphQLError> {
     const SHOWN: usize = 2000;
     let http = |what: &str| {
         let body = String::from_utf8_lossy(body);
         let shown: String = body.trim().chars().take(SHOWN).collect();
-        GraphQLError::HttpError(format!("{what} with HTTP status {status}: {shown}"))
+        GraphQLError::HttpError(format!("{what} (HTTP status {status}): {shown}"))
     };
     let Ok(Value::Object(mut answer)) = serde_json::from_slice(body) else {
-        return Err(http("no answer in JSON, but one"));
+        return Err(http("answer is not JSON"));
     };
     match answer.remove("errors") {
         None | Some(Value::Null) => {}
         Some(Value::Array(errors)) if errors.is_empty() => {}
         Some(Value::Array(errors)) => return Err(domain(&errors)),
-        Some(_) => return Err(http("an answer with errors of no known form,")),
+        Some(_) => return Err(http("answer with malformed errors")),
     }
     if !(200..300).contains(&status) {
-        return Err(http("an answer without errors, but"));
+        return Err(http("answer without data"));
     }
     Ok(answer.remove("data").filter(|data| !data.is_null()))
 }
 
-/// All errors; the message is that of the first command that failed, if one did.
+/// All errors; the message is that of the first failed command, if any.
 fn domain(errors: &[Value]) -> GraphQLError {
     let fields: Vec<GraphQLErrorMessage> = errors.iter().map(field).collect();
     let is_exec = |field: &&GraphQLErrorMessage| {
@@ -111,7 +108,7 @@ fn field(error: &Value) -> GraphQLErrorMessage {
     }
 }
 
-/// What the engine says of a command that failed.
+/// The engine's details about a failed command.
 fn exec(extensions: &Value) -> Option<GraphQlExtension> {
     if extensions.get("_type")?.as_str()? != "EXEC_ERROR" {
         return None;
@@ -139,14 +136,14 @@ mod recorder {
 
     type Answer = dyn Fn(&str) -> Result<Option<Value>, GraphQLError> + Send + Sync;
 
-    /// Keeps what it is asked, normalised, and answers as it is told.
+    /// Records normalised queries and gives scripted answers.
     pub(in crate::engine::dagger) struct Recorder {
         asked: Mutex<Vec<String>>,
         answer: Box<Answer>,
     }
 
     impl Recorder {
-        /// One that answers with what `answer` makes of the normalised text of a query.
+        /// Answers with the result of `answer` for the normalised text of a query.
         pub(in crate::engine::dagger) fn new(
             answer: impl Fn(&str) -> Result<Option<Value>, GraphQLError> + Send + Sync + 'static,
         ) -> Arc<Self> {
@@ -156,7 +153,7 @@ mod recorder {
             })
         }
 
-        /// The root of queries that come here.
+        /// The root of queries sent here.
         pub(in crate::engine::dagger) fn query(self: &Arc<Self>) -> dagger_sdk::Query {
             dagger_sdk::Query {
                 proc: None,
@@ -165,7 +162,7 @@ mod recorder {
             }
         }
 
-        /// What was asked so far.
+        /// The recorded queries.
         pub(in crate::engine::dagger) fn asked(&self) -> Vec<String> {
             self.asked.lock().unwrap().clone()
         }
@@ -180,7 +177,7 @@ mod recorder {
         }
     }
 
-    /// The text with the arguments of each field sorted by name: the SDK keeps them in no order.
+    /// The text with each field's arguments sorted by name, because the SDK does not keep their order.
     pub(in crate::engine::dagger) fn normalised(query: &str) -> String {
         let mut out = String::new();
         let mut arguments: Vec<String> = Vec::new();
@@ -193,7 +190,7 @@ mod recorder {
                 '"' => in_text = !in_text,
                 _ if in_text => {}
                 '(' => depth += 1,
-                // Brackets count only within arguments.
+                // Brackets only count within arguments.
                 '[' | '{' if depth > 0 => depth += 1,
                 ')' | ']' | '}' if depth > 0 => depth -= 1,
                 _ => {}

@@ -1,7 +1,7 @@
-//! What the answers of a session mean when they are no results.
+//! Interprets answers of a session that are not results.
 //!
-//! Only a command that failed says so by an extension. Everything else is told by its text, and what is not known is
-//! the engine's trouble, never a verdict.
+//! Only failed commands are marked by an extension. Everything else is recognised by its text; unknown errors are
+//! attributed to the engine and are never a verdict.
 
 use dagger_sdk::core::gql_client::GraphQlExtension;
 use dagger_sdk::core::graphql_client::GraphQLError;
@@ -9,29 +9,27 @@ use dagger_sdk::errors::DaggerError;
 
 use crate::engine::{EngineError, quoted};
 
-/// How the message of a request begins that got no answer.
+/// Start of the message if a request got no answer.
 pub(super) const NO_CONNECTION: &str = "no answer from the Dagger session";
 
-/// Why there is no result. Only [`Failure::Exec`] says something about the command; none is ever a stored verdict.
+/// Why there is no result. Only [`Failure::Exec`] is about the command; none is ever stored as a verdict.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Failure {
     /// A command ran in its container and failed.
-    #[error("`{}` ended with exit code {exit_code}{}", quoted(.cmd.iter().map(String::as_str)), tail(.stdout, .stderr))]
+    #[error("`{}` exited with code {exit_code}{}", quoted(.cmd.iter().map(String::as_str)), tail(.stdout, .stderr))]
     Exec {
-        /// Its arguments.
         cmd: Vec<String>,
-        /// Its exit code.
         exit_code: i32,
-        /// The end of its standard output, trimmed.
+        /// The end of standard output, trimmed.
         stdout: String,
-        /// The end of its standard error, trimmed.
+        /// The end of standard error, trimmed.
         stderr: String,
     },
-    /// An image cannot be had; says which, and what would be needed.
+    /// An image is not available; holds which one, and what to do.
     #[error("{0}")]
     Image(String),
-    /// The engine or the session is away.
-    #[error("the Dagger engine was lost: {0}")]
+    /// The engine or the session is gone.
+    #[error("lost the connection to the Dagger engine: {0}")]
     Lost(String),
     /// The engine's disk is full.
     #[error("the disk of the Dagger engine is full: {0}")]
@@ -40,9 +38,9 @@ pub(crate) enum Failure {
     #[error("the Dagger engine is overloaded: {0}")]
     TooMany(String),
     /// Something else in the engine.
-    #[error("the Dagger engine could not do it: {0}")]
+    #[error("the Dagger engine failed: {0}")]
     Infra(String),
-    /// The SDK, or what uses it, panicked.
+    /// The SDK or code using it panicked.
     #[error("internal error: {0}")]
     Panic(String),
     /// The run was cancelled.
@@ -74,9 +72,7 @@ impl From<DaggerError> for Failure {
             DaggerError::Build(report)
             | DaggerError::Serialize(report)
             | DaggerError::DownloadClient(report) => Self::Infra(format!("{report:#}")),
-            DaggerError::Unpack(error) => {
-                Self::Infra(format!("an answer of no known form: {error}"))
-            }
+            DaggerError::Unpack(error) => Self::Infra(format!("unexpected answer: {error}")),
         }
     }
 }
@@ -93,13 +89,13 @@ impl From<Failure> for EngineError {
 
 /// Whether a command failed because the engine could not run it.
 fn is_of_the_engine(message: &str) -> bool {
-    // Some engines put the command in front, and that may say anything.
+    // Some engines prepend the command, which may contain anything.
     let own = message.rsplit_once("did not complete successfully: ");
     let own = own.map_or(message, |(_, own)| own);
     own.contains("cleanup failed") || own.contains("runc")
 }
 
-/// What an error means by its text.
+/// Interprets the text of an error.
 fn told(message: String) -> Failure {
     let has = |all: &[&str]| all.iter().any(|text| message.contains(text));
     if has(&["too many open files"]) {
@@ -115,7 +111,7 @@ fn told(message: String) -> Failure {
     }
 }
 
-/// Texts of an engine, or a way to it, that is no longer there.
+/// Errors that mean that the engine, or the connection to it, is gone.
 const LOST: &[&str] = &[
     "broken pipe",
     "connection refused",
@@ -135,7 +131,7 @@ fn image(message: &str) -> Option<String> {
     if let Some((_, rest)) = message.split_once("failed to resolve image \"") {
         return quoted(rest);
     }
-    // A part of an image that was not needed until now: http://HOST/v2/NAME/blobs/sha256:…
+    // A part of an image that was not needed before: http://HOST/v2/NAME/blobs/sha256:…
     let (before, after) = message.split_once("/v2/")?;
     let host = before.rsplit_once("://")?.1;
     let name = after
@@ -153,14 +149,14 @@ fn image_message(image: &str, message: &str) -> String {
         "401",
         "403 Forbidden",
     ]) {
-        "its registry wants a login, or there is no such image"
+        "it does not exist, or its registry requires a login"
     } else if message.trim_end().ends_with("not found") {
-        "there is no such image"
+        "it does not exist"
     } else {
-        "its registry cannot be reached; without it an image must be pinned by its digest (`cargo dagcache lock`) and \
-         have been used by this engine before"
+        "cannot reach its registry; offline use requires an image that is pinned by digest (`cargo dagcache lock`) and \
+         was used by this engine before"
     };
-    format!("the image `{image}` cannot be had: {why}\n{message}")
+    format!("cannot get the image `{image}`: {why}\n{message}")
 }
 
 /// A message without the trace that the engine appends.
@@ -170,7 +166,7 @@ pub(super) fn without_trace(message: &str) -> &str {
     before.map_or(message, |(before, _)| before).trim_end()
 }
 
-/// The end of what a command said.
+/// The end of a command's output.
 fn tail(stdout: &str, stderr: &str) -> String {
     const LINES: usize = 40;
     let said = if stderr.trim().is_empty() {
@@ -247,7 +243,7 @@ mod tests {
     #[test]
     fn a_failed_command_shows_what_it_said() {
         let text = exec("exit code: 9", 9).to_string();
-        assert_eq!(text, "`sh -c 'runc x'` ended with exit code 9\nerr");
+        assert_eq!(text, "`sh -c 'runc x'` exited with code 9\nerr");
     }
 
     #[test]
@@ -259,19 +255,19 @@ mod tests {
         for (message, shows) in [
             (
                 refused,
-                "the image `docker.io/a/b:1` cannot be had: its registry cannot be reached",
+                "cannot get the image `docker.io/a/b:1`: cannot reach its registry",
             ),
             (
                 missing,
-                "the image `docker.io/a/b:1` cannot be had: there is no such image",
+                "cannot get the image `docker.io/a/b:1`: it does not exist",
             ),
             (
                 denied,
-                "the image `docker.io/a/b:1` cannot be had: its registry wants a login",
+                "cannot get the image `docker.io/a/b:1`: it does not exist, or its registry requires a login",
             ),
             (
                 blob,
-                "the image `h:5000/a/b` cannot be had: its registry cannot be reached",
+                "cannot get the image `h:5000/a/b`: cannot reach its registry",
             ),
         ] {
             let failure = told(message.to_owned());

@@ -1,11 +1,11 @@
-//! The place of a check that is kept for its next run: a cache volume with a copy of its files, and with what it made.
+//! Keeps the place of a check for its next run: a cache volume with a copy of its files and the products it made.
 //!
-//! Nothing in there is trusted for its times. Before a run the copy is made equal to the upload by content, and then
-//! looked at once more; only what differs is written, so that what is equal keeps its times. A run that does not come to
-//! its end (a signal, a time limit, a container that is lost) leaves no mark, and a place without one is begun anew; so
-//! is one from the future, as all that is written now would look older than what was made there.
+//! Times in the volume are never trusted. Before a run the copy is made equal to the upload by content, and then
+//! verified; only differing files are written, so that unchanged files keep their times. A run that does not finish
+//! (because of a signal, a time limit, a lost container) leaves no mark, and a place without a mark is emptied. So is
+//! one from the future, because new files would look older than its products.
 //!
-//! Volumes are locked: the engine runs one after the other what has the same. What is in them is in no key of its own.
+//! Volumes are locked: the engine serialises runs with the same volume. Their content is in no key.
 
 use dagger_sdk::{
     CacheSharingMode, Container, ContainerWithMountedCacheOpts, Id, Query, QueryCacheVolumeOpts,
@@ -17,23 +17,23 @@ use crate::engine::Request;
 use crate::process::quoted;
 use crate::rule::Rule;
 
-/// Raised whenever what is in a volume means something else.
+/// Raise it whenever the content of volumes changes its meaning.
 const VERSION: u32 = 1;
 
 /// Where the files of a check are before they are copied.
 const UPLOAD: &str = "/opt/dagcache/.upload";
 
-/// What a new place begins with: that of the layers.
+/// Initial content of a new place, from the layers.
 const SEED: &str = "/opt/dagcache/.seed";
 
-/// Another one would be another, empty volume.
+/// With another owner, it would be a different, empty volume.
 const OWNER: &str = "0:0";
 
-/// The file that tells commands before the check which paths have changed.
+/// Lists the changed paths for the commands that run before the check.
 pub(super) const CHANGED: &str = "/dagcache/.kept/changed";
 
-/// `begin_kept`, which makes `$tree` what the upload is. Listings have a line for each file and link, with the digest
-/// of its content or target. Names that a line cannot hold are told by the second look, and then all is copied anew.
+/// `begin_kept` makes `$tree` equal to the upload. Listings have a line for each file and link, with the digest of
+/// its content or target. Names that do not fit in a line fail verification, and then everything is copied.
 const FUNCTIONS: &str = r#"
 listed() {
     (cd "$1" &&
@@ -77,18 +77,18 @@ begin_kept() {
 }
 "#;
 
-/// A check's place that is kept.
+/// The kept place of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Kept {
-    /// What the volume is called: the same only for what may use the same products.
+    /// Name of the volume: equal only for checks that may share products.
     volume: String,
-    /// Whether layers have made something in the place.
+    /// Whether layers have put something into the place.
     seeded: bool,
 }
 
 impl Kept {
-    /// None, if the check's place is not kept. What a check makes cannot be brought back from a volume, and what knows
-    /// a secret is not left in one.
+    /// `None` if the check's place is not kept. Outputs cannot be exported from a volume, and checks with secrets
+    /// must not leave anything in one.
     pub(crate) fn of(request: &Request<'_>, settings: &Settings) -> Option<Self> {
         let (top, key) = request.layers.last()?;
         let command = request.command;
@@ -141,8 +141,8 @@ impl Kept {
     }
 }
 
-/// Shell text that is run before anything else is in the place. `upload` is where the upload belongs, `tree` the copy
-/// of the project root in it.
+/// Shell text that runs before anything else in the place. `upload` is the path of the upload, `tree` that of the
+/// copy of the project root in it.
 pub(super) fn begin(upload: &str, tree: &str) -> String {
     let functions = match Rule::KeptByContent.holds() {
         true => FUNCTIONS.to_owned(),
@@ -151,7 +151,7 @@ pub(super) fn begin(upload: &str, tree: &str) -> String {
     let below = tree.strip_prefix(upload).unwrap_or_default();
     let below = below.trim_start_matches('/');
     let slash = if below.is_empty() { "" } else { "/" };
-    // In a shell of its own: variables of its own hide nothing from the check.
+    // In a subshell, so that its variables do not hide any from the check.
     format!(
         "({functions}
 kept={PLACE}/.kept place={PLACE} upload={UPLOAD} seed={SEED} tree={}
@@ -160,7 +160,7 @@ begin_kept -e 's|^\\./{below}{slash}||' -e t -e 's|^\\./|../|') || exit",
     )
 }
 
-/// Shell text that is run once the command came to its end.
+/// Shell text that runs after the command has finished.
 pub(super) const END: &str = ": >/dagcache/.kept/whole || exit 123";
 
 #[cfg(all(test, target_os = "linux"))]

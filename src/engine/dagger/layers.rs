@@ -1,7 +1,7 @@
-//! Layers of a plan as containers, each on the one below it.
+//! Builds the layers of a plan as containers, each on the one below.
 //!
-//! A layer that is made by a script leaves a nonce in the container. If the one that is found there was sent just now,
-//! the layer was built; if not, the engine had it. Stays free of checks.
+//! The script of a layer leaves a nonce in the container. If it is the one that was just sent, the layer was built;
+//! otherwise the engine had it cached. Knows nothing about checks.
 
 use std::fmt;
 use std::path::Path;
@@ -25,17 +25,17 @@ use crate::process::quoted;
 use crate::room::Layout;
 use crate::snapshot::{Kind, Snapshot};
 
-/// Where layers say which run made them.
+/// Where layers record the run that made them.
 const NONCES: &str = "/opt/dagcache/.nonces";
 
-/// The variable that holds a layer's key, and the number of times it was cleared, while its script runs.
+/// Set to a layer's key and generation while its script runs.
 const LAYER: &str = "DAGCACHE_LAYER";
 
-/// A layer that is there.
+/// A layer that exists.
 #[derive(Clone)]
 pub(super) struct Ready {
     pub(crate) container: Container,
-    /// How long it took to build; `None` if the engine had it.
+    /// Build time; `None` if the engine had it cached.
     pub(crate) built: Option<Duration>,
 }
 
@@ -45,25 +45,25 @@ impl fmt::Debug for Ready {
     }
 }
 
-/// Why there is no layer.
+/// A layer that could not be built.
 #[derive(Debug, Clone)]
 pub(super) struct Broken {
     pub(crate) message: String,
-    /// The end of what its script said.
+    /// The end of its script's output.
     pub(crate) output: String,
 }
 
-/// What building a layer takes.
+/// How to build a layer.
 #[derive(Debug, Clone)]
 pub(super) struct Recipe {
     pub(crate) name: String,
     pub(crate) key: Digest,
     /// How often it was cleared.
     pub(crate) generation: u64,
-    /// Whether it is made in any case.
+    /// Whether to rebuild it even if cached.
     pub(crate) force: bool,
     pub(crate) build: Build,
-    /// Variables of the user's that are set.
+    /// Variables of the user that are set.
     pub(crate) given: Vec<String>,
     /// Files of the tree.
     pub(crate) files: Vec<File>,
@@ -71,12 +71,12 @@ pub(super) struct Recipe {
     pub(crate) platform: String,
 }
 
-/// A file that is put into a layer's tree.
+/// A file in a layer's tree.
 #[derive(Debug, Clone)]
 pub(super) struct File {
     path: RelPath,
     kind: Kind,
-    /// Its content, or the target text of a link.
+    /// The content, or the target of a link.
     content: Vec<u8>,
 }
 
@@ -122,7 +122,7 @@ impl Recipe {
     }
 }
 
-/// Makes sure that a layer is there. `scratch` is a folder of its own, for files that are no text.
+/// Ensures that a layer exists. `scratch` is a private directory for files that are not text.
 pub(super) async fn prepare(
     query: Query,
     below: Option<Container>,
@@ -153,16 +153,16 @@ pub(super) async fn prepare(
             by_script(query, below, &recipe, script, &scratch).await
         }
         Build::Present | Build::Host(_) => Err(Failure::Infra(format!(
-            "layer `{}` is one of this machine",
+            "layer `{}` belongs on the host",
             recipe.name
         ))),
     }
 }
 
-/// Whatever the image says: layers are put into the system's folders, and checks are to find what they put there.
+/// Whatever the image says, because layers write to system directories and checks must find the files there.
 const ROOT: &str = "0:0";
 
-/// An empty container. Without a platform it would be the engine's own, whatever the keys say.
+/// An empty container. Without a platform it would get the engine's, whatever the keys say.
 fn begin(query: &Query, platform: &str) -> Container {
     query.container_opts(QueryContainerOpts {
         platform: Some(Platform(platform.to_owned())),
@@ -244,7 +244,7 @@ async fn by_script(
     })
 }
 
-/// A variable for all that stands on the layer. A PATH goes in front of the one that is there.
+/// Sets a variable for everything on top of the layer. A PATH is prepended to the existing one.
 fn lasting(container: &Container, name: &str, value: &str) -> Container {
     if name != "PATH" {
         return container.with_env_variable(name, value);
@@ -253,7 +253,7 @@ fn lasting(container: &Container, name: &str, value: &str) -> Container {
     container.with_env_variable_opts(name, format!("{value}:${{PATH}}"), opts)
 }
 
-/// The script around a layer's script. Variables are set in it, so that those of the image are there again afterwards.
+/// Wraps a layer's script. Sets its variables inside, so that those of the image are restored afterwards.
 fn around(key: &Digest, set_env: &[(String, String)]) -> String {
     let set: Vec<String> = set_env
         .iter()
@@ -272,7 +272,7 @@ printf %s \"$nonce\" >{NONCES}/{key}
     )
 }
 
-/// A directory with these files. Text goes with the question; anything else is uploaded.
+/// A directory with these files. Text is part of the query; anything else is uploaded.
 async fn files(query: &Query, files: &[File], scratch: &Path) -> Result<Id, Failure> {
     const MOST: usize = 1 << 20;
     let size: usize = files.iter().map(|file| file.content.len()).sum();
@@ -301,7 +301,7 @@ async fn files(query: &Query, files: &[File], scratch: &Path) -> Result<Id, Fail
     Ok(directory.id().await?)
 }
 
-/// Writes files with the modes they have everywhere: others would be another directory.
+/// Writes files with fixed modes, because other modes would make another directory.
 fn write(folder: &Path, files: &[File]) -> std::io::Result<()> {
     use std::os::unix::ffi::OsStringExt as _;
     use std::os::unix::fs::PermissionsExt as _;

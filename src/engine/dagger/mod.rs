@@ -1,14 +1,13 @@
-//! Containers of a Dagger engine: base → tools → deps, each layer on the one below, and checks on the last.
+//! Containers of a Dagger engine: base → tools → deps, each layer on the one below, and checks on top.
 //!
-//! - [`program`]: the `dagger` command and its version. - [`session`]: its child `dagger session`, one for a run.
-//! - `client`: what is sent to it. - [`failure`]: what its answers mean.
-//! - `layers`: plan layers as containers. - `stage`: the files as they are uploaded. - `check`: one check in its container.
-//! - `kept`: a place for more than one run, where that is wanted.
-//! - `usage`: what the engine holds, and how it is.
-//! - `wrapper`: what runs in there before and after the check's command.
+//! - [`program`]: the `dagger` command and its version. - [`session`]: its child `dagger session`, one per run.
+//! - `client`: sends queries. - [`failure`]: interprets answers.
+//! - `layers`: layers as containers. - `stage`: files to upload. - `check`: one check in its container.
+//! - `kept`: places that survive a run. - `usage`: size and state of the engine.
+//! - `wrapper`: the script around a check's command.
 //!
-//! The SDK is used nowhere else. What the engine remembers is a help, never an authority: a verdict counts because the
-//! content it came from was hashed here, and whether something ran is told by a nonce, not by time.
+//! Nothing else uses the SDK. The engine's cache helps but is never trusted: a verdict is valid because its content
+//! was hashed here, and a nonce, not time, shows whether something ran.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -44,27 +43,27 @@ use layers::{Broken, Ready, Recipe};
 use session::{Connect, Session};
 use stage::Stage;
 
-/// The folder of a container that is a room in there: `/dagcache/up/…/tree`, `/dagcache/home`.
+/// The directory in a container that serves as room: `/dagcache/up/…/tree`, `/dagcache/home`.
 pub(crate) const PLACE: &str = "/dagcache";
 
-/// A check is ended from outside this long after its time is up, if nothing in its container did. Its image may have to
-/// be unpacked before it begins.
+/// If nothing in the container ends an overdue check, it is cancelled this long after its time limit. Its image may
+/// have to be unpacked before it starts.
 const AFTER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What there is to know of an engine and a project.
+/// The settings of an engine and a project.
 #[derive(Debug)]
 pub(crate) struct Settings {
-    /// How the engine is reached.
+    /// How to reach the engine.
     pub(crate) connect: Connect,
-    /// `linux/amd64`: what containers run on. Enters every key.
+    /// The platform of containers, such as `linux/amd64`. Part of every key.
     pub(crate) platform: String,
-    /// Where the project's rooms are, in the store.
+    /// The project's rooms, in the store.
     pub(crate) rooms: PathBuf,
     /// How often layers were cleared, by name.
     pub(crate) generations: HashMap<String, u64>,
 }
 
-/// A Dagger engine for one project. Its session is opened when it is first needed.
+/// A Dagger engine for one project. Opens its session on first use.
 #[derive(Debug)]
 pub(crate) struct DaggerEngine {
     settings: Settings,
@@ -74,7 +73,7 @@ pub(crate) struct DaggerEngine {
     layers: Mutex<HashMap<Digest, Known>>,
 }
 
-/// What is known of a layer in a session: what it is, or why there is none.
+/// A layer in a session, or why it could not be built.
 type Known = Arc<OnceCell<Result<Ready, Broken>>>;
 
 impl DaggerEngine {
@@ -90,7 +89,7 @@ impl DaggerEngine {
         }
     }
 
-    /// The session, opened now if it was not yet. One that could not be opened is not tried again.
+    /// Opens the session unless it is open. Does not try again if that failed before.
     ///
     /// # Errors
     /// [`EngineError::Lost`] if there is none.
@@ -111,23 +110,19 @@ impl DaggerEngine {
             .map_err(|message| EngineError::Lost(message.clone()))
     }
 
-    /// Whether a session was opened.
     #[must_use]
     pub(crate) fn was_opened(&self) -> bool {
         self.session.get().is_some_and(Result::is_ok)
     }
 
-    /// Ends the session, if there is one.
+    /// Closes the session, if any.
     pub(crate) async fn close(&self) {
         if let Some(Ok(session)) = self.session.get() {
             session.close().await;
         }
     }
 
-    /// The digest that a registry has for the name of an image, and the platform that the engine runs it on.
-    ///
-    /// # Errors
-    /// If the engine is away, or the image cannot be had.
+    /// The digest that a registry has for an image, and the platform that the engine runs it on.
     pub(crate) async fn resolve(
         &self,
         name: &str,
@@ -143,20 +138,17 @@ impl DaggerEngine {
             }
         });
         let (reference, platform) = asked.await?;
-        // The name before it can be that of another repository with the same content.
+        // The name before it may be that of another repository with the same content.
         let digest = reference
             .rsplit_once('@')
             .map(|(_, digest)| digest.to_owned());
         let digest = digest.ok_or_else(|| {
-            EngineError::Unavailable(format!("the engine names no digest: {reference}"))
+            EngineError::Unavailable(format!("the engine returned no digest: {reference}"))
         })?;
         Ok((digest, platform))
     }
 
-    /// What a script (for `sh -eu`) prints in a container on these layers, a chain, lowest first, with their keys.
-    ///
-    /// # Errors
-    /// If the engine is away, a layer cannot be built, or the script fails.
+    /// The output of a script (for `sh -eu`) in a container on this chain of layers, lowest first, with their keys.
     pub(crate) async fn ask(
         &self,
         prepare: &Prepare<'_>,
@@ -207,7 +199,7 @@ impl DaggerEngine {
         Ok(all)
     }
 
-    /// Builds a layer. That its script failed is known for the rest of the run: other checks need not try it again.
+    /// Builds a layer. A failed script is not run again for other checks of this run.
     async fn build(
         &self,
         layer: &Layer,
@@ -234,9 +226,9 @@ impl DaggerEngine {
                 ..
             }) => Ok(Err(Broken {
                 message: if stderr.contains("executable file not found") {
-                    "there is no `sh` in it".to_owned()
+                    "its image has no `sh`".to_owned()
                 } else {
-                    format!("its script ended with exit code {exit_code}")
+                    format!("its script exited with code {exit_code}")
                 },
                 output: [stdout, stderr].join("\n").trim().to_owned(),
             })),
@@ -244,7 +236,7 @@ impl DaggerEngine {
         }
     }
 
-    /// What is known of a layer in this session. One that is made in any case is not known yet.
+    /// The state of a layer in this session. A forced rebuild starts from an unknown state.
     fn cell(&self, key: Digest, force: bool) -> Known {
         let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
         if force {
@@ -253,7 +245,7 @@ impl DaggerEngine {
         layers.entry(key).or_default().clone()
     }
 
-    /// The container that the last of these layers yields.
+    /// The container of the last of these layers.
     fn ready(&self, chain: &[(&Layer, Digest)]) -> Result<Container, EngineError> {
         let layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
         let last = chain.last().and_then(|(_, key)| layers.get(key)?.get());
@@ -264,7 +256,7 @@ impl DaggerEngine {
         })
     }
 
-    /// Puts files into the stage, where they are not there yet.
+    /// Adds missing files to the stage.
     async fn stage(
         &self,
         snapshot: &Snapshot,
@@ -297,7 +289,7 @@ impl DaggerEngine {
         })
     }
 
-    /// The files of a check on the engine's side, and where its container has them.
+    /// Uploads the files of a check; returns them and their place in the container.
     async fn upload(
         &self,
         session: &Session,
@@ -332,7 +324,7 @@ impl DaggerEngine {
         let scratch = scratch()?;
         let action = Action::new(request, &self.settings, &files.1, scratch.path());
         let query = session.query();
-        // Another run of it may be in the place first.
+        // Another run of the check may enter the place first.
         let turns = if action.is_kept() { 2 } else { 1 };
         let pipeline = {
             let action = action.clone();
@@ -386,7 +378,7 @@ impl Engine for DaggerEngine {
         cancel: &'a CancellationToken,
     ) -> Pending<'a, Result<(), EngineError>> {
         Box::pin(async move {
-            // First: where there is no engine, nothing has to be copied.
+            // First, because without an engine there is no need to copy anything.
             self.session(cancel).await?;
             self.stage(expected.snapshot, &[expected.files], expected.outside)
                 .await

@@ -1,4 +1,4 @@
-//! The `dagger` command of the host, and which versions of it and of engines this program works with.
+//! The host's `dagger` command, and the supported versions of it and of engines.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -11,10 +11,10 @@ use crate::env::Env;
 use crate::process::{Ended, Launch, Limits};
 use crate::tool::launcher::{Asker, Leads, follow};
 
-/// How long `dagger version` may take.
+/// Time limit for `dagger version`.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A `dagger` command that this program works with.
+/// A supported `dagger` command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Program {
     path: PathBuf,
@@ -22,18 +22,17 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// The first `dagger` on the user's PATH. Its version is asked for once and then remembered by its content.
+    /// The first `dagger` on the user's PATH. Its version is memoised by its content.
     ///
     /// # Errors
-    /// [`EngineError::Lost`] if there is none, or if it is of a version this program does not work with.
+    /// [`EngineError::Lost`] if there is none or its version is not supported.
     pub(crate) async fn find(
         asker: &Asker<'_>,
         cancel: &CancellationToken,
     ) -> Result<Self, EngineError> {
         let found = asker.tools.find("dagger").ok_or_else(|| {
             EngineError::Lost(
-                "`dagger` is not on PATH: https://docs.dagger.io/install tells how to install it"
-                    .to_owned(),
+                "`dagger` is not on PATH; see https://docs.dagger.io/install".to_owned(),
             )
         })?;
         let (path, digest) = match follow(asker, &found) {
@@ -41,7 +40,7 @@ impl Program {
             Leads::To(real) => (real.path, Some(real.digest)),
             Leads::OfToolchain | Leads::Unknown(_) => (found.path, None),
         };
-        // A script may run this today and that tomorrow.
+        // A script may start different versions at different times.
         let digest = digest.filter(|_| !is_script(&path));
         let remember = |digest, answer: Option<String>| {
             let derive = || answer.ok_or(());
@@ -63,10 +62,10 @@ impl Program {
         Self::of(path, &text)
     }
 
-    /// The program at `path`, which says this of its version.
+    /// The program at `path`, with this output of `dagger version`.
     ///
     /// # Errors
-    /// [`EngineError::Lost`] if this program does not work with it.
+    /// [`EngineError::Lost`] if its version is not supported.
     pub(crate) fn of(path: PathBuf, said: &str) -> Result<Self, EngineError> {
         let version = Version::of_program(said)
             .map_err(|said| refused(&format!("{}", path.display()), &said))?;
@@ -76,13 +75,12 @@ impl Program {
         Ok(Self { path, version })
     }
 
-    /// Where it is.
     #[must_use]
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Its version; `None` if it reports none, as an unofficial build does.
+    /// `None` if it reports no version, like an unofficial build.
     #[must_use]
     pub(crate) fn version(&self) -> Option<&str> {
         self.version.as_ref().map(|version| version.text.as_str())
@@ -95,7 +93,7 @@ fn is_script(path: &Path) -> bool {
     read.is_err() || head == *b"#!"
 }
 
-/// What `dagger version` says.
+/// The output of `dagger version`.
 async fn ask(path: &Path, env: &Env, cancel: &CancellationToken) -> Result<String, EngineError> {
     let mut all: Vec<_> = env.all().map(|(n, v)| (n.clone(), v.clone())).collect();
     for (name, value) in QUIET {
@@ -117,7 +115,7 @@ async fn ask(path: &Path, env: &Env, cancel: &CancellationToken) -> Result<Strin
     let failed = |why: String| EngineError::Lost(format!("`{} version` {why}", path.display()));
     let ran = crate::process::run(&launch, &limits, cancel, None)
         .await
-        .map_err(|error| failed(format!("cannot be run: {error}")))?;
+        .map_err(|error| failed(format!("could not be started: {error}")))?;
     match ran.ended {
         Ended::Exit(0) => Ok(String::from_utf8_lossy(&ran.stdout).trim().to_owned()),
         Ended::Cancelled => Err(EngineError::Cancelled),
@@ -131,17 +129,17 @@ async fn ask(path: &Path, env: &Env, cancel: &CancellationToken) -> Result<Strin
     }
 }
 
-/// What keeps `dagger` from asking the network about itself.
+/// Keeps `dagger` from querying the network about itself.
 pub(super) const QUIET: [(&str, &str); 3] = [
     ("DAGGER_NO_UPDATE_CHECK", "1"),
     ("DO_NOT_TRACK", "1"),
     ("NOTHANKS", "1"),
 ];
 
-/// Refuses an engine of a version this program does not work with.
+/// Rejects an engine of an unsupported version.
 ///
 /// # Errors
-/// [`EngineError::Lost`], if it is one.
+/// [`EngineError::Lost`] if it is not supported.
 pub(super) fn check_engine(said: &str) -> Result<(), EngineError> {
     match Version::parse(said) {
         Ok(None) => Ok(()),
@@ -152,11 +150,11 @@ pub(super) fn check_engine(said: &str) -> Result<(), EngineError> {
 
 fn refused(what: &str, version: &str) -> EngineError {
     EngineError::Lost(format!(
-        "{what} is of version {version}, which is not supported: install Dagger 0.21 (0.19 to 0.21 work)"
+        "{what} has the unsupported version {version}; install Dagger 0.21 (0.19 to 0.21 are supported)"
     ))
 }
 
-/// `v0.21.8`, or what a development build says.
+/// `v0.21.8`, or the version of a development build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Version {
     text: String,
@@ -165,7 +163,7 @@ struct Version {
 }
 
 impl Version {
-    /// From `dagger v0.21.8 (image://registry.dagger.io/engine:v0.21.8) linux/amd64`.
+    /// Parses `dagger v0.21.8 (image://registry.dagger.io/engine:v0.21.8) linux/amd64`.
     fn of_program(said: &str) -> Result<Option<Self>, String> {
         let after = said.lines().find_map(|line| line.strip_prefix("dagger "));
         let after = after.ok_or_else(|| said.to_owned())?;
@@ -173,7 +171,7 @@ impl Version {
         Self::parse(word)
     }
 
-    /// `None` if there is none.
+    /// `None` if the text is empty.
     fn parse(text: &str) -> Result<Option<Self>, String> {
         let text = text.trim();
         if text.is_empty() {

@@ -1,7 +1,8 @@
-//! One connection to an engine: a child `dagger session` of our own, and what runs over it.
+//! One connection to an engine through a child `dagger session`, and the pipelines run over it.
 //!
-//! The child is in a group of its own and goes with this value. It gets the user's whole environment, because secrets
-//! are read there by name. A session that does not open in time, or whose child ends, is lost: nothing waits for it.
+//! The child has its own process group and ends with this value. It gets the user's whole environment, because it
+//! reads secrets from there. If a session does not open in time, or its child exits, it is lost; nothing waits for
+//! it.
 
 use std::ffi::{OsStr, OsString};
 use std::future::Future;
@@ -25,21 +26,20 @@ use crate::engine::EngineError;
 use crate::env::{self, Env};
 use crate::process::Companion;
 
-/// What is to be connected.
+/// How to connect.
 #[derive(Debug, Clone)]
 pub(crate) struct Connect {
     /// The `dagger` command.
     pub(crate) program: Program,
-    /// The configured address of the engine; the user's environment wins. Without any, Dagger has a default of its own.
+    /// The configured address of the engine; the user's environment wins. Without either, Dagger uses its default.
     pub(crate) address: Option<String>,
-    /// The user's environment.
     pub(crate) env: Env,
-    /// How long opening may take; by default what the address needs.
+    /// Time limit for opening; by default, it depends on the address.
     pub(crate) timeout: Option<Duration>,
 }
 
 impl Connect {
-    /// The address in use, if one is given.
+    /// The address in use, if one was given.
     #[must_use]
     pub(crate) fn address(&self) -> Option<&str> {
         let of_user = self.env.var(env::DAGGER_RUNNER_HOST);
@@ -63,7 +63,6 @@ impl Connect {
         })
     }
 
-    /// The child's variables.
     fn environment(&self) -> Vec<(OsString, OsString)> {
         let is_set = |name: &str| self.env.var_os(name).is_some_and(|value| !value.is_empty());
         let mut all: Vec<_> = self
@@ -79,7 +78,7 @@ impl Connect {
         if let Some(address) = self.address() {
             set(env::DAGGER_RUNNER_HOST, address.as_ref());
         }
-        // The child talks to itself over the loopback, which no proxy leads to.
+        // The child talks to itself over the loopback, which must bypass proxies.
         let names = ["NO_PROXY", "no_proxy"];
         let first = names.into_iter().find(|name| is_set(name));
         let excepted = first.and_then(|name| self.env.var(name));
@@ -92,22 +91,22 @@ impl Connect {
     }
 }
 
-/// An open session. Dropping it ends its child at once; [`Session::close`] lets it end well.
+/// An open session. Dropping it kills its child at once; [`Session::close`] shuts it down cleanly.
 #[derive(Debug)]
 pub(crate) struct Session {
     child: Mutex<Option<Companion>>,
     client: Arc<Http>,
     version: String,
-    /// Cancelled when the child has gone, or the engine behind it.
+    /// Cancelled when the child or the engine behind it is gone.
     gone: CancellationToken,
     cancel: CancellationToken,
 }
 
 impl Session {
-    /// Starts the child and connects it. Everything that is run over the session ends when `cancel` fires.
+    /// Starts the child and connects. Everything run over the session ends when `cancel` fires.
     ///
     /// # Errors
-    /// [`EngineError::Lost`] if the engine cannot be reached in time or is of a version this program does not work with,
+    /// [`EngineError::Lost`] if the engine cannot be reached in time or its version is not supported,
     /// [`EngineError::Cancelled`].
     pub(crate) async fn open(
         connect: &Connect,
@@ -118,7 +117,7 @@ impl Session {
         let where_ = connect.address().unwrap_or("its default address");
         let lost = |why: &str| {
             EngineError::Lost(format!(
-                "no Dagger engine at {where_}: {why}{}",
+                "cannot connect to a Dagger engine at {where_}: {why}{}",
                 said.telling()
             ))
         };
@@ -130,7 +129,7 @@ impl Session {
                 No::Error(error) => error,
             }),
             () = tokio::time::sleep(patience) => {
-                Err(lost(&format!("it did not answer within {}", humantime::format_duration(patience))))
+                Err(lost(&format!("no answer within {}", humantime::format_duration(patience))))
             }
         }
     }
@@ -141,12 +140,12 @@ impl Session {
         said: Said,
     ) -> Result<Self, No> {
         if let Some(path) = connect.address().and_then(|at| at.strip_prefix("unix://")) {
-            // The child would try for minutes.
+            // The child would retry for minutes.
             UnixStream::connect(path).await.map_err(why)?;
         }
         let program = connect.program.path();
         let labels = ["session", "--label", "dagger.io/sdk.name:rust"];
-        // In a folder without a project: the child looks for Dagger modules where it stands.
+        // In a directory without a project, because the child looks for Dagger modules in the current one.
         let started = Companion::start(program, &labels, Path::new("/"), &connect.environment());
         let (child, out, err) = started
             .map_err(|error| No::Why(format!("cannot start `{}`: {error}", program.display())))?;
@@ -157,9 +156,9 @@ impl Session {
             session_token,
         }) = port(&mut out).await.map_err(why)?
         else {
-            // What it said last may still be on its way. Who inherited its output does not hold us up.
+            // Its last output may still be on its way. Processes that inherited the pipe must not block us.
             let _ = tokio::time::timeout(Duration::from_secs(1), listening).await;
-            return Err(No::Why("`dagger session` ended".to_owned()));
+            return Err(No::Why("`dagger session` exited".to_owned()));
         };
         let gone = CancellationToken::new();
         tokio::spawn(until_end(out, gone.clone()));
@@ -181,7 +180,7 @@ impl Session {
         Ok(session)
     }
 
-    /// The root of what can be asked over this session.
+    /// The root of queries to this session.
     #[must_use]
     pub(crate) fn query(&self) -> Query {
         Query {
@@ -191,17 +190,17 @@ impl Session {
         }
     }
 
-    /// The engine's version; empty if it reports none, as an unofficial build does.
+    /// The engine's version; empty if it reports none, like an unofficial build.
     #[must_use]
     pub(crate) fn engine_version(&self) -> &str {
         &self.version
     }
 
-    /// Runs a pipeline: a panic in it is contained, and dropping the returned future ends what it runs in the engine.
-    /// It is begun anew, a few times, while the engine has too many open files. `label` is for messages.
+    /// Runs a pipeline. Contains panics, and dropping the returned future cancels what it runs in the engine. Retries
+    /// a few times while the engine has too many open files. `label` is for messages.
     ///
     /// # Errors
-    /// What kept it from its result. [`Failure::Lost`] only if the session really does not answer any more.
+    /// [`Failure::Lost`] only if the session really does not answer any more.
     pub(crate) async fn run<T, F, P>(&self, label: &str, pipeline: F) -> Result<T, Failure>
     where
         T: Send + 'static,
@@ -231,7 +230,7 @@ impl Session {
                     return Err(Failure::Infra(message));
                 }
                 Failure::Lost(message) => {
-                    self.gone.cancel(); // What else is asked need not find out by itself.
+                    self.gone.cancel(); // Other pipelines need not find out separately.
                     return Err(Failure::Lost(message));
                 }
                 other => return Err(other),
@@ -254,7 +253,7 @@ impl Session {
         }
     }
 
-    /// Whether the engine is still there: some errors look like its end and are not.
+    /// Whether the engine still answers, because some errors only look as if it did not.
     async fn answers(&self) -> bool {
         const PATIENCE: Duration = Duration::from_secs(5);
         if self.gone.is_cancelled() {
@@ -265,9 +264,9 @@ impl Session {
         answer.is_ok_and(|answer| answer.is_ok())
     }
 
-    /// Ends the child, and waits for its end. What it ran ends with it.
+    /// Ends the child and everything it runs, and waits for it.
     pub(crate) async fn close(&self) {
-        // A child whose engine has gone would go on trying to reach it.
+        // A child whose engine is gone would keep trying to reach it.
         let times = if self.gone.is_cancelled() {
             [0, 200]
         } else {
@@ -280,17 +279,15 @@ impl Session {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         if let Some(child) = child {
-            // A child that cannot be waited for has gone as far as can be told.
+            // If waiting fails, there is nothing left to do.
             let _ = child.end(patience, grace).await;
         }
     }
 }
 
-/// Why there is no session.
 enum No {
-    /// To be told with the address and with what the child said.
+    /// To be reported with the address and the child's output.
     Why(String),
-    /// A whole error.
     Error(EngineError),
 }
 
@@ -306,14 +303,13 @@ async fn version(query: Query) -> Result<String, Failure> {
     Ok(query.version().await?)
 }
 
-/// Where the child listens.
 #[derive(Deserialize)]
 struct Port {
     port: u16,
     session_token: String,
 }
 
-/// Reads what the child prints until it says where it listens; `None` if it ends before.
+/// Reads the child's output until it names its port; `None` if it exits first.
 async fn port(out: &mut BufReader<ChildStdout>) -> std::io::Result<Option<Port>> {
     const LINE: u64 = 64 << 10;
     let mut line = Vec::new();
@@ -328,14 +324,14 @@ async fn port(out: &mut BufReader<ChildStdout>) -> std::io::Result<Option<Port>>
     }
 }
 
-/// Reads the rest of what the child prints; its end is the child's.
+/// Reads the rest of the child's output, which ends when the child does.
 async fn until_end(mut out: BufReader<ChildStdout>, gone: CancellationToken) {
     let mut chunk = [0; 1024];
     while out.read(&mut chunk).await.is_ok_and(|length| length > 0) {}
     gone.cancel();
 }
 
-/// The end of what the child said on its standard error.
+/// The end of the child's standard error.
 #[derive(Debug, Clone, Default)]
 struct Said(Arc<Mutex<Vec<u8>>>);
 
@@ -351,14 +347,14 @@ impl Said {
         }
     }
 
-    /// The lines that tell what went wrong, each after a line break.
+    /// The lines that explain an error, each after a line break.
     fn telling(&self) -> String {
         let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         telling(&String::from_utf8_lossy(&bytes))
     }
 }
 
-/// The lines that tell what went wrong: `dagger` prints progress around them.
+/// The lines that explain an error among the progress output of `dagger`.
 fn telling(said: &str) -> String {
     const LINES: usize = 6;
     const WORDS: [&str; 10] = [
@@ -381,7 +377,7 @@ fn telling(said: &str) -> String {
         let line = whole.unwrap_or(line);
         let lower = line.to_lowercase();
         let tells = whole.is_some() || WORDS.iter().any(|word| lower.contains(word));
-        // The state of a step says no more than its name.
+        // The state of a step adds nothing to its name.
         if tells && !line.ends_with(']') && !found.iter().any(|known| known.contains(line)) {
             found.retain(|known| !line.contains(known));
             found.push(line);
@@ -398,7 +394,7 @@ fn telling(said: &str) -> String {
     last.iter().map(|line| format!("\n{line}")).collect()
 }
 
-/// A line without the number of its step (`2   : ┆ `), its time (`[0.2s] | `) and its mark.
+/// A line without its step number (`2   : ┆ `), time (`[0.2s] | `) and mark.
 fn without_progress(line: &str) -> &str {
     let mut rest = line.trim();
     if let Some((number, after)) = rest.split_once(':')
@@ -415,7 +411,7 @@ fn without_progress(line: &str) -> &str {
     rest.trim_start_matches(['!', '✘', '|']).trim()
 }
 
-/// Ends a task with the future that waits for it.
+/// Aborts a task if the future waiting for it is dropped.
 struct AbortOnDrop<T>(JoinHandle<T>);
 
 impl<T> Drop for AbortOnDrop<T> {
@@ -443,7 +439,7 @@ tokio::task_local! {
     static CONTAINED: ();
 }
 
-/// Panics of pipelines are reported as failures: the user's terminal does not see them. All others go where they went.
+/// Reports panics in pipelines as failures instead of printing them. Other panics go to the previous hook.
 fn contain_panics() {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {

@@ -1,9 +1,8 @@
-//! The files of checks as they are uploaded: one copy of exactly what was hashed, at a place that stays the same.
+//! The files of checks as uploaded: one copy of exactly the hashed content, at a stable place.
 //!
-//! An engine compares what it has with size and time of the files, so it would miss an edit that keeps both. A room
-//! verifies content, gives all that changed a newer time, and has the same modes whatever the umask is.
-//! What a check sees is selected by patterns, so that what else is there changes nothing for it.
-//! Stays free of the engine itself.
+//! An engine compares files by size and time, so it would miss an edit that keeps both. A room verifies content,
+//! gives all changed files a newer time, and uses the same modes regardless of the umask. Patterns select what a
+//! check sees, so that other files in the copy do not matter. Does not use the engine itself.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -22,32 +21,31 @@ use crate::snapshot::{FileId, Kind, Snapshot};
 /// The name of the room.
 const ID: &str = "stage";
 
-/// The copy, for as long as this lives.
+/// The copy, which is locked until dropped.
 #[derive(Debug)]
 pub(super) struct Stage {
     room: Room,
-    /// What is in it, by path below the room's folder for what is above the project root.
+    /// Its content, by path below the directory that represents the folders above the project root.
     files: BTreeMap<String, (Kind, Digest)>,
-    /// Where the project root really is.
+    /// The real project root.
     root: PathBuf,
     sent: Mutex<HashMap<Upload, Arc<OnceCell<Id>>>>,
 }
 
-/// A folder of the stage as one check sees it.
+/// A directory of the stage as one check sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Upload {
-    /// The folder.
     pub(crate) from: PathBuf,
-    /// Where the container has it.
+    /// Its place in the container.
     pub(crate) to: PathBuf,
-    /// Patterns of what is in it; without any, all of it.
+    /// Patterns of what to upload; if empty, everything.
     pub(crate) include: Vec<String>,
-    /// Patterns of what is not.
+    /// Patterns of what to leave out.
     pub(crate) exclude: Vec<String>,
 }
 
 impl Stage {
-    /// Takes a room below `rooms`; nothing is known to be in it.
+    /// Takes a room below `rooms`, whose content is unknown.
     pub(crate) fn take(rooms: &Path) -> Result<Self, EngineError> {
         Ok(Self {
             room: Room::take(rooms, ID)?,
@@ -57,7 +55,7 @@ impl Stage {
         })
     }
 
-    /// Whether exactly these contents are in it, beside others.
+    /// Whether exactly these contents are in it, possibly among others.
     pub(crate) fn holds(
         &self,
         snapshot: &Snapshot,
@@ -72,15 +70,15 @@ impl Stage {
                 .all(|(path, file)| self.files.get(path) == Some(file))
     }
 
-    /// Puts these into it, and nothing else but what is there, also from earlier runs, and is still in the snapshot as
-    /// it is: what one check needs is not sent again after a run of another.
+    /// Adds these contents. Keeps existing ones, also from earlier runs, that are unchanged in the snapshot, so that
+    /// running another check does not cause files to be sent again.
     pub(crate) fn put(
         &mut self,
         snapshot: &Snapshot,
         files: &[&[FileId]],
         outside: &[OutsideFile],
     ) -> Result<(), EngineError> {
-        // If this fails, nothing is known of what is there.
+        // If this fails, the content is unknown.
         self.files.clear();
         self.sent = Mutex::default();
         let mut all: BTreeSet<FileId> = files.iter().copied().flatten().copied().collect();
@@ -105,8 +103,8 @@ impl Stage {
         Ok(())
     }
 
-    /// What of it a check sees that has its room at `seen`. If it sees something from above the project root, the
-    /// folder that holds this is sent, else the project root.
+    /// The part of the stage that a check with its room at `seen` sees. If it sees files above the project root, this
+    /// is the directory that contains them, else the project root.
     pub(crate) fn upload(
         &self,
         snapshot: &Snapshot,
@@ -126,7 +124,7 @@ impl Stage {
         let wanted = wanted(&layout, snapshot, files, outside);
         let wanted = wanted.keys().filter_map(|path| path.strip_prefix(&inside));
         let (include, mut exclude) = patterns(staged, wanted);
-        // It is made in the container.
+        // Created in the container.
         let git = layout.tree().join(".git");
         let git = git.strip_prefix(&from).unwrap_or(&git);
         exclude.push(escaped(&git.to_string_lossy()));
@@ -145,7 +143,7 @@ impl Stage {
         }
     }
 
-    /// What is known of an upload in this session.
+    /// The state of an upload in this session.
     pub(crate) fn sent(&self, upload: &Upload) -> Arc<OnceCell<Id>> {
         let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
         sent.entry(upload.clone()).or_default().clone()
@@ -157,13 +155,13 @@ fn content(snapshot: &Snapshot, id: FileId) -> (Kind, Digest) {
     (entry.kind, entry.digest)
 }
 
-/// A path below the folder that holds everything.
+/// A path relative to the top directory.
 fn below(layout: &Layout, path: &Path) -> String {
     let path = path.strip_prefix(layout.up()).unwrap_or(path);
     path.to_string_lossy().into_owned()
 }
 
-/// Files by path below the room's folder.
+/// Files by path relative to the top directory.
 fn wanted(
     layout: &Layout,
     snapshot: &Snapshot,
@@ -186,8 +184,8 @@ fn wanted(
     above.chain(inside).collect()
 }
 
-/// Patterns to include and to exclude that select exactly `wanted` of `staged`, and no folder that is empty without
-/// the others: few, because each file is held against each.
+/// Patterns to include and exclude that select exactly `wanted` from `staged`, without directories that would be
+/// empty. There should be few, because every file is matched against each.
 fn patterns<'a>(
     staged: impl Iterator<Item = &'a str>,
     wanted: impl Iterator<Item = &'a str>,
@@ -199,7 +197,7 @@ fn patterns<'a>(
     }
     let (mut include, mut exclude) = (Vec::new(), Vec::new());
     if root.wanted == 0 {
-        // Without any pattern everything would come.
+        // Without any pattern, everything would be included.
         include.push(".dagcache-nothing".to_owned());
     } else if root.cost_without() < root.cost_with() {
         root.without("", &mut exclude);
@@ -209,7 +207,7 @@ fn patterns<'a>(
     (include, exclude)
 }
 
-/// A folder or file: how many files there are below it, and how many of them are wanted.
+/// A file or directory: the number of files in it, and how many of them are wanted.
 #[derive(Debug, Default)]
 struct Node<'a> {
     children: BTreeMap<&'a str, Node<'a>>,
@@ -228,7 +226,7 @@ impl<'a> Node<'a> {
         self.children.entry(name).or_default().add(rest, wanted);
     }
 
-    /// How many patterns it takes to name what is wanted.
+    /// The number of patterns that name what is wanted.
     fn cost_with(&self) -> usize {
         if self.wanted == 0 {
             return 0;
@@ -240,7 +238,7 @@ impl<'a> Node<'a> {
         self.cost_without().saturating_add(1).min(named)
     }
 
-    /// How many it takes to name what is not.
+    /// The number of patterns that name what is not wanted.
     fn cost_without(&self) -> usize {
         match self.wanted {
             0 => 1,
@@ -254,7 +252,7 @@ impl<'a> Node<'a> {
             return;
         }
         let whole = self.wanted == self.all;
-        // The root needs no pattern of its own.
+        // The root needs no pattern.
         if !path.is_empty() && (whole || self.cost_without() < self.cost_with()) {
             include.push(escaped(path));
             return self.without(path, exclude);
@@ -281,7 +279,7 @@ fn joined(folder: &str, name: &str) -> String {
     }
 }
 
-/// A path as a pattern of itself. White space at its ends would be cut off.
+/// Escapes a path to match itself. White space at its ends would be trimmed.
 pub(super) fn escaped(path: &str) -> String {
     let core = path.trim().len();
     let start = path.len() - path.trim_start().len();

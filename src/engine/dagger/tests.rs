@@ -273,7 +273,7 @@ async fn what_says_nothing_of_the_project_is_no_result_and_not_remembered() {
     let before = bench.try_run(&[]).await.unwrap_err().to_string();
     assert_eq!(
         before,
-        "`false 'x y'`, which prepares the check, ended with exit code 1"
+        "cannot prepare the check: `false 'x y'` exited with code 1"
     );
 }
 
@@ -417,7 +417,7 @@ async fn a_layer_that_fails_says_why_and_is_not_tried_again() {
         .layers
         .push(layer("deps:x", Build::Script(Box::new(script))));
     let first = bench.try_run(&[]).await.unwrap_err().to_string();
-    let begin = "layer `deps:x` could not be built: its script ended with exit code 9\n";
+    let begin = "cannot build layer `deps:x`: its script exited with code 9\n";
     assert!(
         first.starts_with(begin) && first.ends_with("\nno"),
         "{first}"

@@ -1,6 +1,6 @@
-//! What an engine holds, may hold, and how it is: counts, sizes and one trivial command.
+//! Size, limits and state of an engine: counts, sizes and one trivial command.
 //!
-//! The entries of its cache are never listed: that costs it minutes and gigabytes.
+//! Never lists the entries of its cache, which would cost it minutes and gigabytes.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -10,26 +10,21 @@ use dagger_sdk::errors::DaggerError;
 use super::failure::Failure;
 use super::session::Session;
 
-/// What an engine's cache holds and may hold, in bytes. A limit of 0 is none; all are if it never deletes anything.
+/// Size and limits of an engine's cache in bytes. A limit of 0 means none; all are 0 if it never deletes anything.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Usage {
-    /// On its disk.
     pub(crate) used: u64,
-    /// It deletes what is over this.
+    /// It deletes what exceeds this.
     pub(crate) max_used: u64,
-    /// It keeps this much in any case.
+    /// It always keeps this much.
     pub(crate) reserved: u64,
     /// It deletes until this much of the disk is free.
     pub(crate) min_free: u64,
-    /// How far it goes once it deletes.
+    /// The size it prunes down to.
     pub(crate) target: u64,
 }
 
 impl Usage {
-    /// Asks an engine.
-    ///
-    /// # Errors
-    /// If it does not answer.
     pub(crate) async fn ask(session: &Session) -> Result<Self, Failure> {
         let query = session.query();
         let ask = move || {
@@ -48,23 +43,20 @@ impl Usage {
         session.run("the usage of the engine", ask).await
     }
 
-    /// Whether the engine ever deletes anything by itself.
+    /// Whether the engine prunes automatically.
     #[must_use]
     pub(crate) fn is_bounded(&self) -> bool {
         self.max_used + self.reserved + self.min_free + self.target > 0
     }
 }
 
-/// Has an engine delete what was used least, until it holds at most `max_bytes`, or by its own limits.
-///
-/// # Errors
-/// If it does not answer.
+/// Makes an engine delete what was least recently used, down to `max_bytes` or its own limits.
 pub(crate) async fn prune(
     session: &Session,
     max_bytes: Option<u64>,
 ) -> Result<(Usage, Usage), Failure> {
     let before = Usage::ask(session).await?;
-    // Without any bound it would delete everything.
+    // Without a bound it would delete everything.
     let bound = max_bytes.map(|bytes| bytes.max(1).to_string());
     let query = session.query();
     let prune = move || {
@@ -79,7 +71,7 @@ pub(crate) async fn prune(
                 use_default_policy: bound.is_none().then_some(true),
             };
             match cache.prune_opts(options).await {
-                // It answers with nothing, which the SDK takes for no answer.
+                // It answers with nothing, which the SDK reports as an error.
                 Ok(_) | Err(DaggerError::Unpack(_)) => Ok(()),
                 Err(error) => Err(error.into()),
             }
@@ -89,22 +81,22 @@ pub(crate) async fn prune(
     Ok((before, Usage::ask(session).await?))
 }
 
-/// What a trivial command in a container told.
+/// The result of a trivial command in a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Probe {
-    /// How long such a command takes, from the question to the answer.
+    /// Time from sending the command to its answer.
     pub(crate) took: Duration,
-    /// The engine's clock against ours, in milliseconds: positive if it is ahead.
+    /// The engine's clock relative to ours, in milliseconds: positive if it is ahead.
     pub(crate) ahead_ms: i64,
-    /// Bytes of the disk that containers are on: all of it, and what is free.
+    /// Total and free bytes of the disk that containers use.
     pub(crate) disk: Option<(u64, u64)>,
     /// Whether the image has `update-ca-certificates`.
     pub(crate) updates_certificates: bool,
-    /// Names of proxy variables that every command is given.
+    /// Names of the proxy variables that every command gets.
     pub(crate) proxies: Vec<String>,
 }
 
-/// Prints nanoseconds since 1970 (seconds, where `date` knows nothing finer), the disk's total and free KiB, and names.
+/// Prints nanoseconds since 1970 (seconds if `date` is no finer), the disk's total and free KiB, and names.
 const PROBE: &str = r#"date +%s%N | sed 's/N$//'
 df -P -k / 2>/dev/null | awk 'NR==2 {print $2, $4}' || echo
 command -v update-ca-certificates || echo -
@@ -112,10 +104,7 @@ env | sed -n 's/^\([A-Za-z_]*_[Pp][Rr][Oo][Xx][Yy]\)=.*/\1/p' | sort
 "#;
 
 impl Probe {
-    /// Runs a trivial command twice in a container of that image, and measures the second one.
-    ///
-    /// # Errors
-    /// If the image cannot be had, has no shell, or the engine does not answer.
+    /// Runs a trivial command twice in a container of this image and measures the second run.
     pub(crate) async fn ask(session: &Session, image: &str) -> Result<Self, Failure> {
         Self::once(session, image, "1").await?;
         Self::once(session, image, "2").await
@@ -149,7 +138,7 @@ impl Probe {
             _ => clock.parse::<i64>().map(|nanos| nanos / 1_000_000),
         };
         let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
-        // It was read some time between the question and the answer.
+        // The clock was read some time between request and answer.
         let (latest, earliest) = (millis(ended), millis(ended.saturating_sub(took)));
         let ahead_ms = clock_ms.map_or(0, |clock| {
             if clock > latest {
@@ -172,10 +161,10 @@ impl Probe {
     }
 }
 
-/// The image that a reference stands for now, `name@sha256:…`. One with a tag is asked of its registry.
+/// The current meaning of an image reference, `name@sha256:…`. A tag is looked up in the registry.
 ///
 /// # Errors
-/// [`Failure::Image`] if it cannot be had.
+/// [`Failure::Image`] if it is not available.
 pub(crate) async fn resolve(session: &Session, reference: &str) -> Result<String, Failure> {
     let (query, reference) = (session.query(), reference.to_owned());
     let ask = move || {

@@ -1,9 +1,9 @@
-//! What runs in a container around a command: a small script for any POSIX `sh`.
+//! The script that runs a command in a container, for any POSIX `sh`.
 //!
-//! It keeps exit code, output, nonce and duration in files, and itself ends with 0 where the engine may remember the
-//! run: after exit codes below 128 and above 191. Where nothing must be remembered (a program that is not there, a time
-//! limit, a signal) it ends with another code, which the engine reports and forgets: its own exit codes for these would
-//! be remembered as red checks.
+//! It writes exit code, output, nonce and duration to files, and exits with 0 if the engine may cache the run: for
+//! exit codes below 128 and above 191. If nothing must be cached (missing program, time limit, signal), it exits with
+//! another code, which the engine reports and does not cache: the command's own exit codes for these would be cached
+//! as failed checks.
 
 use std::time::Duration;
 
@@ -11,31 +11,31 @@ use super::kept::{CHANGED, END};
 use crate::process::quoted;
 use crate::rule::Rule;
 
-/// Where a command's files are in its container: not in its place, which may be a volume, as nothing comes out of one.
+/// A command's files in its container. Not in its place, which may be a volume and thus cannot be exported.
 pub(super) const OUT: &str = "/opt/dagcache/.out";
 
-/// The variable that tells one run from another. Its value is in no key of the engine.
+/// Identifies the run. The engine's cache ignores its value.
 pub(super) const NONCE: &str = "DAGCACHE_RUN";
 
-/// The variable that holds the time limit in seconds. Its value is in no key of the engine either.
+/// The time limit in seconds. The engine's cache ignores its value, too.
 pub(super) const LIMIT: &str = "DAGCACHE_LIMIT";
 
-/// Changes where a run must not be answered from what the engine remembers.
+/// Changes when the engine must not answer from its cache.
 pub(super) const AGAIN: &str = "DAGCACHE_AGAIN";
 
-/// How the script itself ends, if not with what the command ended with.
+/// Exit codes of the script itself.
 pub(super) mod exit {
-    /// The program is not there, or cannot be started. Its name is on standard error.
+    /// The program does not exist or cannot be started. Its name is on standard error.
     pub(crate) const MISSING: i32 = 121;
-    /// A command before failed. The last line of standard error is its number and its exit code.
+    /// An earlier command failed. The last line of standard error has its number and exit code.
     pub(crate) const BEFORE: i32 = 122;
-    /// The container lacks what the script needs.
+    /// The container does not have what the script needs.
     pub(crate) const SETUP: i32 = 123;
-    /// The time was up.
+    /// The time limit was exceeded.
     pub(crate) const TIMEOUT: i32 = 124;
 }
 
-/// Variables the engine gives to every command: they lead to it, and differ from run to run.
+/// Variables the engine sets for every command: they give access to it and differ from run to run.
 pub(super) const OF_THE_ENGINE: &str = "TRACEPARENT TRACESTATE BAGGAGE OTEL_EXPORTER_OTLP_ENDPOINT \
 OTEL_EXPORTER_OTLP_PROTOCOL OTEL_EXPORTER_OTLP_HEADERS OTEL_EXPORTER_OTLP_INSECURE \
 OTEL_EXPORTER_OTLP_TRACES_ENDPOINT OTEL_EXPORTER_OTLP_TRACES_PROTOCOL OTEL_EXPORTER_OTLP_TRACES_LIVE \
@@ -43,11 +43,11 @@ OTEL_EXPORTER_OTLP_LOGS_ENDPOINT OTEL_EXPORTER_OTLP_LOGS_PROTOCOL OTEL_EXPORTER_
 OTEL_EXPORTER_OTLP_METRICS_PROTOCOL OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE \
 OTEL_TRACES_EXPORTER OTEL_LOGS_EXPORTER OTEL_METRICS_EXPORTER";
 
-/// Output goes through pipes, as on the host: who opens `/dev/stderr` anew would cut a file. What a command leaves
-/// running keeps them open, and is not waited for much longer. `cat` writes what it reads at once, so ending it loses
-/// nothing; a file that grows too large ends it, and with it the pipe.
+/// Output goes through pipes, as on the host, because reopening `/dev/stderr` would truncate a file. Background
+/// processes of the command keep the pipes open, and are not waited for much longer. `cat` writes what it reads at
+/// once, so killing it loses nothing; a file that grows too large ends it, and with it the pipe.
 ///
-/// The command is started by a shell of its own, which says in one line if it cannot be.
+/// A separate shell starts the command and prints one line if that fails.
 const FUNCTIONS: &str = r#"
 now() { IFS=' .' read -r s c at </proc/uptime; at=$((s * 100 + ${c#0})); }
 there() {
@@ -89,40 +89,36 @@ before() {
 }
 "#;
 
-/// A place that is kept, as the script takes it.
+/// The script's part for a kept place.
 #[derive(Debug)]
 pub(super) struct Kept {
-    /// Shell text that comes first.
+    /// Shell text that runs first.
     pub(crate) begin: String,
-    /// Shell text that is given each command before as its arguments, and as its name the file of what has changed.
+    /// Shell text that gets each earlier command as arguments, and the file of changed paths as `$0`.
     pub(crate) narrow: String,
 }
 
-/// A command as the script takes it.
+/// A command to wrap.
 #[derive(Debug, Default)]
 pub(super) struct Wrapped {
-    /// Working directory.
     pub(crate) dir: String,
-    /// Folders in front of the image's PATH.
+    /// Directories to prepend to the image's PATH.
     pub(crate) path: Vec<String>,
-    /// What makes a place that is kept what it has to be.
+    /// Prepares a kept place.
     pub(crate) kept: Option<Kept>,
-    /// Folders to make.
     pub(crate) folders: Vec<String>,
-    /// Folders that nobody needs afterwards.
+    /// Directories to delete afterwards.
     pub(crate) passing: Vec<String>,
-    /// Names and values.
     pub(crate) env: Vec<(String, String)>,
-    /// Programs that have to be there.
+    /// Programs that must exist.
     pub(crate) needs: Vec<String>,
-    /// Commands before.
     pub(crate) before: Vec<Vec<String>>,
-    /// The command.
     pub(crate) argv: Vec<String>,
 }
 
 impl Wrapped {
-    /// Arguments of the exec. Those of the command stand for themselves: they may be longer than one argument may be.
+    /// Arguments of the exec. Those of the command are passed separately, because together they may exceed the limit
+    /// for one argument.
     pub(crate) fn arguments(&self) -> Vec<String> {
         let mut all = ["sh", "-c", &self.script(), "dagcache"]
             .map(str::to_owned)
@@ -221,7 +217,7 @@ impl Wrapped {
     }
 }
 
-/// Seconds, as the script takes them; 0 is no limit.
+/// Seconds for the script; 0 means no limit.
 pub(super) fn seconds(limit: Option<Duration>) -> String {
     let seconds = limit.map_or(0, |limit| limit.as_secs().max(1));
     seconds.to_string()

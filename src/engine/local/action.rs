@@ -1,6 +1,6 @@
-//! A check in its room: its commands one after the other, within its bounds and one time limit.
+//! Runs a check in its room: its commands one after the other, confined, under one time limit.
 //!
-//! Stays free of making the room ready and of what an exit code means.
+//! Does not prepare the room or interpret exit codes.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,14 +14,13 @@ use crate::process::{self, Launch, Limits, Ran};
 use super::path_farm;
 use super::room_setup::RoomSetup;
 
-/// A check in its room.
 pub(super) struct Action<'a> {
     pub(crate) setup: &'a RoomSetup,
     pub(crate) launcher: Option<&'a Path>,
     pub(crate) relative: &'a Relative,
     /// Its working directory on the host.
     pub(crate) dir: PathBuf,
-    /// The same as the check sees it.
+    /// The same directory as the check sees it.
     pub(crate) seen_dir: PathBuf,
     pub(crate) env: &'a [(std::ffi::OsString, std::ffi::OsString)],
     pub(crate) request: &'a Request<'a>,
@@ -29,7 +28,7 @@ pub(super) struct Action<'a> {
 }
 
 impl Action<'_> {
-    /// The time limit is for all commands together.
+    /// The time limit applies to all commands together.
     pub(crate) async fn run(&self, limits: Limits) -> Result<Ran, EngineError> {
         let mut left = self.request.timeout;
         for argv in &self.needed_before() {
@@ -56,7 +55,7 @@ impl Action<'_> {
         }
         if ran.truncated {
             ran.stderr
-                .extend_from_slice(b"\n[dagcache: some of the output is missing]\n");
+                .extend_from_slice(b"\n[dagcache: output truncated]\n");
         }
         Ok(ran)
     }

@@ -1,14 +1,14 @@
-//! What a check is kept from on this host, and what it is granted.
+//! The confinement of checks on this host: what they may access.
 //!
-//! Readable: system folders, the check's tools with their installations, its layers, its grants. Writable: its room,
-//! `/tmp`, a few devices. Nothing else can be opened: not the work tree, the user's home, the store, other rooms; nor
-//! can anything be written through the links in the room's `bin`. In its own file system the work tree and the store
-//! are not even there, and the room is at [`ROOM`] on every machine. Without permission there is no network but
+//! Readable: system directories, the check's tools with their installations, its layers and grants. Writable: its
+//! room, `/tmp`, a few devices. Nothing else can be opened: not the work tree, the user's home, the store or other
+//! rooms. Nothing can be written through the links in the room's `bin`. In a private file system the work tree and
+//! the store do not even exist, and the room is at [`ROOM`] on every machine. Without permission, the only network is
 //! loopback.
 //!
-//! Not covered: whether a file exists outside these places, and what system folders hold.
+//! Not covered: whether a file exists outside these places, and the content of system directories.
 //!
-//! Stays free of how it is done (see [`crate::process::launcher`]).
+//! Does not implement confinement (see [`crate::process::launcher`]).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;
@@ -22,22 +22,22 @@ use crate::process::launcher::spec::{Access, Bounds, Root};
 use crate::room::Layout;
 use crate::rule::Rule;
 
-/// Where a room is seen in its own file system: the same on every machine, so that what is made in it is the same.
+/// Path of the room in a private file system: the same on every machine, so that products are the same, too.
 pub(crate) const ROOM: &str = "/dagcache";
 
-/// Readable for every check: what an operating system brings. The user's own things are in none of them.
+/// Readable for every check: parts of the operating system, which contain nothing of the user.
 const SYSTEM: &[&str] = &[
     "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt", "/nix", "/gnu",
     "/proc", "/sys",
 ];
 
-/// Covered by empty folders in a file system of its own: what others leave there is no input.
+/// Covered by empty directories in a private file system: files that others leave there are no inputs.
 const SHARED: &[&str] = &["/tmp", "/var/tmp", "/dev/shm"];
 
-/// Sockets of the host's services. Without the network, they would be a way out.
+/// Sockets of the host's services. Without network access, they would be a loophole.
 const SERVICES: &str = "/run";
 
-/// Devices that programs count on.
+/// Devices that programs rely on.
 const DEVICES: &[&str] = &[
     "/dev/null",
     "/dev/zero",
@@ -49,42 +49,37 @@ const DEVICES: &[&str] = &[
     "/dev/pts",
 ];
 
-/// Never granted, though they lie in what is: a check has no use for them.
+/// Never granted, even inside a granted directory: checks do not need them.
 const SECRETS: &[&str] = &["credentials", "credentials.toml"];
 
-/// What the engine confines checks with.
+/// What confinement depends on.
 #[derive(Debug, Clone)]
 pub(crate) struct Host {
-    /// This program, which starts again as a launcher.
+    /// This program, which also serves as launcher.
     pub(crate) launcher: PathBuf,
-    /// The user's work tree.
     pub(crate) project: PathBuf,
-    /// The store.
     pub(crate) store: PathBuf,
-    /// The user's home.
     pub(crate) home: Option<PathBuf>,
 }
 
-/// Draws the bounds of checks.
+/// Determines the confinement of checks.
 #[derive(Debug)]
 pub(crate) struct Confiner {
     host: Host,
     support: OnceLock<Support>,
 }
 
-/// The bounds of one check.
+/// The confinement of one check.
 #[derive(Debug, Clone)]
 pub(crate) struct Drawn {
-    /// For the launcher.
     pub(crate) bounds: Bounds,
     /// Whether the room is at [`ROOM`].
     pub(crate) moved: bool,
-    /// Whether nothing that it should not see can be seen.
+    /// Whether it is fully confined.
     pub(crate) confined: bool,
 }
 
 impl Confiner {
-    /// For checks of this project.
     #[must_use]
     pub(crate) fn new(host: Host) -> Self {
         Self {
@@ -93,17 +88,17 @@ impl Confiner {
         }
     }
 
-    /// This program, which starts again as a launcher.
+    /// This program, which also serves as launcher.
     #[must_use]
     pub(crate) fn launcher(&self) -> &Path {
         &self.host.launcher
     }
 
-    /// What this system can do. Found out once; takes a few milliseconds.
+    /// What this system supports. Probed once, which takes a few milliseconds.
     pub(crate) fn support(&self) -> &Support {
         self.support.get_or_init(|| {
             let mut support = Support::ask(&self.host.launcher);
-            let without = || Err("switched off".to_owned());
+            let without = || Err("disabled".to_owned());
             if !Rule::OwnRoot.holds() {
                 support.root = without();
             }
@@ -117,13 +112,13 @@ impl Confiner {
         })
     }
 
-    /// What is known of it without finding out.
+    /// The result of probing, if that was done.
     #[must_use]
     pub(crate) fn known_support(&self) -> Option<&Support> {
         self.support.get()
     }
 
-    /// The bounds of a command in the room at `room`. `layer` tells the folder of a layer by its name.
+    /// The bounds of a command in the room at `room`. `layer` returns the directory of a layer by name.
     pub(crate) fn draw(
         &self,
         command: &Command,
@@ -171,13 +166,13 @@ impl Confiner {
         }
     }
 
-    /// Folders that are not there for a check, without those in other ones.
+    /// Directories hidden from a check, without nested ones.
     fn covers(&self, network: bool) -> Vec<PathBuf> {
         let host = &self.host;
         let mut all: Vec<PathBuf> = SHARED.iter().map(PathBuf::from).collect();
         all.extend((!network).then(|| PathBuf::from(SERVICES)));
         all.extend([host.project.clone(), host.store.clone()]);
-        // Elsewhere no rule lets it be opened anyway, and programs may have reasons to know that it exists.
+        // Otherwise no rule lets it be opened anyway, and programs may need it to exist.
         let readable = |home: &PathBuf| SYSTEM.iter().any(|folder| home.starts_with(folder));
         all.extend(host.home.clone().filter(readable));
         let mut all: Vec<PathBuf> = all
@@ -189,7 +184,7 @@ impl Confiner {
             system.any(|folder| Path::new(folder).starts_with(path))
         };
         all.retain(|path| path.is_dir() && !holds_system(path));
-        // If the host has, or gets, such a folder, the room is not put into it.
+        // The room must not be inside a directory that the host has or may get.
         all.push(PathBuf::from(ROOM));
         all.sort();
         all.dedup();
@@ -203,7 +198,6 @@ impl Confiner {
     }
 }
 
-/// What may be opened.
 fn rules(needs: &Needs<'_>, room: &Layout, moved: bool, network: bool) -> Vec<(Access, PathBuf)> {
     let mut rules: Vec<(Access, PathBuf)> = Vec::new();
     let mut add = |access, path: &Path| rules.push((access, path.to_path_buf()));
@@ -211,7 +205,7 @@ fn rules(needs: &Needs<'_>, room: &Layout, moved: bool, network: bool) -> Vec<(A
         add(Access::Read, Path::new(path));
     }
     if network {
-        // Where names are resolved.
+        // Name resolution happens there.
         add(Access::Read, Path::new(SERVICES));
     }
     for path in DEVICES {
@@ -222,7 +216,8 @@ fn rules(needs: &Needs<'_>, room: &Layout, moved: bool, network: bool) -> Vec<(A
     }
     if moved {
         add(Access::Read, Path::new(ROOM));
-        // What is granted for reading lies in some of them where such a place holds a tool: then none of it is writable.
+        // If such a place contains a tool, it also contains files granted for reading only, so none of it is
+        // writable.
         let holds_needs = |folder: &&&str| needs.real.iter().any(|path| path.starts_with(folder));
         for path in SHARED.iter().filter(|folder| !holds_needs(folder)) {
             add(Access::Write, Path::new(path));
@@ -235,7 +230,7 @@ fn rules(needs: &Needs<'_>, room: &Layout, moved: bool, network: bool) -> Vec<(A
     rules
 }
 
-/// A file system with the room in it, and with what is needed out of covered folders.
+/// A file system with the room and the needed parts of covered directories.
 fn own_root(needs: Needs<'_>, covers: Vec<PathBuf>, room: &Layout, inside: &Layout) -> Root {
     let covered = |path: &Path| covers.iter().any(|cover| path.starts_with(cover));
     let links = needs
@@ -252,7 +247,7 @@ fn own_root(needs: Needs<'_>, covers: Vec<PathBuf>, room: &Layout, inside: &Layo
     .into();
     let mut last: Option<PathBuf> = None;
     for path in needs.real.into_iter().filter(|path| covered(path)) {
-        // Sorted: what is below the last one is there already.
+        // Sorted, so a directory precedes everything below it.
         if last.as_ref().is_none_or(|last| !path.starts_with(last)) {
             binds.push((path.clone(), path.clone()));
             last = Some(path);
@@ -265,12 +260,12 @@ fn own_root(needs: Needs<'_>, covers: Vec<PathBuf>, room: &Layout, inside: &Layo
     }
 }
 
-/// What a check needs of the host besides system folders.
+/// What a check needs from the host besides system directories.
 struct Needs<'a> {
     host: &'a Host,
-    /// Links on the way, with what they lead to.
+    /// Links on the way and their targets.
     links: BTreeMap<PathBuf, PathBuf>,
-    /// Files and folders, with all links resolved.
+    /// Files and directories with all links resolved.
     real: BTreeSet<PathBuf>,
     seen: BTreeSet<PathBuf>,
 }
@@ -285,14 +280,14 @@ impl<'a> Needs<'a> {
         }
     }
 
-    /// A path and all links that lead to it.
+    /// Adds a path and all links that lead to it.
     fn path(&mut self, path: &Path) -> Option<PathBuf> {
         let real = self.trace(path)?;
         self.real.insert(real.clone());
         Some(real)
     }
 
-    /// Resolves a path as the kernel does, and notes the links.
+    /// Resolves a path like the kernel and records the links.
     fn trace(&mut self, path: &Path) -> Option<PathBuf> {
         const MAX_LINKS: usize = 40;
         let names = |path: &Path| -> VecDeque<OsString> {
@@ -329,7 +324,7 @@ impl<'a> Needs<'a> {
         at.exists().then_some(at)
     }
 
-    /// A program, the installation it is part of, and its interpreter.
+    /// Adds a program, its installation and its interpreter.
     fn program(&mut self, path: &Path) {
         if !self.seen.insert(path.to_path_buf()) {
             return;
@@ -349,7 +344,7 @@ impl<'a> Needs<'a> {
         }
     }
 
-    /// A folder that holds a whole installation: a layer's environment, with the Python it was made from.
+    /// Adds a directory with a whole installation: a layer's environment and the Python it was made from.
     fn installation(&mut self, folder: &Path) {
         self.path(folder);
         for name in ["python", "python3"] {
@@ -357,7 +352,7 @@ impl<'a> Needs<'a> {
         }
     }
 
-    /// Whether every check may read it and sees it. What lies in a system folder may yet be in the work tree.
+    /// Whether every check may read and see it. A path in a system directory may still be in the work tree.
     fn is_plain_system(&self, path: &Path) -> bool {
         let host = self.host;
         let hidden = [Some(&host.project), Some(&host.store), host.home.as_ref()];
@@ -368,10 +363,10 @@ impl<'a> Needs<'a> {
                 .any(|folder| path.starts_with(folder))
     }
 
-    /// What was installed with a program: the folder above its `bin`, where that is an installation and nothing more.
-    /// Of `~/.local`, which holds much of the user's besides, only the libraries.
+    /// What was installed with a program: the directory above its `bin`, if it is an installation and nothing more.
+    /// Of `~/.local`, which contains many other files, only the libraries.
     fn parts_of_installation(&self, program: &Path) -> Vec<PathBuf> {
-        // A program of Node loads its packages from all such folders above it.
+        // A Node program loads its packages from all such directories above it.
         let modules = program
             .ancestors()
             .filter(|dir| dir.ends_with("node_modules"));
@@ -396,7 +391,7 @@ impl<'a> Needs<'a> {
         vec![prefix.to_path_buf()]
     }
 
-    /// Whether a folder holds more of the user's than an installation.
+    /// Whether a directory contains more of the user's files than an installation.
     fn is_users(&self, prefix: &Path) -> bool {
         let host = self.host;
         let home = host.home.as_deref();
@@ -409,7 +404,7 @@ impl<'a> Needs<'a> {
                 .is_some_and(|home| prefix == home.join(".local") || prefix == home.join(".cargo"))
     }
 
-    /// A place of the host that is granted, without what is secret in it.
+    /// Adds a granted place of the host, without its secrets.
     fn grant(&mut self, path: &Path) {
         if !SECRETS.iter().any(|name| path.join(name).exists()) {
             self.path(path);
@@ -424,7 +419,7 @@ impl<'a> Needs<'a> {
     }
 }
 
-/// The program that the first line of a script names, if it is one.
+/// The program in the first line of a script, if it is one.
 fn interpreter(script: &Path) -> Option<PathBuf> {
     const LONGEST: u64 = 4096;
     let file = std::fs::File::open(script).ok()?;

@@ -1,7 +1,7 @@
-//! Looking at what the host engine keeps, for `cache verify`: the manifests of rooms and the markers of layers.
+//! Inspects what the local engine keeps, for `cache verify`: the manifests of rooms and the markers of layers.
 //!
-//! Both are believed only as far as they hold, so damage costs a rebuild. A room or layer without one was never
-//! finished, which is no damage.
+//! Both are verified before use, so damage costs a rebuild. A room or layer without one was never finished, which is
+//! not damage.
 
 use std::path::{Path, PathBuf};
 
@@ -9,18 +9,16 @@ use crate::digest::Digest;
 use crate::engine::local::{Dirs, layers};
 use crate::room;
 
-/// What was found.
 #[derive(Debug, Default)]
 pub(crate) struct Inspected {
     /// Rooms with a manifest.
     pub(crate) rooms: u64,
-    /// Layers that say they are complete.
+    /// Layers marked as complete.
     pub(crate) layers: u64,
-    /// Files that are not what they should be, and why.
+    /// Damaged files and the reason.
     pub(crate) damaged: Vec<(PathBuf, String)>,
 }
 
-/// Looks at all rooms and layers.
 #[must_use]
 pub(crate) fn inspect(dirs: &Dirs) -> Inspected {
     let mut inspected = Inspected::default();
@@ -31,7 +29,7 @@ pub(crate) fn inspect(dirs: &Dirs) -> Inspected {
             };
             inspected.rooms += 1;
             if !sound {
-                let reason = "its content does not match its checksum";
+                let reason = "content does not match its checksum";
                 let damaged = (room.join(room::MANIFEST), reason.to_owned());
                 inspected.damaged.push(damaged);
             }
@@ -47,14 +45,14 @@ pub(crate) fn inspect(dirs: &Dirs) -> Inspected {
             .file_name()
             .and_then(|name| name.to_str()?.parse().ok());
         if !key.is_some_and(|key| layers::is_sound(&layer, key)) {
-            let reason = "the layer is not what it was when it was built";
+            let reason = "layer changed after it was built";
             inspected.damaged.push((marker, reason.to_owned()));
         }
     }
     inspected
 }
 
-/// The folders in a folder; links are left out.
+/// The directories in a directory, without links.
 fn folders(dir: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let mut folders: Vec<PathBuf> = entries

@@ -1,10 +1,10 @@
-//! Layers on the host: built once, in place, under a lock, and complete only when that is written down.
+//! Layers on the host: built once, in place, under a lock, and valid only once marked as complete.
 //!
 //! ```text
-//! <layers>/<key>/           what the commands made (it may hold this path, so it is never moved)
-//!   complete                version, key, place and an inventory of the folder; written last
+//! <layers>/<key>/           products of the commands (they may contain this path, so it is never moved)
+//!   complete                version, key, place and an inventory of the directory; written last
 //! ```
-//! A folder whose `complete` is not exactly what it should be is deleted and built again.
+//! A directory without the exact expected `complete` is deleted and built again.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
@@ -25,28 +25,27 @@ use crate::process::{self, Ended, Launch, Limits};
 use crate::room::remove;
 use crate::snapshot::{FileId, Kind, Snapshot};
 
-/// The file that makes a layer complete.
+/// Marks a layer as complete.
 pub(super) const MARKER: &str = "complete";
 
-/// How often a layer that another process builds is looked at.
+/// How often to check for a layer that another process is building.
 const POLL: Duration = Duration::from_millis(50);
 
-/// The exit code of the checks on a layer, and what they say.
+/// The exit code of the layer's checks, and their output.
 type Refusal = (i32, String);
 
-/// The layers of a host.
 #[derive(Debug)]
 pub(crate) struct Layers {
     dir: Folder,
     locks: Folder,
-    /// Keys of layers found complete by this process.
+    /// Keys of layers this process has found complete.
     verified: Mutex<HashSet<Digest>>,
-    /// Verdicts that came of building: an exit code, and what was said. Layers of several folders may share a key.
+    /// Verdicts reached while building. Layers of several folders may share a key.
     refused: Mutex<HashMap<(String, Digest), Refusal>>,
 }
 
 impl Layers {
-    /// Kept in `dir`, with locks in `locks`.
+    /// Layers in `dir`, with locks in `locks`.
     #[must_use]
     pub(crate) fn new(dir: PathBuf, locks: PathBuf) -> Self {
         Self {
@@ -57,7 +56,7 @@ impl Layers {
         }
     }
 
-    /// The folder of a layer that is complete. Layers without a build have none.
+    /// The directory of a complete layer. Layers without a build have none.
     #[must_use]
     pub(crate) fn find(&self, key: Digest) -> Option<PathBuf> {
         let mut places = vec![self.dir.wanted()];
@@ -69,16 +68,13 @@ impl Layers {
         Some(dir)
     }
 
-    /// The verdict that building this layer came to, when it was last asked for.
+    /// The verdict reached when this layer was last prepared, if any.
     #[must_use]
     pub(crate) fn refused(&self, layer: &Layer, key: Digest) -> Option<Refusal> {
         self.refusals().get(&(layer.name.clone(), key)).cloned()
     }
 
     /// See [`crate::engine::Engine::prepare`].
-    ///
-    /// # Errors
-    /// If a layer cannot be built.
     pub(crate) async fn prepare(
         &self,
         request: &Prepare<'_>,
@@ -111,7 +107,7 @@ impl Layers {
             return Ok(None);
         }
         let lock = self.lock(key, cancel).await?;
-        // Another process may have built it meanwhile.
+        // Another process may have built it in the meantime.
         if !request.force && present() {
             return Ok(None);
         }
@@ -138,7 +134,7 @@ impl Layers {
         Ok(Some(start.elapsed()))
     }
 
-    /// One builder at a time per key, in all processes.
+    /// One builder at a time per key, across all processes.
     async fn lock(&self, key: Digest, cancel: &CancellationToken) -> Result<File, EngineError> {
         let place = io_at(self.locks.wanted(), self.locks.get())?;
         let path = place.join(format!("layer-{key}"));
@@ -182,17 +178,17 @@ impl Layers {
     }
 }
 
-/// A layer that was not prepared, or was damaged since.
+/// A layer that was not prepared or has been damaged since.
 #[must_use]
 pub(crate) fn not_built(layer: &str) -> EngineError {
     EngineError::Unavailable(format!("layer `{layer}` has not been built"))
 }
 
 fn of_a_container(layer: &str) -> EngineError {
-    EngineError::Unavailable(format!("layer `{layer}` is one of a container"))
+    EngineError::Unavailable(format!("layer `{layer}` belongs in a container"))
 }
 
-/// Whether a layer is complete and as it was then.
+/// Whether a layer is complete and unchanged.
 pub(super) fn is_sound(dir: &Path, key: Digest) -> bool {
     let Ok(marker) = std::fs::read_to_string(dir.join(MARKER)) else {
         return false;
@@ -200,14 +196,14 @@ pub(super) fn is_sound(dir: &Path, key: Digest) -> bool {
     complete(dir, key).is_ok_and(|text| text == marker)
 }
 
-/// The text that makes a layer complete.
+/// The content of the marker file.
 fn complete(dir: &Path, key: Digest) -> io::Result<String> {
     let inventory = inventory(dir)?;
     let place = Digest::of(dir.as_os_str().as_encoded_bytes());
     Ok(format!("dagcache-layer 1\n{key}\n{place}\n{inventory}\n"))
 }
 
-/// Digest of the names, sizes and times of a layer's files. What Python caches beside them is not of the layer.
+/// Digest of the names, sizes and times of a layer's files, except for Python's caches.
 fn inventory(dir: &Path) -> io::Result<Digest> {
     let mut hasher = Hasher::new();
     let files = walkdir::WalkDir::new(dir)
@@ -233,7 +229,6 @@ fn inventory(dir: &Path) -> io::Result<Digest> {
     Ok(hasher.finish())
 }
 
-/// One layer being built.
 struct Builder<'a> {
     layer: &'a str,
     build: &'a dyn HostBuild,
@@ -244,7 +239,7 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// Returns the verdict of its checks, if there is one already.
+    /// Returns the verdict of its checks if building already determines it.
     async fn build(&self) -> Result<Option<Refusal>, EngineError> {
         io_at(&self.dir, remove(&self.dir))?;
         io_at(&self.dir, std::fs::create_dir_all(&self.dir))?;
@@ -306,7 +301,7 @@ impl Builder<'_> {
         }
     }
 
-    /// The user's environment: mirrors and certificates are configured there.
+    /// The user's environment, which configures mirrors and certificates.
     fn env(&self, step: &Step) -> Vec<(OsString, OsString)> {
         let users = self.request.env.all();
         let mut env: Vec<_> = users
@@ -326,7 +321,7 @@ impl Builder<'_> {
         env
     }
 
-    /// Writes the sources below a fresh folder, with room above the copy of the project root for those from outside.
+    /// Writes the sources below an empty directory, with levels above the copy of the project root for outside files.
     /// Returns the copy of the project root.
     fn materialise_all(&self, sources: &Sources, place: &Path) -> Result<PathBuf, EngineError> {
         let snapshot = self.request.snapshot;
@@ -356,7 +351,7 @@ fn write(path: &Path, content: &[u8]) -> Result<(), EngineError> {
     io_at(path, std::fs::write(path, content))
 }
 
-/// Writes a file of the snapshot below a fresh folder.
+/// Writes a snapshot file below an empty directory.
 fn materialise(snapshot: &Snapshot, id: FileId, root: &Path) -> Result<(), EngineError> {
     let entry = snapshot.entry(id);
     let path = entry.path.under(root);

@@ -1,10 +1,8 @@
-//! The host engine: checks run as processes of this machine, each in a room, with a closed PATH and a clean
+//! The local engine: checks run as processes of this machine, each in a room, with a closed PATH and a clean
 //! environment.
 //!
-//! - [`path_farm`]: the programs. - [`layers`]: what is built once.
-//! - [`mod@inspect`]: whether what is kept is whole.
-//! - [`confine`]: what a check is kept from, as far as this system can. - [`room_setup`]: what is in a room besides files.
-//! - [`action`]: a check in its room.
+//! - [`path_farm`]: programs. - [`layers`]: layers. - [`mod@inspect`]: verifies rooms and layers.
+//! - [`confine`]: what a check may access. - [`room_setup`]: sets up rooms. - [`action`]: runs a check in its room.
 //!
 //! Layers are built as the user, with the network and unconfined.
 
@@ -38,18 +36,16 @@ use confine::{Confiner, Host, ROOM};
 use layers::Layers;
 use room_setup::{Held, RoomSetup, is_seeded, laid, reads, seed};
 
-/// Where the engine keeps things: folders of the store.
+/// Directories of the store that the engine uses.
 #[derive(Debug, Clone)]
 pub(crate) struct Dirs {
-    /// Rooms, in a folder per project.
+    /// Rooms, with a directory per project.
     pub(crate) rooms: PathBuf,
-    /// Built layers.
     pub(crate) layers: PathBuf,
-    /// Lock files.
     pub(crate) locks: PathBuf,
 }
 
-/// The host engine for one project.
+/// The local engine for one project.
 #[derive(Debug)]
 pub(crate) struct LocalEngine {
     rooms: Folder,
@@ -60,7 +56,7 @@ pub(crate) struct LocalEngine {
 }
 
 impl LocalEngine {
-    /// For the project of that id, which must be a plain folder name. Touches no disk.
+    /// `project` is the project's id, a plain directory name. Does not touch the disk.
     #[must_use]
     pub(crate) fn new(dirs: Dirs, project: &str) -> Self {
         Self {
@@ -72,14 +68,14 @@ impl LocalEngine {
         }
     }
 
-    /// Confines checks, as far as this system can. Without, they are confined in nothing.
+    /// Confines checks as far as this system supports it. Otherwise they are not confined.
     #[must_use]
     pub(crate) fn confining(mut self, host: Host) -> Self {
         self.confiner = Some(Confiner::new(host));
         self
     }
 
-    /// What confinement lacks on this system, if a check was run by now: a reason each.
+    /// What confinement is missing on this system, if a check has run; one reason each.
     #[must_use]
     pub(crate) fn lacks(&self) -> Vec<&str> {
         let Some(support) = self.confiner.as_ref().and_then(Confiner::known_support) else {
@@ -90,7 +86,7 @@ impl LocalEngine {
         reasons.map(String::as_str).collect()
     }
 
-    /// As [`LocalEngine::lacks`], and finds out first.
+    /// Like [`LocalEngine::lacks`], but probes first.
     #[must_use]
     pub(crate) fn find_lacks(&self) -> Vec<&str> {
         if let Some(confiner) = &self.confiner {
@@ -133,7 +129,7 @@ impl LocalEngine {
         match &outcome {
             Ok(executed) if wants_layers(request, &outcome) => {
                 Err(EngineError::Unavailable(format!(
-                    "the check needs something that its layers do not have, even after they were built again\n{}",
+                    "the check needs something that is missing from its layers even after rebuilding them\n{}",
                     executed.output.stderr.trim_end()
                 )))
             }
@@ -141,18 +137,15 @@ impl LocalEngine {
         }
     }
 
-    /// The outcome of a check whose layers could not be built because of the project's own files.
+    /// The outcome of a check whose layers cannot be built because of the project's own files.
     fn refused(&self, request: &Request<'_>) -> Option<Executed> {
         let mut layers = request.layers.iter();
         let (code, said) = layers.find_map(|(layer, key)| self.layers.refused(layer, *key))?;
         Some(failed_before(code, &said))
     }
 
-    /// Opens the program of that name, one of the command's tools, at the user's terminal, in a room as the check has
-    /// it. `say` is told the working directory, on the host and as seen inside, before it starts.
-    ///
-    /// # Errors
-    /// If there is no room, or the program cannot be started.
+    /// Runs one of the command's tools at the user's terminal, in a room like the check's. Calls `say` with the
+    /// working directory, on the host and inside, before it starts.
     pub(crate) async fn open(
         &self,
         request: &Request<'_>,
@@ -184,7 +177,7 @@ impl LocalEngine {
         })
     }
 
-    /// Runs it in a room. Without `seeds`, what others made for the products in it is not used.
+    /// Runs the check in a room. Without `seeds`, it does not start from products made elsewhere.
     async fn attempt(
         &self,
         request: &Request<'_>,
@@ -231,7 +224,7 @@ impl LocalEngine {
         })
     }
 
-    /// A room with the inputs, the tools and the working directory of a request.
+    /// Prepares a room with the inputs, tools and working directory of a request.
     fn set_up(&self, request: &Request<'_>, seeds: bool) -> Result<RoomSetup, EngineError> {
         let command = request.command;
         let rooms = self.rooms.get().map_err(|source| EngineError::Io {
@@ -274,7 +267,7 @@ impl LocalEngine {
         })
     }
 
-    /// Products hold absolute paths: those of a room that is seen elsewhere are others.
+    /// Products contain absolute paths, so those of a room seen at another path differ.
     fn product_key(&self, key: Digest) -> Digest {
         let moved = |confiner: &Confiner| confiner.support().root.is_ok();
         if self.confiner.as_ref().is_some_and(moved) {
@@ -324,7 +317,7 @@ impl Engine for LocalEngine {
     }
 }
 
-/// Whether another run on layers that are built anew may end otherwise: what their commands put elsewhere may be gone.
+/// Whether rebuilding the layers may change the outcome, because products of their commands may be gone.
 fn wants_layers(request: &Request<'_>, outcome: &Result<Executed, EngineError>) -> bool {
     let mut layers = request.layers.iter();
     layers.any(|(layer, _)| matches!(layer.build, Build::Host(_)))
@@ -348,7 +341,7 @@ impl From<RoomError> for EngineError {
     }
 }
 
-/// As a shell would say it.
+/// As a shell would report it.
 const fn exit_code(ended: Ended) -> i32 {
     match ended {
         Ended::Exit(code) => code,
@@ -358,7 +351,7 @@ const fn exit_code(ended: Ended) -> i32 {
     }
 }
 
-/// `os-arch-libc` of the host, whatever this program itself is linked against.
+/// `os-arch-libc` of the host, independent of what this program is linked against.
 fn platform() -> String {
     use std::env::consts::{ARCH, OS};
     let musl = Path::new("/lib").join(format!("ld-musl-{ARCH}.so.1"));

@@ -1,4 +1,4 @@
-//! The closed PATH of a check: one folder that holds its tools and nothing else.
+//! The closed PATH of a check: one directory that contains only its tools.
 
 use std::fs::Permissions;
 use std::io;
@@ -7,10 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::plan::Tool;
 
-/// Fills the empty folder `bin`. `layer` tells the folder of a layer by its name.
-///
-/// # Errors
-/// If a name is no plain file name, a layer is unknown, or the folder cannot be written.
+/// Fills the empty directory `bin`. `layer` returns the directory of a layer by name.
 pub(crate) fn fill(
     bin: &Path,
     tools: &[Tool],
@@ -28,7 +25,7 @@ pub(crate) fn fill(
         };
         let name = tool.name();
         if name.is_empty() || name.contains('/') || name.starts_with("..") {
-            let message = format!("`{name}` is no program name");
+            let message = format!("`{name}` is not a program name");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         place(&bin.join(name), &target)?;
@@ -36,8 +33,8 @@ pub(crate) fn fill(
     Ok(())
 }
 
-/// A link, because programs that are many in one look at the name they were called by, and others find their own
-/// files by resolving it. Only the interpreter of a virtual environment must be called where it lies: it looks for
+/// Creates a link, because multi-call programs look at the name they were called by, and others find their files by
+/// resolving it. Only the interpreter of a virtual environment must be called at its own path: it looks for
 /// `pyvenv.cfg` beside the link.
 fn place(link: &Path, target: &Path) -> io::Result<()> {
     let in_venv = target.is_symlink()
@@ -56,10 +53,7 @@ fn place(link: &Path, target: &Path) -> io::Result<()> {
     }
 }
 
-/// Where a program of a check is: in the farm, or with `/` a file relative to the working directory.
-///
-/// # Errors
-/// If it is not there or may not be executed: a message with the way out.
+/// The path of a check's program: in the farm, or with `/` relative to the working directory.
 pub(crate) fn resolve(bin: &Path, dir: &Path, program: &str) -> Result<PathBuf, String> {
     let (call, file) = if program.contains('/') {
         (PathBuf::from(program), dir.join(program))
@@ -68,13 +62,13 @@ pub(crate) fn resolve(bin: &Path, dir: &Path, program: &str) -> Result<PathBuf, 
     };
     let Ok(meta) = file.metadata() else {
         return Err(if program.contains('/') {
-            "it is not among the inputs of the check; add it to `inputs`".to_owned()
+            "not an input of the check; add it to `inputs`".to_owned()
         } else {
-            "it is not among the programs of the check; add it to `tools`".to_owned()
+            "not a program of the check; add it to `tools`".to_owned()
         });
     };
     if !meta.is_file() || meta.permissions().mode() & 0o111 == 0 {
-        return Err("it is not an executable file; try `chmod +x`".to_owned());
+        return Err("not executable; try `chmod +x`".to_owned());
     }
     Ok(call)
 }

@@ -1,6 +1,6 @@
-//! What is put into a room besides its files, what stays of it after a run, and what that tells.
+//! Sets up a room: everything besides its files, and what to keep and learn after a run.
 //!
-//! Stays free of starting anything.
+//! Starts no processes.
 
 use std::path::Path;
 
@@ -17,14 +17,14 @@ use super::confine::Drawn;
 /// A room with what a check left in it.
 pub(super) struct Held {
     pub(crate) room: Room,
-    /// Whether the check knew a secret: then nothing of what it left may stay on disk.
+    /// Whether the check had a secret, so that nothing it left may stay on disk.
     pub(crate) secret: bool,
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
         if self.secret {
-            // What cannot be deleted now is deleted before the next run.
+            // If this fails, the room is emptied before the next run.
             let _ = self.room.empty();
         }
     }
@@ -33,14 +33,14 @@ impl Drop for Held {
 /// A room that is ready for a check.
 pub(super) struct RoomSetup {
     pub(crate) held: Held,
-    /// Where the check sees it.
+    /// Its paths as the check sees them.
     pub(crate) seen: Layout,
-    /// What the check is kept from, if anything.
+    /// The confinement, if any.
     pub(crate) drawn: Option<Drawn>,
 }
 
 impl RoomSetup {
-    /// What a command started in it by this launcher is kept from.
+    /// The confinement of a command started by this launcher.
     pub(crate) fn confined<'a>(&'a self, launcher: Option<&'a Path>) -> Option<Confined<'a>> {
         let (launcher, drawn) = launcher.zip(self.drawn.as_ref())?;
         Some(Confined {
@@ -50,10 +50,10 @@ impl RoomSetup {
     }
 }
 
-/// In a folder of products: they began with those of somebody else.
+/// Marks a products directory that was seeded.
 pub(super) const SEEDED: &str = ".dagcache-seeded";
 
-/// Begins the products of a room that has none. A failure costs the time of making them.
+/// Seeds the products of a room that has none. If that fails, they are built from scratch.
 pub(super) fn seed(room: &Room, command: &Command) {
     let (Some(seed), Some(products)) = (&command.seed, command.products.first()) else {
         return;
@@ -61,7 +61,7 @@ pub(super) fn seed(room: &Room, command: &Command) {
     if *room.changes() != Changes::NoProducts {
         return;
     }
-    // Beside the tree, so that products are there whole or not at all.
+    // Copied beside the tree first, so that the products are complete or absent.
     let beside = room.dir().join("seed");
     let plant = || -> std::io::Result<()> {
         remove(&beside)?;
@@ -81,7 +81,7 @@ pub(super) fn is_seeded(room: &Room, command: &Command) -> bool {
     products.any(|folder| folder.under(&room.tree()).join(SEEDED).exists())
 }
 
-/// What a run read, if it can be told: then it read at least what every run of the check reads.
+/// The files a run read, if detected: then they include the file that every run of the check reads.
 pub(super) fn reads(room: &Room, request: &Request<'_>) -> Option<Vec<FileId>> {
     let proof = request.command.reads.as_ref()?;
     let paths = room

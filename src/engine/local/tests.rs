@@ -156,7 +156,7 @@ async fn a_program_that_was_not_declared_is_named_with_the_way_out() {
     let error = bench.try_run(&[]).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "cannot start `frobnicate`: it is not among the programs of the check; add it to `tools`"
+        "cannot start `frobnicate`: not a program of the check; add it to `tools`"
     );
 }
 
@@ -202,7 +202,7 @@ async fn commands_before_it_share_its_room_and_must_succeed() {
     let error = bench.try_run(&[]).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "`sh -c 'echo why in $PWD/a >&2; exit 7'`, which prepares the check, ended with exit code 7\nwhy in a"
+        "cannot prepare the check: `sh -c 'echo why in $PWD/a >&2; exit 7'` exited with code 7\nwhy in a"
     );
 }
 
@@ -232,10 +232,7 @@ async fn output_that_is_no_text_or_too_long_is_kept_as_far_as_possible() {
     bench.engine.limits.output = 5;
     let output = bench.run(&[]).await.output;
     assert_eq!(output.stdout, "a\u{fffd}b");
-    assert_eq!(
-        output.stderr,
-        "01234\n[dagcache: some of the output is missing]\n"
-    );
+    assert_eq!(output.stderr, "01234\n[dagcache: output truncated]\n");
 }
 
 #[tokio::test]

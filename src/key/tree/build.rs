@@ -1,4 +1,4 @@
-//! Trees of the files of a snapshot.
+//! Builds trees from files of a snapshot.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -6,11 +6,11 @@ use crate::digest::Digest;
 use crate::key::tree::{Depth, Node, append};
 use crate::snapshot::{FileId, Snapshot};
 
-/// The objects of one tree, by digest: a folder that occurs twice is there once.
+/// The objects of one tree, by digest.
 pub(crate) type Objects = BTreeMap<Digest, Vec<u8>>;
 
-/// Digests of sets of files of one snapshot. What several sets have in common is hashed once: equal sets, and
-/// folders that are whole in more than one.
+/// Digests of sets of files of one snapshot. Work that several sets have in common is done once: equal sets, and
+/// folders that are completely included in several.
 #[derive(Debug)]
 pub(crate) struct Trees<'s> {
     snapshot: &'s Snapshot,
@@ -21,12 +21,11 @@ pub(crate) struct Trees<'s> {
 #[derive(Debug, Default)]
 struct Known {
     sets: HashMap<Box<[FileId]>, Digest>,
-    /// Folders all of whose files are in, by first file, number of files and length of the path.
+    /// Completely included folders, by first file, number of files and length of the path.
     folders: HashMap<(FileId, usize, usize), Digest>,
 }
 
 impl<'s> Trees<'s> {
-    /// Of that snapshot.
     #[must_use]
     pub(crate) fn new(snapshot: &'s Snapshot) -> Self {
         Self {
@@ -36,25 +35,25 @@ impl<'s> Trees<'s> {
         }
     }
 
-    /// The digest of the tree of some files (sorted, without repeats).
+    /// The digest of the tree of some files (sorted, without duplicates).
     pub(crate) fn digest(&mut self, files: &[FileId]) -> Digest {
         of_set(self.snapshot, files, Depth::Contents, &mut self.contents)
     }
 
-    /// The digest of the tree of some files without the content of regular files: names, kinds, execute bits, the
-    /// targets of links, and whether a file is empty. Never equal to a [`Trees::digest`].
+    /// The digest of the tree of some files without the content of regular files: names, kinds, executable bits, link
+    /// targets, and whether a file is empty. Never equal to a [`Trees::digest`].
     pub(crate) fn names(&mut self, files: &[FileId]) -> Digest {
         of_set(self.snapshot, files, Depth::Names, &mut self.names)
     }
 }
 
-/// All objects of the tree of some files (sorted, without repeats), and the digest of its root.
+/// All objects of the tree of some files (sorted, without duplicates), and the digest of its root.
 #[must_use]
 pub(crate) fn objects(snapshot: &Snapshot, files: &[FileId]) -> (Digest, Objects) {
     all_objects(snapshot, files, Depth::Contents)
 }
 
-/// As [`objects`], of the tree that [`Trees::names`] is the digest of.
+/// Like [`objects`], for the tree of [`Trees::names`].
 #[must_use]
 pub(crate) fn names_objects(snapshot: &Snapshot, files: &[FileId]) -> (Digest, Objects) {
     all_objects(snapshot, files, Depth::Names)
@@ -93,14 +92,14 @@ struct Builder<'a> {
     snapshot: &'a Snapshot,
     depth: Depth,
     folders: &'a mut HashMap<(FileId, usize, usize), Digest>,
-    /// Buffers that are free: one is needed for each level.
+    /// Free buffers; each level needs one.
     spare: Vec<Vec<u8>>,
-    /// Where objects are to be kept.
+    /// Collects the objects, if wanted.
     keep: Option<&'a mut Objects>,
 }
 
 impl Builder<'_> {
-    /// The digest of the folder that holds `files`, all of whose paths agree in their first `base` bytes.
+    /// The digest of the folder of `files`, whose paths all share their first `base` bytes.
     fn folder(&mut self, files: &[FileId], base: usize) -> Digest {
         debug_assert!(files.is_sorted_by(|a, b| a < b));
         let mut object = self.spare.pop().unwrap_or_default();
@@ -141,7 +140,7 @@ impl Builder<'_> {
         digest
     }
 
-    /// As [`Builder::folder`], remembered if no file between the first and the last is left out.
+    /// Like [`Builder::folder`], memoised if no file between the first and the last is left out.
     fn known_folder(&mut self, files: &[FileId], base: usize) -> Digest {
         let whole = match files {
             [first, .., last] => (*last - *first) as usize + 1 == files.len(),
@@ -159,8 +158,8 @@ impl Builder<'_> {
         digest
     }
 
-    /// How many of `files`, from the first on, lie in `folder` (with its slash). The first does. Searched in growing
-    /// steps, because most folders are small.
+    /// How many of `files`, starting with the first, are in `folder` (with its slash). The first one is. Searches in
+    /// growing steps, because most folders are small.
     fn count_in(&self, files: &[FileId], folder: &str) -> usize {
         let inside = |id: &FileId| self.snapshot.entry(*id).path.as_str().starts_with(folder);
         let (mut last, mut step) = (0, 1);

@@ -1,4 +1,4 @@
-//! What differs between two trees. Only folders that differ are read.
+//! Compares two trees. Only folders that differ are read.
 
 use std::cmp::Ordering;
 
@@ -6,36 +6,31 @@ use crate::digest::Digest;
 use crate::key::tree::{Item, Node, Tree};
 use crate::snapshot::Kind;
 
-/// A file in a tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Leaf {
-    /// What it is.
     pub(crate) kind: Kind,
-    /// Digest of its content or target text.
+    /// Digest of the content or link target.
     pub(crate) digest: Digest,
 }
 
-/// A file that differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Change {
-    /// Where it is.
     pub(crate) path: String,
-    /// What it was; `None` if it was not there.
+    /// `None` if it did not exist.
     pub(crate) before: Option<Leaf>,
-    /// What it is; `None` if it is not there.
+    /// `None` if it does not exist.
     pub(crate) now: Option<Leaf>,
 }
 
-/// All that differs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Changes {
-    /// Files, in path order. At least one of before and now is there, and they differ.
+    /// In path order. At least one of `before` and `now` exists, and they differ.
     pub(crate) files: Vec<Change>,
-    /// Folders (empty for the root) that differ, but in what is not known: an object is gone or damaged.
+    /// Folders (empty for the root) that differ in an unknown way, because an object is missing or damaged.
     pub(crate) unknown: Vec<String>,
 }
 
-/// Compares two trees by the digests of their roots; `read` brings objects.
+/// Compares two trees by their root digests; `read` loads objects.
 pub(crate) fn diff(
     old: &Digest,
     new: &Digest,
@@ -49,7 +44,7 @@ pub(crate) fn diff(
     walk.changes
 }
 
-/// The paths of all files of a tree, in path order; `None` if an object is gone or damaged.
+/// The paths of all files of a tree, in order; `None` if an object is missing or damaged.
 pub(crate) fn paths(
     root: &Digest,
     read: &mut dyn FnMut(&Digest) -> Option<Tree>,
@@ -75,7 +70,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Compares two folders of the same path (with its slash); at least one is there.
+    /// Compares two folders of the same path (with its slash); at least one exists.
     fn folders(&mut self, base: &str, old: Option<&Digest>, new: Option<&Digest>) {
         if old == new {
             return;
@@ -101,7 +96,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Compares two entries of the same name, both files or both folders; at least one is there.
+    /// Compares two entries of the same name, both files or both folders; at least one exists.
     fn items(&mut self, base: &str, before: Option<&Item>, now: Option<&Item>) {
         let Some(any) = now.or(before) else { return };
         let path = format!("{base}{}", any.name);
@@ -128,7 +123,7 @@ impl Walk<'_> {
         }
     }
 
-    /// What is not there holds nothing.
+    /// A missing tree is empty.
     fn tree(&mut self, digest: Option<&Digest>) -> Option<Tree> {
         match digest {
             None => Some(Tree::default()),

@@ -1,6 +1,6 @@
-//! What may be opened, by Landlock: whatever no rule names is refused, to the command and to all that it starts.
+//! File access by Landlock: whatever no rule grants is refused to the command and its descendants.
 //!
-//! Whether a file exists can still be asked. Signals to processes outside are refused where the kernel can.
+//! Checking whether a file exists still works. Signals to outside processes are refused where the kernel supports it.
 
 use std::io;
 use std::path::PathBuf;
@@ -12,12 +12,12 @@ use landlock::{
 
 use super::spec::Access;
 
-/// Before this version files cannot be moved between folders and truncating is not refused.
+/// Earlier versions cannot allow moving files between directories and do not refuse truncation.
 const NEEDED: ABI = ABI::V3;
-/// The newest version whose rights are known here.
+/// The newest version whose rights this module knows.
 const KNOWN: ABI = ABI::V9;
 
-/// Restricts this process and what it becomes. Paths that are not there are left out.
+/// Restricts this process and its descendants. Missing paths are skipped.
 pub(super) fn restrict(rules: &[(Access, PathBuf)]) -> io::Result<()> {
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
@@ -37,7 +37,7 @@ pub(super) fn restrict(rules: &[(Access, PathBuf)]) -> io::Result<()> {
     }
     let status = ruleset.restrict_self().map_err(io::Error::other)?;
     if status.ruleset == RulesetStatus::NotEnforced {
-        return Err(io::Error::other("Landlock is switched off"));
+        return Err(io::Error::other("Landlock is disabled"));
     }
     Ok(())
 }

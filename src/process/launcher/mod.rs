@@ -1,5 +1,5 @@
-//! The launcher: this very program, started again under the word [`WORD`], which sets up alone and single-threaded
-//! what can only be set up between fork and exec, and then becomes the command.
+//! The launcher: this program started again with the argument [`WORD`]. Single-threaded, it sets up what can only be
+//! set up between fork and exec, and then becomes the command.
 //!
 //! ```text
 //! parent                                   launcher
@@ -7,13 +7,13 @@
 //!   the spec, with the lock            →   umask, namespaces, new root, rules (see `spec::Bounds`)
 //!                                      ←   `ready`
 //!                                          exec: the socket closes with it
-//!                                      ←   or why not
+//!                                      ←   or the reason it failed
 //! ```
-//! What the socket says tells a failure of the launcher from an exit code of the command: without `ready`, or with
-//! words after it, the command never ran.
+//! The socket tells a failure of the launcher from an exit code of the command: without `ready`, or with text after
+//! it, the command never ran.
 //!
-//! - [`spec`]: what is asked for. - `root`: one root for every machine. - `network`: none but loopback.
-//! - `files`: what may be opened. - [`support`]: what of it this system can do.
+//! - [`spec`]: the request. - `root`: one root for every machine. - `network`: loopback only.
+//! - `files`: which files may be opened. - [`support`]: what this system supports.
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
@@ -45,17 +45,17 @@ pub(crate) use support::Support;
 /// The first argument that makes this program a launcher.
 pub(crate) const WORD: &str = "__launch";
 
-/// What the launcher says just before it becomes the command.
+/// Sent just before the launcher becomes the command.
 const READY: &[u8] = b"ready\n";
 
-/// Descriptors of the launcher stay clear of those a shell script uses.
+/// The launcher's descriptors stay clear of those that shell scripts use.
 const CLEAR: i32 = 10;
 
-/// Does what the parent asks for; returns only if that failed, or was a question.
+/// Serves the parent's request; returns only if it failed or was a query.
 #[must_use]
 pub(crate) fn main() -> ExitCode {
     let Ok(mut parent) = take_over() else {
-        return ExitCode::from(127); // Nobody there to be told.
+        return ExitCode::from(127); // There is nobody to report to.
     };
     if let Err(error) = serve(&mut parent) {
         let _ = parent.write_all(error.to_string().as_bytes());
@@ -63,7 +63,7 @@ pub(crate) fn main() -> ExitCode {
     ExitCode::from(127)
 }
 
-/// The socket that is standard input, moved to where the command will not have it.
+/// Moves the socket from standard input to a descriptor the command will not have.
 fn take_over() -> io::Result<UnixStream> {
     let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), CLEAR)?;
     rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?)?;
@@ -83,7 +83,7 @@ fn serve(parent: &mut UnixStream) -> io::Result<()> {
     {
         let kept = rustix::io::fcntl_dupfd_cloexec(&lock, CLEAR)?;
         rustix::io::fcntl_setfd(&kept, FdFlags::empty())?;
-        // It stays open in the command and in all that it starts.
+        // Stays open in the command and its descendants.
         std::mem::forget(kept);
     }
     if spec.stdin
@@ -96,10 +96,11 @@ fn serve(parent: &mut UnixStream) -> io::Result<()> {
         rustix::process::umask(Mode::from_raw_mode(0o022));
     }
     confine(&spec.bounds)?;
-    std::env::set_current_dir(&spec.dir).map_err(|error| told("its folder", &error))?;
+    std::env::set_current_dir(&spec.dir)
+        .map_err(|error| told("cannot enter the working directory", &error))?;
     #[cfg(target_os = "linux")]
     if let Some(rules) = &spec.bounds.files {
-        files::restrict(rules).map_err(|error| told("confining it", &error))?;
+        files::restrict(rules).map_err(|error| told("cannot restrict file access", &error))?;
     }
     parent.write_all(READY)?;
     let mut command = Command::new(&spec.program);
@@ -113,12 +114,13 @@ fn told(what: &str, error: &io::Error) -> io::Error {
 
 #[cfg(target_os = "linux")]
 fn confine(bounds: &Bounds) -> io::Result<()> {
-    root::unshare(bounds).map_err(|error| told("its namespaces", &error))?;
+    root::unshare(bounds).map_err(|error| told("cannot create namespaces", &error))?;
     if bounds.offline {
-        network::loopback().map_err(|error| told("its loopback interface", &error))?;
+        network::loopback()
+            .map_err(|error| told("cannot set up the loopback interface", &error))?;
     }
     if let Some(new) = &bounds.root {
-        root::enter(new).map_err(|error| told("its file system", &error))?;
+        root::enter(new).map_err(|error| told("cannot set up the file system", &error))?;
     }
     Ok(())
 }
@@ -128,7 +130,7 @@ fn confine(_: &Bounds) -> io::Result<()> {
     Ok(())
 }
 
-/// Sends what is to be done, and descriptors with it. `None` asks what this system can do.
+/// Sends a request and its descriptors. `None` asks what this system supports.
 pub(super) fn send(
     socket: &UnixStream,
     spec: Option<&Spec>,
@@ -142,7 +144,7 @@ pub(super) fn send(
         return Err(io::Error::other("too many descriptors"));
     }
     let head = length.to_le_bytes();
-    // A launcher that is gone is an error here, not a signal: this program ignores SIGPIPE.
+    // If the launcher is gone, this is an error rather than a signal: this program ignores SIGPIPE.
     rustix::net::sendmsg(
         socket,
         &[IoSlice::new(&head)],
@@ -174,24 +176,21 @@ fn receive(mut socket: &UnixStream) -> io::Result<(Option<Spec>, Vec<OwnedFd>)> 
     }
     let mut body = Vec::new();
     Read::take(&mut socket, u64::from(length)).read_to_end(&mut body)?;
-    let spec = Spec::decode(&body).ok_or_else(|| io::Error::other("damaged orders"))?;
+    let spec = Spec::decode(&body).ok_or_else(|| io::Error::other("malformed launch request"))?;
     Ok((Some(spec), fds))
 }
 
-/// What a launcher that has ended, or become the command, had to say.
-///
-/// # Errors
-/// If the command never ran: why.
+/// What the launcher reported before it exited or became the command.
 pub(super) fn verdict(mut socket: UnixStream, by_itself: bool) -> io::Result<()> {
     socket.set_nonblocking(true)?;
     let mut said = Vec::new();
-    // Descendants of the command do not have the socket: what is there is all.
+    // Descendants of the command do not have the socket, so this is everything.
     let _ = socket.read_to_end(&mut said);
     match said.strip_prefix(READY) {
         Some(b"") => Ok(()),
         Some(why) => Err(io::Error::other(String::from_utf8_lossy(why).into_owned())),
-        None if said.is_empty() && !by_itself => Ok(()), // Ended from here before it came to it.
-        None if said.is_empty() => Err(io::Error::other("the launcher ended without a word")),
+        None if said.is_empty() && !by_itself => Ok(()), // Killed by us before it got there.
+        None if said.is_empty() => Err(io::Error::other("the launcher exited without reporting")),
         None => Err(io::Error::other(
             String::from_utf8_lossy(&said).into_owned(),
         )),

@@ -1,4 +1,4 @@
-//! The loopback interface of a new network namespace, which comes to life switched off.
+//! Brings up the loopback interface of a new network namespace.
 
 use std::io;
 
@@ -6,16 +6,15 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with,
 };
 
-/// `RTM_NEWLINK`: change an interface.
+/// `RTM_NEWLINK`: changes an interface.
 const NEW_LINK: u16 = 16;
 /// `NLM_F_REQUEST | NLM_F_ACK`.
 const REQUEST: u16 = 1 | 4;
 /// The loopback interface is the first of its namespace.
 const LOOPBACK: u32 = 1;
-/// `IFF_UP`, as the flags and as the mask of those that change.
+/// `IFF_UP`, as flags and as change mask.
 const UP: u32 = 1;
 
-/// Switches it on.
 pub(super) fn loopback() -> io::Result<()> {
     let socket = socket_with(
         AddressFamily::NETLINK,
@@ -26,7 +25,7 @@ pub(super) fn loopback() -> io::Result<()> {
     send(&socket, &request(), SendFlags::empty())?;
     let mut answer = [0; 64];
     recv(&socket, &mut answer[..], RecvFlags::empty())?;
-    // A header of 16 bytes, then the error as a negative number.
+    // A 16-byte header, then the negated error number.
     match answer[16..20].try_into().map(i32::from_ne_bytes) {
         Ok(0) => Ok(()),
         Ok(code) => Err(io::Error::from_raw_os_error(-code)),

@@ -1,8 +1,8 @@
-//! A file system of its own: the host's folders at their usual places, some of them covered, and a place for the room
-//! that is the same on every machine.
+//! A private file system: the host's directories at their usual places, some of them covered, and a place for the
+//! room that is the same on every machine.
 //!
-//! Built as bubblewrap does: a new root on a tmpfs, everything of the host bound into it, then the host's root is
-//! let go. Nothing of this is seen outside, and it goes with the last process in it.
+//! Built like bubblewrap does it: a new root on a tmpfs, the host bound into it, then the host's root is detached. It
+//! is invisible from outside and disappears with its last process.
 
 use std::fs;
 use std::io;
@@ -17,7 +17,7 @@ use rustix::process::{getegid, geteuid, pivot_root};
 
 use super::spec::{Bounds, Root, below};
 
-/// Leaves the host's namespaces as far as the bounds ask for it. Users and groups stay what they are.
+/// Leaves the host's namespaces as requested. Users and groups stay the same.
 pub(super) fn unshare(bounds: &Bounds) -> io::Result<()> {
     let mut flags = CloneFlags::empty();
     flags.set(CloneFlags::CLONE_NEWNS, bounds.root.is_some());
@@ -36,13 +36,13 @@ pub(super) fn unshare(bounds: &Bounds) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes `new` the root of this process. Its mount namespace is its own.
+/// Makes `new` the root of this process, which must have its own mount namespace.
 pub(super) fn enter(new: &Root) -> io::Result<()> {
     mount_change(
         "/",
         MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC,
     )?;
-    // Any folder will do: it is covered only until the next lines.
+    // Any directory will do: it is covered only until the next lines.
     let base = ["/tmp", "/usr"]
         .into_iter()
         .find(|path| Path::new(path).is_dir());
@@ -68,8 +68,8 @@ fn tmpfs(at: impl AsRef<Path>, mode: &std::ffi::CStr) -> io::Result<()> {
     Ok(mount("tmpfs", at.as_ref(), "tmpfs", flags, mode)?)
 }
 
-/// Folders and links of the host's root. Its files and hidden entries are no system folders: a tool that searches
-/// upwards for its configuration must not find any there.
+/// Directories and links of the host's root. Files and hidden entries are left out: a tool that searches upwards for
+/// its configuration must not find any there.
 fn bind_host() -> io::Result<()> {
     for entry in fs::read_dir("/old")? {
         let entry = entry?;
@@ -103,7 +103,7 @@ fn furnish(new: &Root) -> io::Result<()> {
     }
     for (from, to) in &new.binds {
         let (from, to) = (below("/old", from), below("/new", to));
-        // What was there when the bounds were drawn may be gone: then it is not there for the command either.
+        // The path may have been deleted since the bounds were made; the command does not get it then.
         let Ok(meta) = fs::symlink_metadata(&from) else {
             continue;
         };

@@ -1,4 +1,4 @@
-//! What a launcher is asked for, and its form on the wire.
+//! The request to a launcher and its wire format.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -6,42 +6,39 @@ use std::path::{Path, PathBuf};
 
 use crate::fs::sealed::{Reader, Writer};
 
-/// What a command is kept from. The default keeps it from nothing.
+/// Restrictions for a command. The default has none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Bounds {
-    /// Whether namespaces need a user namespace around them.
+    /// Whether the namespaces require a user namespace.
     pub(crate) user: bool,
-    /// Whether the only network is a loopback interface of its own.
+    /// Whether the only network is a private loopback interface.
     pub(crate) offline: bool,
-    /// The file system it sees, if not that of the host.
+    /// The file system it sees; `None` for the host's.
     pub(crate) root: Option<Root>,
-    /// What it may open; everything else is refused. `None` refuses nothing.
+    /// What it may open; everything else is refused. `None` allows everything.
     pub(crate) files: Option<Vec<(Access, PathBuf)>>,
 }
 
-/// A file system of its own: the folders of the host's root, and what is said here. In this order.
+/// A private file system: the directories of the host's root, modified in this order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Root {
-    /// Folders that are empty and its own.
+    /// Private, empty directories.
     pub(crate) covers: Vec<PathBuf>,
-    /// (where, target): links in covered folders.
+    /// (path, target) of links in covered directories.
     pub(crate) links: Vec<(PathBuf, PathBuf)>,
-    /// (path of the host, where it is seen): in a covered folder, or in a folder of `/` that the host does not have.
+    /// (host path, visible path): inside a covered directory, or in a directory of `/` that the host does not have.
     pub(crate) binds: Vec<(PathBuf, PathBuf)>,
 }
 
 /// What may be done with a path and everything below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Access {
-    /// Read, list, execute.
     Read,
-    /// Everything.
     Write,
-    /// Read and write what is there: devices.
+    /// Read and write existing files: for devices.
     Device,
 }
 
-/// A whole order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::process) struct Spec {
     pub(crate) bounds: Bounds,
@@ -49,9 +46,9 @@ pub(in crate::process) struct Spec {
     pub(crate) program: PathBuf,
     pub(crate) args: Vec<OsString>,
     pub(crate) env: Vec<(OsString, OsString)>,
-    /// Whether a descriptor comes along that stays open in the command.
+    /// Whether a descriptor is attached that stays open in the command.
     pub(crate) hold: bool,
-    /// Whether one comes along, after it, that becomes standard input.
+    /// Whether a further descriptor is attached that becomes standard input.
     pub(crate) stdin: bool,
 }
 
@@ -156,7 +153,7 @@ const fn access(code: u8) -> Option<Access> {
     }
 }
 
-/// An absolute path below another root.
+/// Moves an absolute path below another root.
 pub(super) fn below(root: &str, path: &Path) -> PathBuf {
     Path::new(root).join(path.strip_prefix("/").unwrap_or(path))
 }

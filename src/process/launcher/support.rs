@@ -1,4 +1,4 @@
-//! What of confinement this system can do: tried out in a process of its own.
+//! Detects which confinement this system supports by trying it in a separate process.
 
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
@@ -7,21 +7,20 @@ use std::process::{Command, Stdio};
 
 use super::WORD;
 
-/// What can be had; where something cannot, why.
+/// What is supported; errors hold the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Support {
-    /// Whether it takes a user namespace.
     pub(crate) user: bool,
-    /// A file system of its own.
+    /// A private file system.
     pub(crate) root: Result<(), String>,
-    /// No network but loopback.
+    /// No network except loopback.
     pub(crate) offline: Result<(), String>,
-    /// Refusing to open what was not granted.
+    /// Refusing to open files that were not granted.
     pub(crate) files: Result<(), String>,
 }
 
 impl Support {
-    /// Of a system that can do nothing, for one reason.
+    /// A system that supports nothing.
     #[must_use]
     pub(crate) fn none(why: &str) -> Self {
         let no = || Err(why.to_owned());
@@ -39,7 +38,7 @@ impl Support {
         ask(program).unwrap_or_else(|error| Self::none(&error.to_string()))
     }
 
-    /// A line each: `yes`, or why not.
+    /// One line each: `yes`, or the reason.
     pub(super) fn encode(&self) -> Vec<u8> {
         let word = |answer: &Result<(), String>| match answer {
             Ok(()) => "yes".to_owned(),
@@ -84,7 +83,7 @@ fn ask(program: &Path) -> io::Result<Support> {
     Support::decode(&said).ok_or_else(|| io::Error::other(said))
 }
 
-/// Tries everything out, on this very process.
+/// Tries everything on this process.
 #[cfg(target_os = "linux")]
 pub(super) fn probe() -> Support {
     use super::spec::{Bounds, Root};
@@ -108,15 +107,15 @@ pub(super) fn probe() -> Support {
     let offline = attempt(false, false, true).and_then(|()| network::loopback());
     Support {
         user,
-        root: said(root).map_err(|why| format!("no mount namespace: {why}")),
-        offline: said(offline).map_err(|why| format!("no network namespace: {why}")),
-        files: said(files::restrict(&[])).map_err(|why| format!("no Landlock: {why}")),
+        root: said(root).map_err(|why| format!("cannot create a mount namespace: {why}")),
+        offline: said(offline).map_err(|why| format!("cannot create a network namespace: {why}")),
+        files: said(files::restrict(&[])).map_err(|why| format!("cannot use Landlock: {why}")),
     }
 }
 
 #[cfg(not(target_os = "linux"))]
 pub(super) fn probe() -> Support {
-    Support::none("only Linux can confine a process")
+    Support::none("confinement requires Linux")
 }
 
 #[cfg(test)]

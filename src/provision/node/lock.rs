@@ -1,12 +1,12 @@
-//! `package-lock.json` (versions 2 and 3, and the one npm keeps inside `node_modules`): text → what a package needs.
+//! `package-lock.json` (versions 2 and 3, and npm's copy inside `node_modules`): text → dependencies of a package.
 //!
-//! Pure. Stays free of files.
+//! Pure; reads no files.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-/// The installed packages, by place (`node_modules/a/node_modules/b`).
+/// The installed packages by path (`node_modules/a/node_modules/b`).
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct PackageLock {
     #[serde(default)]
@@ -19,31 +19,27 @@ struct Package {
     version: Option<String>,
     integrity: Option<String>,
     resolved: Option<String>,
-    /// A link to another folder of the project.
+    /// Whether it is a link to another project folder.
     link: bool,
     dependencies: BTreeMap<String, serde_json::Value>,
     optional_dependencies: BTreeMap<String, serde_json::Value>,
     peer_dependencies: BTreeMap<String, serde_json::Value>,
 }
 
-/// What a package is made of.
+/// A package and everything it can load.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Closure {
-    /// Place and what is locked there (version and integrity), sorted.
+    /// Version and integrity by path, sorted.
     pub(crate) packages: BTreeMap<String, String>,
-    /// A package that is a link to a folder of the project, if there is one.
+    /// A package that is a link to a project folder, if there is one.
     pub(crate) linked: Option<String>,
 }
 
-/// Reads the text of a lock.
-///
-/// # Errors
-/// What is wrong with it.
 pub(crate) fn parse(text: &str) -> Result<PackageLock, String> {
     serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
-/// Everything that the package at `place` can load; `None` if the lock does not have it.
+/// Everything that the package at `place` can load; `None` if it is not in the lock.
 #[must_use]
 pub(crate) fn closure(lock: &PackageLock, place: &str) -> Option<Closure> {
     lock.packages.get(place)?;
@@ -64,7 +60,7 @@ pub(crate) fn closure(lock: &PackageLock, place: &str) -> Option<Closure> {
             found.linked.get_or_insert_with(|| place.clone());
         }
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
-        // Without integrity (git, a local archive) the address says which one it is.
+        // Without integrity (git, a local archive), the address identifies it.
         let source = match &package.integrity {
             Some(integrity) => integrity.clone(),
             None => text(&package.resolved),
@@ -82,7 +78,7 @@ pub(crate) fn closure(lock: &PackageLock, place: &str) -> Option<Closure> {
 }
 
 impl PackageLock {
-    /// Where `name` is found from `place`, as Node looks: in the package's own `node_modules`, then in those above.
+    /// Resolves `name` from `place` like Node: in the package's own `node_modules`, then in those above.
     fn lookup(&self, place: &str, name: &str) -> Option<&str> {
         let mut folder = place;
         loop {

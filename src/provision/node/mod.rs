@@ -1,9 +1,9 @@
-//! Node: what a program from `node_modules` is made of. There are no checks of its own yet.
+//! Node: the identity of programs from `node_modules`. There are no Node checks yet.
 //!
-//! A program of a package is the package and everything it can load. Which packages these are is told by npm's lock,
-//! the one inside `node_modules` (which says what is installed) before the project's; the content of their folders is
-//! what counts. Without npm's lock it is the content of the package's own folder, and the bytes of `pnpm-lock.yaml`
-//! and `yarn.lock` beside `node_modules`, as the project and pnpm itself have them.
+//! A program depends on its package and everything the package can load. npm's lock lists these packages, preferably
+//! the one inside `node_modules` (which describes what is installed); the content of their folders counts. Without
+//! npm's lock, the content of the package's own folder counts, and the bytes of `pnpm-lock.yaml` and `yarn.lock`
+//! beside `node_modules`, in the project's version and pnpm's own.
 
 pub(crate) mod lock;
 
@@ -18,7 +18,7 @@ use crate::tool::Program;
 /// The folder of installed packages.
 const MODULES: &str = "node_modules";
 
-/// Locks of others than npm, from the folder that holds `node_modules`.
+/// Locks of other package managers, in the folder that contains `node_modules`.
 const OTHER_LOCKS: [&str; 5] = [
     "pnpm-lock.yaml",
     "yarn.lock",
@@ -27,8 +27,8 @@ const OTHER_LOCKS: [&str; 5] = [
     "node_modules/.yarn-integrity",
 ];
 
-/// The program `name` of the packages that are installed for `dir`: in `node_modules/.bin` there or in a folder above,
-/// as `npm run` finds it. Only beside a `package.json` of the project.
+/// The program `name` of the packages installed for `dir`: in `node_modules/.bin` there or in a parent folder, like
+/// `npm run`. Only beside a `package.json` of the project.
 #[must_use]
 pub(crate) fn installed(scope: &Scope<'_>, dir: &RelPath, name: &str) -> Option<Program> {
     std::iter::once(dir.clone())
@@ -46,10 +46,7 @@ pub(crate) fn installed(scope: &Scope<'_>, dir: &RelPath, name: &str) -> Option<
         })
 }
 
-/// What a script of an installed package is, but for Node itself. `Ok(None)` if it is no such script.
-///
-/// # Errors
-/// Why that cannot be told.
+/// The identity of a script in an installed package, except for Node itself. `Ok(None)` for any other script.
 pub(crate) fn identity(scope: &Scope<'_>, program: &Program) -> Result<Option<Digest>, String> {
     let Some((base, package)) = package_of(&program.real) else {
         return Ok(None);
@@ -74,14 +71,14 @@ pub(crate) fn identity(scope: &Scope<'_>, program: &Program) -> Result<Option<Di
 
 fn content(scope: &Scope<'_>, folders: &[PathBuf]) -> Result<Digest, String> {
     let content = scope.tools.content(folders);
-    content.map_err(|error| format!("its packages cannot be read: {error}"))
+    content.map_err(|error| format!("cannot read its packages: {error}"))
 }
 
-/// The folder that holds the innermost `node_modules` outside of packages, and the package's place in it.
+/// The folder that contains the innermost `node_modules` outside of packages, and the package's path in it.
 fn package_of(script: &Path) -> Option<(PathBuf, PathBuf)> {
     let parts: Vec<_> = script.components().collect();
     let is_modules = |at: &usize| parts[*at].as_os_str() == MODULES;
-    // pnpm's store of packages is inside `node_modules`; to look at the lock, the outermost one is wanted.
+    // pnpm's store is inside `node_modules`; the lock is beside the outermost one.
     let first = (0..parts.len()).find(is_modules)?;
     let last = (0..parts.len()).rfind(is_modules)?;
     let scoped = parts
@@ -90,7 +87,7 @@ fn package_of(script: &Path) -> Option<(PathBuf, PathBuf)> {
         .to_string_lossy()
         .starts_with('@');
     let end = last + if scoped { 3 } else { 2 };
-    // A file directly in `node_modules` is in no package.
+    // A file directly in `node_modules` belongs to no package.
     (end < parts.len()).then(|| {
         let base = parts[..first].iter().collect();
         let package = parts[first..end].iter().collect();
@@ -98,7 +95,7 @@ fn package_of(script: &Path) -> Option<(PathBuf, PathBuf)> {
     })
 }
 
-/// The places of the packages that npm's lock says belong to it; `None` if there is no such lock, or not for it.
+/// The packages it depends on according to npm's lock; `None` if there is no such lock or it does not list it.
 fn closure(scope: &Scope<'_>, base: &Path, package: &Path) -> Result<Option<Vec<String>>, String> {
     let Some(place) = package.to_str() else {
         return Ok(None);
@@ -117,10 +114,10 @@ fn closure(scope: &Scope<'_>, base: &Path, package: &Path) -> Result<Option<Vec<
             let closure = lock::closure(&lock, place);
             Ok(closure.map(|found| (found.packages.into_keys().collect::<Vec<_>>(), found.linked)))
         });
-        match found.map_err(|error: String| format!("{} is broken: {error}", path.display()))? {
+        match found.map_err(|error: String| format!("{} is invalid: {error}", path.display()))? {
             None => {}
             Some((_, Some(linked))) => {
-                return Err(format!("`{linked}` is a link to a folder of the project"));
+                return Err(format!("`{linked}` is a link to a project folder"));
             }
             Some((places, None)) => return Ok(Some(places)),
         }

@@ -1,8 +1,7 @@
-//! The closure of a tool in a lock: what has to be installed for it to run as the project's own environment runs it.
+//! The closure of a tool in a lock: the packages it needs to run as in the project's environment.
 //!
-//! It is the tool, the locked packages of its groups that depend on it (its plugins), and everything all of these
-//! need on one interpreter. Nothing else of the lock is in it, so nothing else of the lock can change it.
-//! Pure.
+//! It contains the tool, the locked packages of its groups that depend on it (its plugins), and everything they need
+//! on one interpreter. Nothing else in the lock can affect it. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,47 +16,40 @@ use super::version;
 /// The packages of a tool, sorted by name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Closure {
-    /// At least the tool itself.
+    /// Includes the tool itself.
     pub(crate) packages: Vec<Locked>,
-    /// Whether what else belongs to the tool is not known: the lock only names versions.
+    /// Whether other packages of the tool are unknown because the lock only lists versions.
     #[serde(default)]
     pub(crate) partial: bool,
 }
 
-/// One package of a closure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Locked {
-    /// Normalised name.
     pub(crate) name: String,
-    /// The locked version.
     pub(crate) version: String,
     /// Digest of the sorted hashes of its files.
     pub(crate) files: Digest,
-    /// Its line in a requirements file, if it can be installed from a wheel checked by hash.
+    /// Its line in a requirements file, if it can be installed from a hash-checked wheel.
     pub(crate) requirement: Option<String>,
 }
 
-/// A marker in the lock cannot be read.
+/// A marker in the lock is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("package `{package}`: {source}")]
 pub(crate) struct ClosureError {
-    /// The package that bears it.
+    /// The package with the marker.
     pub(crate) package: String,
-    /// The marker.
     pub(crate) source: MarkerError,
 }
 
 impl Closure {
-    /// The package of that normalised name.
+    /// Finds a package by normalised name.
     #[must_use]
     pub(crate) fn get(&self, name: &str) -> Option<&Locked> {
         self.packages.iter().find(|package| package.name == name)
     }
 
-    /// The requirements file that installs exactly this, or the packages that cannot be installed that way.
-    ///
-    /// # Errors
-    /// The names and versions of the packages without a hashed wheel from an index.
+    /// The requirements file that installs exactly this closure, or the packages that cannot be installed from one.
     pub(crate) fn requirements(&self) -> Result<String, Vec<String>> {
         let unfit: Vec<String> = self
             .packages
@@ -76,11 +68,8 @@ impl Closure {
     }
 }
 
-/// The closure of `tool` where `env` holds; `None` if the lock has no such package there.
-/// `asked` names the extras the project itself asks for, by package.
-///
-/// # Errors
-/// If a marker that decides about it cannot be read.
+/// The closure of `tool` in the environment `env`; `None` if the lock has no such package there. `asked` lists the
+/// extras the project requests, by package.
 pub(crate) fn closure(
     lock: &Lock,
     tool: &str,
@@ -99,7 +88,7 @@ pub(crate) fn closure(
     let Some(root) = search.pick(tool, "*") else {
         return Ok(None);
     };
-    // Without dependencies, all of a hashed file is one environment, and of another only the tool is known.
+    // Without dependencies, a fully hashed file is treated as one environment; otherwise only the tool is known.
     let hashed = search.installable.iter().all(|p| !p.hashes.is_empty());
     let members = if lock.flat && hashed {
         (0..search.installable.len()).collect()
@@ -116,7 +105,7 @@ pub(crate) fn closure(
     }))
 }
 
-/// The groups that hold the tool; empty if the lock knows no groups.
+/// The groups of the tool; empty if the lock has no groups.
 fn groups_of<'a>(lock: &'a Lock, tool: &str) -> Option<BTreeSet<&'a str>> {
     let mut found = None;
     for package in lock.packages.iter().filter(|p| p.name == tool) {
@@ -126,7 +115,7 @@ fn groups_of<'a>(lock: &'a Lock, tool: &str) -> Option<BTreeSet<&'a str>> {
     found
 }
 
-/// The packages whose own markers hold.
+/// The packages whose own markers match.
 fn installable<'a>(
     lock: &'a Lock,
     groups: &BTreeSet<&str>,
@@ -144,7 +133,7 @@ fn installable<'a>(
     Ok(found)
 }
 
-/// A package is installed if the marker of one of its groups holds; the groups of the tool count if it is in any.
+/// A package is installed if the marker of one of its groups matches; if the tool has groups, only those count.
 fn is_installable(
     package: &Package,
     groups: &BTreeSet<&str>,
@@ -181,7 +170,7 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    /// The package that satisfies the constraint; the newest if several versions are locked side by side.
+    /// The package that satisfies the constraint; the newest if several versions are locked.
     fn pick(&self, name: &str, constraint: &str) -> Option<usize> {
         let candidates =
             || (0..self.installable.len()).filter(|&at| self.installable[at].name == name);
@@ -202,7 +191,7 @@ impl<'a> Search<'a> {
             .or_else(|| candidates().max_by(newest))
     }
 
-    /// The packages of the tool's groups that depend on it, directly or through others.
+    /// The packages of the tool's groups that depend on it, directly or indirectly.
     fn plugins(&self, root: usize) -> Result<BTreeSet<usize>, ClosureError> {
         let mut found = BTreeSet::from([root]);
         loop {
@@ -243,7 +232,7 @@ impl<'a> Search<'a> {
         self.asked.get(&package.name).cloned().unwrap_or_default()
     }
 
-    /// Everything the seeds need, with the extras that are asked for on the way.
+    /// Everything the seeds need, including the extras requested on the way.
     fn needs(&self, seeds: BTreeSet<usize>) -> Result<BTreeSet<usize>, ClosureError> {
         let mut extras: BTreeMap<usize, BTreeSet<String>> = BTreeMap::new();
         let mut todo: Vec<(usize, BTreeSet<String>)> = seeds
@@ -271,7 +260,7 @@ impl<'a> Search<'a> {
         Ok(extras.into_keys().collect())
     }
 
-    /// An optional dependency is needed if an extra asked for brings it in: by its marker in newer locks, by the list
+    /// An optional dependency is needed if a requested extra includes it: by its marker in newer locks, by the list
     /// of the extra in older ones.
     fn is_active(
         &self,

@@ -1,11 +1,11 @@
-//! Python tools in containers: an environment from the lock, in a layer on an image that has a Python.
+//! Python tools in containers: an environment built from the lock, in a layer on an image with Python.
 //!
-//! The default image is `python:3.N-slim`. N is what `.python-version` says, if the lock allows it. Else, for locks
-//! that hold for all Pythons they allow (Poetry, uv), the lowest: packages that are locked for it are sure to have
-//! wheels for it, while a later Python may have none. Requirements are made for one Python, which they do not name:
-//! the newest up to 3.12 that the project allows.
+//! The default image is `python:3.N-slim`. N comes from `.python-version` if the lock allows it. Otherwise, for locks
+//! that apply to all Pythons they allow (Poetry, uv), it is the lowest: locked packages certainly have wheels for it,
+//! while newer Pythons may not. Requirements are made for one Python that they do not name: the newest up to 3.12
+//! that the project allows.
 //!
-//! A tool that only configuration declares has to be in an image that the user chose.
+//! A tool that is only configured, not locked, must be in an image that the user chose.
 
 use crate::path::RelPath;
 use crate::plan::{Build, Images, Layer, Plan, Script, Tool, container_folder};
@@ -19,19 +19,19 @@ use super::project::{LockFile, Site, locked_closure};
 use super::ready::{Ready, Resolved, folder, in_layer, layer};
 use super::version;
 
-/// The minor versions there are images of.
+/// The minor versions with images.
 const MINORS: std::ops::RangeInclusive<u32> = 8..=13;
 
-/// The newest that is taken where nothing says which one a lock is for.
+/// The newest version used if nothing says which one a lock is for.
 const USUAL: u32 = 12;
 
-/// The user's variables that say where packages come from.
+/// The user's variables for package sources.
 const INDEXES: [&str; 3] = ["PIP_EXTRA_INDEX_URL", "PIP_INDEX_URL", "PIP_TRUSTED_HOST"];
 
-/// The file that names what is installed.
+/// Lists the packages to install.
 const REQUIREMENTS: &str = "requirements.txt";
 
-/// As [`super::environment::resolve`], in containers.
+/// Like [`super::environment::resolve`], for containers.
 pub(super) fn resolve(
     scope: &Scope<'_>,
     images: &dyn Images,
@@ -76,13 +76,13 @@ fn locked(
     let answer = base.image.holds.get("python");
     let Some(python) = answer.and_then(|answer| Interpreter::of_answer(answer)) else {
         return missing(format!(
-            "the image {} has no Python\nhelp: choose one that has in `[layers.base] image`; the default is {image}",
+            "the image {} has no Python\nhelp: set `[layers.base] image` to an image with Python; the default is {image}",
             base.image.name
         ));
     };
     if version::satisfies(range, &python.version) != Some(true) {
         return missing(format!(
-            "for Python `{range}`, and the image {} has {}\nhelp: choose another in `[layers.base] image`",
+            "for Python `{range}`, and the image {} has {}\nhelp: set `[layers.base] image` to another image",
             base.image.name, python.version
         ));
     }
@@ -98,13 +98,13 @@ fn locked(
             Ok(in_layer(plan, name, layer, &base.layers, closure))
         }
         Err(unfit) => missing(format!(
-            "cannot be installed: no hashed wheel from an index is locked for {}",
+            "cannot be installed: the lock has no hashed wheel from an index for {}",
             unfit.join(", ")
         )),
     }
 }
 
-/// The layer that holds exactly `closure`.
+/// The layer with exactly `closure`.
 fn environment(
     site: &Site,
     name: &str,
@@ -116,7 +116,7 @@ fn environment(
     let layer = layer(site, name, closure, python, &base.layers);
     let folder = container_folder(&layer.name);
     let python = crate::process::quoted(&python.executable.to_string_lossy());
-    // As on a host: an older pip, or none, cannot install into another environment.
+    // As on a host: an older or missing pip cannot install into another environment.
     let text = format!(
         "install='install --require-hashes --no-deps --only-binary :all: --no-input --no-cache-dir -r {REQUIREMENTS}'
 if {python} -m pip --python {python} --version >/dev/null 2>&1; then
@@ -153,7 +153,7 @@ fi
 
 /// The minor version of the default image for a lock.
 fn minor(scope: &Scope<'_>, dir: &RelPath, lock: &LockFile) -> u32 {
-    // Images hold the last patch of a minor version, whichever that is.
+    // Images have the last patch of a minor version, whichever that is.
     let allowed = |minor: &u32| match lock.python.as_deref() {
         None => true,
         Some(range) => [format!("3.{minor}.99"), format!("3.{minor}.0")]
@@ -174,7 +174,7 @@ fn minor(scope: &Scope<'_>, dir: &RelPath, lock: &LockFile) -> u32 {
     found.unwrap_or(USUAL)
 }
 
-/// The minor version in the nearest `.python-version` of the project.
+/// The minor version in the project's nearest `.python-version`.
 fn named(scope: &Scope<'_>, dir: &RelPath) -> Option<u32> {
     let file = *scope.chain(dir, &[".python-version"]).first()?;
     let text = scope.text(&scope.snapshot.entry(file).path)?;
@@ -184,7 +184,7 @@ fn named(scope: &Scope<'_>, dir: &RelPath) -> Option<u32> {
     minor.parse().ok().filter(|minor| MINORS.contains(minor))
 }
 
-/// A tool without a lock is what is in the image.
+/// A tool without a lock must be in the image.
 fn unlocked(
     scope: &Scope<'_>,
     images: &dyn Images,
@@ -194,8 +194,8 @@ fn unlocked(
 ) -> Resolved {
     if !is_chosen(images) {
         return Resolved::Missing(format!(
-            "`{name}` is configured in {}, but not locked, and no default image has it\n\
-             help: lock it (`poetry add --group lint {name}`), or choose an image that has it in `[layers.base] image`",
+            "`{name}` is configured in {}, but it is not locked, and default images do not contain it\n\
+             help: lock it (`poetry add --group lint {name}`), or set `[layers.base] image` to an image that contains it",
             folder(site)
         ));
     }

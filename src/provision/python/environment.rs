@@ -1,8 +1,8 @@
 //! Where a Python tool comes from on the host: a program on PATH whose environment holds exactly what the lock says, else a layer
 //! built from the lock.
 //!
-//! A program on PATH is identified by its entry point, its interpreter and everything installed beside it.
-//! Stays free of what the tools do.
+//! A program on PATH is identified by its entry point, its interpreter and everything installed beside it. Does not
+//! know what the tools do.
 
 use std::sync::Arc;
 
@@ -24,9 +24,6 @@ use super::ready::{Ready, Resolved, folder, in_layer, layer};
 use super::version;
 
 /// Finds out how `name` is run for `site` on this host, adding the layer that takes to the plan.
-///
-/// # Errors
-/// If the lock is broken.
 pub(super) fn resolve(
     scope: &Scope<'_>,
     plan: &mut Plan,
@@ -39,7 +36,7 @@ pub(super) fn resolve(
         None => Ok(match program {
             Some(program) => Resolved::Ready(Box::new(unlocked(scope, name, &program))),
             None => Resolved::Missing(format!(
-                "`{name}` is configured in {}, but there is no `{name}` on PATH\n\
+                "`{name}` is configured in {}, but `{name}` is not on PATH\n\
                  help: install it (or lock it with `poetry add --group lint {name}`), or use `--engine dagger`",
                 folder(site)
             )),
@@ -73,14 +70,14 @@ fn locked(
     let missing = |why: String| {
         Ok(Resolved::Missing(format!(
             "`{name}` is locked in {}, but {why}\n\
-             help: install exactly what is locked where PATH leads, or use `--engine dagger`",
+             help: install exactly the locked versions in the environment on PATH, or use `--engine dagger`",
             scope.snapshot.entry(lock.id).path
         )))
     };
     let range = lock.python.as_deref().unwrap_or("*");
     let Some(python) = suitable(scope, lock.python.as_deref()) else {
         return missing(format!(
-            "its locked version is not on PATH, and neither is a Python within `{range}` to install it with"
+            "its locked version is not on PATH, and no Python within `{range}` is on PATH to install it with"
         ));
     };
     let Some(closure) = locked_closure(scope, &site.dir, lock, name, &python.markers)? else {
@@ -102,7 +99,7 @@ fn locked(
             Ok(in_layer(plan, name, layer, &base, closure))
         }
         Err(unfit) => missing(format!(
-            "its locked version is not on PATH, and cannot be installed: no hashed wheel from an index is locked for {}",
+            "its locked version is not on PATH and cannot be installed: the lock has no hashed wheel from an index for {}",
             unfit.join(", ")
         )),
     }
@@ -136,8 +133,8 @@ fn on_host(
     Ok(Some(host(name, program, identity, version, Some(closure))))
 }
 
-/// A program that is no part of a Python environment will do if the closure is nothing but the tool: it is asked for
-/// its version, once per binary.
+/// A program outside of Python environments is acceptable if the closure is only the tool itself. It is asked for its
+/// version once per binary.
 fn standalone(
     scope: &Scope<'_>,
     site: &Site,
@@ -169,7 +166,7 @@ fn standalone(
     )))
 }
 
-/// The last word of what `--version` prints, remembered by the program's digest.
+/// The last word of the output of `--version`, memoised by the program's digest.
 fn said_version(scope: &Scope<'_>, name: &str, program: &Program) -> Option<String> {
     let kind = format!("version-of-{name}/1");
     let said = scope.facts.derive(&kind, program.digest, || {
@@ -204,7 +201,7 @@ fn host(
     }
 }
 
-/// A tool that only configuration declares: whatever PATH leads to, by its identity.
+/// A tool that is only configured: the program on PATH, by its identity.
 fn unlocked(scope: &Scope<'_>, name: &str, program: &Program) -> Ready {
     if let Some(environment) = Environment::of(scope, program)
         && let Some(installed) = environment.installed.get(name)
@@ -216,7 +213,7 @@ fn unlocked(scope: &Scope<'_>, name: &str, program: &Program) -> Ready {
     let mut ready = host(name, program, program.digest, None, None);
     if script(&program.real).is_some() {
         ready.not_cached = Some(format!(
-            "what `{}` runs cannot be told: it is a script without a Python environment of its own",
+            "cannot tell what `{}` runs: it is a script outside of a Python environment",
             program.path.display()
         ));
     }

@@ -1,21 +1,20 @@
-//! The formats of lock files.
+//! The formats of Python lock files.
 
 use super::lock::{Lock, TomlError};
 use super::{poetry, requirements, uv};
 
-/// The formats there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LockFormat {
     /// `uv.lock`.
     Uv,
     /// `poetry.lock`, formats 1.0 to 2.x.
     Poetry,
-    /// `requirements.txt` and its like.
+    /// `requirements.txt` and similar files.
     Requirements,
 }
 
 impl LockFormat {
-    /// Whether a file of that name, beside `pyproject.toml`, is one.
+    /// Whether a file of this name beside `pyproject.toml` has this format.
     #[must_use]
     pub(crate) fn is(self, file_name: &str) -> bool {
         match self {
@@ -25,20 +24,17 @@ impl LockFormat {
         }
     }
 
-    /// How a broken file is mended.
+    /// How to fix an invalid file.
     #[must_use]
-    pub(crate) const fn mend(self) -> &'static str {
+    pub(crate) const fn fix(self) -> &'static str {
         match self {
-            Self::Uv => "write the lock anew with `uv lock`",
-            Self::Poetry => "write the lock anew with `poetry lock`",
-            Self::Requirements => "mend it",
+            Self::Uv => "run `uv lock` to write a new one",
+            Self::Poetry => "run `poetry lock` to write a new one",
+            Self::Requirements => "fix it",
         }
     }
 
-    /// Parses the text of such a file. `read` yields files that it includes.
-    ///
-    /// # Errors
-    /// If it is not one, with the place.
+    /// Parses a file. `read` returns files that it includes.
     pub(crate) fn parse(
         self,
         text: &str,

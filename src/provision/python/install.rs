@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use crate::path::RelPath;
 use crate::plan::layer::{HostBuild, Sources, Step};
 
-/// pip can install into another interpreter's environment from this version on; with an older one the environment
-/// gets its own pip, which takes seconds.
+/// Since this version pip can install into another interpreter's environment; with an older one the environment gets
+/// its own pip, which takes seconds.
 const CAN_INSTALL_ELSEWHERE: &str =
     "import pip, sys; sys.exit([int(n) for n in pip.__version__.split('.')[:2]] < [22, 3])";
 
 const REQUIREMENTS: &str = "requirements.txt";
 
-/// Variables of the user that would have Python or pip look or install elsewhere.
+/// Variables of the user that would make Python or pip look or install elsewhere.
 const ELSEWHERE: &[&str] = &[
     "PYTHONPATH",
     "PYTHONHOME",
@@ -23,12 +23,12 @@ const ELSEWHERE: &[&str] = &[
     "PIP_DRY_RUN",
 ];
 
-/// An environment to be made.
+/// An environment to build.
 #[derive(Debug)]
 pub(crate) struct Install {
-    /// The interpreter that makes it.
+    /// The interpreter that creates it.
     pub(crate) python: PathBuf,
-    /// Text of the requirements file, one `name==version --hash=… …` each.
+    /// A requirements file with one `name==version --hash=… …` per line.
     pub(crate) requirements: String,
 }
 
@@ -74,7 +74,7 @@ impl Install {
         step(if elsewhere { &self.python } else { inner }, &args)
     }
 
-    /// Whether pip installed where it should: its configuration may name another place.
+    /// Whether pip installed into the environment: its configuration may name another place.
     fn installed(&self, folder: &Path) -> Result<(), String> {
         let lines = self.requirements.lines();
         let wanted = lines.filter(|line| line.contains("==")).count();
@@ -88,8 +88,8 @@ impl Install {
             return Ok(());
         }
         Err(format!(
-            "pip installed {found} of {wanted} packages into the environment; look for `target`, `prefix`, `root` \
-             or `dry-run` in its configuration (`pip config list`)"
+            "pip installed {found} of {wanted} packages into the environment; check its configuration \
+             (`pip config list`) for `target`, `prefix`, `root` or `dry-run`"
         ))
     }
 }

@@ -1,7 +1,7 @@
-//! A Python environment of the host: which one an entry point runs in, and what is installed there.
+//! Python environments on the host: which one an entry point runs in, and what is installed there.
 //!
-//! Read from the entry point's first lines and the names of `*.dist-info` folders, without starting a process but for
-//! the interpreter's own answer. Stays free of locks and of choosing.
+//! Reads the entry point's first lines and the names of `*.dist-info` folders; the only process started is the
+//! interpreter, which is asked about itself. Knows nothing about locks and makes no choices.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,27 +17,25 @@ use super::lock::normalized;
 use super::packages;
 use super::version;
 
-/// Entry points are a few lines; what is larger is no script that names its interpreter.
+/// Entry points have a few lines; larger files are not scripts that name their interpreter.
 const MAX_SCRIPT: u64 = 64 * 1024;
 
-/// Stands for the version of a distribution that is there twice, or is no fixed version.
+/// Replaces the version of a distribution that is installed twice or has no fixed version.
 pub(crate) const AMBIGUOUS: &str = "?";
 
-/// A Python environment, and what is installed in it.
+/// A Python environment and its packages.
 #[derive(Debug)]
 pub(crate) struct Environment {
-    /// Its interpreter.
     pub(crate) python: Interpreter,
-    /// The interpreter as the entry point names it.
+    /// The interpreter as named by the entry point.
     executable: PathBuf,
-    /// Where distributions are.
     folders: Vec<PathBuf>,
-    /// Version by normalised name.
+    /// Versions by normalised name.
     pub(crate) installed: BTreeMap<String, String>,
 }
 
 impl Environment {
-    /// The environment the entry point `program` runs in; `None` if it does not say, or shares the packages of another.
+    /// The environment of the entry point `program`; `None` if it is unknown, or shares packages with another one.
     #[must_use]
     pub(crate) fn of(scope: &Scope<'_>, program: &Program) -> Option<Self> {
         let executable = match script(&program.real) {
@@ -47,7 +45,7 @@ impl Environment {
         Self::around(scope, executable)
     }
 
-    /// The environment of an interpreter; `None` if it is none that works, or shares the packages of another.
+    /// The environment of an interpreter; `None` if that does not work, or shares packages with another one.
     #[must_use]
     pub(crate) fn around(scope: &Scope<'_>, executable: PathBuf) -> Option<Self> {
         let venv = venv_config(&executable);
@@ -73,7 +71,8 @@ impl Environment {
         })
     }
 
-    /// Whether every package of the closure is there in its version from an index, and no plugin besides.
+    /// Whether every package of the closure is installed in its locked version from an index, with no additional
+    /// plugins.
     #[must_use]
     pub(crate) fn holds_exactly(&self, scope: &Scope<'_>, tool: &str, closure: &Closure) -> bool {
         closure.packages.iter().all(|package| {
@@ -87,7 +86,7 @@ impl Environment {
                 .any(|name| closure.get(name).is_none()))
     }
 
-    /// What facts about an installed tool are remembered under: its name, where it is looked for, and what is installed.
+    /// Key for facts about an installed tool: its name, where it is looked up, and what is installed.
     fn about(&self, tool: &str) -> Digest {
         let mut hasher = Hasher::new();
         hasher.update(tool.as_bytes());
@@ -98,7 +97,7 @@ impl Environment {
         hasher.finish()
     }
 
-    /// The installed distributions that require `tool`, remembered by what is installed.
+    /// The installed distributions that require `tool`, memoised by what is installed.
     fn dependents(&self, scope: &Scope<'_>, tool: &str) -> Vec<String> {
         let found = scope
             .facts
@@ -126,8 +125,8 @@ impl Environment {
             .collect()
     }
 
-    /// Entry point, interpreter, everything installed, and the content of what belongs to `tool`. The place of the
-    /// environment is left out, so that two with the same content are the same tool. `None` if it cannot be told.
+    /// Entry point, interpreter, installed packages, and the content of everything belonging to `tool`. Independent
+    /// of the environment's path, so that equal environments are the same tool. `None` if unknown.
     #[must_use]
     pub(crate) fn identity(
         &self,
@@ -149,7 +148,7 @@ impl Environment {
         Some(hasher.finish())
     }
 
-    /// The interpreter with all that a script could import.
+    /// The interpreter and everything a script could import.
     #[must_use]
     pub(crate) fn whole_identity(&self, scope: &Scope<'_>) -> Option<Digest> {
         self.identity_for(scope, None)
@@ -175,8 +174,8 @@ impl Environment {
         Some(hasher.finish())
     }
 
-    /// The files and folders that are loaded: those of the closure of `tool` and what runs at every start, else all
-    /// packages. `None` if what is loaded lies elsewhere.
+    /// The files and folders that are loaded: those of the closure of `tool` and those used at every start, or else
+    /// all packages. `None` if some are outside the environment.
     fn loaded(&self, scope: &Scope<'_>, tool: Option<&str>) -> Option<Vec<PathBuf>> {
         let starters = packages::starters(&self.folders);
         if let Some(names) = tool.and_then(|tool| self.files_of(scope, tool)) {
@@ -197,8 +196,8 @@ impl Environment {
         (!elsewhere).then(|| folders.cloned().collect())
     }
 
-    /// The top-level names of the closure of an installed tool, remembered by what is installed. `None` if not all of
-    /// it says what belongs to it.
+    /// The top-level names of the closure of an installed tool, memoised by what is installed. `None` if a package
+    /// does not list its files.
     fn files_of(&self, scope: &Scope<'_>, tool: &str) -> Option<Vec<String>> {
         self.installed.get(tool)?;
         let found = scope
@@ -221,7 +220,7 @@ impl Environment {
     }
 }
 
-/// The text of a script; `None` for a binary.
+/// `None` for a binary.
 #[must_use]
 pub(crate) fn script(path: &Path) -> Option<String> {
     if std::fs::metadata(path).ok()?.len() > MAX_SCRIPT {
@@ -231,7 +230,7 @@ pub(crate) fn script(path: &Path) -> Option<String> {
     text.starts_with("#!").then_some(text)
 }
 
-/// The interpreter an entry point names: `#!/venv/bin/python`, or, where that would be too long or holds a space,
+/// The interpreter named by an entry point: `#!/venv/bin/python`, or, if that is too long or contains a space,
 /// `#!/bin/sh` and `'''exec' "/venv/bin/python" "$0" "$@"`.
 fn interpreter_of(script: &str) -> Option<PathBuf> {
     let mut lines = script.lines();
@@ -249,7 +248,7 @@ fn interpreter_of(script: &str) -> Option<PathBuf> {
     (python && path.is_absolute()).then_some(path)
 }
 
-/// Whether a file of that name is a Python: `python`, `python3.12`, `pypy3`.
+/// Whether a file name is that of a Python: `python`, `python3.12`, `pypy3`.
 #[must_use]
 pub(crate) fn is_python(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str());
@@ -260,7 +259,7 @@ pub(crate) fn is_python(path: &Path) -> bool {
     version.is_some_and(|version| version.chars().all(|c| c.is_ascii_digit() || c == '.'))
 }
 
-/// Wheels put binaries beside the interpreter.
+/// Wheels install binaries beside the interpreter.
 fn sibling_python(binary: &Path) -> Option<PathBuf> {
     let folder = binary.parent()?;
     ["python3", "python"]
@@ -309,7 +308,7 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// What is installed in the folders, the first one winning as it does on import.
+/// The distributions in the folders; the first folder wins, as on import.
 fn installed(folders: &[PathBuf]) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     for folder in folders {
@@ -319,7 +318,7 @@ fn installed(folders: &[PathBuf]) -> BTreeMap<String, String> {
             let Some((name, mut version)) = name.and_then(distribution) else {
                 continue;
             };
-            // From a folder or a URL: its version does not say what it holds.
+            // Installed from a folder or a URL: the version does not identify the content.
             if here.contains_key(&name) || path.join("direct_url.json").exists() {
                 AMBIGUOUS.clone_into(&mut version);
             }
@@ -340,7 +339,7 @@ fn distribution(file_name: &str) -> Option<(String, String)> {
     let stem = file_name
         .strip_suffix(".dist-info")
         .or_else(|| file_name.strip_suffix(".egg-info"))?;
-    // pip renames what it could not delete to `~name`.
+    // pip renames files it could not delete to `~name`.
     if stem.starts_with('~') {
         return None;
     }
@@ -349,7 +348,7 @@ fn distribution(file_name: &str) -> Option<(String, String)> {
     Some((normalized(name), version.to_owned()))
 }
 
-/// Whether the metadata of a distribution requires `tool` outside of extras.
+/// Whether a distribution requires `tool`, apart from extras.
 fn requires(info: &Path, tool: &str) -> bool {
     packages::requirements(info)
         .into_iter()

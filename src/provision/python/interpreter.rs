@@ -1,8 +1,8 @@
-//! Python interpreters: which one a name leads to, and what it is.
+//! Python interpreters: which one a name leads to, and its identity.
 //!
-//! An interpreter is asked once and the answer remembered under the digest of its binary (and of its shared library,
-//! and of what decides where a version manager's shim leads), so that a Fresh run starts none.
-//! Stays free of what is installed for it.
+//! An interpreter is queried once and the answer memoised by the digest of its binary (and of its shared library, and
+//! of everything that decides where a version manager's shim leads), so that a Fresh run starts none. Does not know
+//! what is installed for it.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -22,10 +22,10 @@ use crate::tool::launcher::{self, Leads};
 use super::marker::MarkerEnv;
 use super::version;
 
-/// Raised with every change of [`QUESTION`].
+/// Raise with every change of [`QUESTION`].
 const KIND: &str = "python-interpreter/1";
 
-/// What a Python 3 is asked (`python3 -I -c …`). The answer is read by [`Interpreter::of_answer`].
+/// The query to a Python 3 (`python3 -I -c …`), parsed by [`Interpreter::of_answer`].
 const QUESTION: &str = r#"
 import json, os, platform, sys, sysconfig
 var = sysconfig.get_config_var
@@ -57,31 +57,31 @@ print(json.dumps({
 }))
 "#;
 
-/// What an interpreter says of itself.
+/// An interpreter's answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Interpreter {
-    /// The program itself, behind any shim. In a virtual environment, the environment's own link.
+    /// The real program behind any shim. In a virtual environment, the environment's own link.
     pub(crate) executable: PathBuf,
     /// `CPython`, `PyPy`.
     pub(crate) implementation: String,
     /// `3.11.7`.
     pub(crate) version: String,
-    /// What decides which wheels fit: `linux-x86_64 glibc 2.36`.
+    /// Determines which wheels fit: `linux-x86_64 glibc 2.36`.
     pub(crate) platform: String,
-    /// Where it looks for modules, without the user's own site folder.
+    /// Its module search path without the user's site folder.
     pub(crate) path: Vec<PathBuf>,
-    /// The shared library that most of it is in, if it is built that way.
+    /// The shared library with most of its code, if built that way.
     pub(crate) library: Option<PathBuf>,
     /// The values of the marker variables.
     pub(crate) markers: MarkerEnv,
 }
 
-/// What differs from one start of a machine to the next.
+/// Markers that change when the machine reboots.
 const KERNEL: [&str; 2] = ["platform_release", "platform_version"];
 
 impl Interpreter {
-    /// The one that gave this answer, in another place than here: what is there, and the kernel, says nothing.
-    /// `None` if it is no answer.
+    /// Parses an answer from another machine, whose files and kernel do not matter here. `None` if it is not an
+    /// answer.
     #[must_use]
     pub(crate) fn of_answer(answer: &str) -> Option<Self> {
         let mut python: Self = serde_json::from_str(answer).ok()?;
@@ -106,12 +106,12 @@ pub(crate) const IN_IMAGE: Question = Question {
     answer: lasting,
 };
 
-/// What of an answer tells an interpreter of an image from others, as one line; `None` if it is no answer.
+/// Reduces an answer to what identifies an image's interpreter, as one line; `None` if it is not an answer.
 fn lasting(answer: &str) -> Option<String> {
     serde_json::to_string(&Interpreter::of_answer(answer)?).ok()
 }
 
-/// The first Python on the user's PATH that `constraint` allows, else one that a version manager on it has installed.
+/// The first Python on the user's PATH that satisfies `constraint`, else one installed by a version manager on PATH.
 #[must_use]
 pub(crate) fn suitable(scope: &Scope<'_>, constraint: Option<&str>) -> Option<Interpreter> {
     on_path(scope.env)
@@ -120,7 +120,7 @@ pub(crate) fn suitable(scope: &Scope<'_>, constraint: Option<&str>) -> Option<In
         .find(|python| version::satisfies(constraint.unwrap_or("*"), &python.version) == Some(true))
 }
 
-/// The Pythons of the version manager whose shim that is.
+/// The Pythons of the version manager that a shim belongs to.
 fn installed(scope: &Scope<'_>, shim: &Path) -> Vec<PathBuf> {
     let program = program_at(scope, shim);
     let installed = |program| launcher::installed(&asker(scope, scope.snapshot.root()), &program);
@@ -133,7 +133,7 @@ fn program_at(scope: &Scope<'_>, path: &Path) -> Option<Program> {
         .at(path.file_name()?.to_str()?, path.to_path_buf())
 }
 
-/// Programs that may be a Python, the plain names of all folders first.
+/// Candidates for Python, plain names of all folders first.
 fn on_path(env: &Env) -> impl Iterator<Item = PathBuf> {
     let folders: Vec<PathBuf> = env
         .var_os(PATH)
@@ -156,7 +156,7 @@ fn on_path(env: &Env) -> impl Iterator<Item = PathBuf> {
         .filter(|path| path.is_file())
 }
 
-/// What the interpreter at `program` is; `None` if it is no working Python 3.
+/// Queries the interpreter at `program`; `None` if it is not a working Python 3.
 #[must_use]
 pub(crate) fn ask(scope: &Scope<'_>, program: &Path) -> Option<Interpreter> {
     let mut python = answer(scope, program)?;
@@ -182,7 +182,7 @@ fn answer(scope: &Scope<'_>, program: &Path) -> Option<Interpreter> {
     }
     match own_key(scope, &wrapper.executable) {
         Some(key) => remembered(scope, &wrapper.executable, key),
-        // It leads somewhere else by now, which nothing we look at tells.
+        // It leads elsewhere by now, although nothing we check has changed.
         None => question(scope, program).ok()?,
     }
 }
@@ -203,7 +203,7 @@ fn remembered(scope: &Scope<'_>, program: &Path, key: Digest) -> Option<Interpre
     }
 }
 
-/// The binary, where it was found, and the virtual environment it is the link of.
+/// The binary, its path, and the virtual environment that links to it.
 fn own_key(scope: &Scope<'_>, program: &Path) -> Option<Digest> {
     let mut hasher = Hasher::new();
     hasher.update(program.as_os_str().as_encoded_bytes());
@@ -215,13 +215,13 @@ fn own_key(scope: &Scope<'_>, program: &Path) -> Option<Digest> {
     Some(hasher.finish())
 }
 
-/// The text of the `pyvenv.cfg` that makes `program` the interpreter of a virtual environment.
+/// The text of the `pyvenv.cfg` if `program` is the interpreter of a virtual environment.
 #[must_use]
 pub(crate) fn venv_config(program: &Path) -> Option<String> {
     std::fs::read_to_string(program.parent()?.parent()?.join("pyvenv.cfg")).ok()
 }
 
-/// Whether the program is a script, or goes by another name than an interpreter.
+/// Whether the program is a script, or has another name than an interpreter.
 fn is_wrapper(real: &Path) -> bool {
     let name = real
         .file_name()
@@ -238,7 +238,7 @@ fn starts_with_shebang(path: &Path) -> bool {
         .is_ok_and(|()| &start == b"#!")
 }
 
-/// Asks the program; `Ok(None)` if it is no working Python 3, which is an answer too.
+/// Queries the program; `Ok(None)` if it is not a working Python 3, which is memoised, too.
 fn question(scope: &Scope<'_>, program: &Path) -> io::Result<Option<Interpreter>> {
     let root = scope.snapshot.root();
     let folder = if root.is_dir() { root } else { Path::new("/") };
@@ -249,7 +249,7 @@ fn question(scope: &Scope<'_>, program: &Path) -> io::Result<Option<Interpreter>
     Ok(serde_json::from_slice(&output.stdout).ok())
 }
 
-/// The kernel changes under the same interpreter: these two are read now, not remembered.
+/// The kernel changes under the same interpreter, so these two are read now instead of memoised.
 #[cfg(unix)]
 fn refresh_kernel(markers: &mut MarkerEnv) {
     let kernel = rustix::system::uname();

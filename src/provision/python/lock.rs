@@ -1,40 +1,36 @@
-//! What a lock file of a Python project says, in whatever format.
+//! The content of a Python project's lock file, independent of its format.
 //!
-//! Pure. Stays free of the formats and of choosing packages.
+//! Pure. Does not choose packages.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::version;
 
-/// What a lock file says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Lock {
-    /// The Python versions the project allows.
+    /// The Python versions that the project allows.
     pub(crate) python: Option<String>,
-    /// The locked packages, in the order of the file. A name may be there more than once.
+    /// In the order of the file. A name may occur more than once.
     pub(crate) packages: Vec<Package>,
-    /// The extras the project asks for, by package, if the lock says so.
+    /// The extras requested by the project, by package, if the lock lists them.
     pub(crate) asked: BTreeMap<String, BTreeSet<String>>,
-    /// Whether it does not say which package needs which.
+    /// Whether dependencies between packages are unknown.
     pub(crate) flat: bool,
 }
 
-/// One locked package.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Package {
-    /// Normalised name.
     pub(crate) name: String,
-    /// Its version.
     pub(crate) version: String,
-    /// The dependency groups it is in; empty if the format does not say.
+    /// The dependency groups it belongs to; empty if the format has none.
     pub(crate) groups: BTreeSet<String>,
-    /// When it is installed at all: by group, or under the empty name for all groups.
+    /// When it is installed: by group, or under the empty name for all groups.
     pub(crate) markers: BTreeMap<String, String>,
-    /// What it needs. A name may be there more than once, under different markers.
+    /// Its dependencies. A name may occur more than once, with different markers.
     pub(crate) dependencies: Vec<Dependency>,
-    /// The names of the optional dependencies each of its extras brings in, normalised.
+    /// The normalised names of the optional dependencies of each extra.
     pub(crate) extras: BTreeMap<String, BTreeSet<String>>,
-    /// Digests of its files as `algorithm:hexadecimal`; only those pip accepts.
+    /// Digests of its files as `algorithm:hexadecimal`; only those that pip accepts.
     pub(crate) hashes: BTreeSet<String>,
     /// Whether one of its files is a wheel.
     pub(crate) has_wheel: bool,
@@ -42,24 +38,21 @@ pub(crate) struct Package {
     pub(crate) from_index: bool,
 }
 
-/// What a package needs.
+/// A dependency of a package.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Dependency {
-    /// Normalised name.
     pub(crate) name: String,
-    /// The versions that will do.
     pub(crate) constraint: String,
-    /// The extras of it that are needed.
+    /// The extras needed of it.
     pub(crate) extras: BTreeSet<String>,
-    /// When it is needed.
     pub(crate) markers: Option<String>,
-    /// Whether it is needed only for an extra.
+    /// Whether it is only needed for an extra.
     pub(crate) optional: bool,
 }
 
 impl Package {
-    /// The line of a requirements file that pins it with all its hashes. `None` if it cannot be installed that way:
-    /// no hashes, no wheel, not from an index, or a version that is none.
+    /// Its line in a requirements file, with all hashes. `None` if it cannot be installed that way: no hashes, no
+    /// wheel, not from an index, or an invalid version.
     #[must_use]
     pub(crate) fn requirement(&self) -> Option<String> {
         version::satisfies("*", &self.version)?;
@@ -75,15 +68,13 @@ impl Package {
     }
 }
 
-/// A TOML file is broken at that place.
+/// A syntax error in a TOML file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message} (line {line}, column {column})")]
 pub(crate) struct TomlError {
-    /// What is wrong.
     pub(crate) message: String,
-    /// Line, from 1.
     pub(crate) line: usize,
-    /// Column in characters, from 1.
+    /// In characters, from 1.
     pub(crate) column: usize,
 }
 
@@ -102,7 +93,7 @@ impl TomlError {
     }
 }
 
-/// The name as package indexes compare it (PEP 503): lower case, runs of `-`, `_` and `.` as one `-`.
+/// The name in the form that package indexes compare (PEP 503): lower case, runs of `-`, `_` and `.` as one `-`.
 #[must_use]
 pub(crate) fn normalized(name: &str) -> String {
     let mut text = String::with_capacity(name.len());
@@ -126,7 +117,7 @@ pub(crate) fn requirement_name(requirement: &str) -> String {
     normalized(&requirement[..end])
 }
 
-/// Only what pip takes for `--hash`, so that no other text of the lock gets into a requirements file.
+/// Only what pip accepts for `--hash`, so that no other text of the lock gets into a requirements file.
 pub(super) fn is_strong(hash: &str) -> bool {
     let Some((algorithm, digits)) = hash.split_once(':') else {
         return false;

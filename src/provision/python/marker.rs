@@ -1,6 +1,6 @@
 //! Environment markers (PEP 508): `python_version < "3.14" and extra == "linkify"`.
 //!
-//! Pure: the environment they are evaluated in is brought by the caller.
+//! Pure: callers pass the environment.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::version;
 
-/// Deeper nesting than any tool writes; bounds the stack for hostile text.
+/// No tool writes deeper nesting; limits the stack for hostile input.
 const MAX_DEPTH: usize = 64;
 
 /// The marker variables of one interpreter (`python_full_version` → `3.11.7`), without `extra`.
@@ -16,25 +16,20 @@ const MAX_DEPTH: usize = 64;
 #[serde(transparent)]
 pub(crate) struct MarkerEnv(pub BTreeMap<String, String>);
 
-/// Which extras count as asked for.
+/// Which extras count as requested.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Extras<'a> {
-    /// These.
     Only(&'a BTreeSet<String>),
-    /// Whatever is compared with.
     Any,
 }
 
-/// The text is no marker.
+/// The text is not a valid marker.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not an environment marker")]
 pub(crate) struct MarkerError(String);
 
 impl MarkerEnv {
-    /// Whether `marker` holds here. The empty marker always does.
-    ///
-    /// # Errors
-    /// If it is not a marker.
+    /// Whether `marker` matches in this environment. The empty marker always does.
     pub(crate) fn holds(&self, marker: &str, extras: Extras<'_>) -> Result<bool, MarkerError> {
         let error = || MarkerError(marker.to_owned());
         let tokens = tokens(marker).ok_or_else(error)?;
@@ -56,7 +51,7 @@ impl MarkerEnv {
     }
 }
 
-/// Whether a marker speaks of extras at all.
+/// Whether a marker mentions extras.
 #[must_use]
 pub(crate) fn mentions_extra(marker: &str) -> bool {
     tokens(marker).is_some_and(|tokens| tokens.contains(&Token::Word("extra")))
@@ -230,7 +225,7 @@ fn mirrored(operator: &str) -> &str {
     }
 }
 
-/// Compares as versions where both sides are versions, else as text, as the packaging tools do.
+/// Compares as versions if both sides are versions, else as text, like the packaging tools.
 fn value_is(name: &str, value: &str, operator: &str, text: &str) -> Option<bool> {
     let is_version = name.ends_with("version");
     let among = || {

@@ -1,4 +1,4 @@
-//! Python tools as a project locks them: which folders declare which tool, and the environment it runs in.
+//! Python tools locked by a project: which folders declare which tool, and the environment it runs in.
 //!
 //! - [`project`]: which folders declare which tool.
 //! - [`format`], [`poetry`], [`uv`], [`requirements`], [`lock`]: lock files. [`closure`], [`marker`], [`version`]: what

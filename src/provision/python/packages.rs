@@ -1,6 +1,6 @@
-//! What installed distributions say of themselves: their requirements, their files, what plugs in where.
+//! Metadata of installed distributions: requirements, files and entry points.
 //!
-//! Read from `METADATA`, `RECORD` and `entry_points.txt` of `*.dist-info`. Stays free of interpreters.
+//! Reads `METADATA`, `RECORD` and `entry_points.txt` of `*.dist-info`. Knows nothing about interpreters.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use crate::scope::Scope;
 
 use super::lock::{normalized, requirement_name};
 
-/// The requirements in the metadata of a distribution: the name, and whether it is for an extra.
+/// The requirements in a distribution's metadata: the name, and whether it is for an extra.
 #[must_use]
 pub(crate) fn requirements(info: &Path) -> Vec<(String, bool)> {
     let metadata = ["METADATA", "PKG-INFO"]
@@ -27,8 +27,8 @@ fn in_metadata(text: &str) -> Vec<(String, bool)> {
         .collect()
 }
 
-/// The top-level names of what `tool`, its plugins, and all these need, consist of. `infos` are the `*.dist-info` by
-/// normalised name. `None` if one of them does not say.
+/// The top-level names of `tool`, its plugins, and everything they need. `infos` are the `*.dist-info` by normalised
+/// name. `None` if one of them does not list its files.
 #[must_use]
 pub(crate) fn files_of(infos: &BTreeMap<String, PathBuf>, tool: &str) -> Option<Vec<String>> {
     let needs: BTreeMap<&str, Vec<String>> = infos
@@ -74,7 +74,7 @@ fn groups(text: &str) -> impl Iterator<Item = &str> {
         .filter_map(|line| line.trim().strip_prefix('[')?.strip_suffix(']'))
 }
 
-/// The first names of the paths in a `RECORD`, but for what lies outside the folder and compiled modules.
+/// The first components of the paths in a `RECORD`, except outside paths and compiled modules.
 fn top_level(record: &str) -> BTreeSet<String> {
     record
         .lines()
@@ -87,7 +87,7 @@ fn top_level(record: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// Files that run at every start of an interpreter with these folders, or lead to further ones.
+/// Files that run at every start of an interpreter with these folders, or add further folders.
 #[must_use]
 pub(crate) fn starters(folders: &[PathBuf]) -> Vec<PathBuf> {
     let is_starter = |path: &PathBuf| {
@@ -107,7 +107,7 @@ pub(crate) fn starters(folders: &[PathBuf]) -> Vec<PathBuf> {
     found
 }
 
-/// Whether a starter brings in modules of another folder (an editable install), remembered by its content.
+/// Whether a starter adds modules of another folder (an editable install), memoised by its content.
 #[must_use]
 pub(crate) fn leads_elsewhere(scope: &Scope<'_>, starter: &Path) -> bool {
     let Ok(digest) = scope.tools.digest(starter) else {
@@ -120,7 +120,7 @@ pub(crate) fn leads_elsewhere(scope: &Scope<'_>, starter: &Path) -> bool {
     is_link || found.unwrap_or(true)
 }
 
-/// Whether a `.pth` file has a line that is a folder, or that installs a finder for one.
+/// Whether a `.pth` file has a line that names a folder or installs a finder.
 fn names_folder(text: &str) -> bool {
     text.lines().map(str::trim).any(|line| {
         let code = line.starts_with("import ") || line.starts_with("import\t");

@@ -1,7 +1,7 @@
 //! `poetry.lock`, formats 1.0 to 2.x.
 //!
-//! What differs is where the file hashes are (`[metadata.files]` or the package), how groups are named (`category`,
-//! nothing, `groups`) and whether a package has `markers`. Pure.
+//! The formats differ in where file hashes are (`[metadata.files]` or the package), how groups are named (`category`,
+//! not at all, `groups`) and whether packages have `markers`. Pure.
 
 use std::collections::BTreeMap;
 
@@ -64,10 +64,6 @@ struct RawSource {
     kind: String,
 }
 
-/// Parses the text of a `poetry.lock`.
-///
-/// # Errors
-/// If it is none, with the place.
 pub(crate) fn parse(text: &str) -> Result<Lock, TomlError> {
     let raw: RawLock = toml::from_str(text).map_err(|error| TomlError::new(text, &error))?;
     let by_name: BTreeMap<String, &Vec<RawFile>> = raw

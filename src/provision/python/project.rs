@@ -1,7 +1,7 @@
-//! Which folders are Python projects, and which tools they declare: `pyproject.toml`, the lock beside it, the tools'
-//! own configuration files.
+//! Finds Python projects and the tools they declare, from `pyproject.toml`, the lock beside it, and the tools' own
+//! configuration files.
 //!
-//! Everything read here is remembered by the digest of the file. Stays free of interpreters and environments.
+//! Everything read here is memoised by the digest of the file. Knows nothing about interpreters and environments.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,50 +22,40 @@ use super::requirements;
 /// The name of the project file.
 pub(crate) const PYPROJECT: &str = "pyproject.toml";
 
-/// A folder where a tool is declared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Site {
-    /// The folder.
     pub(crate) dir: RelPath,
-    /// The lock that pins the tool; `None` if only configuration declares it.
+    /// The lock that pins the tool; `None` if it is only configured.
     pub(crate) lock: Option<LockFile>,
 }
 
-/// A lock of the project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LockFile {
-    /// Its format.
     pub(crate) format: LockFormat,
-    /// The file.
     pub(crate) id: FileId,
-    /// Which Python versions it is for.
+    /// The Python versions it is for.
     pub(crate) python: Option<String>,
 }
 
-/// What the fast path needs to know of a lock.
+/// What the fast path needs from a lock.
 #[derive(Serialize, Deserialize)]
 struct LockSummary {
     python: Option<String>,
-    /// The tools it pins.
     tools: BTreeSet<String>,
-    /// The tools it names without a version.
+    /// Tools listed without a version.
     loose: BTreeSet<String>,
 }
 
-/// What a `pyproject.toml` says about tools.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Pyproject {
     /// The names below `[tool]`.
     pub(crate) tables: BTreeSet<String>,
-    /// The extras asked for, by package.
+    /// The requested extras by package.
     pub(crate) extras: BTreeMap<String, BTreeSet<String>>,
 }
 
-/// The folders that declare `tool`, sorted: where a lock holds it, and where `configured` says that a configuration
-/// does, unless a folder above declares it too (that folder's check sees this one's configuration).
-///
-/// # Errors
-/// If a lock or a `pyproject.toml` is broken.
+/// The folders that declare `tool`, sorted: by a lock, or by configuration according to `configured`, unless a parent
+/// folder declares it, too (its check sees this folder's configuration).
 pub(crate) fn sites(
     scope: &Scope<'_>,
     tool: &str,
@@ -96,7 +86,7 @@ pub(crate) fn sites(
 
 type Summarised = (LockFile, LockSummary);
 
-/// The locks of Python projects, by folder, those that count first before the others.
+/// The locks of Python projects by folder, in order of preference.
 fn locks(scope: &Scope<'_>) -> Result<BTreeMap<RelPath, Vec<Summarised>>, PlanError> {
     let mut found = BTreeMap::new();
     let mut dirs = scope.folders_of(&[PYPROJECT, "setup.py", "setup.cfg"]);
@@ -123,7 +113,7 @@ fn locks(scope: &Scope<'_>) -> Result<BTreeMap<RelPath, Vec<Summarised>>, PlanEr
     Ok(found)
 }
 
-/// The files that may be locks, by the folder of the project they are for: requirements may be in a folder of that name.
+/// Candidates for locks, by project folder: requirements may be in a folder named so.
 fn lock_files(scope: &Scope<'_>) -> BTreeMap<RelPath, Vec<(LockFormat, FileId)>> {
     const FORMATS: [LockFormat; 3] = [LockFormat::Uv, LockFormat::Poetry, LockFormat::Requirements];
     let mut found: BTreeMap<RelPath, Vec<(LockFormat, FileId)>> = BTreeMap::new();
@@ -147,8 +137,8 @@ fn lock_files(scope: &Scope<'_>) -> BTreeMap<RelPath, Vec<(LockFormat, FileId)>>
     found
 }
 
-/// The order in which the locks of a folder count: that of the tool that `pyproject.toml` configures first, uv's before
-/// Poetry's if it names neither or both, requirements last.
+/// The preference among a folder's locks: that of the tool that `pyproject.toml` configures, uv's before Poetry's if
+/// it configures neither or both, requirements last.
 fn order(
     scope: &Scope<'_>,
     dir: &RelPath,
@@ -200,10 +190,10 @@ fn parsed(scope: &Scope<'_>, format: LockFormat, id: FileId) -> Result<Lock, Pla
     let read = |name: &str| scope.text(&path.parent()?.join(name).ok()?);
     format
         .parse(&text(scope, id)?, &read)
-        .map_err(|error| broken(path, &error, format.mend()))
+        .map_err(|error| broken(path, &error, format.fix()))
 }
 
-/// The digest of a lock and of everything that it includes.
+/// The digest of a lock and everything it includes.
 fn content(scope: &Scope<'_>, format: LockFormat, id: FileId) -> Digest {
     let digest = scope.snapshot.entry(id).digest;
     if format != LockFormat::Requirements {
@@ -232,7 +222,7 @@ fn content(scope: &Scope<'_>, format: LockFormat, id: FileId) -> Digest {
                 path.clone(),
                 file.map(|file| scope.snapshot.entry(file).digest),
             );
-            // By ever longer paths a file may lead to itself.
+            // A file may include itself through ever longer paths.
             todo.extend(
                 file.filter(|file| files.insert(*file))
                     .map(|file| (path, file)),
@@ -247,9 +237,6 @@ fn content(scope: &Scope<'_>, format: LockFormat, id: FileId) -> Digest {
 }
 
 /// The closure of `tool` in the lock of `dir`, for the interpreter described by `env`.
-///
-/// # Errors
-/// If the lock or the `pyproject.toml` is broken.
 pub(crate) fn locked_closure(
     scope: &Scope<'_>,
     dir: &RelPath,
@@ -282,19 +269,12 @@ pub(crate) fn locked_closure(
     })
 }
 
-/// What the `pyproject.toml` with that id says.
-///
-/// # Errors
-/// If it is no TOML.
 pub(crate) fn pyproject(scope: &Scope<'_>, id: FileId) -> Result<Pyproject, PlanError> {
     let entry = scope.snapshot.entry(id);
     scope.facts.derive("python-pyproject/2", entry.digest, || {
         let text = text(scope, id)?;
         parse(&text).map_err(|error| {
-            let help = format!(
-                "mend it, or leave it out with `exclude = [\"{}\"]`",
-                entry.path
-            );
+            let help = format!("fix it, or skip it with `exclude = [\"{}\"]`", entry.path);
             broken(&entry.path, &error, &help)
         })
     })
@@ -306,17 +286,16 @@ fn text(scope: &Scope<'_>, id: FileId) -> Result<String, PlanError> {
         .snapshot
         .read(id)
         .map_err(|error| PlanError::new(format!("cannot read {path}: {error}")))?;
-    String::from_utf8(bytes).map_err(|_| PlanError::new(format!("{path} is not UTF-8")))
+    String::from_utf8(bytes).map_err(|_| PlanError::new(format!("{path} is not valid UTF-8")))
 }
 
 fn broken(path: &RelPath, error: &TomlError, help: &str) -> PlanError {
     PlanError::new(format!(
-        "{path} is broken: {}\n  --> {path}:{}:{}\nhelp: {help}",
+        "{path} is invalid: {}\n  --> {path}:{}:{}\nhelp: {help}",
         error.message, error.line, error.column
     ))
 }
 
-/// Reads the text of a `pyproject.toml`.
 fn parse(text: &str) -> Result<Pyproject, TomlError> {
     let root: toml::Table = text.parse().map_err(|error| TomlError::new(text, &error))?;
     let mut found = Pyproject::default();

@@ -1,6 +1,6 @@
-//! A Python tool that can be run, and the layer that holds it.
+//! A Python tool that is ready to run, and the layer that contains it.
 //!
-//! Stays free of looking for it.
+//! Does not search for it.
 
 use crate::plan::{Build, Layer, LayerKind, Plan, Tool, id_at};
 use crate::rule::Rule;
@@ -9,31 +9,27 @@ use super::closure::Closure;
 use super::interpreter::Interpreter;
 use super::project::Site;
 
-/// How a tool can be run, or why not.
+/// How to run a tool, or why it cannot run.
 #[derive(Debug)]
 pub(crate) enum Resolved {
-    /// It can.
     Ready(Box<Ready>),
     /// The message for [`crate::plan::Work::Missing`].
     Missing(String),
 }
 
-/// A tool that can be run.
 #[derive(Debug)]
 pub(crate) struct Ready {
-    /// The program.
     pub(crate) tool: Tool,
-    /// The layers a check with it stands on.
+    /// The layers of a check with it.
     pub(crate) layers: Vec<String>,
-    /// The tool's version, if known.
     pub(crate) version: Option<String>,
-    /// What it was locked with, if it is locked.
+    /// Its locked packages, if it is locked.
     pub(crate) closure: Option<Closure>,
-    /// Why results must not be stored: its identity cannot be told.
+    /// Set if results must not be stored because the tool's identity is unknown.
     pub(crate) not_cached: Option<String>,
 }
 
-/// The folder of a site, in messages.
+/// The folder of a site, for messages.
 pub(super) fn folder(site: &Site) -> String {
     if site.dir.is_root() {
         "this project".to_owned()
@@ -42,7 +38,7 @@ pub(super) fn folder(site: &Site) -> String {
     }
 }
 
-/// The layer of a tool on the last of `base`, but for how it is built.
+/// The layer of a tool on the last of `base`, without its build.
 pub(super) fn layer(
     site: &Site,
     name: &str,

@@ -1,17 +1,17 @@
 //! Requirements files: text → [`Lock`].
 //!
-//! Such a file pins packages, but does not say which needs which. The comments `# via …` that `pip-compile` and
-//! `uv pip compile` write do; where every package has one they are believed, because a wrong one can only make an
-//! environment that fails to import. Elsewhere the file is one piece ([`Lock::flat`]). Pure.
+//! Such a file pins packages, but does not record dependencies. Comments like `# via …` from `pip-compile` and `uv
+//! pip compile` do; they are trusted if every package has one, because a wrong one can only produce an environment
+//! that fails to import. Otherwise the file is one unit ([`Lock::flat`]). Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::lock::{Dependency, Lock, Package, is_strong, requirement_name};
 
-/// Files included at most: `-r ../x/y.txt` in `x/y.txt` leads to itself by ever longer paths.
+/// Limit for included files: `-r ../x/y.txt` in `x/y.txt` includes itself through ever longer paths.
 const MOST: usize = 50;
 
-/// Whether a file of that name holds requirements: `requirements.txt`, `dev-requirements.txt`, `requirements-dev.txt`.
+/// Whether a file name is that of requirements: `requirements.txt`, `dev-requirements.txt`, `requirements-dev.txt`.
 #[must_use]
 pub(crate) fn is_requirements(file_name: &str) -> bool {
     file_name
@@ -19,7 +19,7 @@ pub(crate) fn is_requirements(file_name: &str) -> bool {
         .is_some_and(|stem| stem.contains("requirements"))
 }
 
-/// The files that a requirements file includes (`-r`, `-c`), as they are written.
+/// The files that a requirements file includes (`-r`, `-c`), as written.
 #[must_use]
 pub(crate) fn includes(text: &str) -> Vec<String> {
     let lines = logical_lines(text);
@@ -29,7 +29,7 @@ pub(crate) fn includes(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Parses a requirements file. `read` yields the text of an included file by its path from the first one's folder.
+/// Parses a requirements file. `read` returns an included file by its path relative to the first one's folder.
 #[must_use]
 pub(crate) fn parse(text: &str, read: &dyn Fn(&str) -> Option<String>) -> Lock {
     let mut reading = Reading::default();
@@ -40,18 +40,17 @@ pub(crate) fn parse(text: &str, read: &dyn Fn(&str) -> Option<String>) -> Lock {
 #[derive(Default)]
 struct Reading {
     packages: Vec<Package>,
-    /// By package, who needs it; empty where nothing says so.
+    /// The dependents of each package; empty if unknown.
     via: Vec<BTreeSet<String>>,
-    /// Whether each package says where it comes from.
+    /// Whether the origin of each package is known.
     told: Vec<bool>,
-    /// Versions that constraints files pin.
+    /// Versions pinned by constraints files.
     constraints: BTreeMap<String, Package>,
-    /// Included files.
     seen: BTreeSet<String>,
 }
 
 impl Reading {
-    /// Reads the text of a file in `folder`, which is empty or ends with a slash.
+    /// Parses a file in `folder`, which is empty or ends with a slash.
     fn take(&mut self, text: &str, read: &dyn Fn(&str) -> Option<String>, folder: &str) {
         for line in logical_lines(text) {
             if let Some((kind, path)) = included(&line.text) {
@@ -114,7 +113,7 @@ impl Reading {
     }
 }
 
-/// The folder of a file, with the slash.
+/// The folder of a file, with a trailing slash.
 #[must_use]
 pub(crate) fn folder_of(path: &str) -> &str {
     path.rfind('/').map_or("", |at| &path[..=at])
@@ -135,7 +134,7 @@ fn included(line: &str) -> Option<(Include, &str)> {
     ] {
         if let Some(rest) = line.strip_prefix(option) {
             let path = rest.trim_start_matches(['=', ' ', '\t']).trim();
-            // `--require-hashes` and its like are other options.
+            // `--require-hashes` and similar are other options.
             let apart = !option.starts_with("--") || rest.starts_with(['=', ' ', '\t']);
             return (apart && !path.is_empty()).then_some((kind, path));
         }
@@ -143,10 +142,10 @@ fn included(line: &str) -> Option<(Include, &str)> {
     None
 }
 
-/// A line with its continuations, and the comments about it.
+/// A line with its continuations and comments.
 struct Line {
     text: String,
-    /// Who needs it, by name; those that are no packages (files, projects) under the empty name.
+    /// Names of its dependents; files and projects have the empty name.
     via: BTreeSet<String>,
 }
 
@@ -186,7 +185,7 @@ fn logical_lines(text: &str) -> Vec<Line> {
             }
             None => comment,
         };
-        // A comment at the beginning of a line is about what follows.
+        // A comment at the start of a line belongs to the next requirement.
         in_via &= !raw.starts_with('#');
         if let Some(line) = lines.last_mut().filter(|_| in_via) {
             line.via.extend(users.split(',').filter_map(user));
@@ -208,7 +207,7 @@ fn user(text: &str) -> Option<String> {
     })
 }
 
-/// A comment starts at the beginning or after white space, as in pip.
+/// As in pip, a comment starts at the beginning or after white space.
 fn split_comment(line: &str) -> (&str, Option<&str>) {
     let mut before = ' ';
     for (at, c) in line.char_indices() {
@@ -220,7 +219,7 @@ fn split_comment(line: &str) -> (&str, Option<&str>) {
     (line, None)
 }
 
-/// A requirement with its options; `None` for options of the file, paths and archives without a name.
+/// A requirement with its options; `None` for global options, and for paths and archives without a name.
 fn requirement(line: &str) -> Option<Package> {
     if line.starts_with('-') {
         return None;
@@ -258,7 +257,7 @@ fn requirement(line: &str) -> Option<Package> {
             .into_iter()
             .collect(),
         hashes,
-        // Which files the hashes are of is not said; pip tells if there is no wheel among them.
+        // The hashes do not tell which files they are for; pip reports it if there is no wheel.
         has_wheel: true,
         from_index: !spec.contains('@'),
         ..Package::default()

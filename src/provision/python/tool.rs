@@ -13,9 +13,6 @@ use super::{container, environment};
 
 /// The tool `name`, ready to run for a site that declares it; the layer it takes joins the plan. If it is missing, its
 /// checks join the plan and say why.
-///
-/// # Errors
-/// If the lock is broken.
 pub(crate) fn ready(
     scope: &Scope<'_>,
     plan: &mut Plan,
@@ -62,8 +59,8 @@ impl Ready {
     }
 }
 
-/// Nothing of the user's: no bytecode written into a shared environment, no packages of the user's site folder, and
-/// messages wrapped at one width.
+/// Isolates the tool from the user: writes no bytecode into a shared environment, ignores the user's site folder, and
+/// wraps messages at a fixed width.
 fn set_env() -> BTreeMap<String, String> {
     [
         ("COLUMNS", "80"),

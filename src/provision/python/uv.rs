@@ -1,8 +1,8 @@
 //! `uv.lock`: text → [`Lock`].
 //!
-//! The members of the workspace are in the file as packages: what they ask for gives every other package its groups
-//! (`main`, the dependency groups, the extras) and the extras that are wanted of it. They are no packages of the
-//! result, because they are never installed. Pure.
+//! The workspace members are listed as packages: their requirements give every other package its groups (`main`,
+//! dependency groups, extras) and its requested extras. They are not part of the result, because they are never
+//! installed. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -63,9 +63,6 @@ struct RawFile {
 }
 
 /// Parses the text of a `uv.lock`.
-///
-/// # Errors
-/// If it is none, with the place.
 pub(crate) fn parse(text: &str) -> Result<Lock, TomlError> {
     let raw: Raw = toml::from_str(text).map_err(|error| TomlError::new(text, &error))?;
     let (members, others): (Vec<&RawPackage>, Vec<&RawPackage>) = raw
@@ -95,7 +92,7 @@ pub(crate) fn parse(text: &str) -> Result<Lock, TomlError> {
 }
 
 impl Raw {
-    /// Those of a workspace are listed; a project alone is the package of the folder itself.
+    /// Workspaces list their members; a single project is the package of its own folder.
     fn is_member(&self, package: &RawPackage) -> bool {
         let here = ["virtual", "editable"]
             .iter()
@@ -143,7 +140,7 @@ impl RawPackage {
         }
     }
 
-    /// What it asks for, by group. Extras and groups of one name are one group: both are the user's word for it.
+    /// Its requirements by group. An extra and a group of the same name are merged, because users treat them alike.
     fn lists(&self) -> Vec<(String, &[RawDependency])> {
         let mut lists = vec![("main".to_owned(), self.dependencies.as_slice())];
         for (name, list) in self
@@ -173,7 +170,7 @@ impl RawDependency {
     }
 }
 
-/// Marks what the list needs, directly and through others.
+/// Adds everything the list needs to the group, directly or indirectly.
 fn put_in_group(packages: &mut [Package], group: &str, list: &[RawDependency]) {
     let mut by_name: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (at, package) in packages.iter().enumerate() {

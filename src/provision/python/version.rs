@@ -1,13 +1,13 @@
-//! Versions and version constraints: PEP 440, plus the `^`, `~` and `||` that Poetry adds.
+//! Versions and version constraints: PEP 440, plus `^`, `~` and `||` from Poetry.
 //!
-//! Stays free of knowing what a constraint is about.
+//! Does not know what a constraint is about.
 
 use std::str::FromStr;
 
 use pep440_rs::{Version, VersionSpecifiers};
 
-/// Whether `version` satisfies `constraint` (`>=3.11,<4.0`, `^1.2`, `~2.7 || ^3.5`, `1.2.*`, `*`).
-/// `None` if either is not understood.
+/// Whether `version` satisfies `constraint` (`>=3.11,<4.0`, `^1.2`, `~2.7 || ^3.5`, `1.2.*`, `*`). `None` if either
+/// is invalid.
 #[must_use]
 pub(crate) fn satisfies(constraint: &str, version: &str) -> Option<bool> {
     let version = Version::from_str(version.trim()).ok()?;
@@ -18,7 +18,7 @@ pub(crate) fn satisfies(constraint: &str, version: &str) -> Option<bool> {
     Some(any)
 }
 
-/// Whether both are the same version (`6.0` and `6.0.0` are).
+/// Whether both are the same version (like `6.0` and `6.0.0`).
 #[must_use]
 pub(crate) fn same(a: &str, b: &str) -> bool {
     a == b
@@ -45,7 +45,7 @@ fn specifiers(alternative: &str) -> Option<VersionSpecifiers> {
     VersionSpecifiers::from_str(&text.join(",")).ok()
 }
 
-/// Poetry separates by comma or by space, and allows a space after the operator.
+/// Poetry separates by comma or space, and allows a space after the operator.
 fn pieces(alternative: &str) -> Vec<String> {
     let mut pieces: Vec<String> = Vec::new();
     for word in alternative

@@ -1,4 +1,4 @@
-//! The content of blobs, as git has it.
+//! The content of blobs, read by git.
 
 use std::io::{self, BufRead as _, Read};
 use std::sync::{Mutex, PoisonError};
@@ -9,20 +9,19 @@ use crate::snapshot::parallel::in_chunks;
 use crate::snapshot::staged::git::{Staging, reason};
 use crate::snapshot::staged::object::{Listed, ObjectId};
 
-/// Questions at once: their text must fit into a pipe.
+/// Requests sent at once: they must fit into a pipe.
 const AT_ONCE: usize = 200;
 
-/// Blobs for one git: more are shared among several.
+/// Blobs per git process; more are split between several.
 const MANY: usize = 2000;
 
-/// Reads blobs through a git that is started at the first need, and stays.
+/// Reads blobs through a git process that starts on first use and stays.
 #[derive(Debug, Default)]
 pub(crate) struct Blobs {
     talk: Mutex<Option<Talk>>,
 }
 
 impl Blobs {
-    /// The content of a blob.
     pub(crate) fn read(&self, staging: &Staging, id: ObjectId) -> io::Result<Vec<u8>> {
         let mut talk = self.talk.lock().unwrap_or_else(PoisonError::into_inner);
         let mut content = Vec::new();
@@ -34,16 +33,13 @@ impl Blobs {
             end(talk)
         });
         if read.is_err() {
-            // Whatever it still has to say is no answer to the next question.
+            // Anything still to come would be mistaken for the next answer.
             *talk = None;
         }
         read.map(|()| content)
     }
 
-    /// The digests of the blobs of files, in order.
-    ///
-    /// # Errors
-    /// If one of them cannot be read; names the file and says what git says.
+    /// The digests of the files' blobs, in order.
     pub(crate) fn digests(&self, staging: &Staging, files: &[&Listed]) -> io::Result<Vec<Digest>> {
         if files.len() > MANY {
             let chunks = in_chunks(files.len(), MANY, |range| {
@@ -81,13 +77,13 @@ impl Blobs {
     }
 }
 
-/// Says of which file the blob cannot be read, and why, in git's own words.
+/// Names the file whose blob cannot be read, with git's message.
 fn unreadable(staging: &Staging, file: &Listed, error: &io::Error) -> io::Error {
     let args = ["cat-file", "blob", &file.id.to_string()];
     let said = staging.run(&args, staging.top(), &staging.index, Vec::new());
     let said = said.map_or_else(reason, |_| error.to_string());
     let path = String::from_utf8_lossy(&file.path);
-    io::Error::other(format!("the content of {path}: {said}"))
+    io::Error::other(format!("{path}: {said}"))
 }
 
 fn with(
@@ -112,8 +108,8 @@ fn header(talk: &mut Talk, id: ObjectId) -> io::Result<u64> {
     let size = size.and_then(|(_, size)| size.parse().ok());
     size.ok_or_else(|| {
         let said = line.trim();
-        let said = if said.is_empty() { "git ended" } else { said };
-        io::Error::other(format!("cannot read the blob {id}: {said}"))
+        let said = if said.is_empty() { "git exited" } else { said };
+        io::Error::other(format!("cannot read blob {id}: {said}"))
     })
 }
 
@@ -142,7 +138,6 @@ fn whole(read: usize, size: u64) -> io::Result<()> {
     }
 }
 
-/// The newline after the content.
 fn end(talk: &mut Talk) -> io::Result<()> {
     talk.answers().read_exact(&mut [0])
 }

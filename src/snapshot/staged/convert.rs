@@ -1,6 +1,6 @@
-//! Which files a checkout would not give as they are in the repository: line ends, filters, idents, encodings.
+//! Determines which files a checkout would convert: line endings, filters, idents, encodings.
 //!
-//! Only decides whether git has to be asked for the content; when in doubt, it is. How content is converted is git's.
+//! Only decides whether to ask git for the content, and asks when in doubt. Git does the conversion.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::snapshot::staged::git::Staging;
 use crate::snapshot::staged::object::Listed;
 use crate::snapshot::stat::Time;
 
-/// The attributes that decide, in the order they are asked for.
+/// The relevant attributes, in query order.
 pub(crate) const ATTRIBUTES: [&str; 6] = [
     "text",
     "crlf",
@@ -24,33 +24,32 @@ pub(crate) const ATTRIBUTES: [&str; 6] = [
     "working-tree-encoding",
 ];
 
-/// What of git's configuration decides over the content of a checkout.
+/// Git configuration that determines the content of a checkout.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Settings {
-    /// Text gets carriage returns where no attribute says otherwise.
+    /// Text gets CRLF line endings unless an attribute says otherwise.
     crlf: bool,
-    /// Also text that no attribute calls so.
+    /// Also files that no attribute declares to be text.
     crlf_unasked: bool,
-    /// Links become files.
     pub(crate) no_links: bool,
-    /// Names of filters that do something.
+    /// Names of filters with a command.
     filters: BTreeSet<String>,
-    /// Everything that is configured of filters.
+    /// Digest of the whole filter configuration.
     commands: Option<Digest>,
 }
 
-/// What is remembered of a repository's rules.
+/// A repository's rules, as memoised.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Rules {
     pub(crate) settings: Settings,
-    /// Files that the settings were read from.
+    /// Files the settings were read from.
     pub(crate) config: Guards,
-    /// Files of attributes beside those that are in the commit.
+    /// Attribute files that are not part of the commit.
     pub(crate) attributes: Guards,
 }
 
 impl Rules {
-    /// The rules as they are now; git is asked only if what they come from changed.
+    /// The current rules; asks git only if their sources changed.
     pub(crate) fn now(
         known: Option<&Self>,
         staging: &Staging,
@@ -72,7 +71,7 @@ impl Rules {
             if config.values().all(guard::is_settled) {
                 return Ok(answer.rules(config, began));
             }
-            // A file may have changed between git's look at it and ours.
+            // A file may have changed between git's look and ours.
             let again = ask(repository, staging)?;
             if again == answer {
                 return Ok(answer.rules(config, began));
@@ -81,7 +80,7 @@ impl Rules {
         }
     }
 
-    /// Identifies all that conversion depends on, besides a file itself.
+    /// Identifies everything that conversion depends on, except the file itself.
     pub(crate) fn digest(&self, listed: &[Listed]) -> Digest {
         let mut out = Writer::default();
         encode_settings(&self.settings, &mut out);
@@ -98,7 +97,7 @@ impl Rules {
         Digest::of(&out.0)
     }
 
-    /// Whether no file at all is converted, whatever it is.
+    /// Whether no file is converted, regardless of its attributes.
     pub(crate) fn convert_nothing(&self, listed: &[Listed]) -> bool {
         !self.settings.crlf_unasked
             && self
@@ -173,7 +172,7 @@ fn ask(repository: &Repository, staging: &Staging) -> Result<Answer, SnapshotErr
         repository.common_dir.join("info/attributes"),
     ];
     attributes.extend(own);
-    // Where the system's configuration is, its attributes are.
+    // The system's attributes are next to the system's configuration.
     let system = config.iter().filter(|path| path.ends_with("gitconfig"));
     attributes.extend(system.map(|path| path.with_file_name("gitattributes")));
     attributes.sort();
@@ -181,18 +180,18 @@ fn ask(repository: &Repository, staging: &Staging) -> Result<Answer, SnapshotErr
     Ok(Answer(settings, config, attributes))
 }
 
-/// What a checkout makes of a file.
+/// What a checkout does with a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum How {
-    /// What is in the repository.
+    /// Writes the blob unchanged.
     AsIs,
-    /// Something that follows from it and the rules.
+    /// Applies a conversion determined by the file and the rules.
     Converted,
-    /// Whatever a filter makes of it, which may depend on anything.
+    /// Runs a filter, whose result may depend on anything.
     Filtered,
 }
 
-/// What a checkout makes of a file with these values of [`ATTRIBUTES`].
+/// Decides from a file's values of [`ATTRIBUTES`].
 pub(crate) fn how(values: &[&[u8]; ATTRIBUTES.len()], settings: &Settings) -> How {
     let [.., filter, _] = *values;
     if is_filtered(filter, settings) {
@@ -268,7 +267,7 @@ pub(crate) fn decode(from: &mut Reader<'_>) -> Option<Rules> {
     })
 }
 
-/// For callers that name files: the path as the system has it.
+/// A path in the system's form.
 pub(crate) fn os_path(bytes: &[u8]) -> &Path {
     use std::os::unix::ffi::OsStrExt as _;
     Path::new(std::ffi::OsStr::from_bytes(bytes))

@@ -1,4 +1,4 @@
-//! The repository that a commit is made in, and running git there, which writes neither its work tree nor its index.
+//! The repository of a commit, and running git in it without writing its work tree or index.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use crate::snapshot::SnapshotError;
 use crate::snapshot::repository::{Repository, one_line};
 use crate::snapshot::stat::Stat;
 
-/// Where git makes a commit, as it tells its hooks, or as it would find it from a folder.
+/// Where git makes a commit: as it tells its hooks, or as it finds it from a folder.
 #[derive(Debug, Clone)]
 pub(crate) struct Staging {
     pub(crate) repository: Repository,
@@ -16,11 +16,11 @@ pub(crate) struct Staging {
     pub(crate) env: Env,
 }
 
-/// The index file at a moment.
+/// Identifies the state of the index file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stamp(Stat);
 
-/// Kept from git while it works for us: hooks on written indexes, and whatever else it would do beside.
+/// Options that keep git from running hooks for written indexes and from other side effects.
 const PLAIN: [&str; 12] = [
     "-c",
     "core.hooksPath=/dev/null",
@@ -37,10 +37,7 @@ const PLAIN: [&str; 12] = [
 ];
 
 impl Staging {
-    /// Finds it. `cwd` is where git started the hook, or the user the program.
-    ///
-    /// # Errors
-    /// If there is no repository with a work tree.
+    /// `cwd` is where git started the hook, or where the user started this program.
     pub(crate) fn find(cwd: &Path, env: &Env) -> Result<Self, SnapshotError> {
         let none = || SnapshotError::NoRepository(cwd.to_path_buf());
         let around = Repository::around(cwd, env);
@@ -61,7 +58,7 @@ impl Staging {
         ] {
             *path = path.canonicalize().map_err(|_| none())?;
         }
-        // Git goes to the top before it opens it.
+        // Git changes to the top before it opens the path.
         let index = match env.path(env::GIT_INDEX_FILE) {
             Some(index) => repository.top.join(index),
             None => repository.index(),
@@ -79,7 +76,7 @@ impl Staging {
         })
     }
 
-    /// The same for the repository of a submodule.
+    /// The same for a submodule's repository.
     pub(crate) fn inner(&self, repository: Repository) -> Self {
         Self {
             index: repository.index(),
@@ -102,22 +99,18 @@ impl Staging {
         &self.repository.top
     }
 
-    /// The commit that the next one follows; `None` before the first.
+    /// `None` before the first commit.
     #[must_use]
     pub(crate) fn head(&self) -> Option<String> {
         self.commit("HEAD")
     }
 
-    /// The first parent of a commit.
     #[must_use]
     pub(crate) fn parent(&self, commit: &str) -> Option<String> {
         self.commit(&format!("{commit}^1"))
     }
 
-    /// Whether an id is that of a commit, or of a tag of one.
-    ///
-    /// # Errors
-    /// If git does not say.
+    /// Whether an id names a commit, or a tag of one.
     pub(crate) fn is_commit(&self, id: &str) -> Result<bool, SnapshotError> {
         let args = ["cat-file", "-t", &format!("{id}^{{}}")];
         let said = self.run(&args, self.top(), &self.index, Vec::new())?;
@@ -131,16 +124,12 @@ impl Staging {
         Some(String::from_utf8(said).ok()?.trim().to_owned())
     }
 
-    /// Differs from another moment's if the index was written between them.
+    /// Differs between two moments if the index was written in between.
     #[must_use]
     pub(crate) fn stamp(&self) -> Option<Stamp> {
         Stat::of(&self.index).ok().map(Stamp)
     }
 
-    /// Where git looks for hooks.
-    ///
-    /// # Errors
-    /// If git does not say.
     pub(crate) fn hooks_dir(&self) -> Result<PathBuf, SnapshotError> {
         let said = self
             .repository
@@ -148,13 +137,10 @@ impl Staging {
         Ok(self.top().join(one_line(&said)))
     }
 
-    /// `core.hooksPath`, if it is set outside the repository: then its hooks are those of all repositories.
-    ///
-    /// # Errors
-    /// If git does not say.
+    /// `core.hooksPath`, if it is set outside the repository and thus applies to all repositories.
     pub(crate) fn hooks_of_all(&self) -> Result<Option<String>, SnapshotError> {
         let args = ["config", "--show-scope", "--get", "core.hooksPath"];
-        // Git fails where there is none.
+        // Git fails if it is not set.
         let Ok(said) = self.repository.git(&args, &self.env) else {
             return Ok(None);
         };
@@ -164,7 +150,7 @@ impl Staging {
         Ok(of_all.then(|| path.to_owned()))
     }
 
-    /// What git prints, with a work tree and an index of our own.
+    /// Runs git with our own work tree and index and returns its output.
     pub(crate) fn run(
         &self,
         args: &[&str],
@@ -182,15 +168,13 @@ impl Staging {
             &pairs(&set),
             input,
         );
-        let said =
-            said.map_err(|error| self.failed(&format!("`git` cannot be started: {error}")))?;
+        let said = said.map_err(|error| self.failed(&format!("cannot run `git`: {error}")))?;
         if said.status.success() {
             return Ok(said.stdout);
         }
         Err(self.failed(String::from_utf8_lossy(&said.stderr).trim()))
     }
 
-    /// Starts `git cat-file --batch`.
     pub(crate) fn batch(&self) -> std::io::Result<Talk> {
         let set = self.variables(self.top(), &self.index);
         let set = set.map_err(std::io::Error::other)?;
@@ -205,7 +189,7 @@ impl Staging {
     ) -> Result<Vec<(&'static str, String)>, SnapshotError> {
         let text = |path: &Path| {
             let text = path.to_str().map(str::to_owned);
-            text.ok_or_else(|| self.failed("its path is not valid UTF-8"))
+            text.ok_or_else(|| self.failed("path is not valid UTF-8"))
         };
         Ok(vec![
             (env::GIT_DIR, text(&self.repository.git_dir)?),
@@ -213,7 +197,7 @@ impl Staging {
             (env::GIT_WORK_TREE, text(work_tree)?),
             (env::GIT_INDEX_FILE, text(index)?),
             ("GIT_OPTIONAL_LOCKS", "0".to_owned()),
-            // A commit holds the objects that it names.
+            // A commit consists of the objects it names, not their replacements.
             ("GIT_NO_REPLACE_OBJECTS", "1".to_owned()),
         ])
     }
@@ -226,7 +210,7 @@ impl Staging {
     }
 }
 
-/// What git said, without where.
+/// Git's message without the location.
 pub(crate) fn reason(error: SnapshotError) -> String {
     match error {
         SnapshotError::Staged { reason, .. } => reason,
@@ -240,7 +224,7 @@ fn pairs<'a>(set: &'a [(&'static str, String)]) -> Vec<(&'static str, &'a str)> 
         .collect()
 }
 
-/// The repository in `git_dir`, whose work tree is around `cwd`, or configured, or `cwd` itself.
+/// The repository in `git_dir`; its work tree is around `cwd`, configured, or `cwd` itself.
 fn named(git_dir: &Path, around: Option<Repository>, cwd: &Path, env: &Env) -> Option<Repository> {
     let real = git_dir.canonicalize().ok()?;
     let is_it = |found: &Repository| found.git_dir.canonicalize().is_ok_and(|dir| dir == real);
@@ -259,7 +243,7 @@ fn named(git_dir: &Path, around: Option<Repository>, cwd: &Path, env: &Env) -> O
         git_dir: real,
         common_dir,
     };
-    // Asked with the variables as they are: only git knows how it weighs them.
+    // With unchanged variables, because only git knows their precedence.
     let args = ["rev-parse", "--show-toplevel"];
     let said = crate::process::capture(Path::new("git"), &args, cwd, env, &[]).ok()?;
     if said.status.success() {

@@ -1,4 +1,4 @@
-//! What is remembered of a repository: the digests of blobs by id, and how its files are converted.
+//! The memo of a repository: digests of blobs by id, and how its files are converted.
 //!
 //! ```text
 //! identity [u8; 32] · rules · digest of the rules [u8; 32] · length of ids u8
@@ -6,8 +6,9 @@
 //!   · of a filtered file: whether one is on disk u8 · its stat
 //! number of others u32 · other blobs: id · digest [u8; 32] · number of trees u32 · trees: id · what git lists of it
 //! ```
-//! A blob's digest follows from its id, whatever repository it is in. That of a converted file, and whether it is
-//! one, hold under the digest of the rules; that of a filtered file also only as long as the one on disk stays.
+//! A blob's digest follows from its id, whatever the repository. Whether a file is converted, and the digest of the
+//! result, are valid under the digest of the rules; for a filtered file, also only as long as the one on disk stays
+//! the same.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -25,41 +26,39 @@ const SEAL: Seal = Seal {
     version: 2,
 };
 
-/// Other blobs that are kept: enough for the commits one goes to and fro between.
+/// Other blobs to keep: enough to switch between a few commits.
 const OTHERS: usize = 20_000;
 
-/// A file of the last index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Row {
     pub(crate) path: Vec<u8>,
     pub(crate) id: ObjectId,
     pub(crate) how: How,
     pub(crate) digest: Digest,
-    /// Of a filtered file: that on disk before it was made.
+    /// For a filtered file: the file on disk before filtering.
     pub(crate) on_disk: Option<Stat>,
 }
 
-/// What is remembered.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Memo {
-    /// The rules, if they were found in the surroundings of now.
+    /// The rules, if found in the current environment.
     pub(crate) rules: Option<Rules>,
-    /// The digest under which the rows hold.
+    /// The digest of the rules that the rows are valid under.
     pub(crate) under: Option<Digest>,
     pub(crate) rows: Vec<Row>,
     pub(crate) others: Vec<(ObjectId, Digest)>,
-    /// What git lists of commits of a submodule.
+    /// Git's listings of submodule commits.
     pub(crate) trees: BTreeMap<ObjectId, Vec<u8>>,
 }
 
 impl Memo {
-    /// The file for the repository whose work tree is at `top`.
+    /// The memo file of the repository with its work tree at `top`.
     pub(crate) fn path(memo_dir: &Path, top: &Path) -> PathBuf {
         let name = Digest::of(top.as_os_str().as_encoded_bytes()).to_string();
         memo_dir.join(format!("blobs-{}", name.get(..32).unwrap_or(&name)))
     }
 
-    /// Reads it; one that is absent or damaged is empty. Of other surroundings only the blobs count.
+    /// Reads a memo; an absent or damaged one is empty. For another environment, only the blobs are valid.
     pub(crate) fn load(path: &Path, identity: Digest) -> Self {
         let bytes = std::fs::read(path).unwrap_or_default();
         let decoded = SEAL
@@ -68,7 +67,6 @@ impl Memo {
         decoded.unwrap_or_default()
     }
 
-    /// Writes it.
     pub(crate) fn save(&self, path: &Path, identity: Digest) -> Result<(), FsError> {
         let mut out = SEAL.writer();
         let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
@@ -109,7 +107,7 @@ impl Memo {
         fs::write_atomic(path, &SEAL.close(out))
     }
 
-    /// The digests of all blobs that are as they are in a checkout.
+    /// The digests of all blobs that a checkout does not convert.
     pub(crate) fn blobs(&self) -> HashMap<ObjectId, Digest> {
         let rows = self.rows.iter().filter(|row| row.how == How::AsIs);
         let rows = rows.map(|row| (row.id, row.digest));

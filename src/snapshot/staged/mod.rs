@@ -1,13 +1,13 @@
-//! Snapshots of what git holds instead of what is on disk: what is staged, or a commit.
+//! Snapshots of staged files or a commit instead of files on disk.
 //!
-//! - [`git`]: where, and running git there. - [`object`]: what an index or a tree lists.
-//! - [`convert`], [`private`]: what a checkout would make of a file. - [`blobs`]: content. - [`memo`]: what is known.
-//! - [`stage`]: the one thing that writes an index, when a fix is asked for.
+//! - [`git`]: locating and running git. - [`object`]: entries of an index or a tree.
+//! - [`convert`], [`private`]: what a checkout would make of a file. - [`blobs`]: content. - [`memo`]: known results.
+//! - [`stage`]: applying fixes, the only code that writes an index.
 //!
-//! The index is read by itself; git is started for what is not known yet, for content, for rules that changed, and for
-//! indexes that only git understands. Taking one writes neither work tree nor index nor refs, and does not read the
-//! work tree: what is staged and what is on disk have the same digests where they are the same. Only whether a file that
-//! a filter made has changed on disk is looked at, and filters run there, as in a checkout.
+//! The index is read directly; git is started for unknown content, for changed rules, and for indexes that only git
+//! understands. Taking a snapshot writes no work tree, index or refs, and does not read the work tree: equal content
+//! has equal digests, staged or on disk. The exceptions are filters, which run in the work tree as in a checkout, and
+//! the check whether a filtered file has changed on disk.
 
 mod blobs;
 mod convert;
@@ -38,18 +38,17 @@ use private::Private;
 pub(crate) use git::{Staging, Stamp};
 pub(crate) use stage::merge;
 
-/// Submodules within each other; more are taken for a circle.
+/// Nesting depth of submodules beyond which there must be a cycle.
 const DEPTH: usize = 20;
 
-/// Where the content of a snapshot's files is.
+/// Where the content of a snapshot's files is read from.
 #[derive(Debug)]
 pub(crate) struct Held {
     sources: Vec<Source>,
-    /// For each file of the snapshot.
+    /// One for each file of the snapshot.
     files: Vec<HeldFile>,
 }
 
-/// One repository.
 #[derive(Debug)]
 struct Source {
     memo: PathBuf,
@@ -63,14 +62,14 @@ struct Source {
 struct HeldFile {
     source: usize,
     id: ObjectId,
-    /// What is on disk does not count for git.
+    /// Git ignores the file on disk.
     apart: bool,
-    /// As git lists it, if a checkout converts it.
+    /// Git's entry, if a checkout converts it.
     converted: Option<Box<Listed>>,
 }
 
 impl Held {
-    /// The content of the file at this place of the snapshot.
+    /// The content of the file with this index.
     pub(crate) fn read(&self, at: usize) -> io::Result<Vec<u8>> {
         let gone = || io::Error::from(io::ErrorKind::NotFound);
         let file = self.files.get(at).ok_or_else(gone)?;
@@ -83,7 +82,7 @@ impl Held {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             other => return other,
         }
-        // One is rarely alone.
+        // Reads of this kind usually come in groups.
         let of_it = |other: &&HeldFile| other.source == file.source;
         let all = self.files.iter().filter(of_it);
         let all: Vec<&Listed> = all.filter_map(|file| file.converted.as_deref()).collect();
@@ -95,8 +94,8 @@ impl Held {
 }
 
 impl Held {
-    /// Forgets what is known of the repository of a file: it has turned out to be wrong, as it may be of a filter that
-    /// does not always make the same of a file.
+    /// Drops what is known about the repository of a file, because it proved wrong, as with a filter whose output
+    /// varies.
     pub(crate) fn distrust(&self, at: usize) {
         let source = self
             .files
@@ -109,14 +108,11 @@ impl Held {
 }
 
 impl Snapshot {
-    /// The files below `root` that are staged, as a checkout of the commit would give them. What is only noted
-    /// (`git add --intent-to-add`) is not in, what a sparse checkout leaves out is; submodules that are checked out are
-    /// as the commit that is staged of them.
+    /// The staged files below `root` as a checkout of the commit would create them. Paths recorded by `git add
+    /// --intent-to-add` are not included, paths left out by a sparse checkout are. Checked-out submodules appear as
+    /// their staged commit.
     ///
-    /// `memo_dir` is the store's folder for memos; it need not exist nor be writable.
-    ///
-    /// # Errors
-    /// If there are conflicts, or git cannot give the content.
+    /// `memo_dir` is the store's folder for memos; it need not exist or be writable.
     pub(crate) fn staged(
         root: &Path,
         staging: &Staging,
@@ -132,10 +128,7 @@ impl Snapshot {
         take(root, staging, index.listed, memo_dir, true)
     }
 
-    /// As [`Snapshot::staged`], of a commit.
-    ///
-    /// # Errors
-    /// If there is no such commit, or git cannot give the content.
+    /// Like [`Snapshot::staged`], for a commit.
     pub(crate) fn committed(
         root: &Path,
         staging: &Staging,
@@ -147,7 +140,7 @@ impl Snapshot {
     }
 }
 
-/// Reads the index. One that only git understands is first written in plain form, to a place of our own.
+/// Reads the index. If only git understands it, git first writes it in plain form to our own directory.
 fn index(staging: &Staging) -> Result<object::Index, SnapshotError> {
     let bytes = match std::fs::read(&staging.index) {
         Ok(bytes) => bytes,
@@ -174,7 +167,7 @@ fn index(staging: &Staging) -> Result<object::Index, SnapshotError> {
     };
     let bytes = plain().map_err(|error| staging.failed(&error.to_string()))?;
     let read = object::of_index(&bytes, hash_len);
-    read.map_err(|_| staging.failed("its index is not understood"))
+    read.map_err(|_| staging.failed("cannot parse its index"))
 }
 
 fn tree(staging: &Staging, commit: &str) -> Result<Vec<u8>, SnapshotError> {
@@ -184,7 +177,7 @@ fn tree(staging: &Staging, commit: &str) -> Result<Vec<u8>, SnapshotError> {
 
 fn parsed(staging: &Staging, listed: &[u8]) -> Result<Vec<Listed>, SnapshotError> {
     let parsed = object::of_tree(listed);
-    parsed.map_err(|_| staging.failed("`git ls-tree` printed something unexpected"))
+    parsed.map_err(|_| staging.failed("`git ls-tree` printed unexpected output"))
 }
 
 fn take(
@@ -206,7 +199,7 @@ fn take(
     };
     let strip = staging.repository.prefix_of(root);
     taker.source(staging.clone(), listed, &strip, "", 0)?;
-    // A submodule's files may belong before others of its parent folder.
+    // A submodule's files may sort before others of its parent folder.
     taker.found.sort_by(|a, b| a.0.path.cmp(&b.0.path));
     taker.left_out.sort();
     taker.submodules.sort();
@@ -230,7 +223,7 @@ fn take(
 struct Taker<'a> {
     memo_dir: &'a Path,
     began: Time,
-    /// Whether this is the index, which the next run will most likely look at again.
+    /// Whether this is the index, which the next run most likely needs again.
     keep: bool,
     sources: Vec<Source>,
     found: Vec<(Entry, HeldFile)>,
@@ -240,7 +233,7 @@ struct Taker<'a> {
 }
 
 impl Taker<'_> {
-    /// Adds the files of one repository that are below `strip` in it, below `add` in the project.
+    /// Adds the files of one repository: those below `strip` in it, placed below `add` in the project.
     fn source(
         &mut self,
         staging: Staging,
@@ -359,7 +352,7 @@ impl Taker<'_> {
         });
     }
 
-    /// Keeps what was found of a repository, unless it was known.
+    /// Saves what was found about a repository, unless it was known.
     fn remember(
         &mut self,
         source: usize,
@@ -378,7 +371,7 @@ impl Taker<'_> {
         if !news && !moved {
             return;
         }
-        // What git said holds for the rules only if they did not change while it was asked.
+        // Git's answers are valid for these rules only if the rules did not change in between.
         let still = || Rules::now(Some(&rules), &source.staging, self.began);
         if settled.asked && still().ok().as_ref() != Some(&rules) {
             return;
@@ -413,12 +406,12 @@ impl Taker<'_> {
         memo.others = others.into_iter().collect();
         trees.extend(old.trees.into_iter().filter(|_| !self.keep));
         memo.trees = trees;
-        // A memo that cannot be written only costs the next run its time.
+        // Failing to write a memo only costs time in the next run.
         let _ = memo.save(&source.memo, identity);
     }
 }
 
-/// Everything a repository's rules are found by, besides files.
+/// Everything that locates a repository's rules, besides files.
 fn identity(staging: &Staging) -> Digest {
     let mut hasher = Hasher::new();
     let mut part = |bytes: &[u8]| {
@@ -443,27 +436,27 @@ fn identity(staging: &Staging) -> Digest {
     hasher.finish()
 }
 
-/// What is known of a file.
+/// What is known about a file.
 #[derive(Debug, Clone, Copy)]
 struct Settled {
     how: How,
     digest: Digest,
-    /// Of a filtered file: that on disk before.
+    /// For a filtered file: the file on disk before filtering.
     on_disk: Option<Stat>,
 }
 
-/// What is known of files, and how it came about.
+/// What is known about files, and how it was found.
 struct Found {
     files: Vec<Settled>,
-    /// Files whose content was read.
+    /// Number of files whose content was read.
     hashed: usize,
-    /// Whether git was asked how files are converted, or to convert them.
+    /// Whether git was asked how to convert files, or to convert them.
     asked: bool,
-    /// Whether the memo's rows are not exactly these.
+    /// Whether the memo's rows differ from these.
     stale: bool,
 }
 
-/// Finds the digests of files (sorted by path): from the memo, else from git.
+/// Finds the digests of files (sorted by path) in the memo or else by git.
 fn settle(
     source: &Source,
     files: &[Listed],
@@ -512,7 +505,7 @@ fn settle(
         .into_iter()
         .map(|how| how.unwrap_or(How::AsIs))
         .collect();
-    // Before a filter runs: what it made is not believed once that has changed.
+    // Taken before a filter runs: its result is valid only until the file changes.
     let disk = files.iter().zip(&hows).map(|(file, how)| match how {
         How::Filtered => on_disk(source, file, began),
         How::AsIs | How::Converted => None,
@@ -537,7 +530,7 @@ fn settle(
     })
 }
 
-/// The stat of a file on disk; one that changed just now is like no other.
+/// The stat of a file on disk; a file that has just changed matches no other.
 fn on_disk(source: &Source, file: &Listed, began: Time) -> Option<Stat> {
     let path = source.staging.top().join(convert::os_path(&file.path));
     let stat = Stat::of_link(&path).ok()?;
@@ -548,7 +541,7 @@ fn on_disk(source: &Source, file: &Listed, began: Time) -> Option<Stat> {
     })
 }
 
-/// Finds the missing digests. Returns how many files were read.
+/// Finds the missing digests. Returns the number of files read.
 fn fill(
     source: &Source,
     files: &[Listed],

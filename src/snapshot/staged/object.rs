@@ -1,4 +1,4 @@
-//! Object ids, and the lists of them that git keeps: an index, the tree of a commit.
+//! Object ids, and git's lists of them: an index and the tree of a commit.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use crate::path::RelPath;
 use crate::snapshot::Kind;
 use crate::snapshot::index::{self, MODE_GITLINK, MODE_MASK, NotUnderstood};
 
-/// The name of an object: 20 bytes of SHA-1, or 32 of SHA-256.
+/// An object id: 20 bytes of SHA-1 or 32 of SHA-256.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ObjectId {
     bytes: [u8; 32],
@@ -14,7 +14,7 @@ pub(crate) struct ObjectId {
 }
 
 impl ObjectId {
-    /// From its bytes; `None` if there are too many.
+    /// `None` if there are too many bytes.
     pub(crate) fn new(bytes: &[u8]) -> Option<Self> {
         let mut all = [0; 32];
         all.get_mut(..bytes.len())?.copy_from_slice(bytes);
@@ -24,7 +24,6 @@ impl ObjectId {
         })
     }
 
-    /// From hexadecimal digits.
     pub(crate) fn from_hex(text: &[u8]) -> Option<Self> {
         let digit = |byte: u8| char::from(byte).to_digit(16);
         let pairs = text.chunks(2).map(|pair| match pair {
@@ -53,22 +52,20 @@ impl fmt::Debug for ObjectId {
     }
 }
 
-/// What a path stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum What {
-    /// Content.
     File(Kind),
     /// A commit of another repository.
     Gitlink,
 }
 
-/// One path of a commit, from the top of the repository.
+/// One path of a commit, relative to the top of the repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Listed {
     pub(crate) path: Vec<u8>,
     pub(crate) what: What,
     pub(crate) id: ObjectId,
-    /// What is on disk does not count for git.
+    /// Git ignores the file on disk.
     pub(crate) apart: bool,
 }
 
@@ -91,12 +88,12 @@ impl Listed {
         })
     }
 
-    /// Whether this is a regular file: links are not converted.
+    /// Whether this is a regular file; links are not converted.
     pub(crate) fn is_regular(&self) -> bool {
         matches!(self.what, What::File(Kind::File | Kind::Executable))
     }
 
-    /// Whether it tells how other files are converted.
+    /// Whether it determines how other files are converted.
     pub(crate) fn is_attributes(&self) -> bool {
         const NAME: &[u8] = b".gitattributes";
         self.is_regular()
@@ -107,15 +104,14 @@ impl Listed {
     }
 }
 
-/// An index, as a commit of it would be.
+/// An index as the commit made from it.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     pub(crate) listed: Vec<Listed>,
-    /// Paths in conflict, which no commit can be made of.
+    /// Paths in conflict, which prevent a commit.
     pub(crate) conflicts: Vec<String>,
 }
 
-/// Reads an index file.
 pub(crate) fn of_index(bytes: &[u8], hash_len: usize) -> Result<Index, NotUnderstood> {
     let mut found = Index::default();
     index::entries(bytes, hash_len, |path, row| {
@@ -135,7 +131,7 @@ pub(crate) fn of_index(bytes: &[u8], hash_len: usize) -> Result<Index, NotUnders
     Ok(found)
 }
 
-/// Reads what `git ls-tree -r -z` prints: `mode type id TAB path NUL`.
+/// Reads the output of `git ls-tree -r -z`: `mode type id TAB path NUL`.
 pub(crate) fn of_tree(stdout: &[u8]) -> Result<Vec<Listed>, NotUnderstood> {
     let lines = stdout.split(|byte| *byte == 0).filter(|l| !l.is_empty());
     let parsed = lines.map(|line| {
@@ -150,7 +146,7 @@ pub(crate) fn of_tree(stdout: &[u8]) -> Result<Vec<Listed>, NotUnderstood> {
     parsed.collect::<Option<_>>().ok_or(NotUnderstood)
 }
 
-/// The path of a file as the snapshot has it; `None` if it cannot have it.
+/// The path in the snapshot; `None` if it cannot be represented.
 pub(crate) fn rel_path(path: &[u8]) -> Option<RelPath> {
     RelPath::new(std::str::from_utf8(path).ok()?).ok()
 }

@@ -1,5 +1,5 @@
-//! An index and a work tree of our own, in a folder of the store's: git tells there what a checkout would give, and
-//! writes nothing anywhere else. A run that was killed leaves its folder, and a later one takes it away.
+//! A private index and work tree in a folder of the store, in which git checks files out without writing anything
+//! elsewhere. If a run is killed, a later one removes its folder.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,20 +12,20 @@ use crate::snapshot::staged::git::Staging;
 use crate::snapshot::staged::object::{Listed, What};
 use crate::snapshot::{Kind, SnapshotError};
 
-/// After that long a folder is one that a killed run has left.
+/// Older folders were left by killed runs.
 const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The folder, made at the first need.
+/// Created on first use.
 #[derive(Debug)]
 pub(crate) struct Private {
     within: PathBuf,
     dir: Mutex<Option<tempfile::TempDir>>,
-    /// Held while git works there, and while something is read: nobody sees half a file.
+    /// Held while git works there and while files are read, so that nobody reads a partial file.
     work: Mutex<()>,
 }
 
 impl Private {
-    /// One beside the store's folder for memos.
+    /// Located next to the store's folder for memos.
     pub(crate) fn new(memo_dir: &Path) -> Self {
         Self {
             within: memo_dir.with_file_name("checkouts"),
@@ -34,7 +34,7 @@ impl Private {
         }
     }
 
-    /// For each of `files`, what a checkout makes of it. `attributes` are all files of attributes in the commit.
+    /// What a checkout does with each of `files`. `attributes` lists all attribute files of the commit.
     pub(crate) fn how(
         &self,
         staging: &Staging,
@@ -50,7 +50,7 @@ impl Private {
         .concat();
         let said = self.run(staging, attributes, &[], &args, &paths(files))?;
         let fields: Vec<&[u8]> = said.split(|byte| *byte == 0).collect();
-        // Three fields (path, name, value) for each attribute of each file.
+        // Three fields (path, name, value) per attribute and file.
         let mut found = Vec::with_capacity(files.len());
         for (file, fields) in files.iter().zip(fields.chunks(3 * ATTRIBUTES.len())) {
             let mut values: [&[u8]; ATTRIBUTES.len()] = [b"unspecified"; ATTRIBUTES.len()];
@@ -59,7 +59,7 @@ impl Private {
                 match triples.next() {
                     Some([path, _, told]) if *path == file.path => *value = told,
                     _ => {
-                        return Err(staging.failed("`git check-attr` printed something unexpected"));
+                        return Err(staging.failed("`git check-attr` printed unexpected output"));
                     }
                 }
             }
@@ -68,10 +68,10 @@ impl Private {
         if found.len() == files.len() {
             return Ok(found);
         }
-        Err(staging.failed("`git check-attr` printed too little"))
+        Err(staging.failed("`git check-attr` printed truncated output"))
     }
 
-    /// Checks files out, unless they are already.
+    /// Checks files out unless they already are.
     pub(crate) fn check_out(
         &self,
         staging: &Staging,
@@ -98,14 +98,14 @@ impl Private {
             .map(|_| ())
     }
 
-    /// The content of a file that was checked out.
+    /// The content of a checked-out file.
     pub(crate) fn read(&self, staging: &Staging, file: &Listed) -> io::Result<Vec<u8>> {
         let _alone = self.alone();
         let (_, tree) = self.places(staging).map_err(io::Error::other)?;
         std::fs::read(tree.join(os_path(&file.path)))
     }
 
-    /// Runs git where `files` and `attributes` are all that is in the index.
+    /// Runs git with an index that contains only `files` and `attributes`.
     fn run(
         &self,
         staging: &Staging,
@@ -135,7 +135,7 @@ impl Private {
         staging.run(args, &tree, &index, input.to_vec())
     }
 
-    /// In the store, or, if it cannot be written, among the files of the system that pass.
+    /// In the store, or in the temporary directory of the system if the store is not writable.
     fn make(&self) -> io::Result<tempfile::TempDir> {
         let make = || {
             std::fs::create_dir_all(&self.within)?;
@@ -160,7 +160,6 @@ impl Private {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The index and the work tree.
     fn places(&self, staging: &Staging) -> Result<(PathBuf, PathBuf), SnapshotError> {
         let mut dir = self.dir.lock().unwrap_or_else(PoisonError::into_inner);
         if dir.is_none() {
@@ -169,7 +168,7 @@ impl Private {
                 Ok(made)
             });
             *dir = Some(made.map_err(|error| {
-                staging.failed(&format!("no temporary folder can be made: {error}"))
+                staging.failed(&format!("cannot create a temporary directory: {error}"))
             })?);
         }
         let path = dir.as_ref().map(|dir| dir.path().to_path_buf());
@@ -178,7 +177,7 @@ impl Private {
     }
 }
 
-/// The commands of filters, to be run where git runs them in a checkout: at the top of the user's work tree.
+/// The filter commands, adapted to run where git runs them in a checkout: at the top of the user's work tree.
 fn filters(staging: &Staging) -> Vec<String> {
     let args = [
         "config",
@@ -186,22 +185,22 @@ fn filters(staging: &Staging) -> Vec<String> {
         "--get-regexp",
         r"^filter\..*\.(smudge|process)$",
     ];
-    // Git fails where there are none.
+    // Git fails if there are none.
     let said = staging.run(&args, staging.top(), &staging.index, Vec::new());
     let said = said.unwrap_or_default();
     let top = quoted(&staging.top().to_string_lossy());
     let settings = said.split(|byte| *byte == 0).filter_map(|setting| {
         let setting = std::str::from_utf8(setting).ok()?;
         let (key, command) = setting.split_once('\n')?;
-        // An argument cannot say that key.
+        // An argument cannot express this key.
         if key.contains('=') {
             return None;
         }
-        // A later setting without a value takes the filter away.
+        // A later setting without a value removes the filter.
         if command.is_empty() {
             return Some(format!("{key}="));
         }
-        // In the command of a smudge, `%` is special.
+        // `%` is special in a smudge command.
         let top = match key.ends_with(".smudge") {
             true => top.replace('%', "%%"),
             false => top.clone(),

@@ -1,5 +1,5 @@
-//! Staging other content for files, because a fix was asked for: in the index that git makes the commit of, and, where
-//! that is one for this commit only (`git commit PATH`), in the one that stays.
+//! Stages fixed content: in the index that becomes the commit and, if that is a temporary one (`git commit PATH`),
+//! also in the permanent one.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -10,10 +10,7 @@ use crate::snapshot::staged::object::{Listed, ObjectId, What};
 use crate::snapshot::{Contents, FileId, Kind, Snapshot, SnapshotError};
 
 impl Snapshot {
-    /// The files that are not the same in the commit that is checked out. All, where there is none.
-    ///
-    /// # Errors
-    /// If git does not tell.
+    /// The files that differ from HEAD. All files, if there is no HEAD.
     pub(crate) fn changed(&self, staging: &Staging) -> Result<BTreeSet<FileId>, SnapshotError> {
         let Contents::Git(held) = &self.contents else {
             return Ok(BTreeSet::new());
@@ -28,14 +25,14 @@ impl Snapshot {
         let ids = (0..).zip(self.entries.iter().zip(&held.files));
         let changed = ids.filter(|(_, (entry, file))| {
             let path = [&strip, entry.path.as_bytes()].concat();
-            // A submodule's files are not the commit's own.
+            // A submodule's files are not part of the commit.
             file.source == 0 && before.get(&path) != Some(&file.id)
         });
         Ok(changed.map(|(id, _)| id).collect())
     }
 
-    /// Whether [`Snapshot::stage`] can stage other content for a file: not for one of a submodule, nor for one that a
-    /// checkout converts, nor where git shall not look at what is on disk.
+    /// Whether [`Snapshot::stage`] can stage other content for a file: not in a submodule, not if a checkout converts
+    /// it, and not if git ignores the file on disk.
     #[must_use]
     pub(crate) fn can_stage(&self, file: FileId) -> bool {
         match &self.contents {
@@ -49,10 +46,7 @@ impl Snapshot {
         }
     }
 
-    /// Stages other content for files of this snapshot, where they are still staged as they are in it.
-    ///
-    /// # Errors
-    /// If git cannot keep the content, or cannot write the index.
+    /// Stages other content for files of this snapshot, as long as they are still staged unchanged.
     pub(crate) fn stage(
         &self,
         staging: &Staging,
@@ -83,7 +77,7 @@ impl Snapshot {
     }
 }
 
-/// The index of the commit and, while that is one for it only, the one that git puts in its place afterwards.
+/// The index of the commit and, if it is a temporary one, the permanent index that git updates afterwards.
 fn indexes(staging: &Staging) -> Vec<PathBuf> {
     let mut all = vec![staging.index.clone()];
     let name = staging.index.file_name().unwrap_or_default();
@@ -94,12 +88,12 @@ fn indexes(staging: &Staging) -> Vec<PathBuf> {
     all
 }
 
-/// Keeps content as a blob.
+/// Writes a blob.
 fn write(staging: &Staging, bytes: &[u8]) -> Result<ObjectId, SnapshotError> {
     let args = ["hash-object", "-w", "--stdin", "--no-filters"];
     let said = staging.run(&args, staging.top(), &staging.index, bytes.to_vec())?;
     let id = ObjectId::from_hex(said.trim_ascii());
-    id.ok_or_else(|| staging.failed("`git hash-object` printed something unexpected"))
+    id.ok_or_else(|| staging.failed("`git hash-object` printed unexpected output"))
 }
 
 fn update(
@@ -111,7 +105,7 @@ fn update(
     let now = super::index(&now)?;
     let mut lines = Vec::new();
     for (before, id) in changes {
-        // Somebody may have staged something else meanwhile.
+        // Somebody may have staged something else in the meantime.
         if !now.listed.contains(before) {
             continue;
         }
@@ -126,7 +120,7 @@ fn update(
     if lines.is_empty() {
         return Ok(());
     }
-    // In the user's own way: the form of the index, and hooks on it, are theirs.
+    // As the user would: the index format and hooks on it are theirs.
     let set = staging.variables(staging.top(), index)?;
     let set: Vec<_> = set
         .iter()
@@ -142,10 +136,7 @@ fn update(
     Err(staging.failed(String::from_utf8_lossy(&said.stderr).trim()))
 }
 
-/// A three-way merge as git does it: what `ours` and `theirs` made of `base`; `None` if they are at odds.
-///
-/// # Errors
-/// If git cannot be asked.
+/// Merges `ours` and `theirs`, both changed from `base`, as git does; `None` if they conflict.
 pub(crate) fn merge(
     staging: &Staging,
     ours: &[u8],
@@ -161,7 +152,7 @@ pub(crate) fn merge(
     };
     let dir = written().map_err(|error| staging.failed(&error.to_string()))?;
     let args = ["merge-file", "-p", "--quiet", "ours", "base", "theirs"];
-    // It fails by the number of conflicts, and for binary files.
+    // Fails with the number of conflicts, and for binary files.
     Ok(staging
         .run(&args, dir.path(), &staging.index, Vec::new())
         .ok())

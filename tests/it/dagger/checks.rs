@@ -65,12 +65,7 @@ fn exit_codes_that_report_a_signal_are_no_verdict() {
 #[test]
 fn a_time_limit_is_no_verdict() {
     let Some(engine) = engine() else { return };
-    errors_each_time(
-        engine,
-        "timeout = \"1s\"",
-        "sleep 60",
-        "did not end within 1s",
-    );
+    errors_each_time(engine, "timeout = \"1s\"", "sleep 60", "timed out after 1s");
 }
 
 #[test]

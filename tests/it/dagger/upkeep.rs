@@ -56,7 +56,7 @@ fn a_cleared_layer_is_built_anew_in_the_engine_and_no_other() {
     assert!(
         cleared
             .stderr
-            .contains("tools:kustomize: the Dagger engine builds them anew"),
+            .contains("tools:kustomize: the Dagger engine will rebuild them"),
         "{}",
         cleared.stderr
     );
@@ -103,7 +103,8 @@ fn a_budget_that_is_kept_prunes_nothing() {
     ];
     let run = engine.run(&sandbox, &args).expect(0);
     assert!(
-        run.stderr.contains("shared by all who use it"),
+        run.stderr
+            .contains("shares its cache between all its users"),
         "{}",
         run.stderr
     );

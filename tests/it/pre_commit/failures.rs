@@ -53,9 +53,9 @@ fn a_failure_stops_the_commit_and_says_what_and_how_to_go_on() {
             run.stderr,
             "      Failed own: 1 error\n\
              a:2: error: bad1\n\
-             error: 1 check stopped the commit\n\
-             help: `DAGCACHE_SKIP=own` before the command leaves out this check, \
-             `--no-verify` after it all of them\n"
+             error: 1 check blocked the commit\n\
+             help: prefix the command with `DAGCACHE_SKIP=own` to skip this check, \
+             or add `--no-verify` to skip all\n"
         );
     }
     assert_eq!(repo.git(&["rev-parse", "HEAD"]).stdout, before);
@@ -103,7 +103,7 @@ fn what_failed_before_is_told_from_what_is_new() {
         "{}",
         run.stderr
     );
-    assert!(run.stderr.contains("stopped the commit"), "{}", run.stderr);
+    assert!(run.stderr.contains("blocked the commit"), "{}", run.stderr);
     let json = repo.sandbox.json(&["pre-commit"]).expect(1);
     let known = json
         .lines
@@ -139,7 +139,7 @@ fn what_failed_before_stops_nothing_if_the_configuration_says_so() {
     );
     let run = commit(&repo, "bad1\nbad2\n").expect(1);
     assert!(
-        run.stderr.contains("1 check stopped the commit"),
+        run.stderr.contains("1 check blocked the commit"),
         "{}",
         run.stderr
     );
@@ -161,7 +161,7 @@ fn what_several_checks_found_alike_is_told_once() {
     let run = commit(&repo, "bad1\n").expect(1);
     let told = "      Failed other: 1 error\n      Failed own: 1 error\na:1: error: bad1\n      Failed third\n";
     assert!(run.stderr.starts_with(told), "{}", run.stderr);
-    let help = "DAGCACHE_SKIP=other,own,third` before the command leaves out these checks";
+    let help = "DAGCACHE_SKIP=other,own,third` to skip these checks";
     assert!(run.stderr.contains(help), "{}", run.stderr);
 }
 

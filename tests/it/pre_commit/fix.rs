@@ -121,8 +121,7 @@ fn edits_in_the_way_are_left_alone_and_told() {
     let run = repo
         .git(&["commit", "-q", "--allow-empty", "-m", "part"])
         .expect(0);
-    let said =
-        "        Left src/lib.rs on disk as it is: edits that are not staged are in the way\n";
+    let said = "        Left src/lib.rs on disk unchanged: conflicts with unstaged edits\n";
     assert!(run.stderr.ends_with(said), "{}", run.stderr);
     assert_eq!(committed(&repo), GOOD);
     assert_eq!(repo.sandbox.read("src/lib.rs"), edited);
@@ -156,7 +155,7 @@ fn what_git_converts_is_left_alone_and_told() {
     let run = repo.git(&["commit", "-qm", "converted"]).expect(1);
     assert!(
         run.stderr
-            .contains("Left src/lib.rs as it is: git converts it"),
+            .contains("Left src/lib.rs unchanged: git converts it"),
         "{}",
         run.stderr
     );

@@ -1,4 +1,4 @@
-//! The Dagger engine: its program, whether it answers, its limits, and what a command in a container meets.
+//! Examines the Dagger engine: its program, connection, limits, and the environment of commands in containers.
 
 use std::time::{Duration, Instant};
 
@@ -15,19 +15,19 @@ use crate::session::Project;
 use crate::session::choice::Choice;
 use crate::snapshot::Snapshot;
 
-/// How long an engine that is only looked at may take to answer.
+/// Time limit for querying the engine.
 pub(super) const PATIENCE: Duration = Duration::from_secs(15);
 
-/// A trivial command takes a tenth of this.
+/// A trivial command normally takes a tenth of this.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// An engine that was told nothing else deletes its cache while less than this part of its disk is free.
+/// By default an engine deletes its cache while less than this fraction of its disk is free.
 const SCARCE_PERCENT: u64 = 20;
 
-/// Clocks may differ by this.
+/// Acceptable difference between clocks.
 const CLOCK_MS: u64 = 5_000;
 
-/// Looks at the engine; whether it can run checks.
+/// Examines the engine; returns whether it can run checks.
 pub(super) fn look(
     report: &mut Report<'_>,
     project: &Project<'_>,
@@ -42,13 +42,13 @@ pub(super) fn look(
         let connect = match containers.connect(Some(PATIENCE), token).await {
             Ok(connect) => connect,
             Err(error) => {
-                let help = "https://docs.dagger.io/install, or `--engine local`";
+                let help = "see https://docs.dagger.io/install, or use `--engine local`";
                 report.fail("dagger", error.to_string(), help);
                 return false;
             }
         };
         let program = &connect.program;
-        let version = program.version().unwrap_or("without a version");
+        let version = program.version().unwrap_or("unknown version");
         report.ok("dagger", format!("{version}, {}", program.path().display()));
         let begun = Instant::now();
         match Session::open(&connect, token).await {
@@ -60,7 +60,7 @@ pub(super) fn look(
             }
             Err(error) => {
                 let help = format!(
-                    "start the engine, or correct the address ({}); `--engine local` runs checks on this machine",
+                    "start the engine or correct its address ({}), or use `--engine local` to run checks on this machine",
                     choice.why
                 );
                 report.fail("connection", words(&error), help);
@@ -69,10 +69,10 @@ pub(super) fn look(
         }
     });
     asked.unwrap_or_else(|error| {
-        let help = "free threads or descriptors";
+        let help = "free some threads or file descriptors";
         report.fail(
             "connection",
-            format!("the system gives no more threads: {error}"),
+            format!("cannot start a thread: {error}"),
             help,
         );
         false
@@ -95,14 +95,19 @@ fn reached(report: &mut Report<'_>, session: &Session, took: Duration) {
     match session.engine_version() {
         "" => report.warn(
             "connection",
-            format!("the engine answers after {took}, but reports no version, as an unofficial build does"),
-            "every check of versions passes it: make sure that it is 0.19 to 0.21",
+            format!(
+                "the engine answers after {took}, but reports no version, like an unofficial build"
+            ),
+            "cannot check whether it is supported; make sure that it is 0.19 to 0.21",
         ),
-        version => report.ok("connection", format!("the engine {version} answers after {took}")),
+        version => report.ok(
+            "connection",
+            format!("the engine {version} answers after {took}"),
+        ),
     }
 }
 
-/// What takes a session: limits, images, a command.
+/// Examines what needs a session: limits, images, a command.
 async fn inside(report: &mut Report<'_>, session: &Session, snapshot: &Snapshot) {
     let usage = Usage::ask(session).await;
     match &usage {
@@ -112,15 +117,15 @@ async fn inside(report: &mut Report<'_>, session: &Session, snapshot: &Snapshot)
     let lock = match Lock::of(snapshot) {
         Ok(lock) => lock,
         Err(message) => {
-            report.fail("images", message, "`cargo dagcache lock` writes it");
+            report.fail("images", message, "run `cargo dagcache lock` to write it");
             return;
         }
     };
     if lock.images().is_empty() {
         report.warn(
             "images",
-            "none is pinned: what their tags mean is asked of a registry, and nothing was tried in a container",
-            "`cargo dagcache lock` pins them, so that every machine has the same and runs do without the registry",
+            "not pinned: tags are looked up in a registry; no container was started",
+            "run `cargo dagcache lock` to pin them, so that every machine uses the same images and runs do not need the registry",
         );
         return;
     }
@@ -140,7 +145,7 @@ fn limits(report: &mut Report<'_>, usage: &Usage) {
         report.warn(
             "cache",
             format!("the engine holds {used} and never deletes anything"),
-            "`cargo dagcache cache prune --engine --max-size SIZE` does, or `gc` in its engine.json",
+            "run `cargo dagcache cache prune --engine --max-size SIZE`, or set `gc` in its engine.json",
         );
         return;
     }
@@ -154,38 +159,38 @@ fn limits(report: &mut Report<'_>, usage: &Usage) {
     );
 }
 
-/// Whether a pinned image can be had, and whether its registry answers.
+/// Whether a pinned image is available, and whether its registry answers.
 async fn had(report: &mut Report<'_>, session: &Session, image: &Image) -> bool {
     if let Err(error) = resolve(session, &image.reference()).await {
-        let help = "the engine never used this image and its registry does not give it: look at the network, at proxies and logins of the engine, or `cargo dagcache lock --update`";
+        let help = "the engine does not have this image and cannot pull it: check the engine's network, proxies and logins, or run `cargo dagcache lock --update`";
         report.fail("image", format!("{}: {error}", image.name), help);
         return false;
     }
     match resolve(session, &image.name).await {
         Ok(now) if now.ends_with(&image.digest) => {
-            report.ok("image", format!("{} is there, and its registry answers", image.name));
+            report.ok("image", format!("{} is available, and its registry answers", image.name));
         }
         Ok(_) => report.ok(
             "image",
-            format!("{} is there; its tag means a newer one now (`cargo dagcache lock --update` takes it)", image.name),
+            format!("{} is available; its tag refers to a newer image now (run `cargo dagcache lock --update` to use it)", image.name),
         ),
         Err(_) => report.ok(
             "image",
-            format!("{} is there; its registry does not answer, which what is pinned does not need", image.name),
+            format!("{} is available; its registry does not answer, which is fine for pinned images", image.name),
         ),
     }
     true
 }
 
-/// What a trivial command meets.
+/// Examines a trivial command.
 async fn command(report: &mut Report<'_>, session: &Session, image: &Image, usage: Option<&Usage>) {
     let probe = match Probe::ask(session, &image.reference()).await {
         Ok(probe) => probe,
         Err(error) => {
             report.fail(
                 "command",
-                format!("a trivial command in {} does not run: {error}", image.name),
-                "the engine's own log tells more",
+                format!("a trivial command in {} failed: {error}", image.name),
+                "see the engine's log for details",
             );
             return;
         }
@@ -198,8 +203,8 @@ async fn command(report: &mut Report<'_>, session: &Session, image: &Image, usag
     if !probe.proxies.is_empty() {
         report.warn(
             "proxy",
-            format!("every command in a container is given {}, and no key knows of it", probe.proxies.join(", ")),
-            "results may depend on it: unset it for the engine's process, if pulling images does without",
+            format!("every command in a container gets {}, which is in no key", probe.proxies.join(", ")),
+            "results may depend on it; unset it for the engine's process if pulling images works without it",
         );
     }
 }
@@ -210,8 +215,8 @@ fn speed(report: &mut Report<'_>, probe: &Probe, image: &str) {
         (false, _) => report.ok("command", format!("a trivial command in a container takes {took}")),
         (true, true) => report.warn(
             "command",
-            format!("a trivial command in a container takes {took}: with certificates of its own, the engine runs `update-ca-certificates` of {image} before and after every command"),
-            "take the files out of the engine's /usr/local/share/ca-certificates (with docker: ~/.config/dagger/ca-certificates), or use an image that holds the certificates and has no `update-ca-certificates`",
+            format!("a trivial command in a container takes {took}: because of its custom certificates, the engine runs `update-ca-certificates` of {image} before and after every command"),
+            "remove the files from the engine's /usr/local/share/ca-certificates (with docker: ~/.config/dagger/ca-certificates), or use an image that holds the certificates and has no `update-ca-certificates`",
         ),
         (true, false) => report.warn(
             "command",
@@ -228,20 +233,23 @@ fn clock(report: &mut Report<'_>, ahead_ms: i64) {
         report.warn(
             "clock",
             format!(
-                "the engine's clock is {} {way} this machine's",
+                "the engine's clock is {} {way} this machine's clock",
                 text::duration(off)
             ),
-            "synchronise both (NTP): tools that compare times of files may go wrong",
+            "synchronise both (NTP), because tools that compare file times may fail",
         );
     } else {
-        report.ok("clock", "the engine's is that of this machine");
+        report.ok(
+            "clock",
+            "the engine's clock agrees with this machine's clock",
+        );
     }
 }
 
-/// The engine deletes its cache as soon as too little of its disk is free, whoever filled it.
+/// The engine deletes its cache when too little of its disk is free, for whatever reason.
 fn disk(report: &mut Report<'_>, all: u64, free: u64, usage: Option<&Usage>) {
     let line = format!(
-        "{} of {} are free where the engine keeps containers",
+        "{} of {} free on the engine's disk",
         ByteSize(free),
         ByteSize(all)
     );
@@ -249,8 +257,8 @@ fn disk(report: &mut Report<'_>, all: u64, free: u64, usage: Option<&Usage>) {
     if free < wanted {
         report.warn(
             "disk",
-            format!("{line}: less than the {} it wants, so it deletes its cache after every session", ByteSize(wanted)),
-            "make room, or set `gc` with a smaller `minFreeSpace` in its engine.json (a fifth of the disk is the default)",
+            format!("{line}: less than the {} it requires, so it deletes its cache after every session", ByteSize(wanted)),
+            "free some space, or set a smaller `minFreeSpace` in `gc` of its engine.json (default: a fifth of the disk)",
         );
     } else {
         report.ok("disk", line);

@@ -1,4 +1,4 @@
-//! `explain KEY KEY`: what differs between two keys that the store knows.
+//! `explain KEY KEY`: the differences between two keys in the store.
 
 use std::fmt::Write as _;
 
@@ -12,10 +12,10 @@ use crate::session::Project;
 use crate::store::Store;
 use crate::store::find::{FEWEST_DIGITS, Known};
 
-/// How many keys an ambiguous one is said to mean.
+/// Number of matches to list for an ambiguous key.
 const CANDIDATES: usize = 5;
 
-/// Compares two keys, given by their first digits.
+/// Compares two keys given by their first digits.
 pub(super) fn explain(
     context: &Context<'_>,
     project: &Project<'_>,
@@ -31,34 +31,34 @@ pub(super) fn explain(
         let _ = writeln!(text, "{}", change(miss, "  "));
     }
     if old.key == new.key {
-        text.push_str("  the same key\n");
+        text.push_str("  the keys are equal\n");
     } else if all.is_empty() {
-        text.push_str("  nothing differs that is told apart\n");
+        text.push_str("  the two keys differ in nothing this version can name\n");
     }
     context.shell.data(&text);
     Ok(Exit::Passed)
 }
 
-/// The one key that begins with these digits.
+/// The only key that starts with these digits.
 fn find(project: &Project<'_>, typed: &str) -> Result<Known, Failure> {
     let digits = typed.to_ascii_lowercase();
     if digits.len() < FEWEST_DIGITS || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(Failure::usage(format!(
-            "`{typed}` is no key: at least {FEWEST_DIGITS} hexadecimal digits are needed; two arguments are two keys, \
-             as `explain CHECK` prints them"
+            "`{typed}` is not a key: expected at least {FEWEST_DIGITS} hexadecimal digits; two arguments must be keys \
+             printed by `explain CHECK`"
         )));
     }
     let mut found = project.store.keys_with(&digits, &project.id);
     match found.len() {
         0 => Err(Failure::usage(format!(
-            "no key in the store begins with `{typed}`"
+            "no key in the store starts with `{typed}`"
         ))),
         1 => Ok(found.remove(0)),
         many => {
             let some: Vec<String> = found.iter().take(CANDIDATES).map(name).collect();
             let more = if many > CANDIDATES { ", …" } else { "" };
             Err(Failure::usage(format!(
-                "{many} keys begin with `{typed}`: {}{more}",
+                "{many} keys start with `{typed}`: {}{more}",
                 some.join(", ")
             )))
         }
@@ -85,7 +85,7 @@ fn fingerprint(store: &Store, known: &Known) -> Result<Fingerprint, Failure> {
         .and_then(|digest| store.fingerprint(&digest));
     print.ok_or_else(|| {
         Failure::CouldNotRun(anyhow::anyhow!(
-            "what the key {} is made of is no longer in the store, or damaged",
+            "the fingerprint of the key {} is missing from the store or damaged",
             known.key.short()
         ))
     })

@@ -1,7 +1,7 @@
-//! The hook itself: a few lines of shell that start this program, in the folder where git looks for hooks.
+//! Installs the hook: a few lines of shell that start this program, in the folder where git looks for hooks.
 //!
-//! Another's hook is never overwritten: it is left alone, or moved aside and run first, and comes back at the end. Nor is
-//! one of ours that was edited: a hook holds the digest of its own text.
+//! Hooks of others are never overwritten: they are left alone, or moved aside, run first, and restored on uninstall.
+//! Our own hook is left alone, too, if it was edited: it contains the digest of its text.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -17,13 +17,12 @@ use crate::process::quoted;
 use crate::report::shell::Tone;
 use crate::snapshot::staged::Staging;
 
-/// In every hook that is ours, and in no other.
 const MARK: &str = "# The hook of cargo-dagcache.";
 
-/// The line after it, with the digest of all others.
+/// Precedes the digest of all other lines.
 const SUM: &str = "# It is left alone once it was edited: ";
 
-/// What another's hook is called while ours runs it first.
+/// Suffix of a hook that was moved aside and that ours runs first.
 const ASIDE: &str = "before-dagcache";
 
 impl HookType {
@@ -45,7 +44,7 @@ enum There {
     Anothers,
 }
 
-/// A hook's place, and that of another's hook which ours runs first.
+/// The paths of a hook and of the hook it runs first.
 struct Place {
     hook: PathBuf,
     aside: PathBuf,
@@ -60,7 +59,7 @@ impl Place {
         })
     }
 
-    /// The script that husky's own hook starts, if this is a folder of husky's: it is written anew at each installation.
+    /// The script started by husky's own hook, if this is a folder of husky, which rewrites it on each installation.
     fn of_husky(&self) -> Option<PathBuf> {
         let folder = self.hook.parent()?;
         let scripts = folder.parent().filter(|_| folder.ends_with(".husky/_"))?;
@@ -71,7 +70,7 @@ impl Place {
         if self.hook.symlink_metadata().is_err() {
             return Ok(There::Nothing);
         }
-        // A link leads to something that others keep.
+        // A link leads to something maintained by others.
         if self.hook.is_symlink() {
             return Ok(There::Anothers);
         }
@@ -88,33 +87,37 @@ impl Place {
     }
 }
 
-/// Of the lines before and after the one that holds it.
+/// Digest of the lines before and after the one that contains it.
 fn sum_of(head: &str, rest: &str) -> String {
     Digest::of([head, rest].concat().as_bytes()).to_string()
 }
 
-/// Has git run this program before each commit (or merge, or push).
+/// Makes git run this program before each commit (or merge, or push).
 pub(super) fn install(context: &Context<'_>, args: &InstallArgs) -> Result<Exit, Failure> {
     let staging = staging(context)?;
     let name = args.hook_type.name();
     let too_late = match args.hook_type {
         HookType::PreCommit => None,
-        HookType::PreMergeCommit => Some("git has made the tree of the merge before it asks"),
-        HookType::PrePush => Some("what is pushed is committed already"),
+        HookType::PreMergeCommit => {
+            Some("git creates the tree of the merge before it runs the hook")
+        }
+        HookType::PrePush => Some("pushed content is already committed"),
     };
     if let Some(why) = too_late.filter(|_| args.fix) {
-        return Err(Failure::usage(format!("no --fix with {name}: {why}")));
+        return Err(Failure::usage(format!(
+            "--fix is not supported by {name}: {why}"
+        )));
     }
     if let Some(from) = staging.hooks_of_all().map_err(anyhow::Error::from)? {
         return Err(Failure::usage(format!(
             "core.hooksPath is set to {from} for all repositories of this user; \
-             `git config --local core.hooksPath .git/hooks` gives this repository hooks of its own, then install again"
+             run `git config --local core.hooksPath .git/hooks` to use separate hooks in this repository, then install again"
         )));
     }
     let place = Place::of(&staging, args.hook_type)?;
     if let Some(script) = place.of_husky() {
         return Err(Failure::usage(format!(
-            "husky writes the hooks here: put a line `{}{}` into {}",
+            "husky manages the hooks here; add the line `{}{}` to {}",
             command(args.hook_type),
             if args.fix { " --fix" } else { "" },
             script.display()
@@ -127,11 +130,11 @@ pub(super) fn install(context: &Context<'_>, args: &InstallArgs) -> Result<Exit,
         There::Edited => {
             let hook = place.hook.display();
             return Err(Failure::usage(format!(
-                "{hook} was edited by hand; remove it, then install again"
+                "{hook} was edited; remove it and install again"
             )));
         }
     }
-    let program = std::env::current_exe().context("this program does not find itself")?;
+    let program = std::env::current_exe().context("cannot find the path of this program")?;
     let program = program
         .to_str()
         .context("the path of this program is not valid UTF-8")?;
@@ -139,13 +142,13 @@ pub(super) fn install(context: &Context<'_>, args: &InstallArgs) -> Result<Exit,
         .with_context(|| format!("cannot write {}", place.hook.display()))?;
     let mut line = format!("{} in {}", name, place.hook.display());
     if place.aside.symlink_metadata().is_ok() {
-        line.push_str(", after the hook that was there");
+        line.push_str(", after the existing hook");
     }
     context.shell.status(Tone::Good, "Installed", &line);
     Ok(Exit::Passed)
 }
 
-/// What another's hook may call.
+/// The command for another hook to call.
 const fn command(hook: HookType) -> &'static str {
     match hook {
         HookType::PrePush => "cargo-dagcache pre-commit run --pushed",
@@ -153,26 +156,26 @@ const fn command(hook: HookType) -> &'static str {
     }
 }
 
-/// Moves another's hook aside, if that was asked for.
+/// Moves another hook aside, if requested.
 fn make_way(place: &Place, args: &InstallArgs, name: &str) -> Result<(), Failure> {
     let (hook, aside) = (place.hook.display(), place.aside.display());
     if !args.chain {
         let again = command(args.hook_type);
         return Err(Failure::usage(format!(
-            "there is another hook: {hook}; `--chain` runs it first, or let it call `{again}`"
+            "another hook exists: {hook}; use `--chain` to run it first, or call `{again}` from it"
         )));
     }
     if place.aside.symlink_metadata().is_ok() {
         return Err(Failure::usage(format!(
-            "there are two other hooks: {hook} and {aside}; remove one of them"
+            "two other hooks exist: {hook} and {aside}; remove one of them"
         )));
     }
     std::fs::rename(&place.hook, &place.aside)
-        .with_context(|| format!("cannot move the other {name} hook to {aside}"))?;
+        .with_context(|| format!("cannot move the existing {name} hook to {aside}"))?;
     Ok(())
 }
 
-/// Takes the hook away; another's that it ran first comes back.
+/// Removes our hook and restores the one that it ran first.
 pub(super) fn uninstall(context: &Context<'_>, hook: HookType) -> Result<Exit, Failure> {
     let place = Place::of(&staging(context)?, hook)?;
     let shown = place.hook.display();
@@ -180,14 +183,17 @@ pub(super) fn uninstall(context: &Context<'_>, hook: HookType) -> Result<Exit, F
         There::Nothing if place.aside.symlink_metadata().is_err() => {
             ("Nothing", format!("no {} hook to uninstall", hook.name()))
         }
-        There::Anothers => ("Kept", format!("{shown}, which is another's hook")),
-        There::Edited => ("Kept", format!("{shown}, which was edited by hand")),
+        There::Anothers => (
+            "Kept",
+            format!("{shown}, which is not a hook of cargo-dagcache"),
+        ),
+        There::Edited => ("Kept", format!("{shown}, which was edited")),
         There::Nothing | There::Ours if place.aside.symlink_metadata().is_ok() => {
             std::fs::rename(&place.aside, &place.hook)
-                .with_context(|| format!("cannot bring back {shown}"))?;
+                .with_context(|| format!("cannot restore {shown}"))?;
             (
                 "Uninstalled",
-                format!("{}; the hook that was there before is back", hook.name()),
+                format!("{}; restored the previous hook", hook.name()),
             )
         }
         There::Nothing | There::Ours => {
@@ -204,7 +210,7 @@ fn script(args: &InstallArgs, program: &str) -> String {
     let fix = if args.fix { " --fix" } else { "" };
     let program = quoted(program);
     let (keep, chain, run) = match args.hook_type {
-        // What git says on standard input is for both.
+        // Both hooks need git's standard input.
         HookType::PrePush => (
             "pushed=$(cat; echo x)\npushed=${pushed%x}\n",
             "printf %s \"$pushed\" | \"$0.before-dagcache\" \"$@\" || exit",
@@ -222,8 +228,8 @@ fn script(args: &InstallArgs, program: &str) -> String {
          if [ -x \"$0.{ASIDE}\" ]; then {chain}; fi\n\
          if ! [ -x \"$dagcache\" ]; then\n\
          \x20   if ! command -v cargo-dagcache >/dev/null; then\n\
-         \x20       echo \"error: cargo-dagcache is gone: it is neither $dagcache nor on PATH\" >&2\n\
-         \x20       echo \"help: install it again, remove $0, or use --no-verify\" >&2\n\
+         \x20       echo \"error: cannot find cargo-dagcache: it is neither at $dagcache nor on PATH\" >&2\n\
+         \x20       echo \"help: reinstall it, remove $0, or use --no-verify\" >&2\n\
          \x20       exit 3\n\
          \x20   fi\n\
          \x20   dagcache=cargo-dagcache\n\
@@ -232,13 +238,13 @@ fn script(args: &InstallArgs, program: &str) -> String {
     );
     let head = format!(
         "#!/bin/sh\n\
-         {MARK} `cargo dagcache pre-commit uninstall --hook-type {name}` takes it away.\n"
+         {MARK} `cargo dagcache pre-commit uninstall --hook-type {name}` removes it.\n"
     );
     let sum = sum_of(&head, &rest);
     format!("{head}{SUM}{sum}\n{rest}")
 }
 
-/// Writes a program whole or not at all, over nothing but what is ours.
+/// Atomically writes an executable file, replacing only our own.
 fn write(path: &Path, text: &str, replace: bool) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     let dir = path.parent().unwrap_or(Path::new("."));

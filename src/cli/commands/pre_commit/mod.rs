@@ -1,6 +1,6 @@
-//! `pre-commit`: exactly what is staged is checked, and nothing of the user's is written.
+//! `pre-commit`: checks exactly what is staged and writes none of the user's files.
 //!
-//! - [`install`]: the hook itself. Here: what a run of it looks at.
+//! - [`install`]: the hook itself. Here: what it checks.
 
 mod install;
 
@@ -18,7 +18,6 @@ use crate::session::Files;
 use crate::snapshot::SnapshotError;
 use crate::snapshot::staged::Staging;
 
-/// Runs, installs or uninstalls.
 pub(crate) fn pre_commit(context: &Context<'_>, args: &PreCommitArgs) -> Result<Exit, Failure> {
     match &args.action {
         None => run_hook(context, &args.run),
@@ -42,7 +41,7 @@ fn run_hook(context: &Context<'_>, args: &HookArgs) -> Result<Exit, Failure> {
     let asked = asked("pre-push", "push", args);
     let mut exit = Exit::Passed;
     for commit in pushed()? {
-        // A tag may be of something that is no commit, and has nothing to check.
+        // A tag may refer to something other than a commit, with nothing to check.
         if !staging.is_commit(&commit).map_err(anyhow::Error::from)? {
             continue;
         }
@@ -60,7 +59,7 @@ fn asked<'a>(command: &'a str, stops: &'a str, args: &'a HookArgs) -> Asked<'a> 
     }
 }
 
-/// Where git makes the commit.
+/// The repository of the commit.
 fn staging(context: &Context<'_>) -> Result<Staging, Failure> {
     match Staging::find(&context.cwd, &context.given_env) {
         Ok(staging) => Ok(staging),
@@ -84,12 +83,12 @@ fn root(context: &Context<'_>, staging: &Staging) -> Result<PathBuf, Failure> {
     )))
 }
 
-/// The commits that git is about to push: `<local ref> <local id> <remote ref> <remote id>` on each line of standard
-/// input, where an id of zeros deletes.
+/// The commits that git is about to push, from lines `<local ref> <local id> <remote ref> <remote id>` on standard
+/// input; a local id of zeros deletes.
 fn pushed() -> Result<Vec<String>, Failure> {
     let mut text = String::new();
     let read = std::io::stdin().read_to_string(&mut text);
-    read.context("cannot read what git is about to push")?;
+    read.context("cannot read from git which commits to push")?;
     let ids = text.lines().filter_map(|line| line.split(' ').nth(1));
     let mut ids: Vec<String> = ids
         .filter(|id| id.bytes().any(|byte| byte != b'0'))

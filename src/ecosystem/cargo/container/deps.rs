@@ -35,11 +35,9 @@ const USUAL: [(&str, &str); 3] = [
 pub(crate) struct Sought<'a> {
     /// The workspace's folder.
     pub(crate) dir: &'a RelPath,
-    /// Knows all workspaces.
     pub(crate) workspaces: &'a Workspaces<'a>,
     /// What is in it.
     pub(crate) workspace: &'a Workspace,
-    /// Its lockfile.
     pub(crate) lockfile: &'a Lockfile,
 }
 
@@ -50,9 +48,6 @@ pub(crate) fn lockfile() -> String {
 
 impl Sought<'_> {
     /// The layer; `None` if nothing comes from elsewhere.
-    ///
-    /// # Errors
-    /// If the lockfile is none.
     pub(crate) fn layer(&self, scope: &Scope<'_>, rust: &Rust) -> Result<Option<Layer>, PlanError> {
         let mut parts = self.lockfile.packages(scope, self.dir)?;
         if parts.is_empty() && !self.workspace.has_external {

@@ -8,13 +8,11 @@ use toml::{Table, Value};
 
 use super::VERSION;
 
-/// A lockfile.
 pub(crate) struct Lock {
     text: String,
     table: Table,
 }
 
-/// One package of it.
 #[derive(Clone, Copy)]
 struct Package<'a> {
     name: &'a str,
@@ -47,10 +45,6 @@ impl<'a> Package<'a> {
 }
 
 impl Lock {
-    /// Reads the text.
-    ///
-    /// # Errors
-    /// Why it is no TOML.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let table = toml::from_str(text).map_err(|error| error.message().to_owned())?;
         Ok(Self {

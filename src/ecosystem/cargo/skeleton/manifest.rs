@@ -136,7 +136,6 @@ pub(crate) fn sets_panic(manifest: &Table) -> bool {
 
 /// How one manifest is stripped.
 pub(crate) struct Strip<'a> {
-    /// Its folder.
     pub(crate) folder: &'a RelPath,
     /// Whether the package in it stays.
     pub(crate) package: bool,
@@ -155,7 +154,6 @@ pub(crate) struct Strip<'a> {
 }
 
 impl Strip<'_> {
-    /// What stays.
     pub(crate) fn text(&self, manifest: &Table) -> String {
         let mut kept = Table::new();
         let mut keep = |key: &str| {

@@ -9,19 +9,18 @@ use crate::plan::{Output, Parse, Parsed, Share};
 
 /// `yamllint -f parsable`: `path:line:col: [level] message (rule)`.
 ///
-/// A file's share has the exit code 1 if it has an error, and with `--strict` 2 if it has warnings only. The exit code
-/// of many files does not tell whether that was asked for, so it has to be known here.
+/// A file's share has exit code 1 if it has an error, and with `--strict` 2 if it only has warnings. The exit code
+/// for several files does not reveal the option, so it has to be known here.
 #[derive(Debug)]
 pub(crate) struct Yamllint {
-    /// Whether `--strict` is among the arguments.
     pub(crate) strict: bool,
 }
 
 impl Yamllint {
-    /// The parser for a command with these arguments: whoever appends some must take this one.
+    /// The parser for a command with these arguments. Use a new one if arguments are appended.
     #[must_use]
     pub(crate) fn for_args(args: &[String]) -> Self {
-        // A long option may be shortened to any prefix that is its own, a short one may stand among others.
+        // A long option may be abbreviated to a unique prefix, short ones may be combined.
         let is_strict = |arg: &String| match arg.strip_prefix("--") {
             Some(long) => !long.is_empty() && "strict".starts_with(long),
             None => arg.starts_with('-') && arg.contains('s'),

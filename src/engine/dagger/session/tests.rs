@@ -86,7 +86,7 @@ async fn a_child_that_dies_is_told_at_once_with_what_it_said() {
         printf '\033[95m2   : \033[0m┆ [0.2s] | Cannot connect to the Docker daemon\n' >&2
         echo 'Error: no driver found [traceparent:1-2]' >&2; exit 1";
     let error = Fake::new(script).open().await.unwrap_err();
-    let expected = "no Dagger engine at fake://engine: `dagger session` ended\n\
+    let expected = "cannot connect to a Dagger engine at fake://engine: `dagger session` exited\n\
                     Cannot connect to the Docker daemon\nno driver found";
     assert_eq!(error, expected);
 }
@@ -97,7 +97,7 @@ async fn one_that_says_nothing_is_given_up_in_time_and_ended() {
     let fake = Fake::new(script).with(env::DAGCACHE_DAGGER_TIMEOUT, "700ms");
     let held = fake.held();
     let error = fake.open().await.unwrap_err();
-    let expected = "no Dagger engine at fake://engine: it did not answer within 700ms";
+    let expected = "cannot connect to a Dagger engine at fake://engine: no answer within 700ms";
     // On a busy machine it may not even have come to say something.
     assert_eq!(error.lines().next(), Some(expected));
     fake.release();
@@ -130,7 +130,9 @@ async fn a_socket_that_is_not_there_is_told_without_a_child() {
     fake.connect.address = Some(address.clone());
     let error = fake.open().await.unwrap_err();
     assert!(
-        error.starts_with(&format!("no Dagger engine at {address}: No such file")),
+        error.starts_with(&format!(
+            "cannot connect to a Dagger engine at {address}: No such file"
+        )),
         "{error}"
     );
     assert!(!fake.path("started").exists());
@@ -152,7 +154,7 @@ async fn what_is_printed_around_the_port_does_no_harm() {
 async fn an_engine_of_another_version_is_refused() {
     let server = Server::start(|_| Reply::version("v1.0.0-beta.23")).await;
     let error = server.session().await.unwrap_err();
-    let expected = "the Dagger engine is of version v1.0.0-beta.23, which is not supported: install Dagger 0.21 (0.19 to 0.21 work)";
+    let expected = "the Dagger engine has the unsupported version v1.0.0-beta.23; install Dagger 0.21 (0.19 to 0.21 are supported)";
     assert_eq!(error, expected);
 }
 
@@ -589,8 +591,8 @@ async fn a_real_image_that_is_not_there_is_named() {
         .await
         .unwrap();
     for (image, why) in [
-        ("127.0.0.1:9/no/such:1", "its registry cannot be reached"),
-        ("no.such.host.invalid/a:1", "its registry cannot be reached"),
+        ("127.0.0.1:9/no/such:1", "cannot reach its registry"),
+        ("no.such.host.invalid/a:1", "cannot reach its registry"),
     ] {
         let query = session.query();
         let pull = session.run("pull", move || {

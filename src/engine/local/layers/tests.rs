@@ -160,7 +160,7 @@ async fn a_wheel_of_another_hash_is_refused_and_leaves_nothing_complete() {
         panic!("it was installed");
     };
     assert_eq!(layer, "deps:test");
-    assert!(message.contains("--require-hashes") && message.contains("exit code 1"));
+    assert!(message.contains("--require-hashes") && message.contains("exited with code 1"));
     assert!(output.contains("HASH"), "{output}");
     assert_eq!(bench.layers.find(bench.key), None);
 }
