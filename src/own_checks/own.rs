@@ -425,7 +425,7 @@ mod tests {
         assert!(
             planned
                 .missing()
-                .starts_with("`ci/none.sh`, the `command` of check `x`, is not")
+                .starts_with("`ci/none.sh`, the `command` of check `x`, does not exist")
         );
     }
 

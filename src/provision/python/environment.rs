@@ -1,5 +1,5 @@
-//! Where a Python tool comes from on the host: a program on PATH whose environment holds exactly what the lock says, else a layer
-//! built from the lock.
+//! Where a Python tool comes from on the host: a program on PATH whose environment exactly matches the lock, or else
+//! a layer built from the lock.
 //!
 //! A program on PATH is identified by its entry point, its interpreter and everything installed beside it. Does not
 //! know what the tools do.
