@@ -79,18 +79,6 @@ rules! {
     IgnoredInputs = "ignored-inputs",
     /// Configuration above the root counts.
     ConfigAbove = "config-above",
-    /// A toolchain file decides over the toolchain.
-    ToolchainFile = "toolchain-file",
-    /// All names of a kustomization are looked for.
-    KustomizeNames = "kustomize-names",
-    /// What decides whether a module is first-party is an input of ruff.
-    FirstParty = "first-party",
-
-    // Keys of parts.
-    /// The key of a part holds its path, not only its content.
-    PartPath = "part-path",
-    /// The key of a part holds no other part.
-    PartsApart = "parts-apart",
 
     // What is stored.
     /// A timeout is no verdict.
@@ -124,26 +112,6 @@ rules! {
     /// Who waited for another process takes its result.
     Joined = "joined",
 
-    // What must not be in a key: see `run::overkeyed`.
-    /// Times.
-    NoTimes = "no-times",
-    /// Permission bits other than execution.
-    NoModes = "no-modes",
-    /// Who runs it.
-    NoUser = "no-user",
-    /// The current directory.
-    NoWorkingDirectory = "no-working-directory",
-    /// Absolute paths.
-    NoRoot = "no-root",
-    /// Undeclared variables.
-    NoOtherEnv = "no-other-env",
-    /// The wording of the configuration.
-    NoWording = "no-wording",
-    /// Files the check does not see.
-    NoOtherFiles = "no-other-files",
-    /// Commits.
-    NoHistory = "no-history",
-
     // What happens to the store.
     /// A file of the store appears under its name only when it is whole.
     Rename = "rename",
@@ -155,38 +123,10 @@ rules! {
     FullDisk = "full-disk",
     /// What a check said in a room that was taken away is no verdict.
     RoomKept = "room-kept",
-    /// Whether a file can be executed is in its tree.
-    ExecuteBit = "execute-bit",
-    /// Whether an entry is a link is in its tree.
-    LinkKind = "link-kind",
-    /// The target of a link is in its tree.
-    LinkTarget = "link-target",
-    /// An empty file is in its tree: it differs from none.
-    EmptyFiles = "empty-files",
-    /// The name of an entry is in its tree.
-    Names = "names",
-    /// The order of arguments is in the key.
-    ArgumentOrder = "argument-order",
-    /// Where an argument ends and the next begins is in the key.
-    ArgumentBounds = "argument-bounds",
-    /// The working directory is in the key.
-    WorkingDirectory = "working-directory",
-    /// The values of declared variables are in the key.
-    DeclaredEnv = "declared-env",
-    /// A variable that is not set differs from an empty one.
-    UnsetEnv = "unset-env",
-    /// Variables with fixed values are in the key.
-    SetEnv = "set-env",
-    /// The version of keys is in every key.
-    KeyVersion = "key-version",
-    /// The value of a secret is in the key.
-    SecretsAreKeyed = "secrets-keyed",
     /// The value of a secret is masked in whatever a check says.
     SecretsAreMasked = "secrets-masked",
     /// A room in which a secret was known is emptied.
     SecretRoomsAreEmptied = "secret-rooms-emptied",
-    /// What a check makes is never among its own inputs.
-    OutputsAreNoInputs = "outputs-no-inputs",
     /// On a hit, what the check made is there as it made it.
     OutputsAreRestored = "outputs-restored",
     /// A stored result whose outputs are not whole is no result.
@@ -231,10 +171,6 @@ rules! {
     DiscoveredPrograms = "discovered-programs",
     /// What building may call is in the key, and so is that it is not there.
     AbsentTools = "absent-tools",
-    /// A layer is made of the closure of its tool in the lock.
-    LockClosure = "lock-closure",
-    /// The names of all files a check may see are in its key, also where only the content of those it read is.
-    NamesInKey = "names-in-key",
     /// What products were made from counts as read by every run that is given them.
     ProductReads = "product-reads",
     /// Products of the workspace's own packages are removed where cargo would trust them without reason.

@@ -3,16 +3,6 @@
 
 use crate::digest::{Digest, Hasher};
 use crate::key::KEY_VERSION;
-use crate::rule::Rule;
-
-/// [`KEY_VERSION`], or 0 if its rule is turned off.
-pub(crate) fn version() -> u32 {
-    if Rule::KeyVersion.holds() {
-        KEY_VERSION
-    } else {
-        0
-    }
-}
 
 /// Hashes a sequence of values canonically. Lengths are 64-bit little-endian byte counts.
 #[derive(Clone)]
@@ -25,7 +15,7 @@ impl Encoder {
         let mut encoder = Self(Hasher::new());
         encoder
             .bytes(b"dagcache")
-            .number(u64::from(version()))
+            .number(u64::from(KEY_VERSION))
             .str(domain);
         encoder
     }

@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::env::Env;
-use crate::key::encode::{self, Encoder};
+use crate::key::KEY_VERSION;
+use crate::key::encode::Encoder;
 use crate::key::tree::{self, Trees};
 use crate::plan::check::OutsideFile;
 use crate::plan::{Check, Command, Layer, Plan, Tool, Work};
-use crate::rule::Rule;
 use crate::snapshot::Entry;
 
 /// What a part of a fingerprint is about.
@@ -63,7 +63,7 @@ pub(crate) struct Part {
 /// All named parts of a key, in their fixed order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Fingerprint {
-    /// [`KEY_VERSION`](crate::key::KEY_VERSION) of who made it: parts of another version say nothing about these.
+    /// [`KEY_VERSION`] of who made it: parts of another version say nothing about these.
     #[serde(default = "first_version")]
     pub(crate) version: u32,
     /// The parts.
@@ -79,7 +79,7 @@ impl Default for Fingerprint {
     /// Of this version, without parts.
     fn default() -> Self {
         Self {
-            version: encode::version(),
+            version: KEY_VERSION,
             parts: Vec::new(),
         }
     }
@@ -157,11 +157,7 @@ pub(crate) fn layer_key(plan: &Plan, layer: &Layer) -> Digest {
 #[must_use]
 pub(crate) fn part_key(common: &Digest, file: &Entry) -> Digest {
     let mut encoder = Encoder::new("part");
-    if Rule::PartPath.holds() {
-        encoder.digest(common).bytes(&tree::entry(file));
-    } else {
-        encoder.digest(common).digest(&file.digest);
-    }
+    encoder.digest(common).bytes(&tree::entry(file));
     encoder.finish()
 }
 
@@ -221,9 +217,7 @@ pub(crate) fn check_key(
     let no_files = |kind| !matches!(kind, PartKind::Inputs | PartKind::Files | PartKind::Outside);
     CheckKey {
         whole: print.digest("check", |_| true),
-        common: print.digest("common", |kind| {
-            kind != PartKind::Files || !Rule::PartsApart.holds()
-        }),
+        common: print.digest("common", |kind| kind != PartKind::Files),
         products: print.digest("products", no_files),
         fingerprint: print,
     }
@@ -234,23 +228,15 @@ fn push_command(print: &mut Fingerprint, command: &Command, env: &Env) {
         print.push(PartKind::Command, "before", Some(argv(earlier)));
     }
     print.push(PartKind::Command, "", Some(argv(&command.argv)));
-    if Rule::WorkingDirectory.holds() {
-        print.push(PartKind::Dir, "", Some(command.dir.to_string()));
-    }
-    let declared = command.env.iter().filter(|_| Rule::DeclaredEnv.holds());
-    for name in declared {
-        let mut value = env.var_os(name).map(env_value);
-        if !Rule::UnsetEnv.holds() {
-            value = Some(value.unwrap_or_default());
-        }
-        print.push(PartKind::Env, name, value);
+    print.push(PartKind::Dir, "", Some(command.dir.to_string()));
+    for name in &command.env {
+        print.push(PartKind::Env, name, env.var_os(name).map(env_value));
     }
     for secret in &command.secrets {
-        let mac = secret.mac.filter(|_| Rule::SecretsAreKeyed.holds());
-        print.push(PartKind::Env, &secret.name, mac.map(|mac| mac.to_string()));
+        let mac = secret.mac.map(|mac| mac.to_string());
+        print.push(PartKind::Env, &secret.name, mac);
     }
-    let fixed = command.set_env.iter().filter(|_| Rule::SetEnv.holds());
-    for (name, value) in fixed {
+    for (name, value) in &command.set_env {
         print.push(PartKind::SetEnv, name, Some(value.clone()));
     }
     for name in command.grants.keys() {
@@ -289,16 +275,9 @@ fn push_command(print: &mut Fingerprint, command: &Command, env: &Env) {
     print.push(PartKind::Option, "findings", Some(command.parse.identity()));
 }
 
-/// Words in their order and with their bounds, as text.
+/// The words as text that shows where each begins and ends.
 fn argv(words: &[String]) -> String {
-    let mut words = words.to_vec();
-    if !Rule::ArgumentOrder.holds() {
-        words.sort();
-    }
-    if !Rule::ArgumentBounds.holds() {
-        return words.join(" ");
-    }
-    serde_json::to_string(&words).unwrap_or_default()
+    serde_json::to_string(words).unwrap_or_default()
 }
 
 /// A value as text, so that no two are the same: what is no UTF-8 is written after a NUL, which no value holds.
@@ -317,12 +296,15 @@ pub(crate) fn outside_name(file: &OutsideFile) -> String {
 
 #[cfg(test)]
 mod tests {
-
+    use std::collections::{BTreeMap, BTreeSet};
     use std::sync::Arc;
+
+    use proptest::prelude::*;
 
     use super::*;
     use crate::path::RelPath;
-    use crate::plan::output::NoFindings;
+    use crate::plan::check::Secret;
+    use crate::plan::output::{NoFindings, Output, Parsed};
     use crate::plan::{Inputs, LayerKind};
     use crate::snapshot::Snapshot;
 
@@ -423,72 +405,253 @@ mod tests {
         assert_eq!(local, of("local", "linux-x86_64"));
     }
 
+    /// The key after a change of the command.
+    fn with(change: impl FnOnce(&mut Command)) -> CheckKey {
+        key(|check, _| with_command(check, change))
+    }
+
     #[test]
-    fn every_row_of_the_table_changes_the_key() {
-        let base = key(|_, _| {}).whole;
-        let differs = |name: &str, other: CheckKey| assert_ne!(base, other.whole, "{name}");
-        differs(
-            "argument order",
-            key(|c, _| with_command(c, |c| c.argv.swap(1, 2))),
-        );
-        differs(
-            "directory",
-            key(|c, _| with_command(c, |c| c.dir = RelPath::from_normal("d".into()))),
-        );
-        differs(
-            "earlier command",
-            key(|c, _| with_command(c, |c| c.before = vec![vec!["z".into()]])),
-        );
-        differs(
-            "fixed variable",
-            key(|c, _| with_command(c, |c| c.set_env = [("A".into(), "1".into())].into())),
-        );
-        differs("network", key(|c, _| with_command(c, |c| c.network = true)));
-        differs(
-            "outputs",
-            key(|c, _| with_command(c, |c| c.outputs = vec!["o".into()])),
-        );
-        let absent = || vec![Tool::Absent { name: "sh".into() }];
-        differs(
-            "absent tool",
-            key(|c, _| with_command(c, |c| c.tools = absent())),
-        );
-        differs("layer", key(|_, p| p.layers[0].parts[0].1 = "macos".into()));
-        differs(
-            "shared content",
-            key_on(
-                &[("a", "9"), ("b", "2"), ("c", "3")],
+    fn every_row_of_the_table_makes_another_key() {
+        fn rel(path: &str) -> RelPath {
+            RelPath::from_normal(path.into())
+        }
+        let tool = |name: &str, identity: &[u8]| Tool::Host {
+            name: name.into(),
+            path: "/bin/sh".into(),
+            identity: Digest::of(identity),
+            version: None,
+        };
+        let in_layer = |layer: &str, path: &str| Tool::Layer {
+            name: "sh".into(),
+            layer: layer.into(),
+            path: path.into(),
+            version: None,
+        };
+        let secret = |mac: Option<&[u8]>| Secret {
+            name: "MODE".into(),
+            mac: mac.map(Digest::of),
+            shared: false,
+        };
+        let outside = |up, content: &[u8]| OutsideFile {
+            up,
+            path: rel("a"),
+            digest: Digest::of(content),
+        };
+        let files = |files: &[(&str, &str)]| key_on(files, &Env::default(), |_, _| {});
+        let mode = |value| key_on(FILES, &Env::from_pairs(&[("MODE", value)]), |_, _| {});
+        let engine = |class: &str, platform: &str| {
+            let snapshot = Snapshot::in_memory(FILES);
+            let check = check(command(&["sh", "x", "y"]));
+            let mut trees = Trees::new(&snapshot);
+            check_key(
+                &plan(),
+                &check,
+                &mut trees,
                 &Env::default(),
-                |_, _| {},
-            ),
-        );
-        differs(
-            "part name",
-            key_on(
-                &[("a", "1"), ("bb", "2"), ("c", "3")],
-                &Env::default(),
-                |_, _| {},
-            ),
-        );
-        let empty = key_on(FILES, &Env::from_pairs(&[("MODE", "")]), |_, _| {});
-        differs("variable set to empty", empty.clone());
-        assert_ne!(
-            empty.whole,
-            key_on(FILES, &Env::from_pairs(&[("MODE", "1")]), |_, _| {}).whole
-        );
-        let other_class = check_key(
-            &plan(),
-            &check(command(&["sh", "x", "y"])),
-            &mut Trees::new(&Snapshot::in_memory(FILES)),
-            &Env::default(),
-            "dagger",
-            "linux-x86_64-gnu",
-        );
-        differs("engine class", other_class);
+                class,
+                platform,
+            )
+        };
+        let argv = |words: &[&str]| with(|c| c.argv = words.iter().map(|w| (*w).into()).collect());
+        let all = [
+            key(|_, _| {}),
+            engine("dagger", "linux-x86_64-gnu"),
+            engine("local", "linux-aarch64-gnu"),
+            key(|check, _| check.layers.clear()),
+            key(|_, plan| plan.layers[0].parts[0].1 = "macos".into()),
+            argv(&["sh", "y", "x"]),
+            argv(&["sh", "x y"]),
+            argv(&["sh", "x", "y", ""]),
+            with(|c| c.before = vec![vec!["z".into()]]),
+            with(|c| c.before = vec![vec!["z".into()], vec!["z".into()]]),
+            with(|c| c.dir = rel("d")),
+            with(|c| c.env.clear()),
+            with(|c| c.env.push("MORE".into())),
+            mode(""),
+            mode("1"),
+            with(|c| c.secrets = vec![secret(None)]),
+            with(|c| c.secrets = vec![secret(Some(b"1"))]),
+            with(|c| c.secrets = vec![secret(Some(b"2"))]),
+            with(|c| c.set_env = [("MODE".into(), "1".into())].into()),
+            with(|c| c.set_env = [("MODE".into(), "2".into())].into()),
+            with(|c| c.grants = [("MODE".into(), "/1".into())].into()),
+            with(|c| c.tools = vec![tool("sh", b"other")]),
+            with(|c| c.tools = vec![tool("sh", b"sh"), tool("tr", b"sh")]),
+            with(|c| c.tools = vec![Tool::Absent { name: "sh".into() }]),
+            with(|c| c.tools = vec![Tool::Image { name: "sh".into() }]),
+            with(|c| c.tools = vec![in_layer("base", "bin/sh")]),
+            with(|c| c.tools = vec![in_layer("base", "bin/dash")]),
+            with(|c| c.products = vec![rel("o")]),
+            with(|c| c.outputs = vec!["o".into()]),
+            with(|c| c.keep = Some("true".into())),
+            with(|c| c.network = true),
+            with(|c| c.parse = Arc::new(Lines)),
+            key(|check, _| check.inputs.shared = vec![]),
+            key(|check, _| check.inputs.outside = vec![outside(1, b"1")]),
+            key(|check, _| check.inputs.outside = vec![outside(1, b"2")]),
+            key(|check, _| check.inputs.outside = vec![outside(2, b"1")]),
+            key(|check, _| check.inputs.parts = None),
+            key(|check, _| check.inputs.parts = Some(vec![1])),
+            files(&[("a", "9"), ("b", "2"), ("c", "3")]),
+            files(&[("a", "1"), ("bb", "2"), ("c", "3")]),
+            files(&[("a", "1"), ("b", "3"), ("c", "2")]),
+        ];
+        let mut seen = BTreeMap::new();
+        for (row, key) in all.iter().enumerate() {
+            let earlier = seen.insert(key.whole, row);
+            assert_eq!(earlier, None, "row {row} has the key of an earlier one");
+        }
     }
 
     #[derive(Debug)]
-    struct Named(&'static str);
+    struct Lines;
+
+    impl crate::plan::output::Parse for Lines {
+        fn identity(&self) -> String {
+            "lines/1".to_owned()
+        }
+
+        fn parse(&self, _: &Output, _: &RelPath, _: &[&RelPath]) -> Parsed {
+            Parsed::default()
+        }
+    }
+
+    #[test]
+    fn what_does_not_decide_a_result_is_in_no_key() {
+        let base = key(|_, _| {}).whole;
+        let other = Env::from_pairs(&[("OTHER", "1")]);
+        assert_eq!(base, key_on(FILES, &other, |_, _| {}).whole);
+        let more = [FILES, &[("d", "4")]].concat();
+        assert_eq!(base, key_on(&more, &Env::default(), |_, _| {}).whole);
+        let elsewhere = Tool::Host {
+            name: "sh".into(),
+            path: "/usr/local/bin/sh".into(),
+            identity: Digest::of(b"sh"),
+            version: Some("sh 1.0".into()),
+        };
+        assert_eq!(base, with(|c| c.tools = vec![elsewhere]).whole);
+        let granted = |home: &str| with(|c| c.grants = [("HOME".into(), home.into())].into());
+        assert_eq!(granted("/root").whole, granted("/home/me").whole);
+        let renamed = key(|check, plan| {
+            plan.layers[0].parts.clear();
+            check.layers.clear();
+            check.id = "renamed".into();
+            check.tags.clear();
+            check.timeout = Some(std::time::Duration::from_secs(1));
+            check.max_age = Some(std::time::Duration::from_secs(1));
+        });
+        assert_eq!(renamed.whole, key(|check, _| check.layers.clear()).whole);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn where_and_when_files_were_written_is_in_no_key() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let of = |mode: u32, written: u64| {
+            let dir = tempfile::tempdir().expect("a folder");
+            let root = dir.path().join("project");
+            std::fs::create_dir(&root).expect("a folder");
+            for (path, text) in FILES {
+                let path = root.join(path);
+                std::fs::write(&path, text).expect("a file");
+                let mode = std::fs::Permissions::from_mode(mode);
+                std::fs::set_permissions(&path, mode).expect("its mode");
+                let written = std::time::UNIX_EPOCH + std::time::Duration::from_secs(written);
+                let file = std::fs::File::open(&path).expect("a file");
+                file.set_modified(written).expect("its time");
+            }
+            let memo = dir.path().join("memo");
+            let snapshot = Snapshot::take(&root, &memo, &Env::default()).expect("a snapshot");
+            let check = check(command(&["sh"]));
+            let mut trees = Trees::new(&snapshot);
+            let env = Env::default();
+            check_key(&plan(), &check, &mut trees, &env, "local", "linux").whole
+        };
+        let base = of(0o644, 1_000_000_000);
+        assert_eq!(base, of(0o600, 1_700_000_000));
+        assert_ne!(base, of(0o755, 1_000_000_000));
+    }
+
+    proptest! {
+        #[test]
+        fn different_fingerprints_never_share_a_digest(a in some_parts(), b in some_parts()) {
+            prop_assert_eq!(a == b, a.digest("check", |_| true) == b.digest("check", |_| true));
+            prop_assert_ne!(a.digest("check", |_| true), a.digest("weak", |_| true));
+        }
+    }
+
+    /// Few kinds, names and values, so that many fingerprints are nearly the same.
+    fn some_parts() -> impl Strategy<Value = Fingerprint> {
+        let kind = prop::sample::select(vec![PartKind::Env, PartKind::SetEnv]);
+        let text = || prop::sample::select(vec!["", "A", "AB", "B"]);
+        let part = (kind, text(), prop::option::of(text()));
+        prop::collection::vec(part, 0..3).prop_map(|parts| {
+            let mut print = Fingerprint::default();
+            for (kind, name, value) in parts {
+                print.push(kind, name, value.map(str::to_owned));
+            }
+            print
+        })
+    }
+
+    #[test]
+    fn a_layer_is_its_kind_its_parts_and_what_it_lies_on() {
+        let of = |change: &dyn Fn(&mut Layer)| {
+            let mut plan = plan();
+            let mut upper = Layer {
+                name: "upper".into(),
+                on: vec!["base".into()],
+                ..plan.layers[0].clone()
+            };
+            change(&mut upper);
+            change(&mut plan.layers[0]);
+            layer_key(&plan, &upper)
+        };
+        let base = of(&|_| {});
+        let named = |name: &'static str, change: fn(&mut Layer)| {
+            of(&move |layer| {
+                if layer.name == name {
+                    change(layer);
+                }
+            })
+        };
+        assert_eq!(base, named("upper", |layer| layer.name = "other".into()));
+        assert_ne!(base, named("upper", |layer| layer.on.clear()));
+        assert_ne!(base, named("upper", |layer| layer.kind = LayerKind::Tools));
+        assert_ne!(base, named("base", |layer| layer.parts[0].1 = "x".into()));
+        assert_ne!(base, named("upper", |layer| layer.parts[0].0 = "x".into()));
+        assert_ne!(base, named("upper", |layer| layer.parts.clear()));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn values_that_are_no_text_differ_from_each_other_and_from_text() {
+        use std::os::unix::ffi::OsStringExt as _;
+
+        let of = |bytes: &[u8]| env_value(&OsString::from_vec(bytes.to_vec()));
+        let text = of(b"\xff").len();
+        assert_ne!(of(b"\xff"), of(b"\xfe"));
+        assert_ne!(of(b"\xff"), of("\u{fffd}".as_bytes()));
+        assert!(text > 0 && of(b"\xff").starts_with('\0'));
+        assert_eq!(of(b"plain"), "plain");
+    }
+
+    #[test]
+    fn outside_files_are_named_as_people_write_them() {
+        let at = |up| {
+            outside_name(&OutsideFile {
+                up,
+                path: RelPath::from_normal("rustfmt.toml".into()),
+                digest: Digest::of(b""),
+            })
+        };
+        assert_eq!(at(0), "rustfmt.toml");
+        assert_eq!(at(2), "../../rustfmt.toml");
+    }
+
+    #[derive(Debug)]
+    struct Named(&'static str, u32, &'static str);
 
     impl crate::plan::Builtin for Named {
         fn name(&self) -> &'static str {
@@ -496,7 +659,11 @@ mod tests {
         }
 
         fn version(&self) -> u32 {
-            1
+            self.1
+        }
+
+        fn params(&self) -> Vec<(String, String)> {
+            vec![("strict".to_owned(), self.2.to_owned())]
         }
 
         fn check(
@@ -509,31 +676,72 @@ mod tests {
 
     #[test]
     fn built_ins_on_the_same_files_share_no_key() {
-        let of = |name| key(|check, _| check.work = Work::Builtin(Arc::new(Named(name))));
-        assert_ne!(of("a").whole, of("b").whole);
-        assert_ne!(of("a").common, of("b").common);
-    }
-
-    #[test]
-    fn an_undeclared_variable_changes_nothing() {
-        let env = Env::from_pairs(&[("OTHER", "1")]);
-        assert_eq!(key(|_, _| {}).whole, key_on(FILES, &env, |_, _| {}).whole);
+        let of = |name, version, strict| {
+            key(|check, _| check.work = Work::Builtin(Arc::new(Named(name, version, strict))))
+        };
+        let base = of("a", 1, "no");
+        for other in [of("b", 1, "no"), of("a", 2, "no"), of("a", 1, "yes")] {
+            assert_ne!(base.whole, other.whole);
+            assert_ne!(base.common, other.common);
+        }
     }
 
     #[test]
     fn a_checked_file_changes_the_whole_and_its_own_part_only() {
         let before = key(|_, _| {});
-        let after = key_on(
-            &[("a", "1"), ("b", "2"), ("c", "9")],
+        let edited = [("a", "1"), ("b", "2"), ("c", "9")];
+        let after = key_on(&edited, &Env::default(), |_, _| {});
+        assert_ne!(before.whole, after.whole);
+        assert_eq!(before.common, after.common);
+        let other = key_on(
+            &[("a", "9"), ("b", "2"), ("c", "3")],
             &Env::default(),
             |_, _| {},
         );
-        assert_ne!(before.whole, after.whole);
-        assert_eq!(before.common, after.common);
-        let old = Snapshot::in_memory(FILES);
-        assert_ne!(
-            part_key(&before.common, old.entry(1)),
-            part_key(&before.common, old.entry(2))
-        );
+        assert_ne!(before.common, other.common);
+        // No two of them: other content, the same content at another path, under another common key.
+        let files = Snapshot::in_memory(&[("a", "1"), ("b", "1"), ("c", "2")]);
+        let part = |common, file| part_key(common, files.entry(file));
+        let keys = BTreeSet::from([
+            part(&before.common, 0),
+            part(&before.common, 1),
+            part(&before.common, 2),
+            part(&other.common, 0),
+        ]);
+        assert_eq!(keys.len(), 4);
+    }
+
+    #[test]
+    fn products_are_shared_by_checks_that_differ_in_files_only() {
+        let before = key(|_, _| {});
+        let edited = [("a", "9"), ("b", "8"), ("c", "7")];
+        let outside = key_on(&edited, &Env::default(), |check, _| {
+            check.inputs.outside = vec![OutsideFile {
+                up: 1,
+                path: RelPath::from_normal("x".into()),
+                digest: Digest::of(b""),
+            }];
+        });
+        assert_eq!(before.products, outside.products);
+        assert_ne!(before.products, with(|c| c.network = true).products);
+    }
+
+    #[test]
+    fn versions_of_programs_ride_along() {
+        let print = with(|c| {
+            c.tools = vec![Tool::Host {
+                name: "ruff".into(),
+                path: "/bin/ruff".into(),
+                identity: Digest::of(b"ruff"),
+                version: Some("0.5.7".into()),
+            }];
+        })
+        .fingerprint;
+        let tool = print.parts.iter().find(|part| part.kind == PartKind::Tool);
+        let detail = &tool.expect("a program").detail;
+        assert_eq!(*detail, [("version".to_owned(), "0.5.7".to_owned())]);
+        let command = print.value(PartKind::Command);
+        assert_eq!(command, Some("[\"sh\",\"x\",\"y\"]"));
+        assert_eq!(print.value(PartKind::Names), None);
     }
 }

@@ -18,7 +18,6 @@ use crate::digest::Digest;
 use crate::key::CheckKey;
 use crate::key::fingerprint::{Fingerprint, Part, PartKind};
 use crate::key::tree::Trees;
-use crate::rule::Rule;
 use crate::snapshot::FileId;
 
 /// A check's key without the content of its shared files.
@@ -34,11 +33,6 @@ impl Weak {
     /// The weak key of a check with this whole key and these shared files.
     #[must_use]
     pub(crate) fn of(key: &CheckKey, trees: &mut Trees<'_>, shared: &[FileId]) -> Self {
-        let shared = if Rule::NamesInKey.holds() {
-            shared
-        } else {
-            &[]
-        };
         let mut print = key.fingerprint.clone();
         for part in &mut print.parts {
             if part.kind == PartKind::Inputs {

@@ -20,7 +20,6 @@ pub(crate) use build::{Objects, Trees, names_objects, objects};
 pub(crate) use diff::{Change, Leaf, diff, paths};
 
 use crate::digest::Digest;
-use crate::rule::Rule;
 use crate::snapshot::{Entry, Kind};
 
 /// Header of objects in a tree of contents.
@@ -152,21 +151,7 @@ pub(crate) fn entry(file: &Entry) -> Vec<u8> {
 pub(crate) const NO_CONTENT: Digest = Digest::from_bytes([0; Digest::LEN]);
 
 fn append(object: &mut Vec<u8>, depth: Depth, name: &str, node: Node, digest: &Digest) {
-    let mut tag = node.tag();
-    let mut name = name;
     let mut bytes = digest.as_bytes();
-    match node {
-        Node::Leaf(Kind::Executable) if !Rule::ExecuteBit.holds() => tag = b'f',
-        Node::Leaf(Kind::Symlink) if !Rule::LinkKind.holds() => tag = b'f',
-        Node::Leaf(Kind::Symlink) if !Rule::LinkTarget.holds() => bytes = NO_CONTENT.as_bytes(),
-        _ => {}
-    }
-    if !Rule::EmptyFiles.holds() && *digest == Digest::of(b"") {
-        return;
-    }
-    if !Rule::Names.holds() {
-        name = "name";
-    }
     let is_file = matches!(node, Node::Leaf(Kind::File | Kind::Executable));
     if depth == Depth::Names && is_file && *digest != Digest::of(b"") {
         bytes = NO_CONTENT.as_bytes();
@@ -174,7 +159,7 @@ fn append(object: &mut Vec<u8>, depth: Depth, name: &str, node: Node, digest: &D
     // No file system allows longer names.
     let length = u32::try_from(name.len()).unwrap_or(u32::MAX);
     let mut fixed = [0; FIXED];
-    fixed[0] = tag;
+    fixed[0] = node.tag();
     fixed[1..5].copy_from_slice(&length.to_le_bytes());
     fixed[5..].copy_from_slice(bytes);
     object.extend_from_slice(&fixed);

@@ -16,7 +16,6 @@ use crate::plan::check::OutsideFile;
 use crate::plan::output::NoFindings;
 use crate::plan::{Check, Command, Inputs, Parse, Secret, Work};
 use crate::provision::program::Found;
-use crate::rule::Rule;
 use crate::scope::{PlanError, Scope};
 
 /// Plans `[checks.id]`. Returns `None` and a warning if it is for files and there are none.
@@ -28,11 +27,7 @@ pub(super) fn check(
 ) -> Result<Option<Check>, PlanError> {
     let mut files = checked_files(scope, id, table)?;
     let mut seen = seen_files(scope, id, table)?;
-    if let Some(outputs) = table
-        .outputs
-        .as_ref()
-        .filter(|_| Rule::OutputsAreNoInputs.holds())
-    {
+    if let Some(outputs) = &table.outputs {
         let lists = files.iter_mut().chain([&mut seen]);
         lists.for_each(|selected| selected.leave_out(scope, outputs));
     }
@@ -366,6 +361,20 @@ mod tests {
         assert_eq!(planned.command().argv, ["lint", "--", "../a.h", "b.h"]);
         assert_eq!(planned.command().dir, rel("sub/deep"));
         assert_eq!(planned.shared(), ["sub/a.h", "sub/deep/b.h", "z.c"]);
+    }
+
+    #[test]
+    fn outputs_are_no_inputs_of_their_own_check() {
+        let planned = plan(
+            "[checks.x]
+             command = ['lint']
+             inputs = ['**/*.[ch]']
+             files = ['**/*.h']
+             outputs = ['z.c', 'sub/deep/*']",
+        );
+        assert_eq!(planned.command().argv, ["lint", "sub/a.h", "sub/gone/c.h"]);
+        assert!(planned.shared().iter().all(|path| !path.contains("deep")));
+        assert!(!planned.shared().contains(&"z.c"));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::run::outputs::{Made, deliver, stored};
 use crate::run::parts::Parts;
 use crate::run::result::{advice, conclude, replay};
 use crate::run::usable::{DISTRUSTED, distrusted, expired};
-use crate::run::{Caching, Session, overkeyed, read_keys};
+use crate::run::{Caching, Session, read_keys};
 use crate::store::entry::{Entry, Lookup};
 use crate::store::last::{Last, Seen};
 
@@ -53,7 +53,7 @@ pub(crate) fn key_of(session: &Session<'_>, check: &Check, trees: &mut Trees<'_>
         trees,
         session.env,
         engine.class(),
-        &overkeyed::platform(session),
+        session.engine.platform(),
     )
 }
 

@@ -7,7 +7,6 @@
 //! - [`outputs`]: files that checks make. - [`fix`]: files that tools fix. - [`mask`]: masks secrets.
 //! - [`audit`]: re-runs cached checks. - [`missing_programs`]: programs that a failed run did not find.
 //! - [`hint`]: suggests configuration after a failure. - [`cancel`]: signals.
-//! - `overkeyed`: for tests, what must not be in a key.
 //!
 //! A run emits [`Event`]s and returns what happened. Prints nothing and knows no flags or exit codes. A fully Fresh
 //! run starts no engine, process or thread.
@@ -22,7 +21,6 @@ pub(crate) mod lookup;
 mod mask;
 mod missing_programs;
 mod outputs;
-mod overkeyed;
 pub(crate) mod part_runs;
 pub(crate) mod parts;
 pub(crate) mod pool;

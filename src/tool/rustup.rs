@@ -14,7 +14,6 @@ use serde::Deserialize;
 use crate::digest::{Digest, Hasher};
 use crate::env::{self, Env};
 use crate::facts::Facts;
-use crate::rule::Rule;
 use crate::tool::{Program, Tools};
 
 /// The programs of a toolchain, each optional.
@@ -204,7 +203,7 @@ pub(crate) fn asked_for(
     for folder in dir.ancestors() {
         for (file, plain) in TOOLCHAIN_FILES {
             let path = folder.join(file);
-            let Some(bytes) = read(&path).filter(|_| Rule::ToolchainFile.holds()) else {
+            let Some(bytes) = read(&path) else {
                 continue;
             };
             return asked(&String::from_utf8_lossy(&bytes), plain)
@@ -302,7 +301,7 @@ fn wanted(
         }
         for (file, plain) in TOOLCHAIN_FILES {
             let path = folder.join(file);
-            let Some(bytes) = (host.read)(&path).filter(|_| Rule::ToolchainFile.holds()) else {
+            let Some(bytes) = (host.read)(&path) else {
                 continue;
             };
             let text = String::from_utf8_lossy(&bytes);

@@ -307,26 +307,6 @@ fn a_store_of_another_layout() {
 }
 
 #[test]
-fn results_of_another_version_of_keys() {
-    if !crate::support::has_switches() {
-        return crate::support::skip("the program was built without debug assertions");
-    }
-    let sandbox = sandbox();
-    let mut other = sandbox.command(&["lint", "--only", "own"]);
-    // What the version before the first would have made.
-    other.env("DAGCACHE_WITHOUT", "key-version");
-    Run::of(other).expect(0);
-    contains(
-        &reason(&sandbox),
-        &[
-            "was cached, but the entry cannot be used: stored by another version (keys of version 0, ",
-        ],
-    );
-    assert_eq!(own(&sandbox).ran(), ["own damaged"]);
-    own(&sandbox).expect_fresh();
-}
-
-#[test]
 fn the_last_run_is_the_measure_on_every_branch() {
     let sandbox = sandbox();
     sandbox.commit("main");

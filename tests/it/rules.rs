@@ -79,23 +79,6 @@ pub(crate) const RULES: &[(&str, &str)] = &[
         "config-above",
         "rust::rustfmt_finds_file_and_line_and_sees_its_configuration",
     ),
-    ("toolchain-file", "rust::a_toolchain_file"),
-    (
-        "kustomize-names",
-        "kustomize::a_second_name_of_a_kustomization_is_seen",
-    ),
-    (
-        "first-party",
-        "python::a_first_party_module_that_joins_reruns_ruff",
-    ),
-    (
-        "part-path",
-        "parts::a_file_of_known_content_at_another_path_is_another_part",
-    ),
-    (
-        "parts-apart",
-        "parts::one_edit_of_fifty_files_runs_one_part",
-    ),
     (
         "timeouts",
         "own_checks::a_check_over_its_time_is_an_error_and_not_stored",
@@ -128,46 +111,6 @@ pub(crate) const RULES: &[(&str, &str)] = &[
     ("entry-plain", "not_stored::an_entry_replaced_by_a_link"),
     ("blob-verified", "not_stored::a_damaged_blob"),
     ("joined", "join::the_second_waits_and_replays"),
-    ("no-times", "hits::touched_files"),
-    ("no-modes", "hits::permission_bits_other_than_execution"),
-    (
-        "no-modes",
-        "hits::another_checkout_with_another_umask_has_the_same_keys",
-    ),
-    (
-        "no-root",
-        "hits::another_checkout_with_another_umask_has_the_same_keys",
-    ),
-    ("no-user", "hits::another_user_has_the_same_keys"),
-    ("no-working-directory", "hits::another_current_directory"),
-    ("no-other-env", "hits::an_undeclared_variable"),
-    (
-        "no-wording",
-        "hits::reordered_keys_and_comments_of_the_configuration",
-    ),
-    ("no-other-files", "hits::an_unrelated_file"),
-    ("no-history", "fresh::an_empty_commit_reruns_nothing"),
-    ("execute-bit", "misses::the_execute_bit"),
-    (
-        "link-kind",
-        "misses::a_file_that_becomes_a_link_of_the_same_text",
-    ),
-    ("link-target", "misses::the_target_of_a_link"),
-    ("empty-files", "misses::a_file_that_is_added_though_empty"),
-    ("names", "misses::a_renamed_file"),
-    ("argument-order", "misses::the_order_of_arguments"),
-    ("argument-bounds", "misses::how_arguments_are_divided"),
-    ("working-directory", "misses::the_working_directory"),
-    (
-        "declared-env",
-        "misses::a_declared_variable_that_is_unset_empty_or_other",
-    ),
-    (
-        "unset-env",
-        "misses::a_declared_variable_that_is_unset_empty_or_other",
-    ),
-    ("set-env", "misses::a_fixed_variable"),
-    ("key-version", "explain::results_of_another_version_of_keys"),
     ("rename", "crash::killed_in_the_middle_of_writing_a_result"),
     (
         "entry-last",
@@ -194,20 +137,12 @@ pub(crate) const RULES: &[(&str, &str)] = &[
         "crash::a_cache_whose_folder_is_removed_while_a_check_runs",
     ),
     (
-        "secrets-keyed",
-        "secrets::another_value_is_another_key_and_unset_differs_from_empty",
-    ),
-    (
         "secrets-masked",
         "secrets::the_check_sees_it_and_nobody_else",
     ),
     (
         "secret-rooms-emptied",
         "secrets::nothing_that_a_check_leaves_in_its_room_stays",
-    ),
-    (
-        "outputs-no-inputs",
-        "outputs::an_output_is_no_input_of_its_check",
     ),
     (
         "outputs-restored",
@@ -291,14 +226,6 @@ pub(crate) const RULES: &[(&str, &str)] = &[
     (
         "absent-tools",
         "tools::a_program_that_building_may_call_counts_also_when_it_is_not_there",
-    ),
-    (
-        "lock-closure",
-        "python::only_what_a_tool_is_locked_with_makes_its_layer_another",
-    ),
-    (
-        "names-in-key",
-        "rust_reads::only_what_was_read_or_named_counts",
     ),
     (
         "product-reads",

@@ -16,7 +16,6 @@ use super::parse::{self, Kind, Kustomization, Place, Reference, Role};
 use super::remote;
 use crate::path::RelPath;
 use crate::plan::check::OutsideFile;
-use crate::rule::Rule;
 use crate::snapshot::FileId;
 
 /// Everything that a build reads, and problems found on the way.
@@ -137,12 +136,7 @@ impl Walk<'_, '_> {
         from: Option<&Site<'_>>,
     ) -> Option<(RelPath, Rc<Kustomization>)> {
         let mut present = Vec::new();
-        let all = if Rule::KustomizeNames.holds() {
-            NAMES.len()
-        } else {
-            1
-        };
-        for name in NAMES.into_iter().take(all) {
+        for name in NAMES {
             let Ok(path) = dir.join(name) else { continue };
             if let Found::File(source) = self.find(&path) {
                 self.add(&source);

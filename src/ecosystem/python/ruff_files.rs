@@ -15,7 +15,6 @@ use crate::plan::check::OutsideFile;
 use crate::provision::python::lock::TomlError;
 use crate::provision::python::project::PYPROJECT;
 use crate::provision::python::version;
-use crate::rule::Rule;
 use crate::scope::{PlanError, Scope, with_link_targets};
 use crate::snapshot::{FileId, Snapshot};
 
@@ -143,7 +142,7 @@ pub(crate) fn inputs(
     with_link_targets(scope.snapshot, &mut shared);
     let roots = source_roots(scope, dir, &files.config)?;
     let namesakes = namesakes(scope, dir, &roots, &shared);
-    shared.extend(namesakes.into_iter().filter(|_| Rule::FirstParty.holds()));
+    shared.extend(namesakes);
     let inputs = Inputs::whole(shared).and_config(files.config);
     let inputs = inputs.and_outside(files.outside);
     Ok((inputs, files.unknown))

@@ -183,14 +183,18 @@ pub(crate) mod tests {
     use crate::path::RelPath;
     use crate::snapshot::{Entry, Kind};
 
-    /// A set of files: path → kind and content.
+    /// A set of files: path → kind and content; 0 stands for none.
     pub(crate) type Files = BTreeMap<String, (Kind, u8)>;
+
+    pub(crate) fn content_of(content: u8) -> Digest {
+        Digest::of(&[content; 1][..usize::from(content > 0)])
+    }
 
     pub(crate) fn snapshot(files: &Files) -> Snapshot {
         let entry = |(path, (kind, content)): (&String, &(Kind, u8))| Entry {
             path: RelPath::from_normal(path.clone()),
             kind: *kind,
-            digest: Digest::of(&[*content]),
+            digest: content_of(*content),
         };
         Snapshot::of_entries(files.iter().map(entry).collect())
     }
@@ -204,7 +208,7 @@ pub(crate) mod tests {
         let name = prop::sample::select(vec!["a", "a-", "a0", "b", "é", "x\n", "…", " "]);
         let path = prop::collection::vec(name, 1..4).prop_map(|names| names.join("/"));
         let kind = prop::sample::select(vec![Kind::File, Kind::Executable, Kind::Symlink]);
-        prop::collection::btree_map(path, (kind, 0_u8..2), 0..12)
+        prop::collection::btree_map(path, (kind, 0_u8..3), 0..12)
     }
 
     fn digest(files: &Files) -> Digest {
@@ -257,7 +261,7 @@ pub(crate) mod tests {
         fn a_tree_of_names_forgets_the_content_of_files_only(a in some_files(), b in some_files()) {
             let forget = |files: &Files| -> Files {
                 let only = |(path, (kind, content)): (&String, &(Kind, u8))| {
-                    let content = if *kind == Kind::Symlink { *content } else { 0 };
+                    let content = if *kind == Kind::Symlink { *content } else { (*content).min(1) };
                     (path.clone(), (*kind, content))
                 };
                 files.iter().map(only).collect()

@@ -140,7 +140,7 @@ mod tests {
 
     use super::*;
     use crate::key::tree::build::objects;
-    use crate::key::tree::build::tests::{Files, all, snapshot, some_files};
+    use crate::key::tree::build::tests::{Files, all, content_of, snapshot, some_files};
 
     /// The files that differ, and how many objects were read.
     fn compare(a: &Files, b: &Files) -> (Changes, usize) {
@@ -159,7 +159,7 @@ mod tests {
     fn leaf((kind, content): &(Kind, u8)) -> Leaf {
         Leaf {
             kind: *kind,
-            digest: Digest::of(&[*content]),
+            digest: content_of(*content),
         }
     }
 

@@ -3,7 +3,6 @@
 //! Does not search for it.
 
 use crate::plan::{Build, Layer, LayerKind, Plan, Tool, id_at};
-use crate::rule::Rule;
 
 use super::closure::Closure;
 use super::interpreter::Interpreter;
@@ -53,12 +52,10 @@ pub(super) fn layer(
         ),
         ("platform".to_owned(), python.platform.clone()),
     ];
-    if Rule::LockClosure.holds() {
-        parts.extend(closure.packages.iter().map(|package| {
-            let value = format!("{} {}", package.version, package.files);
-            (format!("package {}", package.name), value)
-        }));
-    }
+    parts.extend(closure.packages.iter().map(|package| {
+        let value = format!("{} {}", package.version, package.files);
+        (format!("package {}", package.name), value)
+    }));
     Layer {
         name: id_at(&format!("tools:{name}"), &site.dir),
         kind: LayerKind::Tools,
