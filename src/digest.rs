@@ -121,6 +121,12 @@ impl Hasher {
         self.0.update(bytes);
     }
 
+    /// Appends `bytes` after their length (64 bits, little-endian): no two sequences of parts give the same bytes.
+    pub(crate) fn part(&mut self, bytes: &[u8]) {
+        self.update(&(bytes.len() as u64).to_le_bytes());
+        self.update(bytes);
+    }
+
     #[must_use]
     pub(crate) fn finish(self) -> Digest {
         Digest(self.0.finalize().into())
@@ -148,6 +154,18 @@ mod tests {
         hasher.update(b"a");
         hasher.update(b"bc");
         assert_eq!(hasher.finish(), Digest::of(b"abc"));
+    }
+
+    #[test]
+    fn parts_are_told_apart() {
+        let of = |parts: &[&[u8]]| {
+            let mut hasher = Hasher::new();
+            parts.iter().for_each(|part| hasher.part(part));
+            hasher.finish()
+        };
+        assert_ne!(of(&[b"ab", b"c"]), of(&[b"a", b"bc"]));
+        assert_ne!(of(&[b""]), of(&[]));
+        assert_eq!(of(&[b"a"]), Digest::of(b"\x01\0\0\0\0\0\0\0a"));
     }
 
     proptest::proptest! {

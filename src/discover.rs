@@ -3,8 +3,6 @@
 //! Runs the catalogue of ecosystems, adds the configured checks, applies overrides and sorts everything in report
 //! order. Does not select: which checks a command runs is decided later.
 
-use std::path::Path;
-
 use crate::config::Config;
 use crate::ecosystem;
 use crate::own_checks;
@@ -41,7 +39,7 @@ fn base() -> Layer {
     let parts = [
         ("os", std::env::consts::OS),
         ("arch", std::env::consts::ARCH),
-        ("libc", libc()),
+        ("libc", crate::tool::libc()),
     ];
     Layer {
         name: "base".to_owned(),
@@ -51,20 +49,6 @@ fn base() -> Layer {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .to_vec(),
         build: Build::Present,
-    }
-}
-
-/// The host's C library, judged by its dynamic loader.
-#[must_use]
-pub(crate) fn libc() -> &'static str {
-    if !cfg!(target_os = "linux") {
-        return "system";
-    }
-    let musl = format!("/lib/ld-musl-{}.so.1", std::env::consts::ARCH);
-    if Path::new(&musl).exists() {
-        "musl"
-    } else {
-        "gnu"
     }
 }
 

@@ -136,8 +136,7 @@ impl Facts {
 
 fn key(kind: &str, input: Digest) -> Digest {
     let mut hasher = Hasher::new();
-    hasher.update(&(kind.len() as u64).to_le_bytes());
-    hasher.update(kind.as_bytes());
+    hasher.part(kind.as_bytes());
     hasher.update(input.as_bytes());
     hasher.finish()
 }

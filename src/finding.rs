@@ -6,6 +6,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::path::RelPath;
 
+/// Line and column (in characters) of a byte offset, both from 1.
+#[must_use]
+pub(crate) fn position(text: &[u8], offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line_start = before.iter().rposition(|byte| *byte == b'\n');
+    let in_line = &before[line_start.map_or(0, |at| at + 1)..];
+    let lines = before.iter().filter(|byte| **byte == b'\n').count();
+    // All bytes of a character but its first begin with the bits 10.
+    let characters = in_line.iter().filter(|byte| **byte & 0xc0 != 0x80).count();
+    (lines + 1, characters + 1)
+}
+
+/// A line or column as findings hold it.
+#[must_use]
+pub(crate) fn narrow(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
 /// The severity of a finding. It never decides the verdict; the tool's exit code does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -46,4 +64,25 @@ pub(crate) struct Finding {
     /// The tool's full text (rustc's snippet, a diff), without colour codes, if it says more than the message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) rendered: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offsets_are_counted_in_lines_and_characters() {
+        let text = "a\né!b\n".as_bytes();
+        for (offset, place) in [
+            (0, (1, 1)),
+            (1, (1, 2)),
+            (2, (2, 1)),
+            (4, (2, 2)),
+            (6, (2, 4)),
+            (7, (3, 1)),
+            (99, (3, 1)),
+        ] {
+            assert_eq!(position(text, offset), place, "{offset}");
+        }
+    }
 }

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
+use crate::finding::position;
 use crate::path::RelPath;
 
 /// More problems than this are counted but not shown.
@@ -39,13 +40,11 @@ pub(super) struct Source {
 impl Source {
     /// The place of a byte offset.
     pub(super) fn place(&self, offset: usize) -> Place {
-        let offset = self.text.floor_char_boundary(offset);
-        let before = self.text.get(..offset).unwrap_or_default();
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        let (line, column) = position(self.text.as_bytes(), offset);
         Place {
             file: self.path.clone(),
-            line: before.matches('\n').count() + 1,
-            column: before.get(line_start..).unwrap_or_default().chars().count() + 1,
+            line,
+            column,
         }
     }
 

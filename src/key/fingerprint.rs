@@ -153,6 +153,25 @@ pub(crate) fn layer_key(plan: &Plan, layer: &Layer) -> Digest {
     encoder.finish()
 }
 
+/// These layers of the plan, each with its key.
+#[must_use]
+pub(crate) fn with_keys<'p>(
+    plan: &'p Plan,
+    layers: impl IntoIterator<Item = &'p Layer>,
+) -> Vec<(&'p Layer, Digest)> {
+    let layers = layers.into_iter();
+    layers
+        .map(|layer| (layer, layer_key(plan, layer)))
+        .collect()
+}
+
+/// The layers of a check, each with its key.
+#[must_use]
+pub(crate) fn layers_of<'p>(plan: &'p Plan, check: &Check) -> Vec<(&'p Layer, Digest)> {
+    let names = check.layers.iter();
+    with_keys(plan, names.filter_map(|name| plan.layer(name)))
+}
+
 /// Key of one part of a check: the common key and its file.
 #[must_use]
 pub(crate) fn part_key(common: &Digest, file: &Entry) -> Digest {
@@ -173,11 +192,11 @@ pub(crate) fn check_key(
 ) -> CheckKey {
     let mut print = Fingerprint::default();
     print.push(PartKind::Engine, "", Some(format!("{class} {platform}")));
-    for layer in check.layers.iter().filter_map(|name| plan.layer(name)) {
+    for (layer, key) in layers_of(plan, check) {
         print.parts.push(Part {
             kind: PartKind::Layer,
             name: layer.name.clone(),
-            value: Some(layer_key(plan, layer).to_string()),
+            value: Some(key.to_string()),
             detail: layer.parts.clone(),
         });
     }

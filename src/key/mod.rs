@@ -34,7 +34,9 @@ pub(crate) mod secret;
 pub(crate) mod tree;
 
 pub(crate) use diff::{Miss, MissKind};
-pub(crate) use fingerprint::{CheckKey, Fingerprint, check_key, layer_key, part_key};
+pub(crate) use fingerprint::{
+    CheckKey, Fingerprint, check_key, layer_key, layers_of, part_key, with_keys,
+};
 
 /// Version of everything that determines a key. Raise it whenever an encoding, a rule or a built-in environment
 /// changes: every entry of every user then misses once.

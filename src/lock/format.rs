@@ -21,6 +21,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::ecosystem::QUESTIONS;
+use crate::finding::position;
 use crate::fs::{FsError, write_shared};
 use crate::plan::Image;
 use crate::plan::image::{full_name, is_archive};
@@ -220,13 +221,11 @@ fn is_platform(text: &str) -> bool {
 }
 
 fn at(text: &str, span: Option<Range<usize>>, message: String, help: &'static str) -> LockError {
-    let offset = span.map_or(0, |span| text.floor_char_boundary(span.start));
-    let before = text.get(..offset).unwrap_or_default();
-    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    let (line, column) = position(text.as_bytes(), span.map_or(0, |span| span.start));
     LockError {
         message: message.trim_end().to_owned(),
-        line: before.matches('\n').count() + 1,
-        column: before.get(line_start..).unwrap_or_default().chars().count() + 1,
+        line,
+        column,
         help,
     }
 }

@@ -334,8 +334,7 @@ fn own_digest(name: &str) -> Option<&str> {
 fn input(parts: &[&str]) -> Digest {
     let mut hasher = Hasher::new();
     for part in parts {
-        hasher.update(&(part.len() as u64).to_le_bytes());
-        hasher.update(part.as_bytes());
+        hasher.part(part.as_bytes());
     }
     hasher.finish()
 }

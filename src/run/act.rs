@@ -3,14 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use crate::digest::Digest;
 use crate::engine::{Ended, EngineError, Executed, Expected, Prepare, Request, describe};
 use crate::finding::Finding;
-use crate::key::MissKind;
-use crate::key::fingerprint::layer_key;
+use crate::key::{MissKind, layers_of};
 use crate::path::RelPath;
 use crate::plan::output::Output;
-use crate::plan::{Builtin, Command, InputView, Layer};
+use crate::plan::{Builtin, Command, InputView};
 use crate::record::INTERRUPTED;
 use crate::rule::Rule;
 use crate::run::lookup::Pending;
@@ -78,7 +76,7 @@ pub(super) fn act(
     command: &Command,
     files: &[FileId],
 ) -> Result<Executed, Trouble> {
-    let layers = layers(session, pending);
+    let layers = layers_of(session.plan, pending.check);
     let request = Request {
         id: &pending.check.id,
         command,
@@ -164,25 +162,13 @@ pub(super) fn room(session: &Session<'_>, executed: &Executed) -> Option<PathBuf
     place.map(|place| place.tree().to_path_buf())
 }
 
-fn layers<'a>(session: &Session<'a>, pending: &Pending<'_>) -> Vec<(&'a Layer, Digest)> {
-    let plan = session.plan;
-    let layers = pending
-        .check
-        .layers
-        .iter()
-        .filter_map(|name| plan.layer(name));
-    layers
-        .map(|layer| (layer, layer_key(plan, layer)))
-        .collect()
-}
-
 /// Builds a check's missing layers, once before all its actions. Adds their names to `built`.
 pub(super) fn prepare(
     session: &Session<'_>,
     pending: &Pending<'_>,
     built: &mut Vec<String>,
 ) -> Result<(), Trouble> {
-    let layers = layers(session, pending);
+    let layers = layers_of(session.plan, pending.check);
     let request = Prepare {
         layers: &layers,
         snapshot: session.snapshot,

@@ -3,13 +3,11 @@
 use crate::digest::Digest;
 use crate::engine::{Ended, Prepare, Request};
 use crate::fs::beneath::{Found, look};
-use crate::key::fingerprint::layer_key;
-use crate::plan::{Check, Command, Layer};
+use crate::key::layers_of;
+use crate::plan::{Check, Command};
 use crate::run::Session;
+use crate::run::part_runs::batches;
 use crate::snapshot::{FileId, Kind};
-
-/// Files per process, because their paths have to fit on a command line.
-const AT_ONCE: usize = 500;
 
 /// The new content of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,12 +22,7 @@ pub(crate) fn apply(
     check: &Check,
     command: &Command,
 ) -> Result<Vec<Fixed>, String> {
-    let layers: Vec<(&Layer, Digest)> = check
-        .layers
-        .iter()
-        .filter_map(|name| session.plan.layer(name))
-        .map(|layer| (layer, layer_key(session.plan, layer)))
-        .collect();
+    let layers = layers_of(session.plan, check);
     let prepare = Prepare {
         layers: &layers,
         snapshot: session.snapshot,
@@ -40,11 +33,10 @@ pub(crate) fn apply(
     let prepared = interrupt.block_on(engine.prepare(&prepare, interrupt.token()));
     let said = |error| format!("{:#}", anyhow::Error::new(error));
     prepared.map_err(|error| error.to_string())?.map_err(said)?;
-    let parts = check.inputs.parts.as_deref().unwrap_or_default();
-    let mut batches: Vec<&[FileId]> = parts.chunks(AT_ONCE).collect();
-    if check.inputs.parts.is_none() {
-        batches.push(&[]);
-    }
+    let batches = match &check.inputs.parts {
+        Some(parts) => batches(parts.iter().copied(), |file| session.snapshot.entry(file)),
+        None => vec![Vec::new()],
+    };
     let mut command = command.clone();
     // An engine elsewhere exports files only as outputs.
     command.outputs = vec!["**".to_owned()];
@@ -56,7 +48,7 @@ pub(crate) fn apply(
             command: &command,
             snapshot: session.snapshot,
             shared: &check.inputs.shared,
-            parts: files,
+            parts: &files,
             outside: &check.inputs.outside,
             env: session.env,
             layers: &layers,
@@ -73,7 +65,7 @@ pub(crate) fn apply(
         let Some(place) = &executed.place else {
             return Err("this engine cannot return changed files".to_owned());
         };
-        let mut all: Vec<FileId> = [&check.inputs.shared, files].concat();
+        let mut all: Vec<FileId> = [check.inputs.shared.as_slice(), &files].concat();
         all.sort_unstable();
         all.dedup();
         for file in all {

@@ -12,7 +12,7 @@ use crate::run::lookup::Pending;
 use crate::run::parts::Parts;
 use crate::run::result::{Done, Trouble, exit_code};
 use crate::run::{Session, now_ms};
-use crate::snapshot::{FileId, Kind};
+use crate::snapshot::{Entry, FileId, Kind};
 use crate::store::parts::{PartResult, Said};
 
 /// Bytes of paths per command line; the system allows about 2 MiB for arguments and environment together.
@@ -67,7 +67,8 @@ pub(super) fn run_command(
         prepare(session, pending, built)?;
     }
     let batches = if command.batch && !has_links(&parts, pending, &missing) {
-        batches(&parts, missing)
+        let entry = |at: usize| session.snapshot.entry(parts.files[at]);
+        batches(missing, entry)
     } else {
         missing.into_iter().map(|at| vec![at]).collect()
     };
@@ -85,19 +86,23 @@ fn has_links(parts: &Parts<'_, '_>, pending: &Pending<'_>, missing: &[usize]) ->
     seen.any(|id| parts.session.snapshot.entry(*id).kind == Kind::Symlink)
 }
 
-/// Splits positions into batches that fit on a command line.
-fn batches(parts: &Parts<'_, '_>, missing: Vec<usize>) -> Vec<Vec<usize>> {
-    let mut batches: Vec<Vec<usize>> = Vec::new();
+/// Splits a list into batches whose files fit on a command line.
+pub(super) fn batches<'e, T: Copy>(
+    files: impl IntoIterator<Item = T>,
+    entry: impl Fn(T) -> &'e Entry,
+) -> Vec<Vec<T>> {
+    let mut batches: Vec<Vec<T>> = Vec::new();
     let mut bytes = ARGV_BYTES;
-    for at in missing {
-        let length = parts.session.snapshot.entry(parts.files[at]).path.len() + 16;
+    for file in files {
+        // With its pointer and, from another folder, some `../`.
+        let length = entry(file).path.len() + 16;
         if bytes + length > ARGV_BYTES {
             batches.push(Vec::new());
             bytes = 0;
         }
         bytes += length;
         if let Some(batch) = batches.last_mut() {
-            batch.push(at);
+            batch.push(file);
         }
     }
     batches
@@ -200,5 +205,30 @@ fn said(parts: &Parts<'_, '_>, command: &Command, output: &Output, at: usize) ->
         stderr: output.stderr.clone(),
         findings,
         unconfined: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+
+    #[test]
+    fn long_paths_make_short_batches() {
+        let entry = |length: usize| Entry {
+            path: RelPath::from_normal("x".repeat(length)),
+            kind: Kind::File,
+            digest: Digest::of(b""),
+        };
+        let sizes = |length: usize| -> Vec<usize> {
+            let entry = entry(length);
+            let batches = batches(0..1000, |_| &entry);
+            batches.iter().map(Vec::len).collect()
+        };
+        assert_eq!(sizes(10), [1000]);
+        assert_eq!(sizes(240), [384, 384, 232]);
+        assert_eq!(sizes(ARGV_BYTES), [1; 1000]);
+        let none = batches(0..0, |_: usize| unreachable!());
+        assert!(none.is_empty());
     }
 }

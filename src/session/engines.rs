@@ -77,7 +77,6 @@ mod containers {
     use tokio_util::sync::CancellationToken;
 
     use super::Engines;
-    use crate::digest::Digest;
     use crate::engine::dagger::program::Program;
     use crate::engine::dagger::session::{Connect, Session};
     use crate::engine::dagger::{DaggerEngine, Settings};
@@ -86,7 +85,7 @@ mod containers {
     };
     use crate::env::Env;
     use crate::facts::Facts;
-    use crate::key::fingerprint::layer_key;
+    use crate::key::with_keys;
     use crate::lock::{Resolve, host_platform};
     use crate::plan::{Layer, Plan};
     use crate::run::cancel::Interrupt;
@@ -274,11 +273,7 @@ mod containers {
                 layers: layers.to_vec(),
                 ..Plan::default()
             };
-            let layers: Vec<(&Layer, Digest)> = plan
-                .layers
-                .iter()
-                .map(|layer| (layer, layer_key(&plan, layer)))
-                .collect();
+            let layers = with_keys(&plan, &plan.layers);
             let prepare = Prepare {
                 layers: &layers,
                 snapshot: self.snapshot,

@@ -88,7 +88,15 @@ struct Builder<'a> {
     tracked: Tracked,
 }
 
-impl Builder<'_> {
+impl<'a> Builder<'a> {
+    fn new(strip: &'a [u8], add: &'a [u8]) -> Self {
+        Self {
+            strip,
+            add,
+            tracked: Tracked::default(),
+        }
+    }
+
     fn push(&mut self, path: &[u8], gitlink: bool) -> Result<(), NotUnderstood> {
         let Some(path) = path.strip_prefix(self.strip) else {
             return Ok(());
@@ -128,11 +136,7 @@ pub(crate) fn parse(
     strip: &[u8],
     add: &[u8],
 ) -> Result<Tracked, NotUnderstood> {
-    let mut builder = Builder {
-        strip,
-        add,
-        tracked: Tracked::default(),
-    };
+    let mut builder = Builder::new(strip, add);
     entries(bytes, hash_len, |path, row| {
         builder.push(path, row.mode & MODE_MASK == MODE_GITLINK)
     })?;
@@ -186,11 +190,7 @@ pub(crate) fn parse_ls_files(
     strip: &[u8],
     add: &[u8],
 ) -> Result<Tracked, NotUnderstood> {
-    let mut builder = Builder {
-        strip,
-        add,
-        tracked: Tracked::default(),
-    };
+    let mut builder = Builder::new(strip, add);
     for line in stdout.split(|byte| *byte == 0).filter(|l| !l.is_empty()) {
         let tab = line.iter().position(|byte| *byte == b'\t');
         let (head, path) = tab

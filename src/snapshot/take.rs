@@ -86,11 +86,7 @@ fn memo_path(memo_dir: &Path, root: &Path) -> PathBuf {
 /// Everything a memo depends on: the root, the repository around it, and the variables that locate configuration.
 fn identity(root: &Path, around: Option<&Repository>, env: &Env) -> Digest {
     let mut hasher = Hasher::new();
-    let mut part = |bytes: &[u8]| {
-        hasher.update(&(bytes.len() as u64).to_le_bytes());
-        hasher.update(bytes);
-    };
-    part(root.as_os_str().as_bytes());
+    hasher.part(root.as_os_str().as_bytes());
     if let Some(Repository {
         top,
         git_dir,
@@ -98,12 +94,12 @@ fn identity(root: &Path, around: Option<&Repository>, env: &Env) -> Digest {
     }) = around
     {
         for path in [top, git_dir, common_dir] {
-            part(path.as_os_str().as_bytes());
+            hasher.part(path.as_os_str().as_bytes());
         }
     }
     for (name, value) in repository::variables(env) {
-        part(name.as_bytes());
-        part(value.as_bytes());
+        hasher.part(name.as_bytes());
+        hasher.part(value.as_bytes());
     }
     hasher.finish()
 }

@@ -19,12 +19,7 @@ impl Store {
         snapshot: &Snapshot,
         files: &[FileId],
     ) -> io::Result<()> {
-        if self.has_object(root) || !self.writable {
-            return Ok(());
-        }
-        let (made, objects) = objects(snapshot, files);
-        debug_assert_eq!(made, *root);
-        self.put_object(&made, &objects)
+        self.put_objects(root, || objects(snapshot, files))
     }
 
     /// Like [`Store::put_tree`], for file names only.
@@ -34,10 +29,19 @@ impl Store {
         snapshot: &Snapshot,
         files: &[FileId],
     ) -> io::Result<()> {
+        self.put_objects(root, || names_objects(snapshot, files))
+    }
+
+    fn put_objects(
+        &self,
+        root: &Digest,
+        make: impl FnOnce() -> (Digest, Objects),
+    ) -> io::Result<()> {
         if self.has_object(root) || !self.writable {
             return Ok(());
         }
-        let (made, objects) = names_objects(snapshot, files);
+        let (made, objects) = make();
+        debug_assert_eq!(made, *root);
         self.put_object(&made, &objects)
     }
 

@@ -116,25 +116,21 @@ fn read(paths: &[PathBuf], began: Time) -> io::Result<(Digest, (Digest, bool), b
     let mut steady = true;
     walk(paths, &mut |entry| {
         stats.add(entry.path, &entry.stat);
-        let mut part = |bytes: &[u8]| {
-            hasher.update(&(bytes.len() as u64).to_le_bytes());
-            hasher.update(bytes);
-        };
-        part(entry.name.as_os_str().as_bytes());
+        hasher.part(entry.name.as_os_str().as_bytes());
         match entry.stat.file_type() {
             FileType::Symlink => {
-                part(b"link");
-                part(std::fs::read_link(entry.path)?.as_os_str().as_bytes());
+                hasher.part(b"link");
+                hasher.part(std::fs::read_link(entry.path)?.as_os_str().as_bytes());
                 steady &= Stat::of_link(entry.path)? == entry.stat;
             }
             FileType::RegularFile => {
                 let content = content::hash_path(entry.path)?;
                 steady &= content.steady && content.stat == entry.stat;
                 let executable = content.stat.is_executable();
-                part(if executable { b"program" } else { b"file" });
-                part(content.digest.as_bytes());
+                hasher.part(if executable { b"program" } else { b"file" });
+                hasher.part(content.digest.as_bytes());
             }
-            _ => part(b"other"),
+            _ => hasher.part(b"other"),
         }
         Ok(())
     })?;

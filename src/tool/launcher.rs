@@ -385,11 +385,11 @@ fn answer(
 ) -> io::Result<Result<String, String>> {
     let mut hasher = Hasher::new();
     for path in [&program.path, manager, asker.dir] {
-        hash_part(&mut hasher, path.as_os_str().as_encoded_bytes());
+        hasher.part(path.as_os_str().as_encoded_bytes());
     }
     let manager_digest = asker.tools.digest(&manager.canonicalize()?)?;
-    hash_part(&mut hasher, program.digest.as_bytes());
-    hash_part(&mut hasher, manager_digest.as_bytes());
+    hasher.part(program.digest.as_bytes());
+    hasher.part(manager_digest.as_bytes());
     if Rule::Shims.holds() {
         hash_choice(asker, choice, Some(program), &mut hasher);
     }
@@ -411,11 +411,6 @@ fn answer(
     })
 }
 
-fn hash_part(hasher: &mut Hasher, bytes: &[u8]) {
-    hasher.update(&(bytes.len() as u64).to_le_bytes());
-    hasher.update(bytes);
-}
-
 /// Hashes everything that decides where a manager's shims lead; for a given shim, also what is installed.
 fn hash_choice(asker: &Asker<'_>, choice: &Choice, program: Option<&Program>, hasher: &mut Hasher) {
     for (name, value) in asker.env.all() {
@@ -423,8 +418,8 @@ fn hash_choice(asker: &Asker<'_>, choice: &Choice, program: Option<&Program>, ha
             name.starts_with(choice.variables) || [env::HOME, env::PATH].contains(&name)
         });
         if decides {
-            hash_part(hasher, name.as_encoded_bytes());
-            hash_part(hasher, value.as_encoded_bytes());
+            hasher.part(name.as_encoded_bytes());
+            hasher.part(value.as_encoded_bytes());
         }
     }
     let root = program.map(root);
@@ -439,8 +434,8 @@ fn hash_choice(asker: &Asker<'_>, choice: &Choice, program: Option<&Program>, ha
     for path in above.chain(below) {
         // Not memoised by stat: these files are few and small, and there would be an entry for every parent folder.
         match std::fs::read(&path) {
-            Ok(bytes) => hash_part(hasher, Digest::of(&bytes).as_bytes()),
-            Err(_) => hash_part(hasher, b"absent"),
+            Ok(bytes) => hasher.part(Digest::of(&bytes).as_bytes()),
+            Err(_) => hasher.part(b"absent"),
         }
     }
     let Some((program, root)) = program.zip(root) else {
@@ -448,10 +443,10 @@ fn hash_choice(asker: &Asker<'_>, choice: &Choice, program: Option<&Program>, ha
     };
     for (folder, levels) in choice.installed {
         for name in listed(&root.join(folder), *levels) {
-            hash_part(hasher, name.as_os_str().as_encoded_bytes());
+            hasher.part(name.as_os_str().as_encoded_bytes());
             // A version may not have this program.
             let there = name.join("bin").join(&program.name).exists();
-            hash_part(hasher, &[u8::from(there)]);
+            hasher.part(&[u8::from(there)]);
         }
     }
 }

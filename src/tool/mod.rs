@@ -238,6 +238,20 @@ fn decode(payload: &[u8]) -> Option<(BTreeMap<PathBuf, Known>, folder_digest::Me
     Some((files, folder_digest::Memo::decode(&mut reader)?))
 }
 
+/// The C library of the host, by its dynamic loader.
+#[must_use]
+pub(crate) fn libc() -> &'static str {
+    if !cfg!(target_os = "linux") {
+        return "system";
+    }
+    let musl = format!("/lib/ld-musl-{}.so.1", std::env::consts::ARCH);
+    if Path::new(&musl).exists() {
+        "musl"
+    } else {
+        "gnu"
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;

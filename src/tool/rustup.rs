@@ -501,10 +501,8 @@ fn identity(
 ) -> io::Result<Digest> {
     let mut hasher = Hasher::new();
     let mut part = |name: &str, value: &[u8]| {
-        for bytes in [name.as_bytes(), value] {
-            hasher.update(&(bytes.len() as u64).to_le_bytes());
-            hasher.update(bytes);
-        }
+        hasher.part(name.as_bytes());
+        hasher.part(value);
     };
     for (name, path) in programs {
         part(name, tools.digest(path)?.as_bytes());

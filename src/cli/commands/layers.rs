@@ -9,10 +9,9 @@ use serde_json::json;
 use crate::cli::commands::upkeep::{folder, size};
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
-use crate::digest::Digest;
 use crate::engine::{Engine, EngineError, Prepare};
 use crate::env::Env;
-use crate::key::layer_key;
+use crate::key::{layer_key, with_keys};
 use crate::plan::{Layer, Plan};
 use crate::report::shell::Tone;
 use crate::report::{Verbosity, text};
@@ -259,10 +258,7 @@ impl<'a> Warming<'a> {
     }
 
     fn one(&self, chain: &[&'a Layer]) {
-        let layers: Vec<(&Layer, Digest)> = chain
-            .iter()
-            .map(|layer| (*layer, layer_key(&self.view.plan, layer)))
-            .collect();
+        let layers = with_keys(&self.view.plan, chain.iter().copied());
         let request = Prepare {
             layers: &layers,
             snapshot: &self.view.snapshot,

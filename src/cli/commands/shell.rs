@@ -12,11 +12,10 @@ use crate::cli::exit::{Exit, Failure};
 use crate::digest::Digest;
 use crate::engine::{Engine as _, Prepare, Request, quoted};
 use crate::env::{self, SHELL};
-use crate::key::check_key;
-use crate::key::fingerprint::layer_key;
 use crate::key::tree::Trees;
+use crate::key::{check_key, layers_of};
 use crate::plan::select::{Selection, select};
-use crate::plan::{Command, Layer, Tool, Work};
+use crate::plan::{Command, Tool, Work};
 use crate::report::shell::Tone;
 
 /// Opens a shell in a separate room of a check.
@@ -52,10 +51,7 @@ pub(crate) fn shell(context: &Context<'_>, args: &ShellArgs) -> Result<Exit, Fai
     };
     let program = users_shell(context);
     let furnished = with_shell(command, &program);
-    let layers = check.layers.iter().filter_map(|name| view.plan.layer(name));
-    let layers: Vec<(&Layer, Digest)> = layers
-        .map(|layer| (layer, layer_key(&view.plan, layer)))
-        .collect();
+    let layers = layers_of(&view.plan, check);
     let key = check_key(
         &view.plan,
         check,

@@ -1,4 +1,4 @@
-//! Cargo.lock: the packages from elsewhere that a workspace's own packages reach.
+//! Cargo.lock: its packages, and which of them a workspace's own packages reach.
 //!
 //! Pure parser. Comments, order, format versions, the workspace's own versions and packages nobody reaches do not
 //! change its answer.
@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
+
+use crate::finding::position;
 
 /// The text is no Cargo.lock.
 #[derive(Debug, thiserror::Error)]
@@ -15,17 +17,23 @@ pub(crate) struct LockError {
     message: String,
 }
 
+/// A lockfile.
 #[derive(Debug, Deserialize)]
-struct Lock {
+pub(crate) struct Lock {
+    /// The version of its format, from 3 on.
+    pub(crate) version: Option<u32>,
+    /// Its packages, in the order of the file.
     #[serde(default)]
-    package: Vec<Package>,
+    pub(crate) package: Vec<Package>,
 }
 
+/// One package of it.
 #[derive(Debug, Deserialize)]
-struct Package {
-    name: String,
-    version: String,
-    source: Option<String>,
+pub(crate) struct Package {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    /// Where it is from; `None` if it lies in the project.
+    pub(crate) source: Option<String>,
     checksum: Option<String>,
     #[serde(default)]
     dependencies: Vec<String>,
@@ -45,7 +53,7 @@ impl Package {
     }
 
     /// Whether a dependency entry (`name`, `name version` or `name version (source)`) means this package.
-    fn is_meant_by(&self, entry: &str) -> bool {
+    pub(crate) fn is_meant_by(&self, entry: &str) -> bool {
         let mut words = entry.split_whitespace();
         words.next() == Some(&self.name)
             && words.next().is_none_or(|version| version == self.version)
@@ -55,12 +63,16 @@ impl Package {
     }
 }
 
-fn parse(text: &str) -> Result<Lock, LockError> {
+/// Reads the text.
+///
+/// # Errors
+/// If the text is no Cargo.lock.
+pub(crate) fn parse(text: &str) -> Result<Lock, LockError> {
     toml::from_str(text).map_err(|error| {
         // Without the line itself: in a file that no cargo wrote it may be long.
-        let before = text.get(..error.span().map_or(0, |span| span.start));
+        let start = error.span().map_or(0, |span| span.start);
         LockError {
-            line: before.unwrap_or_default().matches('\n').count() + 1,
+            line: position(text.as_bytes(), start).0,
             message: error.message().to_owned(),
         }
     })
@@ -89,44 +101,43 @@ pub(crate) fn shared_names(text: &str) -> Result<BTreeSet<String>, LockError> {
 /// name → `version source checksum`, several joined by `, `.
 pub(crate) fn external_closure(text: &str) -> Result<BTreeMap<String, String>, LockError> {
     let lock = parse(text)?;
-    let mut by_name: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
-    for (index, package) in lock.package.iter().enumerate() {
-        by_name.entry(&package.name).or_default().push(index);
+    let mut versions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for index in lock.reached(|_| true) {
+        let package = &lock.package[index];
+        if package.source.is_some() {
+            let all = versions.entry(package.name.clone()).or_default();
+            all.insert(package.identity());
+        }
     }
-    let own = |index: &usize| lock.package.get(*index).is_some_and(|p| p.source.is_none());
-    let mut queue: Vec<usize> = (0..lock.package.len()).filter(own).collect();
-    let mut reached: BTreeSet<usize> = queue.iter().copied().collect();
-    while let Some(package) = queue.pop().and_then(|index| lock.package.get(index)) {
-        for entry in &package.dependencies {
-            let name = entry.split_whitespace().next().unwrap_or_default();
-            for index in by_name.get(name).into_iter().flatten() {
-                let meant = lock
-                    .package
-                    .get(*index)
-                    .is_some_and(|p| p.is_meant_by(entry));
-                if meant && reached.insert(*index) {
-                    queue.push(*index);
+    Ok(versions
+        .into_iter()
+        .map(|(name, all)| (name, all.into_iter().collect::<Vec<_>>().join(", ")))
+        .collect())
+}
+
+impl Lock {
+    /// Positions of the packages of the project whose name counts, and of all that those reach.
+    pub(crate) fn reached(&self, counts: impl Fn(&str) -> bool) -> BTreeSet<usize> {
+        let mut by_name: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (index, package) in self.package.iter().enumerate() {
+            by_name.entry(&package.name).or_default().push(index);
+        }
+        let all = self.package.iter().enumerate();
+        let own = all.filter(|(_, package)| package.source.is_none() && counts(&package.name));
+        let mut queue: Vec<usize> = own.map(|(index, _)| index).collect();
+        let mut reached: BTreeSet<usize> = queue.iter().copied().collect();
+        while let Some(index) = queue.pop() {
+            for entry in &self.package[index].dependencies {
+                let name = entry.split_whitespace().next().unwrap_or_default();
+                for index in by_name.get(name).into_iter().flatten() {
+                    if self.package[*index].is_meant_by(entry) && reached.insert(*index) {
+                        queue.push(*index);
+                    }
                 }
             }
         }
+        reached
     }
-    Ok(collect(&lock, &reached))
-}
-
-fn collect(lock: &Lock, reached: &BTreeSet<usize>) -> BTreeMap<String, String> {
-    let mut versions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for package in reached.iter().filter_map(|index| lock.package.get(*index)) {
-        if package.source.is_some() {
-            versions
-                .entry(package.name.clone())
-                .or_default()
-                .insert(package.identity());
-        }
-    }
-    versions
-        .into_iter()
-        .map(|(name, all)| (name, all.into_iter().collect::<Vec<_>>().join(", ")))
-        .collect()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::finding::position;
 use crate::path::RelPath;
 use crate::scope::{PlanError, Scope};
 use crate::snapshot::{FileId, Kind};
@@ -65,9 +66,7 @@ fn place(text: &str) -> Place {
         },
         Err(error) => {
             let start = error.span().map_or(0, |span| span.start);
-            let before = text.get(..start).unwrap_or_default();
-            let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
-            let line = before.matches('\n').count() + 1;
+            let (line, column) = position(text.as_bytes(), start);
             Place::Broken(line, column, error.message().to_owned())
         }
     }

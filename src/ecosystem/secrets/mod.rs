@@ -25,7 +25,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::catalogue;
 use crate::digest::Digest;
-use crate::finding::{Finding, Severity};
+use crate::finding::{Finding, Severity, narrow, position};
 use crate::path::RelPath;
 use crate::plan::{Builtin, InputView, Inputs, Plan, Work};
 use crate::scope::{PlanError, Scope};
@@ -184,8 +184,8 @@ fn finding(path: &RelPath, hit: &Hit, text: &[u8]) -> Finding {
     let (line, column) = position(text, hit.range.start);
     Finding {
         path: Some(path.clone()),
-        line: Some(line),
-        column: Some(column),
+        line: Some(narrow(line)),
+        column: Some(narrow(column)),
         severity: Severity::in_file(path),
         code: Some(hit.rule.id.to_owned()),
         message: format!(
@@ -211,20 +211,6 @@ fn line_around(text: &[u8], at: usize) -> &[u8] {
     let length = after.iter().position(|b| *b == b'\n');
     let end = at + length.unwrap_or(after.len());
     text.get(start..end).unwrap_or_default()
-}
-
-/// Line and column (in characters) of an offset, both from 1.
-fn position(text: &[u8], at: usize) -> (u32, u32) {
-    let before = text.get(..at).unwrap_or(text);
-    let line = 1 + before.iter().filter(|b| **b == b'\n').count();
-    let start = before
-        .iter()
-        .rposition(|b| *b == b'\n')
-        .map_or(0, |i| i + 1);
-    let is_character = |b: &&u8| **b & 0xc0 != 0x80;
-    let column = 1 + before[start..].iter().filter(is_character).count();
-    let narrow = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    (narrow(line), narrow(column))
 }
 
 #[cfg(test)]

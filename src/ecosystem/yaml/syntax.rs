@@ -17,7 +17,7 @@ use std::sync::Arc;
 use granit_parser::{Event, Marker, Parser, ScalarStyle, ScanError};
 
 use crate::catalogue;
-use crate::finding::{Finding, Severity};
+use crate::finding::{Finding, Severity, narrow, position};
 use crate::path::RelPath;
 use crate::plan::{Builtin, Check, InputView, Inputs, Work};
 use crate::snapshot::FileId;
@@ -92,10 +92,6 @@ impl Problem {
     }
 }
 
-fn narrow(number: usize) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
-}
-
 /// The text of a file: UTF-8, or UTF-16 with a byte-order mark.
 fn decode(bytes: &[u8]) -> Result<Cow<'_, str>, Problem> {
     let utf16 = |unit: fn([u8; 2]) -> u16| {
@@ -109,18 +105,15 @@ fn decode(bytes: &[u8]) -> Result<Cow<'_, str>, Problem> {
         [0xfe, 0xff, ..] => utf16(u16::from_be_bytes),
         _ => match std::str::from_utf8(bytes) {
             Ok(text) => Ok(Cow::Borrowed(text)),
-            Err(error) => Err(not_utf8(&bytes[..error.valid_up_to()])),
+            Err(error) => Err(not_utf8(position(bytes, error.valid_up_to()))),
         },
     }
 }
 
-fn not_utf8(valid: &[u8]) -> Problem {
-    let before = String::from_utf8_lossy(valid);
-    let line = before.matches('\n').count() + 1;
-    let last = before.rsplit('\n').next().unwrap_or_default();
+fn not_utf8((line, column): (usize, usize)) -> Problem {
     Problem {
         line: narrow(line),
-        column: narrow(last.chars().count() + 1),
+        column: narrow(column),
         code: "encoding",
         message: "not valid UTF-8".to_owned(),
     }

@@ -354,12 +354,7 @@ const fn exit_code(ended: Ended) -> i32 {
 /// `os-arch-libc` of the host, independent of what this program is linked against.
 fn platform() -> String {
     use std::env::consts::{ARCH, OS};
-    let musl = Path::new("/lib").join(format!("ld-musl-{ARCH}.so.1"));
-    match (OS, musl.exists()) {
-        ("linux", true) => format!("{OS}-{ARCH}-musl"),
-        ("linux", false) => format!("{OS}-{ARCH}-gnu"),
-        _ => format!("{OS}-{ARCH}-system"),
-    }
+    format!("{OS}-{ARCH}-{}", crate::tool::libc())
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::finding::position;
+
 use super::version;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -83,12 +85,11 @@ impl TomlError {
     #[must_use]
     pub(crate) fn new(text: &str, error: &toml::de::Error) -> Self {
         let offset = error.span().map_or(0, |span| span.start);
-        let before = text.get(..offset).unwrap_or_default();
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        let (line, column) = position(text.as_bytes(), offset);
         Self {
             message: error.message().trim().to_owned(),
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
+            line,
+            column,
         }
     }
 }

@@ -414,21 +414,17 @@ impl Taker<'_> {
 /// Everything that locates a repository's rules, besides files.
 fn identity(staging: &Staging) -> Digest {
     let mut hasher = Hasher::new();
-    let mut part = |bytes: &[u8]| {
-        hasher.update(&(bytes.len() as u64).to_le_bytes());
-        hasher.update(bytes);
-    };
     let repository = &staging.repository;
     for path in [&repository.top, &repository.git_dir, &repository.common_dir] {
-        part(path.as_os_str().as_encoded_bytes());
+        hasher.part(path.as_os_str().as_encoded_bytes());
     }
     let env: &Env = &staging.env;
     for (name, value) in repository::variables(env) {
-        part(name.as_encoded_bytes());
-        part(value.as_encoded_bytes());
+        hasher.part(name.as_encoded_bytes());
+        hasher.part(value.as_encoded_bytes());
     }
     for name in ["GIT_ATTR_SOURCE", "GIT_ATTR_NOSYSTEM"] {
-        part(
+        hasher.part(
             env.var_os(name)
                 .map_or(b"", |value| value.as_encoded_bytes()),
         );
