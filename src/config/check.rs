@@ -2,7 +2,7 @@
 //!
 //! Does no planning.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ use toml::de::{DeTable, DeValue};
 use crate::catalogue;
 use crate::config::diagnose::nearest;
 use crate::config::glob::Globs;
-use crate::config::model::{CheckConfig, Findings, SECRETS};
+use crate::config::keys::CheckConfig;
+use crate::config::model::{Findings, SECRETS};
 use crate::config::read::Reader;
-use crate::config::schema;
 use crate::path::RelPath;
 use crate::plan::CacheMode;
 use crate::snapshot::Snapshot;
@@ -73,44 +73,32 @@ pub(crate) fn is_built_in_form(id: &str) -> bool {
     id.contains(':')
 }
 
-/// Parses one table. `key` is the span of the id.
-pub(super) fn read(
+/// `[checks]`.
+pub(super) fn checks(
     reader: &mut Reader<'_>,
-    snapshot: &Snapshot,
-    id: &str,
-    key: &Range<usize>,
-    table: &DeTable<'_>,
-) -> CheckConfig {
+    top: &DeTable<'_>,
+) -> Option<BTreeMap<String, CheckConfig>> {
+    let mut checks = BTreeMap::new();
+    for (key, value) in reader.any_table(top, "checks")? {
+        let id = key.get_ref().as_ref();
+        if let Some(table) = reader.as_table(value, &format!("checks.{id}")) {
+            checks.insert(id.to_owned(), read(reader, id, &key.span(), table));
+        }
+    }
+    Some(checks)
+}
+
+/// Parses one table. `key` is the span of the id.
+fn read(reader: &mut Reader<'_>, id: &str, key: &Range<usize>, table: &DeTable<'_>) -> CheckConfig {
     let name = if is_built_in_form(id) {
         format!("checks.\"{id}\"")
     } else {
         format!("checks.{id}")
     };
-    reader.known_keys(table, &name, schema::CHECK);
     check_id(reader, id, key, table);
     keys_that_fit(reader, id, table);
-    let dir = reader.parsed(table, "dir", |text| folder(snapshot, text));
-    let config = CheckConfig {
-        place: reader.place(key),
-        command: command(reader, table, dir.as_ref()),
-        args: reader.texts(table, "args", no_nul),
-        inputs: reader.globs(table, "inputs"),
-        files: reader.globs(table, "files"),
-        per_file: reader.flag(table, "per-file"),
-        env: reader.texts(table, "env", users_variable),
-        set_env: reader.text_map(table, "set-env", variable),
-        tools: reader.texts(table, "tools", tool),
-        outputs: outputs(reader, table),
-        findings: reader.parsed(table, "findings", findings),
-        tags: reader.texts(table, "tags", word),
-        timeout: reader.parsed(table, "timeout", timeout),
-        max_age: reader.parsed(table, "max-age", duration),
-        cache: cache(reader, table),
-        network: reader.flag(table, "network"),
-        secrets: reader.texts(table, "secrets", users_variable),
-        baseline: reader.parsed(table, "baseline", |text| file(snapshot, text)),
-        dir,
-    };
+    let mut config = CheckConfig::read(reader, table, &name);
+    config.place = reader.place(key);
     relations(reader, &config, table);
     config
 }
@@ -164,11 +152,8 @@ fn keys_that_fit(reader: &mut Reader<'_>, id: &str, table: &DeTable<'_>) {
     }
 }
 
-fn command(
-    reader: &mut Reader<'_>,
-    table: &DeTable<'_>,
-    dir: Option<&RelPath>,
-) -> Option<Vec<String>> {
+/// `command`: a program that can be found, and its arguments.
+pub(super) fn command(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Option<Vec<String>> {
     let argv = reader.texts(table, "command", no_nul)?;
     let span = table.get("command")?.span();
     let problem = match argv.first().map(String::as_str) {
@@ -178,8 +163,13 @@ fn command(
                 .to_owned(),
         ),
         Some(program) if program.contains('/') => {
-            let base = dir.cloned().unwrap_or_default();
-            base.join(program).err().map(|error| error.to_string())
+            let dir = table.get("dir").and_then(|dir| dir.get_ref().as_str());
+            // What is wrong with the folder itself is told at its own key.
+            let dir = dir.and_then(|dir| RelPath::new(dir).ok());
+            dir.unwrap_or_default()
+                .join(program)
+                .err()
+                .map(|error| error.to_string())
         }
         Some(_) => None,
     };
@@ -189,7 +179,8 @@ fn command(
     Some(argv)
 }
 
-fn cache(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Option<CacheMode> {
+/// `cache`: which results are stored.
+pub(super) fn cache(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Option<CacheMode> {
     let value = table.get("cache")?;
     match value.get_ref() {
         DeValue::Boolean(true) => Some(CacheMode::All),
@@ -239,7 +230,7 @@ fn relations(reader: &mut Reader<'_>, config: &CheckConfig, table: &DeTable<'_>)
 }
 
 /// `outputs`; an empty list is the same as no key.
-fn outputs(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Option<Globs> {
+pub(super) fn outputs(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Option<Globs> {
     let globs = reader.globs(table, "outputs")?;
     let value = table.get("outputs")?;
     if globs
@@ -263,7 +254,7 @@ pub(super) fn word(text: &str) -> Result<(), String> {
     }
 }
 
-fn no_nul(text: &str) -> Result<(), String> {
+pub(super) fn no_nul(text: &str) -> Result<(), String> {
     if text.contains('\0') {
         Err("contains a NUL character".to_owned())
     } else {
@@ -271,7 +262,7 @@ fn no_nul(text: &str) -> Result<(), String> {
     }
 }
 
-fn variable(name: &str) -> Result<(), String> {
+pub(super) fn variable(name: &str) -> Result<(), String> {
     if name == "PATH" {
         return Err("PATH is built from `tools`".to_owned());
     }
@@ -282,21 +273,21 @@ fn variable(name: &str) -> Result<(), String> {
 }
 
 /// A variable whose value comes from the user's environment.
-fn users_variable(name: &str) -> Result<(), String> {
+pub(super) fn users_variable(name: &str) -> Result<(), String> {
     if OURS.contains(&name) {
         return Err(format!("checks get a private, empty {name}"));
     }
     variable(name)
 }
 
-fn tool(name: &str) -> Result<(), String> {
+pub(super) fn tool(name: &str) -> Result<(), String> {
     if name.is_empty() || name.contains(['/', '\0']) {
         return Err("use the name of a program on PATH, without `/`".to_owned());
     }
     Ok(())
 }
 
-fn folder(snapshot: &Snapshot, text: &str) -> Result<RelPath, String> {
+pub(super) fn folder(snapshot: &Snapshot, text: &str) -> Result<RelPath, String> {
     let dir = RelPath::new(text).map_err(|error| error.to_string())?;
     if dir.is_root() || !snapshot.below(&dir).is_empty() {
         Ok(dir)
@@ -305,7 +296,7 @@ fn folder(snapshot: &Snapshot, text: &str) -> Result<RelPath, String> {
     }
 }
 
-fn file(snapshot: &Snapshot, text: &str) -> Result<RelPath, String> {
+pub(super) fn file(snapshot: &Snapshot, text: &str) -> Result<RelPath, String> {
     let path = RelPath::new(text).map_err(|error| error.to_string())?;
     match snapshot.find(&path) {
         Some(_) => Ok(path),
@@ -313,19 +304,19 @@ fn file(snapshot: &Snapshot, text: &str) -> Result<RelPath, String> {
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text)
         .map_err(|_| format!("`{text}` is not a duration; use a value like `90s`, `5m` or `7d`"))
 }
 
-fn timeout(text: &str) -> Result<Duration, String> {
+pub(super) fn timeout(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         Duration::ZERO => Err("must be longer than zero".to_owned()),
         length => Ok(length),
     }
 }
 
-fn findings(text: &str) -> Result<Findings, String> {
+pub(super) fn findings(text: &str) -> Result<Findings, String> {
     match text {
         "gcc" => return Ok(Findings::Gcc),
         "sarif" => return Ok(Findings::Sarif),

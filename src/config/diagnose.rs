@@ -16,7 +16,7 @@ const SHOWN: usize = 20;
 const LONGEST_WORD: usize = 64;
 
 /// A place in a file. Printed as `file:line:column`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) file: RelPath,
     pub(crate) line: usize,

@@ -3,9 +3,10 @@
 //! | file | owns |
 //! |---|---|
 //! | `source` | finding the one place among `dagcache.toml`, `Cargo.toml`, `pyproject.toml` |
-//! | `schema` | every key: name, type, default, meaning |
-//! | `read`, `document`, `check` | from TOML to the model, collecting all errors |
-//! | `model` | the typed configuration |
+//! | `keys` | every key: name, type, default, meaning; the typed configuration |
+//! | `schema` | how keys are declared; the JSON schema |
+//! | `read`, `values`, `check` | from TOML to types, collecting all errors |
+//! | `model` | what follows from the typed configuration |
 //! | `diagnose` | errors for display |
 //! | `show` | the effective configuration as text |
 //! | `glob` | patterns |
@@ -14,8 +15,8 @@
 
 mod check;
 mod diagnose;
-mod document;
 mod glob;
+mod keys;
 mod model;
 mod read;
 mod schema;
@@ -23,6 +24,7 @@ mod show;
 mod source;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use crate::path::RelPath;
 use crate::snapshot::Snapshot;
@@ -30,7 +32,8 @@ use crate::snapshot::Snapshot;
 pub(crate) use check::is_built_in_form;
 pub(crate) use diagnose::{Place, Report, nearest};
 pub(crate) use glob::Globs;
-pub(crate) use model::{CheckConfig, Config, EngineKind, Findings};
+pub(crate) use keys::{CheckConfig, Config};
+pub(crate) use model::{EngineKind, Findings};
 pub(crate) use schema::schema;
 pub(crate) use show::show;
 pub(crate) use source::Origin;
@@ -116,7 +119,7 @@ fn from_candidate(
     let Some(source) = sources.get(candidate.source) else {
         return Ok(Loaded::default());
     };
-    let mut reader = read::Reader::new(source, candidate.source);
+    let mut reader = read::Reader::new(source, candidate.source, snapshot);
     let table = match candidate.value {
         TableRef::Table(table) => table,
         TableRef::Other(value) => {
@@ -124,7 +127,8 @@ fn from_candidate(
             return Err(reader.problems);
         }
     };
-    let config = document::read(&mut reader, snapshot, table);
+    let config = Config::read(&mut reader, table, "");
+    reader.without_effect(table, "remote");
     if !reader.problems.is_empty() {
         return Err(reader.problems);
     }

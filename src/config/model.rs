@@ -1,49 +1,16 @@
-//! The typed configuration. Absent keys of a check stay `None`, so that an override changes only the keys it names.
+//! What follows from the typed configuration. Absent keys of a check stay `None`, so that an override changes only the
+//! keys it names.
 //!
 //! Knows nothing about TOML and files.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
-use crate::config::diagnose::Place;
 use crate::config::glob::Globs;
+use crate::config::keys::{COMMANDS, CheckConfig, Config};
 use crate::path::RelPath;
 use crate::plan::CacheMode;
 use crate::snapshot::Snapshot;
 
 /// The only check that supports `baseline`.
 pub(crate) const SECRETS: &str = "security:secrets";
-
-#[derive(Debug, Clone, PartialEq, Default)]
-pub(crate) struct Config {
-    /// Files that are never checked.
-    pub(crate) exclude: Globs,
-    pub(crate) engine: Engine,
-    /// `[layers.base]`.
-    pub(crate) base: Base,
-    /// `[layers.tools]`: the source of programs in containers, by name.
-    pub(crate) tools: BTreeMap<String, String>,
-    /// Custom checks and overrides of built-in ones, by id.
-    pub(crate) checks: BTreeMap<String, CheckConfig>,
-    /// Tags by command, where they differ from the default; see [`Config::tags_of`].
-    pub(crate) commands: BTreeMap<String, Vec<String>>,
-    /// `[hook] already-failing = "warn"`: earlier failures do not block a commit.
-    pub(crate) hook_warns: bool,
-    /// `[cache] max-size` in bytes.
-    pub(crate) max_size: Option<u64>,
-    /// `[remote]`. Has no effect yet.
-    pub(crate) remote: Remote,
-}
-
-/// `[engine]`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Engine {
-    pub(crate) kind: EngineKind,
-    /// Address of a Dagger runner.
-    pub(crate) address: Option<String>,
-    /// Whether Rust checks in containers build on products of their last run.
-    pub(crate) incremental: bool,
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum EngineKind {
@@ -64,61 +31,6 @@ impl EngineKind {
             Self::Local => "local",
         }
     }
-}
-
-/// `[layers.base]`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Base {
-    /// The image that containers are based on: its full name, or the path of an OCI archive.
-    pub(crate) image: Option<String>,
-    /// System packages to install in it, sorted.
-    pub(crate) packages: Vec<String>,
-}
-
-/// `[remote]`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Remote {
-    pub(crate) registry: Option<String>,
-    /// Public keys whose results are accepted.
-    pub(crate) trusted_keys: Vec<String>,
-}
-
-/// `[checks.ID]`: the keys that were set.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct CheckConfig {
-    pub(crate) place: Place,
-    /// Never empty.
-    pub(crate) command: Option<Vec<String>>,
-    /// Appended to the command.
-    pub(crate) args: Option<Vec<String>>,
-    pub(crate) dir: Option<RelPath>,
-    /// What it may see.
-    pub(crate) inputs: Option<Globs>,
-    pub(crate) files: Option<Globs>,
-    /// Whether each of `files` is a part.
-    pub(crate) per_file: Option<bool>,
-    /// Names of variables it may see.
-    pub(crate) env: Option<Vec<String>>,
-    /// Variables with fixed values.
-    pub(crate) set_env: Option<BTreeMap<String, String>>,
-    /// Programs on its PATH in addition to the command.
-    pub(crate) tools: Option<Vec<String>>,
-    /// Files it makes; never empty.
-    pub(crate) outputs: Option<Globs>,
-    /// How output becomes findings.
-    pub(crate) findings: Option<Findings>,
-    /// Commands select by these.
-    pub(crate) tags: Option<Vec<String>>,
-    /// Wall time after which it is killed.
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) max_age: Option<Duration>,
-    pub(crate) cache: Option<CacheMode>,
-    /// Whether it may use the network.
-    pub(crate) network: Option<bool>,
-    /// Names of secret variables it may see.
-    pub(crate) secrets: Option<Vec<String>>,
-    /// File of accepted findings (only for [`SECRETS`]).
-    pub(crate) baseline: Option<RelPath>,
 }
 
 /// How output becomes findings.
@@ -163,13 +75,8 @@ impl Config {
         if let Some(tags) = self.commands.get(command) {
             return Some(tags.clone());
         }
-        let tags: &[&str] = match command {
-            "lint" => &["lint"],
-            "validate" => &["validate"],
-            "dev-check" | "pre-commit" | "pre-push" => &["lint", "validate", "security"],
-            _ => return None,
-        };
-        Some(tags.iter().map(|tag| (*tag).to_owned()).collect())
+        let key = COMMANDS.iter().find(|key| key.name == command)?;
+        key.default_value()?.try_into().ok()
     }
 
     /// For each file of the snapshot, whether it is excluded.

@@ -12,6 +12,7 @@ use toml::de::{DeTable, DeValue};
 use crate::config::diagnose::{Mark, Place, Problem, Source, nearest};
 use crate::config::glob::Globs;
 use crate::config::schema::Key;
+use crate::snapshot::Snapshot;
 
 /// A value and its place.
 pub(super) type Value<'i> = Spanned<DeValue<'i>>;
@@ -20,16 +21,18 @@ pub(super) type Value<'i> = Spanned<DeValue<'i>>;
 pub(super) struct Reader<'s> {
     source: &'s Source,
     index: usize,
+    pub(super) snapshot: &'s Snapshot,
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<String>,
 }
 
 impl<'s> Reader<'s> {
     /// `index` identifies `source` in the report.
-    pub(super) const fn new(source: &'s Source, index: usize) -> Self {
+    pub(super) const fn new(source: &'s Source, index: usize, snapshot: &'s Snapshot) -> Self {
         Self {
             source,
             index,
+            snapshot,
             problems: Vec::new(),
             warnings: Vec::new(),
         }
@@ -66,12 +69,13 @@ impl<'s> Reader<'s> {
         });
     }
 
-    /// Adds a warning if a key is set that has no effect yet.
-    pub(super) fn without_effect(&mut self, table: &DeTable<'_>, key: &str, name: &str) {
-        if let Some((key, _)) = table.get_key_value(key) {
-            let place = self.place(&key.span());
+    /// Adds a warning for each key of `[name]`: they have no effect yet.
+    pub(super) fn without_effect(&mut self, top: &DeTable<'_>, name: &str) {
+        let table = top.get(name).and_then(|table| table.get_ref().as_table());
+        for key in table.into_iter().flat_map(DeTable::keys) {
+            let (word, place) = (key.get_ref(), self.place(&key.span()));
             self.warnings
-                .push(format!("`{name}` has no effect yet ({place})"));
+                .push(format!("`{name}.{word}` has no effect yet ({place})"));
         }
     }
 
@@ -93,19 +97,6 @@ impl<'s> Reader<'s> {
             };
             self.problem_with_help(key.span(), format!("unknown key `{word}`{place}"), "", help);
         }
-    }
-
-    /// The table under `key`; reports keys that are not in `known`.
-    pub(super) fn table<'t, 'i>(
-        &mut self,
-        table: &'t DeTable<'i>,
-        key: &str,
-        name: &str,
-        known: &[Key],
-    ) -> Option<&'t DeTable<'i>> {
-        let inner = self.any_table(table, key)?;
-        self.known_keys(inner, name, known);
-        Some(inner)
     }
 
     /// The table under `key`, with arbitrary keys.
@@ -157,29 +148,25 @@ impl<'s> Reader<'s> {
         flag
     }
 
-    /// A string that `parse` accepts.
+    /// A string that `parse` accepts, which may look at the snapshot.
     pub(super) fn parsed<T>(
         &mut self,
         table: &DeTable<'_>,
         key: &str,
-        parse: impl FnOnce(&str) -> Result<T, String>,
+        parse: impl FnOnce(&Snapshot, &str) -> Result<T, String>,
     ) -> Option<T> {
         let value = table.get(key)?;
         let Some(text) = value.get_ref().as_str() else {
             self.type_error(value, key, "a string");
             return None;
         };
-        match parse(text) {
+        match parse(self.snapshot, text) {
             Ok(parsed) => Some(parsed),
             Err(message) => {
                 self.bad_value(value.span(), key, &message);
                 None
             }
         }
-    }
-
-    pub(super) fn text(&mut self, table: &DeTable<'_>, key: &str) -> Option<String> {
-        self.parsed(table, key, |text| Ok(text.to_owned()))
     }
 
     /// A list of strings with their places.

@@ -1,11 +1,11 @@
-//! All keys: names, types, defaults and descriptions. Unknown-key errors, the JSON schema and `config show` are
-//! derived from this list.
+//! The macro that [`keys`](super::keys) declares tables with, and the JSON schema.
 //!
-//! Reads no configuration.
+//! Knows no key.
 
 use serde_json::{Map, Value, json};
 
 use crate::catalogue;
+use crate::config::keys::Config;
 
 /// One key of a table.
 #[derive(Debug)]
@@ -14,6 +14,7 @@ pub(super) struct Key {
     pub(super) kind: Kind,
     /// The default as a TOML value.
     pub(super) default: Option<&'static str>,
+    /// Its description, after a space.
     pub(super) about: &'static str,
 }
 
@@ -33,291 +34,139 @@ pub(super) enum Kind {
     Named(&'static [Key]),
 }
 
-const fn key(
-    name: &'static str,
-    kind: Kind,
-    default: Option<&'static str>,
-    about: &'static str,
-) -> Key {
-    Key {
-        name,
-        kind,
-        default,
-        about,
+/// Declares tables of the configuration. An entry is `/// DESCRIPTION`, `"NAME" FIELD: TYPE = VALUE, default TOML;`, where VALUE
+/// is one of:
+///
+/// | VALUE | in the file |
+/// |---|---|
+/// | `flag` | `true` or `false` |
+/// | `text(f)`, `found(f)` | a string that `f` turns into the value; for `found`, looking at the snapshot |
+/// | `word(words, f)` | one of these words |
+/// | `texts(f)`, `globs` | strings, each accepted by `f`; patterns |
+/// | `map(f)` | a string each under names accepted by `f` |
+/// | `table(T)` | another of these tables |
+/// | `by(f, kind)` | whatever `f` reads from the table around it |
+macro_rules! tables {
+    ($(
+        $(#[doc = $of_table:literal])+
+        $table:ident $(with $extra:ident: $extra_type:ty)? {
+            $(
+                $(#[doc = $about:literal])+
+                $name:literal $field:ident: $type:ty
+                    = $kind:ident $(($($arg:tt)*))? $(, default $default:literal)?;
+            )*
+        }
+    )*) => {$(
+        $(#[doc = $of_table])+
+        #[derive(Debug, Clone, PartialEq, Default)]
+        pub(crate) struct $table {
+            $(
+                /// Where the table is.
+                pub(crate) $extra: $extra_type,
+            )?
+            $(
+                $(#[doc = $about])+
+                pub(crate) $field: $type,
+            )*
+        }
+
+        impl $table {
+            /// Its keys.
+            pub(super) const KEYS: &[Key] = &[$(
+                Key {
+                    name: $name,
+                    kind: $crate::config::schema::tables!(@kind $kind $(($($arg)*))?),
+                    default: $crate::config::schema::tables!(@default $($default)?),
+                    about: concat!($($about),+),
+                }
+            ),*];
+
+            /// Reads the table `name`, the whole configuration if that is empty.
+            pub(super) fn read(
+                reader: &mut $crate::config::read::Reader<'_>,
+                table: &toml::de::DeTable<'_>,
+                name: &str,
+            ) -> Self {
+                reader.known_keys(table, name, Self::KEYS);
+                Self {
+                    $($extra: Default::default(),)?
+                    $(
+                        $field: $crate::config::schema::Field::of(
+                            $crate::config::schema::tables!(
+                                @read reader table name $name $kind $(($($arg)*))?
+                            ),
+                        ),
+                    )*
+                }
+            }
+        }
+    )*};
+
+    (@default) => { None };
+    (@default $default:literal) => { Some($default) };
+
+    (@kind flag) => { Kind::Flag };
+    (@kind text($parse:expr)) => { Kind::Text };
+    (@kind found($parse:expr)) => { Kind::Text };
+    (@kind word($words:expr, $parse:expr)) => { Kind::Word($words) };
+    (@kind texts($check:expr)) => { Kind::Texts };
+    (@kind globs) => { Kind::Texts };
+    (@kind map($check:expr)) => { Kind::TextMap };
+    (@kind table($table:ident)) => { Kind::Table($table::KEYS) };
+    (@kind by($read:expr, $kind:expr)) => { $kind };
+
+    (@read $reader:ident $table:ident $name:ident $key:literal flag) => {
+        $reader.flag($table, $key)
+    };
+    (@read $reader:ident $table:ident $name:ident $key:literal text($parse:expr)) => {
+        $reader.parsed($table, $key, |_, text| $parse(text))
+    };
+    (@read $reader:ident $table:ident $name:ident $key:literal found($parse:expr)) => {
+        $reader.parsed($table, $key, $parse)
+    };
+    (@read $reader:ident $table:ident $name:ident $key:literal word($words:expr, $parse:expr)) => {
+        $reader.parsed($table, $key, |_, text| $parse(text))
+    };
+    (@read $reader:ident $table:ident $name:ident $key:literal texts($check:expr)) => {
+        $reader.texts($table, $key, |text| $check(text).map(drop))
+    };
+    (@read $reader:ident $table:ident $name:ident $key:literal globs) => {
+        $reader.globs($table, $key)
+    };
+    (@read $reader:ident $table:ident $name:ident $key:literal map($check:expr)) => {
+        $reader.text_map($table, $key, $check)
+    };
+    (@read $reader:ident $table:ident $name:ident $key:literal table($inner:ident)) => {{
+        let full = match $name {
+            "" => $key.to_owned(),
+            name => format!("{name}.{}", $key),
+        };
+        let inner = $reader.any_table($table, $key);
+        inner.map(|inner| $inner::read($reader, inner, &full))
+    }};
+    (@read $reader:ident $table:ident $name:ident $key:literal by($read:expr, $kind:expr)) => {
+        $read($reader, $table)
+    };
+}
+pub(super) use tables;
+
+/// What a field holds when its key was read, or was not there.
+pub(super) trait Field<T> {
+    /// The value for what was read.
+    fn of(read: Option<T>) -> Self;
+}
+
+impl<T> Field<T> for Option<T> {
+    fn of(read: Option<T>) -> Self {
+        read
     }
 }
 
-pub(super) const ENGINES: &[&str] = &["auto", "dagger", "local"];
-
-pub(super) const TOP: &[Key] = &[
-    key(
-        "exclude",
-        Kind::Texts,
-        Some("[]"),
-        "Globs of files that are never checked and plan no checks. Checks can still read them as inputs.",
-    ),
-    key("engine", Kind::Table(ENGINE), None, "Where checks run."),
-    key(
-        "layers",
-        Kind::Table(LAYERS),
-        None,
-        "Environments that checks run in.",
-    ),
-    key(
-        "checks",
-        Kind::Named(CHECK),
-        None,
-        "Custom checks (any name, `command` required) and overrides of built-in checks (`rust:clippy`), which change only the given keys.",
-    ),
-    key(
-        "commands",
-        Kind::Table(COMMANDS),
-        None,
-        "The tags that each command runs.",
-    ),
-    key("hook", Kind::Table(HOOK), None, "The git hook."),
-    key("cache", Kind::Table(CACHE), None, "The cache."),
-    key("remote", Kind::Table(REMOTE), None, "The shared cache."),
-];
-
-pub(super) const ENGINE: &[Key] = &[
-    key(
-        "kind",
-        Kind::Word(ENGINES),
-        Some("\"auto\""),
-        "The engine that runs checks.",
-    ),
-    key(
-        "address",
-        Kind::Text,
-        None,
-        "Address of a Dagger runner. $_EXPERIMENTAL_DAGGER_RUNNER_HOST takes precedence.",
-    ),
-    key(
-        "incremental",
-        Kind::Flag,
-        Some("false"),
-        "Whether Rust checks in containers reuse build products of their last run, kept in a volume of the engine, instead of compiling all workspace packages in every run.",
-    ),
-];
-
-pub(super) const LAYERS: &[Key] = &[
-    key(
-        "base",
-        Kind::Table(BASE),
-        None,
-        "The base of all containers (Dagger engine).",
-    ),
-    key(
-        "tools",
-        Kind::Table(TOOLS),
-        None,
-        "Where programs in containers come from.",
-    ),
-];
-
-pub(super) const BASE: &[Key] = &[
-    key(
-        "image",
-        Kind::Text,
-        None,
-        "One image with everything the checks need, instead of one per language: an image name, which `cargo dagcache lock` pins to a digest in dagcache.lock, or the path of an OCI archive (`./base.oci.tar`).",
-    ),
-    key(
-        "packages",
-        Kind::Texts,
-        Some("[]"),
-        "System packages to install in it (apt-get, apk).",
-    ),
-];
-
-pub(super) const TOOLS: &[Key] = &[key(
-    "kustomize",
-    Kind::Text,
-    None,
-    "The image that provides kustomize as `/app/kustomize` (default: `registry.k8s.io/kustomize/kustomize:v5.8.2`), or `base` for the one in the base image.",
-)];
-
-pub(super) const CHECK: &[Key] = &[
-    key(
-        "command",
-        Kind::Texts,
-        None,
-        "Program and arguments, without a shell. A program with a `/` is a file of the project, relative to `dir`, and becomes an input; any other is looked up on PATH. Custom checks only.",
-    ),
-    key(
-        "args",
-        Kind::Texts,
-        Some("[]"),
-        "Arguments appended to the command, also of a built-in check.",
-    ),
-    key(
-        "dir",
-        Kind::Text,
-        Some("\".\""),
-        "Working directory, relative to the project root. Custom checks only.",
-    ),
-    key(
-        "inputs",
-        Kind::Texts,
-        Some("[\"**\"]"),
-        "Globs of the files it may see. A path without metacharacters may name a file that git ignores.",
-    ),
-    key(
-        "files",
-        Kind::Texts,
-        Some("[]"),
-        "Globs of the files it checks. They are appended to the command and visible to it. Custom checks only.",
-    ),
-    key(
-        "per-file",
-        Kind::Flag,
-        Some("false"),
-        "Whether each of `files` has a separate result, for which the check sees only `inputs` and that file. Custom checks only.",
-    ),
-    key(
-        "env",
-        Kind::Texts,
-        Some("[]"),
-        "Names of environment variables it may see; all others are hidden. Added to those of a built-in check.",
-    ),
-    key(
-        "set-env",
-        Kind::TextMap,
-        Some("{}"),
-        "Environment variables with fixed values. Added to those of a built-in check.",
-    ),
-    key(
-        "tools",
-        Kind::Texts,
-        Some("[]"),
-        "Programs it may use in addition to the command; nothing else is on its PATH. Added to those of a built-in check.",
-    ),
-    key(
-        "outputs",
-        Kind::Texts,
-        Some("[]"),
-        "Globs (relative to the project root) of the files it writes. They are copied to the project after a run, restored on a hit, and never inputs of the check. Files that git tracks are compared, not overwritten; other replaced files are kept in the store. Not with `per-file`. Custom checks only.",
-    ),
-    key(
-        "findings",
-        Kind::Text,
-        None,
-        "How its output becomes findings: `gcc`, `sarif`, or a regular expression that matches a line, with the named groups path (required), line, column, severity, code, message. Custom checks only.",
-    ),
-    key(
-        "tags",
-        Kind::Texts,
-        Some("[\"lint\"]"),
-        "Tags that commands select it by: lint, validate, security, test, ci, or custom tags.",
-    ),
-    key(
-        "timeout",
-        Kind::Text,
-        None,
-        "Wall time after which it is killed and counts as an error (`5m`).",
-    ),
-    key(
-        "max-age",
-        Kind::Text,
-        None,
-        "Cached results older than this are not reused (`7d`).",
-    ),
-    key(
-        "cache",
-        Kind::FlagOrWord(&["passes"]),
-        Some("true"),
-        "Which results are cached: all, none, or only passes (the default for the tag `test`).",
-    ),
-    key(
-        "network",
-        Kind::Flag,
-        Some("false"),
-        "Whether it may use the network.",
-    ),
-    key(
-        "secrets",
-        Kind::Texts,
-        Some("[]"),
-        "Names of secret environment variables it may see. Their values (4 characters or more) are masked in its output and enter the key as an HMAC with $DAGCACHE_TEAM_KEY, or else with a random key of this store, in which case the result is never shared. Added to those of a built-in check.",
-    ),
-    key(
-        "baseline",
-        Kind::Text,
-        None,
-        "File of accepted findings. Only for `security:secrets`.",
-    ),
-];
-
-pub(super) const COMMANDS: &[Key] = &[
-    key(
-        "lint",
-        Kind::Texts,
-        Some("[\"lint\"]"),
-        "Tags that `lint` runs.",
-    ),
-    key(
-        "validate",
-        Kind::Texts,
-        Some("[\"validate\"]"),
-        "Tags that `validate` runs.",
-    ),
-    key(
-        "dev-check",
-        Kind::Texts,
-        Some("[\"lint\", \"validate\", \"security\"]"),
-        "Tags that `dev-check` runs.",
-    ),
-    key(
-        "pre-commit",
-        Kind::Texts,
-        Some("[\"lint\", \"validate\", \"security\"]"),
-        "Tags that `pre-commit` runs.",
-    ),
-    key(
-        "pre-push",
-        Kind::Texts,
-        Some("[\"lint\", \"validate\", \"security\"]"),
-        "Tags that the pre-push hook runs.",
-    ),
-    key(
-        "ci",
-        Kind::Texts,
-        None,
-        "Tags that `ci` runs; all checks if absent.",
-    ),
-];
-
-pub(super) const ALREADY_FAILING: &[&str] = &["block", "warn"];
-
-pub(super) const HOOK: &[Key] = &[key(
-    "already-failing",
-    Kind::Word(ALREADY_FAILING),
-    Some("\"block\""),
-    "Whether a check blocks a commit if it already failed in the previous commit and has no new findings.",
-)];
-
-pub(super) const CACHE: &[Key] = &[key(
-    "max-size",
-    Kind::Text,
-    None,
-    "Maximum size of the cache (`10GiB`).",
-)];
-
-pub(super) const REMOTE: &[Key] = &[
-    key(
-        "registry",
-        Kind::Text,
-        None,
-        "OCI repository for sharing results and layers.",
-    ),
-    key(
-        "trusted-keys",
-        Kind::Texts,
-        Some("[]"),
-        "Public keys whose signed results are accepted.",
-    ),
-];
+impl<T: Default> Field<T> for T {
+    fn of(read: Option<T>) -> Self {
+        read.unwrap_or_default()
+    }
+}
 
 impl Key {
     pub(super) fn default_value(&self) -> Option<toml::Value> {
@@ -326,7 +175,7 @@ impl Key {
 
     fn json(&self) -> Value {
         let mut schema = self.kind.json();
-        schema.insert("description".to_owned(), json!(self.about));
+        schema.insert("description".to_owned(), json!(self.about.trim_start()));
         if let Some(default) = self.default_value() {
             schema.insert("default".to_owned(), json!(default));
         }
@@ -381,7 +230,7 @@ pub(crate) fn schema() -> String {
         json!("https://json-schema.org/draft/2020-12/schema"),
     );
     root.insert("title".to_owned(), json!("Configuration of cargo-dagcache"));
-    if let Value::Object(map) = table(TOP) {
+    if let Value::Object(map) = table(Config::KEYS) {
         root.extend(map);
     }
     let mut text = serde_json::to_string_pretty(&root).unwrap_or_default();

@@ -10,7 +10,8 @@ use toml::de::{DeTable, DeValue};
 use crate::config::Loaded;
 use crate::config::check::is_built_in_form;
 use crate::config::diagnose::{Place, Source};
-use crate::config::schema::{self, Key, Kind};
+use crate::config::keys::Config;
+use crate::config::schema::{Key, Kind};
 use crate::plan::CacheMode;
 
 /// The given values, by table names and key.
@@ -18,7 +19,7 @@ pub(super) type Given = BTreeMap<Vec<String>, (toml::Value, Place)>;
 
 pub(super) fn given(source: &Source, table: &DeTable<'_>) -> Given {
     let mut given = Given::new();
-    collect(source, table, schema::TOP, &mut Vec::new(), &mut given);
+    collect(source, table, Config::KEYS, &mut Vec::new(), &mut given);
     given
 }
 
@@ -82,7 +83,7 @@ pub(crate) fn show(loaded: &Loaded) -> String {
         None => "# no configuration; all values are defaults\n".to_owned(),
     };
     let mut path = Vec::new();
-    table(&mut text, loaded, schema::TOP, &mut path);
+    table(&mut text, loaded, Config::KEYS, &mut path);
     text
 }
 

@@ -104,13 +104,16 @@ fn every_key_reaches_the_model() {
     let config = good(FULL).config;
     assert_eq!(config.engine.kind, EngineKind::Local);
     assert!(config.engine.incremental);
-    assert_eq!(config.max_size, Some(10 << 30));
+    assert_eq!(config.cache.max_size, Some(10 << 30));
     assert_eq!(
-        config.base.image.as_deref(),
+        config.layers.base.image.as_deref(),
         Some("docker.io/library/rust:1.95-slim")
     );
-    assert_eq!(config.base.packages, ["pkg-config"]);
-    assert_eq!(config.tools["kustomize"], "docker.io/acme/kustomize:5");
+    assert_eq!(config.layers.base.packages, ["pkg-config"]);
+    assert_eq!(
+        config.layers.tools["kustomize"],
+        "docker.io/acme/kustomize:5"
+    );
     assert_eq!(config.remote.trusted_keys, ["ed25519:abc"]);
     assert_eq!(config.tags_of("pre-commit"), Some(vec!["own".to_owned()]));
     assert_eq!(
@@ -475,9 +478,9 @@ fn images_and_packages_are_looked_at() {
         assert!(error.contains(expect), "{text}: {error}");
     }
     let text = "layers.base.packages = ['git', 'a', 'git']";
-    assert_eq!(good(text).config.base.packages, ["a", "git"]);
+    assert_eq!(good(text).config.layers.base.packages, ["a", "git"]);
     let config = good("layers.tools.kustomize = 'base'").config;
-    assert_eq!(config.tools["kustomize"], "base");
+    assert_eq!(config.layers.tools["kustomize"], "base");
 }
 
 /// A value of the wrong type for every key of the schema is refused: so every key is read.
@@ -497,7 +500,7 @@ fn schema_and_reader_know_the_same_keys() {
             }
         }
     }
-    walk(schema::TOP, "");
+    walk(Config::KEYS, "");
 }
 
 #[test]
@@ -514,7 +517,10 @@ fn the_json_schema_describes_every_key() {
             }
         }
     }
-    walk(&serde_json::from_str(&schema()).expect("JSON"), schema::TOP);
+    walk(
+        &serde_json::from_str(&schema()).expect("JSON"),
+        Config::KEYS,
+    );
 }
 
 proptest! {

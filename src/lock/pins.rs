@@ -78,10 +78,10 @@ impl Wishes {
     #[must_use]
     pub(crate) fn of(config: &Config) -> Self {
         Self {
-            image: config.base.image.clone(),
-            packages: config.base.packages.clone(),
+            image: config.layers.base.image.clone(),
+            packages: config.layers.base.packages.clone(),
             incremental: config.engine.incremental,
-            tools: config.tools.clone(),
+            tools: config.layers.tools.clone(),
         }
     }
 }

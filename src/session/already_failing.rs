@@ -79,7 +79,7 @@ fn content(finding: &Finding) -> (String, String, String) {
 
 /// The verdict on a commit: whether old failures count depends on the configuration.
 pub(crate) fn verdict(view: &View, records: &[CheckRecord], known: &[String]) -> Verdict {
-    let warns = view.loaded.config.hook_warns;
+    let warns = view.loaded.config.hook.warns;
     let counts = |record: &&CheckRecord| !(warns && known.contains(&record.id));
     let all = records.iter().filter(counts).map(|record| record.verdict);
     let worst = all.max().unwrap_or(Verdict::Passed);

@@ -349,7 +349,13 @@ impl Run<'_, '_> {
             return None;
         }
         let _ = store.note_project(&self.project.id, &self.project.root);
-        let bound = self.view.loaded.config.max_size.unwrap_or(DEFAULT_MAX_SIZE);
+        let bound = self
+            .view
+            .loaded
+            .config
+            .cache
+            .max_size
+            .unwrap_or(DEFAULT_MAX_SIZE);
         let size = store.measure_daily().filter(|size| size.bytes > bound)?;
         Some((size, bound))
     }

@@ -27,7 +27,7 @@ pub(crate) fn status(context: &Context<'_>, since: Duration) -> Result<Exit, Fai
         .ok()
         .flatten()
         .unwrap_or_default();
-    let bound = config.max_size.unwrap_or(DEFAULT_MAX_SIZE);
+    let bound = config.cache.max_size.unwrap_or(DEFAULT_MAX_SIZE);
     let of_engine = project.choice(&config).ok();
     let of_engine = of_engine.and_then(|choice| OfEngine::ask(&project, &choice));
     project.remember();
