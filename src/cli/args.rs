@@ -437,6 +437,10 @@ pub(crate) enum EngineArg {
     Local,
 }
 
+fn size(text: &str) -> Result<bytesize::ByteSize, String> {
+    crate::config::size(text).map(bytesize::ByteSize)
+}
+
 impl From<EngineArg> for EngineKind {
     fn from(typed: EngineArg) -> Self {
         match typed {
@@ -481,7 +485,7 @@ pub(crate) enum CacheCommand {
     /// Delete what is no longer needed, then the least valuable results until the cache fits
     Prune {
         /// Maximum size (`2GiB`) [default: `[cache] max-size` of the project, else 10GiB]
-        #[arg(long, value_name = "SIZE")]
+        #[arg(long, value_name = "SIZE", value_parser = size)]
         max_size: Option<bytesize::ByteSize>,
         /// Only print what would be deleted
         #[arg(long)]

@@ -105,6 +105,18 @@ fn read(reader: &mut Reader<'_>, id: &str, key: &Range<usize>, table: &DeTable<'
 
 fn check_id(reader: &mut Reader<'_>, id: &str, key: &Range<usize>, table: &DeTable<'_>) {
     if is_built_in_form(id) {
+        if catalogue::find(id).is_none() {
+            let kind = id.split_once('@').map_or(id, |(kind, _)| kind);
+            let help = match nearest(kind, catalogue::ids()) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => format!(
+                    "built-in checks: {}",
+                    catalogue::ids().collect::<Vec<_>>().join(", ")
+                ),
+            };
+            let title = format!("there is no built-in check `{id}`");
+            reader.problem_with_help(key.clone(), title, "", help);
+        }
         return;
     }
     if let Err(message) = word(id) {

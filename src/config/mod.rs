@@ -38,6 +38,8 @@ pub(crate) use schema::schema;
 pub(crate) use show::show;
 pub(crate) use source::Origin;
 
+pub(crate) use values::size;
+
 use source::TableRef;
 
 /// A configuration and its origin.

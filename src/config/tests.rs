@@ -330,6 +330,7 @@ fn bad_values_are_refused_where_they_stand() {
         ("exclude = ['/etc']", "absolute"),
         ("cache.max-size = 'huge'", "`huge` is not a size"),
         ("engine.kind = 'dager'", "did you mean `dagger`?"),
+        ("engine.address = 'foo'", "write `unix:///run"),
         (
             "checks.a = { command = ['x'], dir = '/tmp' }",
             "is absolute",
@@ -396,6 +397,15 @@ fn names_of_checks_follow_the_rules() {
             "invalid check name `a b`",
         ),
         ("checks.ci = { command = ['x'] }", "cannot be named `ci`"),
+        (
+            "checks.'yaml:nosuch'.tags = ['x']",
+            "no built-in check `yaml:nosuch`",
+        ),
+        (
+            "checks.'yaml:yamlint@sub'.tags = ['x']",
+            "did you mean `yaml:yamllint`?",
+        ),
+        ("checks.'x:nowhere'.tags = ['x']", "built-in checks: rust"),
         (
             "checks.'rust:fmt' = { command = ['x'] }",
             "`command` of a built-in check cannot be changed",

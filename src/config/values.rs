@@ -56,7 +56,7 @@ pub(super) fn warns(text: &str) -> Result<bool, String> {
 }
 
 /// A size in bytes.
-pub(super) fn size(text: &str) -> Result<u64, String> {
+pub(crate) fn size(text: &str) -> Result<u64, String> {
     let size = text.parse::<bytesize::ByteSize>();
     size.map(|size| size.as_u64())
         .map_err(|_| format!("`{text}` is not a size; use a value like `10GiB`"))

@@ -79,7 +79,7 @@ mod tests {
     fn an_override_of_nothing_is_a_warning_unless_the_check_is_just_not_needed() {
         let world = World::new(
             &[("a.yaml", "")],
-            "checks.'yaml:yamlint'.tags = ['x']\nchecks.'rust:clippy'.tags = ['x']\nchecks.'x:nowhere'.tags = ['x']",
+            "checks.'yaml:yamllint@subb'.tags = ['x']\nchecks.'rust:clippy'.tags = ['x']\nchecks.'kustomize:build:nowhere'.tags = ['x']",
         );
         let mut steps = Plan {
             checks: vec![planned("yaml:yamllint@sub")],
@@ -89,8 +89,8 @@ mod tests {
         assert_eq!(
             steps.warnings,
             [
-                "`checks.\"x:nowhere\"` has no effect (dagcache.toml:3:8): no such check is planned",
-                "`checks.\"yaml:yamlint\"` has no effect (dagcache.toml:1:8): did you mean `yaml:yamllint`?",
+                "`checks.\"kustomize:build:nowhere\"` has no effect (dagcache.toml:3:8): no such check is planned",
+                "`checks.\"yaml:yamllint@subb\"` has no effect (dagcache.toml:1:8): did you mean `yaml:yamllint@sub`?",
             ]
         );
     }
