@@ -444,6 +444,7 @@ mod tests {
                 .and_then(shown)
         };
         assert_eq!(shown_of("GITHUB_TOKEN").as_deref(), Some("(hidden)"));
+        assert_eq!(shown_of("my_passwd").as_deref(), Some("(hidden)"));
         assert_eq!(shown_of("MODE").as_deref(), Some("x"));
     }
 
@@ -459,6 +460,150 @@ mod tests {
             (PartKind::Inputs, "", Some(&two)),
         ]);
         assert_eq!(first(&old, &new), "a file changed");
+    }
+
+    #[test]
+    fn every_kind_of_part_has_its_words() {
+        use PartKind::{Command, Dir, Engine, Env, Option, Outside, SetEnv, Tool};
+
+        for (kind, name, old, new, words) in [
+            (Engine, "", Some("a"), Some("b"), "engine changed: a → b"),
+            (Command, "", Some("a"), Some("b"), "command changed"),
+            (Dir, "", Some("a"), Some("b"), "command changed"),
+            (Env, "MODE", Some("a"), Some("b"), "variable MODE changed"),
+            (Env, "MODE", None, Some(""), "variable MODE changed"),
+            (Tool, "ruff", Some("a"), None, "tool ruff changed"),
+            (
+                SetEnv,
+                "A",
+                Some("a"),
+                Some("b"),
+                "set-env A changed: a → b",
+            ),
+            (Option, "x", Some("a"), Some("b"), "option x changed: a → b"),
+            (Outside, "../t", Some("a"), Some("b"), "../t changed: a → b"),
+            (Outside, "own", Some("a"), Some("b"), "own changed"),
+        ] {
+            let (old, new) = (print(&[(kind, name, old)]), print(&[(kind, name, new)]));
+            assert_eq!(all_of(&old, &new, &Objects::new()), [words]);
+            assert!(all_of(&new, &new, &Objects::new()).is_empty());
+        }
+        let long = "x".repeat(60);
+        let old = print(&[(Option, "x", Some("a"))]);
+        let new = print(&[(Option, "x", Some(&long))]);
+        assert_eq!(first(&old, &new), "option x changed");
+    }
+
+    #[test]
+    fn files_from_outside_come_go_and_are_configuration_above_the_root() {
+        let none = print(&[]);
+        let of = |name| print(&[(PartKind::Outside, name, Some("1"))]);
+        assert_eq!(first(&none, &of("own")), "own added");
+        assert_eq!(first(&of("own"), &none), "own removed");
+        let kind = |name| {
+            let mut read = |_: &Digest| None;
+            differences(&none, &of(name), &|_| false, &mut read)[0].kind
+        };
+        assert_eq!(kind("../t"), MissKind::ConfigChanged);
+        assert_eq!(kind("own"), MissKind::InputAdded);
+    }
+
+    #[test]
+    fn parts_are_paired_by_kind_and_name_and_then_in_order() {
+        let of = |parts: &[(PartKind, &str, &str)]| {
+            let parts: Vec<_> = parts.iter().map(|(k, n, v)| (*k, *n, Some(*v))).collect();
+            print(&parts)
+        };
+        let old = of(&[
+            (PartKind::Env, "A", "1"),
+            (PartKind::SetEnv, "A", "2"),
+            (PartKind::Option, "output", "x"),
+            (PartKind::Option, "output", "y"),
+            (PartKind::Tool, "gone", "1"),
+        ]);
+        let new = of(&[
+            (PartKind::SetEnv, "A", "2"),
+            (PartKind::Env, "A", "1"),
+            (PartKind::Option, "output", "x"),
+            (PartKind::Option, "output", "z"),
+        ]);
+        let all = all_of(&old, &new, &Objects::new());
+        assert_eq!(all, ["option output changed: y → z", "tool gone changed"]);
+    }
+
+    #[test]
+    fn a_layer_names_the_parts_that_differ() {
+        let of = |key, detail: &[(&str, &str)]| {
+            let mut print = print(&[(PartKind::Layer, "base", Some(key))]);
+            let detail = detail.iter().map(|(k, v)| ((*k).into(), (*v).into()));
+            print.parts[0].detail = detail.collect();
+            print
+        };
+        let old = of("1", &[("os", "linux"), ("libc", "gnu")]);
+        let new = of("2", &[("os", "linux"), ("libc", "musl")]);
+        let all = all_of(&old, &new, &Objects::new());
+        assert_eq!(all, ["base: libc changed: gnu → musl"]);
+        // What it stands on, then.
+        let below = of("3", &[("os", "linux"), ("libc", "gnu")]);
+        assert_eq!(first(&old, &below), "base changed");
+    }
+
+    #[test]
+    fn programs_are_shown_with_their_version() {
+        let mut print = print(&[(PartKind::Tool, "ruff", Some("0123456789abcdef"))]);
+        assert_eq!(shown(&print.parts[0]).as_deref(), Some("0123456789abcdef"));
+        print.parts[0].detail = vec![("version".into(), "ruff 0.5".into())];
+        let text = shown(&print.parts[0]);
+        assert_eq!(text.as_deref(), Some("ruff 0.5 (0123456789ab)"));
+    }
+
+    #[test]
+    fn a_mode_is_told_in_words_and_content_by_its_digest() {
+        let miss = |before, now| {
+            let leaf = |kind, content: &[u8]| {
+                let digest = Digest::of(content);
+                Some(Leaf { kind, digest })
+            };
+            let change = Change {
+                path: "a".into(),
+                before: leaf(before, b"1"),
+                now: leaf(now, b"2"),
+            };
+            let miss = file_miss(change, &|_| false);
+            (miss.from.unwrap_or_default(), miss.to.unwrap_or_default())
+        };
+        let words = |one: &str, two: &str| (one.to_owned(), two.to_owned());
+        assert_eq!(
+            miss(Kind::File, Kind::Executable),
+            words("file", "executable")
+        );
+        assert_eq!(miss(Kind::Symlink, Kind::File), words("link", "file"));
+        let digests = [b"1", b"2"].map(|content| Digest::of(content).to_string());
+        assert_eq!(
+            miss(Kind::File, Kind::File),
+            words(&digests[0], &digests[1])
+        );
+    }
+
+    #[test]
+    fn the_order_is_configuration_command_files_variables_programs() {
+        let of = |value: &str| {
+            print(&[
+                (PartKind::Layer, "l", Some(value)),
+                (PartKind::Tool, "t", Some(value)),
+                (PartKind::Env, "E", Some(value)),
+                (
+                    PartKind::Inputs,
+                    "",
+                    Some(&Digest::of(value.as_bytes()).to_string()),
+                ),
+                (PartKind::Command, "", Some(value)),
+                (PartKind::Option, "o", Some(value)),
+            ])
+        };
+        let all = all_of(&of("1"), &of("2"), &Objects::new());
+        let first: Vec<&str> = all.iter().map(|text| &text[..3]).collect();
+        assert_eq!(first, ["opt", "com", "a f", "var", "too", "l c"]);
     }
 
     #[test]

@@ -759,6 +759,9 @@ mod tests {
         let tool = print.parts.iter().find(|part| part.kind == PartKind::Tool);
         let detail = &tool.expect("a program").detail;
         assert_eq!(*detail, [("version".to_owned(), "0.5.7".to_owned())]);
+        let layer = print.parts.iter().find(|part| part.kind == PartKind::Layer);
+        let detail = &layer.expect("a layer").detail;
+        assert_eq!(*detail, [("os".to_owned(), "linux".to_owned())]);
         let command = print.value(PartKind::Command);
         assert_eq!(command, Some("[\"sh\",\"x\",\"y\"]"));
         assert_eq!(print.value(PartKind::Names), None);

@@ -107,5 +107,9 @@ mod tests {
         assert_ne!(base, strong(&[("a", "9"), ("b", "2")], &[0]));
         assert_ne!(base, strong(&[("a", "1"), ("b", "2")], &[0, 1]));
         assert_ne!(base, strong(&[("a", "1"), ("b", "2")], &[]));
+        let (weak, snapshot) = weak(&[("a", "1")]);
+        let key = weak.strong(&mut Trees::new(&snapshot), &[0]);
+        assert_eq!((key.common, key.products), (key.whole, Digest::of(b"p")));
+        assert_ne!(weak.key, Digest::of(b"w"));
     }
 }

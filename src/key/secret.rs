@@ -66,7 +66,70 @@ fn mac(key: &[u8], name: &str, value: &OsStr) -> Digest {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::path::RelPath;
+    use crate::plan::check::Secret;
+    use crate::plan::output::NoFindings;
+    use crate::plan::{Check, Command};
+
+    /// A check with these secrets, sealed where they have these values; and whether the key was asked for.
+    fn sealed(secrets: &[&str], values: &[(&str, &str)]) -> (Work, bool) {
+        let mut command = Command::new(
+            vec!["x".into()],
+            RelPath::root(),
+            Vec::new(),
+            Arc::new(NoFindings),
+        );
+        let secret = |name: &&str| Secret {
+            name: (*name).into(),
+            mac: None,
+            shared: false,
+        };
+        command.secrets = secrets.iter().map(secret).collect();
+        let plain = Check::new("plain", "lint", Work::Missing(String::new()));
+        let check = Check::new("own", "lint", Work::Command(Box::new(command)));
+        let mut plan = Plan {
+            checks: vec![plain, check],
+            ..Plan::default()
+        };
+        let mut asked = false;
+        seal(&mut plan, &Env::from_pairs(values), || {
+            asked = true;
+            SealKey {
+                bytes: b"key".to_vec(),
+                shared: true,
+            }
+        });
+        (plan.checks.remove(1).work, asked)
+    }
+
+    #[test]
+    fn each_secret_is_sealed_with_the_key() {
+        let (work, asked) = sealed(&["A", "B", "C"], &[("A", "long"), ("B", "")]);
+        assert!(asked);
+        let secrets = &work.command().expect("a command").secrets;
+        let of = |name, value: &str| Some(mac(b"key", name, OsStr::new(value)));
+        let macs: Vec<_> = secrets.iter().map(|secret| secret.mac).collect();
+        assert_eq!(macs, [of("A", "long"), of("B", ""), None]);
+        assert!(secrets.iter().all(|secret| secret.shared));
+    }
+
+    #[test]
+    fn a_value_too_short_to_be_masked_stops_the_check() {
+        let (work, _) = sealed(&["A", "B"], &[("A", "long"), ("B", "abc")]);
+        let Work::Missing(why) = work else {
+            panic!("{work:?}")
+        };
+        assert!(why.contains("secret B is shorter than 4"), "{why}");
+    }
+
+    #[test]
+    fn without_secrets_no_key_is_asked_for() {
+        let (work, asked) = sealed(&[], &[]);
+        assert!(!asked && work.command().is_some());
+    }
 
     #[test]
     fn value_name_and_key_all_count() {

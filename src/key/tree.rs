@@ -200,6 +200,11 @@ mod tests {
         ] {
             assert_eq!(names(bad), None, "{bad:?}");
         }
+        let of_names = [NAMES, &object(&[("a", FILE)])[CONTENTS.len()..]].concat();
+        assert!(Tree::decode(&of_names).is_some_and(|tree| tree.items.len() == 1));
+        for bad in [".", "a\0b"] {
+            assert_eq!(names(&[(bad, FILE)]), None, "{bad:?}");
+        }
         let whole = object(&[("a", FILE)]);
         for end in CONTENTS.len() + 1..whole.len() {
             assert_eq!(Tree::decode(&whole[..end]), None, "{end}");

@@ -139,8 +139,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::key::tree::build::objects;
     use crate::key::tree::build::tests::{Files, all, content_of, snapshot, some_files};
+    use crate::key::tree::build::{Objects, objects};
 
     /// The files that differ, and how many objects were read.
     fn compare(a: &Files, b: &Files) -> (Changes, usize) {
@@ -208,6 +208,18 @@ mod tests {
         let (changes, reads) = compare(&old, &new);
         assert_eq!(changes.files.len(), 1);
         assert_eq!(reads, 6);
+    }
+
+    #[test]
+    fn paths_of_a_tree_are_all_or_none() {
+        let files = ["a", "d/b", "d/e/c"].map(|path| (path.to_owned(), (Kind::File, 1)));
+        let snapshot = snapshot(&Files::from(files));
+        let (root, mut known) = objects(&snapshot, &all(&snapshot));
+        let of = |known: &Objects| paths(&root, &mut |digest| Tree::decode(known.get(digest)?));
+        assert_eq!(of(&known).expect("whole"), ["a", "d/b", "d/e/c"]);
+        let inner = *known.keys().find(|digest| **digest != root).expect("one");
+        known.remove(&inner);
+        assert_eq!(of(&known), None);
     }
 
     #[test]
