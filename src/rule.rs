@@ -3,7 +3,8 @@
 //! checking costs nothing.
 //!
 //! One line per rule. The name says what holds; [`Rule::holds`] is called where the rule matters. `tests/it/rules.rs`
-//! names a test of the real binary for each.
+//! names a test of the real binary for each. Rules that only decide a key have no switch: the unit tests of `key` fail
+//! without them.
 
 /// Declares the rules: variant = name.
 macro_rules! rules {

@@ -330,7 +330,7 @@ fn bad_values_are_refused_where_they_stand() {
         ("exclude = ['/etc']", "absolute"),
         ("cache.max-size = 'huge'", "`huge` is not a size"),
         ("engine.kind = 'dager'", "did you mean `dagger`?"),
-        ("engine.address = 'foo'", "write `unix:///run"),
+        ("engine.address = 'foo'", "address like `unix:///run"),
         (
             "checks.a = { command = ['x'], dir = '/tmp' }",
             "is absolute",
