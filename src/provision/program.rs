@@ -316,7 +316,7 @@ fn of_toolchain(name: &str, toolchain: &crate::tool::rustup::Toolchain) -> Resul
     };
     let path = toolchain
         .program(name)
-        .ok_or_else(|| format!("the toolchain has no such program"))?;
+        .ok_or_else(|| "the toolchain has no such program".to_owned())?;
     let others = toolchain.programs().filter(|(other, _)| *other != name);
     Ok(Behind {
         needs: others
