@@ -176,7 +176,7 @@ pub(super) fn command(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Option<Ve
         ),
         Some(program) if program.contains('/') => {
             let dir = table.get("dir").and_then(|dir| dir.get_ref().as_str());
-            // What is wrong with the folder itself is told at its own key.
+            // Errors in the folder itself are reported at its own key.
             let dir = dir.and_then(|dir| RelPath::new(dir).ok());
             dir.unwrap_or_default()
                 .join(program)

@@ -61,7 +61,7 @@ macro_rules! tables {
         #[derive(Debug, Clone, PartialEq, Default)]
         pub(crate) struct $table {
             $(
-                /// Where the table is.
+                /// The place of the table.
                 pub(crate) $extra: $extra_type,
             )?
             $(
@@ -150,7 +150,7 @@ macro_rules! tables {
 }
 pub(super) use tables;
 
-/// What a field holds when its key was read, or was not there.
+/// The value of a field, whether its key was set or not.
 pub(super) trait Field<T> {
     /// The value for what was read.
     fn of(read: Option<T>) -> Self;

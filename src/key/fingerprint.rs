@@ -1,4 +1,4 @@
-//! The named parts of a key, before hashing. Stored beside each entry, so that a miss can name what changed.
+//! The named parts of a key before hashing. Stored with each entry, so that a miss can name what changed.
 
 use std::ffi::OsString;
 
@@ -21,17 +21,17 @@ pub(crate) enum PartKind {
     Engine,
     /// A layer, by its key.
     Layer,
-    /// What runs: argv, earlier commands, or a built-in and its version.
+    /// Argv, earlier commands, or a built-in and its version.
     Command,
     /// The working directory.
     Dir,
-    /// A variable of the user, by declared name.
+    /// A user's variable, by declared name.
     Env,
-    /// A variable set to a fixed value.
+    /// A variable with a fixed value.
     SetEnv,
     /// A program on the check's PATH.
     Tool,
-    /// Anything else from the configuration.
+    /// Any other configuration.
     Option,
     /// The tree of shared files.
     Inputs,
@@ -39,9 +39,9 @@ pub(crate) enum PartKind {
     Outside,
     /// The tree of checked files.
     Files,
-    /// Instead of `Inputs`: paths, kinds and link targets of the shared files.
+    /// Replaces `Inputs`: paths, kinds and link targets of the shared files.
     Names,
-    /// Instead of `Inputs`: the tree of the files that were read.
+    /// Replaces `Inputs`: the tree of the files that were read.
     Reads,
 }
 
@@ -50,27 +50,28 @@ pub(crate) enum PartKind {
 pub(crate) struct Part {
     /// What it is about.
     pub(crate) kind: PartKind,
-    /// Which one of its kind; empty where there is only one.
+    /// Empty if its kind has only one part.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) name: String,
-    /// Its value; `None` = unset or absent, which differs from empty.
+    /// `None` means unset or absent, which differs from empty.
     pub(crate) value: Option<String>,
-    /// What a layer is made of; the version of a program. Not hashed (the value is a digest): only words reasons.
+    /// The parts of a layer, or the version of a program. Not hashed, since the value is a digest; only words
+    /// reasons.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) detail: Vec<(String, String)>,
 }
 
-/// All named parts of a key, in their fixed order.
+/// All named parts of a key in their fixed order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Fingerprint {
-    /// [`KEY_VERSION`] of who made it: parts of another version say nothing about these.
+    /// The [`KEY_VERSION`] it was made with: parts of different versions cannot be compared.
     #[serde(default = "first_version")]
     pub(crate) version: u32,
     /// The parts.
     pub(crate) parts: Vec<Part>,
 }
 
-/// The one version that did not write itself down.
+/// The only version that did not record itself.
 const fn first_version() -> u32 {
     1
 }
@@ -95,7 +96,7 @@ impl Fingerprint {
         });
     }
 
-    /// Canonical digest of the parts for which `keep` holds.
+    /// Canonical digest of the parts that `keep` selects.
     pub(super) fn digest(&self, domain: &str, keep: impl Fn(PartKind) -> bool) -> Digest {
         let mut encoder = Encoder::new(domain);
         for part in self.parts.iter().filter(|part| keep(part.kind)) {
@@ -108,7 +109,7 @@ impl Fingerprint {
         encoder.finish()
     }
 
-    /// The value of a part that there is one of.
+    /// The value of a part whose kind occurs only once.
     #[must_use]
     pub(crate) fn value(&self, kind: PartKind) -> Option<&str> {
         self.parts
@@ -124,15 +125,15 @@ impl Fingerprint {
 pub(crate) struct CheckKey {
     /// Key of the whole check.
     pub(crate) whole: Digest,
-    /// Everything but the checked files: what part keys start from.
+    /// Everything except the checked files: the base of part keys.
     pub(crate) common: Digest,
-    /// Everything but files of any kind: products of earlier runs may be reused where it is equal.
+    /// Everything except files: products of earlier runs may be reused if it is equal.
     pub(crate) products: Digest,
-    /// The parts, for storing and for reasons.
+    /// The parts, for storing and for miss reasons.
     pub(crate) fingerprint: Fingerprint,
 }
 
-/// Key of a layer: its parts and the layers below it. Its name is not in, so that equal layers are shared.
+/// The key of a layer: its parts and the layers below it. Does not include its name, so that equal layers are shared.
 #[must_use]
 pub(crate) fn layer_key(plan: &Plan, layer: &Layer) -> Digest {
     let mut encoder = Encoder::new("layer");
@@ -172,7 +173,7 @@ pub(crate) fn layers_of<'p>(plan: &'p Plan, check: &Check) -> Vec<(&'p Layer, Di
     with_keys(plan, names.filter_map(|name| plan.layer(name)))
 }
 
-/// Key of one part of a check: the common key and its file.
+/// The key of one part of a check: the common key and its file.
 #[must_use]
 pub(crate) fn part_key(common: &Digest, file: &Entry) -> Digest {
     let mut encoder = Encoder::new("part");
@@ -264,7 +265,7 @@ fn push_command(print: &mut Fingerprint, command: &Command, env: &Env) {
     for tool in &command.tools {
         let value = match tool {
             Tool::Host { identity, .. } => Some(identity.to_string()),
-            // The layer's key is in already; the path tells which of its programs.
+            // The layer's key is already included; the path tells which of its programs this is.
             Tool::Layer { layer, path, .. } => Some(format!("{layer} {path}")),
             Tool::Image { .. } => Some("of the image".to_owned()),
             Tool::Absent { .. } => None,
@@ -294,12 +295,12 @@ fn push_command(print: &mut Fingerprint, command: &Command, env: &Env) {
     print.push(PartKind::Option, "findings", Some(command.parse.identity()));
 }
 
-/// The words as text that shows where each begins and ends.
+/// Joins words unambiguously.
 fn argv(words: &[String]) -> String {
     serde_json::to_string(words).unwrap_or_default()
 }
 
-/// A value as text, so that no two are the same: what is no UTF-8 is written after a NUL, which no value holds.
+/// Encodes a value unambiguously: non-UTF-8 bytes follow a NUL, which no value contains.
 fn env_value(value: &OsString) -> String {
     match value.to_str() {
         Some(text) => text.to_owned(),
@@ -307,7 +308,7 @@ fn env_value(value: &OsString) -> String {
     }
 }
 
-/// Where an outside file lies, as people write it: `../../rustfmt.toml`.
+/// The path of an outside file for display: `../../rustfmt.toml`.
 #[must_use]
 pub(crate) fn outside_name(file: &OutsideFile) -> String {
     format!("{}{}", "../".repeat(file.up as usize), file.path)

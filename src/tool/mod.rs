@@ -238,7 +238,7 @@ fn decode(payload: &[u8]) -> Option<(BTreeMap<PathBuf, Known>, folder_digest::Me
     Some((files, folder_digest::Memo::decode(&mut reader)?))
 }
 
-/// The C library of the host, by its dynamic loader.
+/// The host's C library, judged by its dynamic loader.
 #[must_use]
 pub(crate) fn libc() -> &'static str {
     if !cfg!(target_os = "linux") {

@@ -1,4 +1,4 @@
-//! Cargo.lock: its packages, and which of them a workspace's own packages reach.
+//! Cargo.lock: its packages, and which of them the workspace packages reach.
 //!
 //! Pure parser. Comments, order, format versions, the workspace's own versions and packages nobody reaches do not
 //! change its answer.
@@ -22,17 +22,16 @@ pub(crate) struct LockError {
 pub(crate) struct Lock {
     /// The version of its format, from 3 on.
     pub(crate) version: Option<u32>,
-    /// Its packages, in the order of the file.
+    /// In the order of the file.
     #[serde(default)]
     pub(crate) package: Vec<Package>,
 }
 
-/// One package of it.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Package {
     pub(crate) name: String,
     pub(crate) version: String,
-    /// Where it is from; `None` if it lies in the project.
+    /// Its source; `None` if it is in the project.
     pub(crate) source: Option<String>,
     checksum: Option<String>,
     #[serde(default)]
@@ -63,10 +62,7 @@ impl Package {
     }
 }
 
-/// Reads the text.
-///
-/// # Errors
-/// If the text is no Cargo.lock.
+/// Parses the text.
 pub(crate) fn parse(text: &str) -> Result<Lock, LockError> {
     toml::from_str(text).map_err(|error| {
         // Without the line itself: in a file that no cargo wrote it may be long.
@@ -116,7 +112,7 @@ pub(crate) fn external_closure(text: &str) -> Result<BTreeMap<String, String>, L
 }
 
 impl Lock {
-    /// Positions of the packages of the project whose name counts, and of all that those reach.
+    /// Positions of the project packages selected by name, and of everything they reach.
     pub(crate) fn reached(&self, counts: impl Fn(&str) -> bool) -> BTreeSet<usize> {
         let mut by_name: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for (index, package) in self.package.iter().enumerate() {

@@ -9,17 +9,14 @@ use toml::{Table, Value};
 use super::super::lock::{self, LockError, Package};
 use super::VERSION;
 
-/// A lockfile, read and as it is written.
+/// A lockfile and its text.
 pub(crate) struct Lock {
     text: String,
     read: lock::Lock,
 }
 
 impl Lock {
-    /// Reads the text.
-    ///
-    /// # Errors
-    /// If it is no Cargo.lock.
+    /// Parses the text.
     pub(crate) fn parse(text: &str) -> Result<Self, LockError> {
         Ok(Self {
             text: text.to_owned(),
