@@ -18,7 +18,7 @@ use crate::run::outputs::{Made, deliver, stored};
 use crate::run::parts::Parts;
 use crate::run::result::{advice, conclude, replay};
 use crate::run::usable::{DISTRUSTED, distrusted, expired};
-use crate::run::{Caching, Session, read_keys};
+use crate::run::{Caching, Session, read_keys, sources};
 use crate::store::entry::{Entry, Lookup};
 use crate::store::last::{Last, Seen};
 
@@ -176,7 +176,7 @@ pub(super) fn find(
     }
     let mut why = None;
     for key in read_keys::keys(session, check, key) {
-        match session.store.lookup(&key) {
+        match sources::lookup(session, &key) {
             Lookup::Hit(entry) if expired(check, &entry) => {
                 why = Some(Miss::of(MissKind::Expired));
             }

@@ -1,6 +1,7 @@
 //! One run: keys, look-ups, and only for the misses an engine.
 //!
 //! - [`lookup`]: each check's key and its cached result. - [`usable`]: whether a cached result may be used.
+//! - [`sources`]: where else a result may come from.
 //! - [`execute`], [`part_runs`]: one miss, from lock to saved result. - [`pool`]: runs misses in parallel.
 //! - [`act`]: one action on an engine. - [`result`]: the result of a check, and storing it.
 //! - [`parts`]: results of per-file checks. - [`read_keys`]: keys of checks whose reads are detected.
@@ -26,6 +27,7 @@ pub(crate) mod parts;
 pub(crate) mod pool;
 pub(crate) mod read_keys;
 pub(crate) mod result;
+pub(crate) mod sources;
 mod usable;
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -39,6 +41,7 @@ use crate::record::{Cache, CheckLine, CheckRecord, RunRecord, Verdict};
 use crate::run::cancel::Interrupt;
 use crate::run::lookup::{Pending, State};
 use crate::run::result::Trouble;
+use crate::run::sources::Sources;
 use crate::snapshot::Snapshot;
 use crate::store::Store;
 use crate::store::last::Last;
@@ -105,6 +108,8 @@ pub(crate) struct Session<'a> {
     pub(crate) env: &'a Env,
     pub(crate) engine: &'a dyn Engine,
     pub(crate) store: &'a Store,
+    /// Who else may know results.
+    pub(crate) sources: &'a Sources,
     /// Id of the project in the store.
     pub(crate) project: &'a str,
     /// Before the snapshot was taken: files changed later were edited in the meantime.

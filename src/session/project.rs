@@ -23,6 +23,7 @@ use crate::lock::{Lock, NoEngine, Pins, Resolve, Wishes};
 use crate::own_checks::add_discovered;
 use crate::plan::{Check, Image, Images, Plan};
 use crate::run::cancel::Interrupt;
+use crate::run::sources::Sources;
 use crate::run::{self, Options, Session};
 use crate::scope::Scope;
 use crate::session::choice::{self, Choice, Wish, choose};
@@ -64,6 +65,9 @@ pub(crate) struct Project<'a> {
     /// Its id in the store.
     pub(crate) id: String,
     pub(crate) store: Store,
+    /// Who else may know results.
+    sources: Sources,
+    /// What runs checks.
     pub(crate) engines: Engines,
     /// Whether the user stopped the run; owns the asynchronous runtime, which starts on first use.
     pub(crate) interrupt: Interrupt,
@@ -131,6 +135,7 @@ impl<'a> Project<'a> {
         Ok(Self {
             root,
             store,
+            sources: Vec::new(),
             engines: Engines::new(local),
             interrupt: Interrupt::new(),
             files,
@@ -430,6 +435,7 @@ impl<'a> Project<'a> {
             env: self.host.env,
             engine: self.engine(&view.choice),
             store: &self.store,
+            sources: &self.sources,
             project: &self.id,
             started: self.host.started.1,
             options,

@@ -7,17 +7,14 @@ mod doctor;
 mod explain;
 mod fix;
 mod generate;
-mod layers;
 mod lock;
 mod pre_commit;
 mod run;
 mod shell;
-mod upkeep;
-mod usage;
 
 use std::time::{Instant, SystemTime};
 
-use crate::cli::args::{CacheCommand, Cli, Commands};
+use crate::cli::args::{Cli, Commands};
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::env::Env;
@@ -39,21 +36,7 @@ pub(crate) fn dispatch(
         Commands::DevCheck(args) => run::by_tags(&context, "dev-check", &args),
         Commands::Ci(args) => run::by_tags(&context, "ci", &args),
         Commands::Generate(args) => generate::generate(&context, &args),
-        Commands::Cache(CacheCommand::Status { since, .. }) => {
-            cache::status(&context, since.into())
-        }
-        Commands::Cache(CacheCommand::Clear { targets, .. }) => layers::clear(&context, &targets),
-        Commands::Cache(CacheCommand::Warm { layer, .. }) => {
-            layers::warm(&context, layer.as_deref())
-        }
-        Commands::Cache(CacheCommand::Prune {
-            max_size,
-            dry_run,
-            of_engine: false,
-        }) => upkeep::prune(&context, max_size, dry_run),
-        Commands::Cache(CacheCommand::Prune { max_size, .. }) => usage::prune(&context, max_size),
-        Commands::Cache(CacheCommand::Verify) => upkeep::verify(&context),
-        Commands::Cache(CacheCommand::Keygen(_)) => Err(Failure::not_yet("cache keygen")),
+        Commands::Cache(command) => cache::cache(&context, command),
         Commands::Explain(args) => explain::explain(&context, &args),
         Commands::Shell(args) => shell::shell(&context, &args),
         Commands::Config(command) => config::config(&context, command),

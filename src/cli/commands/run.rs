@@ -2,8 +2,8 @@
 
 use crate::cli::args::{LintArgs, RunArgs, ValidateArgs};
 use crate::cli::commands::asked::Asked;
+use crate::cli::commands::cache::over_bound;
 use crate::cli::commands::fix;
-use crate::cli::commands::upkeep::over_bound;
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::plan::select::{Selection, select};

@@ -3,10 +3,6 @@
 use bytesize::ByteSize;
 use serde_json::{Value, json};
 
-use crate::cli::commands::upkeep::configured;
-use crate::cli::context::Context;
-use crate::cli::exit::{Exit, Failure};
-use crate::config::Config;
 use crate::session::Project;
 use crate::session::choice::Choice;
 
@@ -19,8 +15,8 @@ pub(super) struct OfEngine {
 
 /// In bytes; a limit of 0 means none.
 #[derive(Debug, Clone, Copy)]
-struct Numbers {
-    used: u64,
+pub(super) struct Numbers {
+    pub(super) used: u64,
     max_used: u64,
     reserved: u64,
     min_free: u64,
@@ -28,7 +24,7 @@ struct Numbers {
 }
 
 impl Numbers {
-    fn json(self) -> Value {
+    pub(super) fn json(self) -> Value {
         json!({
             "used_bytes": self.used, "max_used_bytes": self.max_used, "reserved_bytes": self.reserved,
             "min_free_bytes": self.min_free, "target_bytes": self.target,
@@ -70,43 +66,6 @@ impl OfEngine {
     }
 }
 
-/// Makes the engine prune what was least recently used.
-pub(crate) fn prune(context: &Context<'_>, max_size: Option<ByteSize>) -> Result<Exit, Failure> {
-    let project = context.open()?;
-    let config = configured(context, &project.store)?.unwrap_or_else(Config::default);
-    let choice = project.choice(&config)?;
-    context.shell.warning(&format!(
-        "the engine at {} shares its cache between all its users: their layers are pruned, too",
-        choice.dagger.as_deref().unwrap_or_default()
-    ));
-    let (before, after) = pruned(&project, &choice, max_size.map(|size| size.as_u64()))
-        .map_err(|message| Failure::CouldNotRun(anyhow::anyhow!(message)))?;
-    project.remember();
-    let freed = before.used.saturating_sub(after.used);
-    let bound = max_size.map(|size| size.as_u64());
-    if context.is_json() {
-        let value = json!({
-            "reason": "engine-pruned", "format": 1, "address": choice.dagger, "max_bytes": bound,
-            "before": before.json(), "after": after.json(),
-        });
-        context.shell.data(&format!("{value}\n"));
-    }
-    let line = format!(
-        "{}, leaving {} of {} in the engine",
-        ByteSize(freed),
-        ByteSize(after.used),
-        ByteSize(before.used)
-    );
-    let tone = crate::report::shell::Tone::Good;
-    context.shell.status(tone, "Pruned", &line);
-    if bound.is_some_and(|bound| after.used > bound) {
-        let tone = crate::report::shell::Tone::Note;
-        let message = "the rest is in use";
-        context.shell.status(tone, "Left", message);
-    }
-    Ok(Exit::Passed)
-}
-
 #[cfg(all(feature = "dagger", unix))]
 mod asked {
     use std::time::Duration;
@@ -135,7 +94,10 @@ mod asked {
         }
     }
 
-    pub(super) fn usage(project: &Project<'_>, choice: &Choice) -> Result<Numbers, String> {
+    pub(in crate::cli::commands::cache) fn usage(
+        project: &Project<'_>,
+        choice: &Choice,
+    ) -> Result<Numbers, String> {
         with_session(project, choice, GLANCE, async |session| {
             let asked = tokio::time::timeout(GLANCE, Usage::ask(session)).await;
             let asked = asked.map_err(|_| {
@@ -145,7 +107,7 @@ mod asked {
         })
     }
 
-    pub(super) fn pruned(
+    pub(in crate::cli::commands::cache) fn pruned(
         project: &Project<'_>,
         choice: &Choice,
         max_bytes: Option<u64>,
@@ -178,7 +140,9 @@ mod asked {
 }
 
 #[cfg(all(feature = "dagger", unix))]
-use asked::{pruned, usage};
+pub(super) use asked::pruned;
+#[cfg(all(feature = "dagger", unix))]
+use asked::usage;
 
 #[cfg(not(all(feature = "dagger", unix)))]
 mod not_here {
@@ -186,11 +150,14 @@ mod not_here {
 
     const WHY: &str = "this build of cargo-dagcache does not support Dagger";
 
-    pub(super) fn usage(_: &Project<'_>, _: &Choice) -> Result<Numbers, String> {
+    pub(in crate::cli::commands::cache) fn usage(
+        _: &Project<'_>,
+        _: &Choice,
+    ) -> Result<Numbers, String> {
         Err(WHY.to_owned())
     }
 
-    pub(super) fn pruned(
+    pub(in crate::cli::commands::cache) fn pruned(
         _: &Project<'_>,
         _: &Choice,
         _: Option<u64>,
@@ -200,4 +167,6 @@ mod not_here {
 }
 
 #[cfg(not(all(feature = "dagger", unix)))]
-use not_here::{pruned, usage};
+pub(super) use not_here::pruned;
+#[cfg(not(all(feature = "dagger", unix)))]
+use not_here::usage;

@@ -1,4 +1,4 @@
-//! `cache clear|warm`: clears results and layers, and builds layers ahead of time.
+//! `cache warm`: building layers ahead.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::cli::commands::upkeep::{folder, size};
+use crate::cli::commands::cache::unknown;
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::engine::{Engine, EngineError, Prepare};
@@ -16,118 +16,7 @@ use crate::plan::{Layer, Plan};
 use crate::report::shell::Tone;
 use crate::report::{Verbosity, text};
 use crate::run::cancel::Interrupt;
-use crate::session::{Listener as _, View};
-use crate::store::Store;
-use crate::store::clear::Target;
-
-/// Deletes everything, or exactly what was named.
-pub(crate) fn clear(context: &Context<'_>, targets: &[String]) -> Result<Exit, Failure> {
-    let dir = folder(context)?;
-    let named = if targets.is_empty() {
-        Named {
-            targets: vec![Target::All],
-            ..Named::default()
-        }
-    } else {
-        named(context, targets)?
-    };
-    let store = Store::open_exclusive(&dir, &|| context.waiting()).map_err(anyhow::Error::from)?;
-    let plan = store.plan_clear(&named.targets, &crate::room::is_in_use);
-    store.apply_clear(&plan).map_err(anyhow::Error::from)?;
-    let message = format!("{} from {}", size(plan.size), store.base().display());
-    context.shell.status(Tone::Good, "Cleared", &message);
-    if !named.layers.is_empty() {
-        let layers = named.layers.iter().map(String::as_str);
-        store
-            .raise_generations(&named.project, layers)
-            .map_err(anyhow::Error::from)?;
-        let message = format!(
-            "{}: the Dagger engine will rebuild them",
-            named.layers.join(", ")
-        );
-        context.shell.status(Tone::Good, "Cleared", &message);
-    }
-    Ok(Exit::Passed)
-}
-
-#[derive(Default)]
-struct Named {
-    project: String,
-    targets: Vec<Target>,
-    /// Layers in the engine's own cache, which it has to rebuild.
-    layers: Vec<String>,
-}
-
-/// What the names refer to in this project.
-fn named(context: &Context<'_>, names: &[String]) -> Result<Named, Failure> {
-    let project = context.open()?;
-    let view = project.look()?;
-    let mut named = Named {
-        project: project.id.clone(),
-        ..Named::default()
-    };
-    for name in names {
-        if view.plan.check(name).is_some() {
-            named.targets.push(Target::Check(name.clone()));
-            continue;
-        }
-        let (layers, checks) = standing_on(&view.plan, name)?;
-        let keys = layers.iter().map(|layer| layer_key(&view.plan, layer));
-        named.targets.push(Target::Layers(keys.collect()));
-        named.targets.extend(checks.into_iter().map(Target::Check));
-        if view.choice.dagger.is_some() {
-            let names = layers.iter().map(|layer| layer.name.clone());
-            named.layers.extend(names);
-        }
-    }
-    named.layers.sort();
-    named.layers.dedup();
-    project.remember();
-    project.close();
-    Ok(named)
-}
-
-/// The layers with this name or kind, those on top of them, and their checks.
-fn standing_on<'p>(plan: &'p Plan, name: &str) -> Result<(Vec<&'p Layer>, Vec<String>), Failure> {
-    let is_named = |layer: &Layer| layer.name == name || layer.kind.as_str() == name;
-    let stands_on = |layers: &[String]| plan_below(plan, layers).into_iter().any(is_named);
-    let layers = plan.layers.iter();
-    let layers = layers.filter(|layer| is_named(layer) || stands_on(&layer.on));
-    let layers: Vec<_> = layers.collect();
-    if layers.is_empty() {
-        let checks = plan.checks.iter().map(|check| check.id.as_str());
-        return Err(unknown(plan, name, "layer or check", checks));
-    }
-    let checks = plan.checks.iter();
-    let checks = checks.filter(|check| stands_on(&check.layers));
-    let checks = checks.map(|check| check.id.clone()).collect();
-    Ok((layers, checks))
-}
-
-/// These layers and all below them.
-fn plan_below<'p>(plan: &'p Plan, names: &[String]) -> Vec<&'p Layer> {
-    let mut below: Vec<&Layer> = names.iter().filter_map(|name| plan.layer(name)).collect();
-    let mut at = 0;
-    while let Some(layer) = below.get(at).copied() {
-        at += 1;
-        below.extend(layer.on.iter().filter_map(|name| plan.layer(name)));
-    }
-    below
-}
-
-fn unknown<'a>(
-    plan: &'a Plan,
-    name: &str,
-    what: &str,
-    checks: impl Iterator<Item = &'a str>,
-) -> Failure {
-    let layers = plan.layers.iter().map(|layer| layer.name.as_str());
-    let known: Vec<&str> = layers.chain(checks).collect();
-    Failure::usage(format!(
-        "no {what} `{name}` in this project; known: {}",
-        known.join(", ")
-    ))
-}
+use crate::session::View;
 
 /// Builds layers ahead of time: all that checks use, or those of a name or kind, with the layers below them.
 pub(crate) fn warm(context: &Context<'_>, name: Option<&str>) -> Result<Exit, Failure> {

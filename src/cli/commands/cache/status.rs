@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde_json::json;
 
-use crate::cli::commands::upkeep::{configured, over_bound, size};
-use crate::cli::commands::usage::OfEngine;
+use crate::cli::commands::cache::of_engine::OfEngine;
+use crate::cli::commands::cache::{configured, over_bound, size};
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::key::MissKind;
