@@ -4,9 +4,11 @@
 
 use crate::event::{Event, Sink};
 use crate::finding::{Finding, Severity};
+use crate::key::{Miss, MissKind};
 use crate::process::quoted;
 use crate::record::{Cache, CheckRecord, INTERRUPTED, NO_CACHE, RunRecord, Verdict};
 use crate::report::commit::Commit;
+use crate::report::held::Held;
 use crate::report::shell::Tone;
 use crate::report::{About, Format, Shell, Verbosity, text};
 
@@ -18,10 +20,18 @@ pub(crate) const FORMAT: Format = Format {
         Some(stops) if !about.dry_run && about.shell.verbosity() < Verbosity::Verbose => {
             Box::new(Commit::new(about.shell, stops))
         }
-        _ => Box::new(Human::new(about)),
+        Some(_) => Box::new(Held::new(Human::new(about))),
+        None => Box::new(Human::new(about)),
     },
 };
 
+/// Failures that are named in the command that repeats them.
+const MOST_REPEATED: usize = 10;
+
+/// Checks that run for the first time and are named: more, and nobody reads their lines.
+const MOST_FIRST: usize = 20;
+
+/// Writes events as status lines.
 #[derive(Debug)]
 struct Human<'a> {
     shell: &'a Shell,
@@ -38,6 +48,8 @@ struct Human<'a> {
     finished: usize,
     interrupted: bool,
     dry_run: bool,
+    /// Checks that ran for the first time.
+    first: usize,
 }
 
 impl<'a> Human<'a> {
@@ -54,6 +66,7 @@ impl<'a> Human<'a> {
             finished: 0,
             interrupted: false,
             dry_run: about.dry_run,
+            first: 0,
         }
     }
 
@@ -63,6 +76,31 @@ impl<'a> Human<'a> {
         if let Some(engine) = engine.filter(|_| self.shell.verbosity() > Verbosity::Quiet) {
             self.shell.status(Tone::Note, "Engine", &engine);
         }
+    }
+
+    /// Says what runs and why. Of many first runs only some are named.
+    fn started(&mut self, id: &str, miss: Option<&Miss>) {
+        if self.shell.verbosity() == Verbosity::Quiet {
+            return;
+        }
+        let is_first = miss.is_some_and(|miss| miss.kind == MissKind::New);
+        if is_first && self.shell.verbosity() < Verbosity::Verbose {
+            self.first += 1;
+            if self.first == MOST_FIRST + 1 {
+                let line = "… and others for the first time (-v names all)";
+                self.shell.status(Tone::Good, "Dirty", line);
+            }
+            if self.first > MOST_FIRST {
+                return;
+            }
+        }
+        let uncached = miss.is_some_and(|miss| miss.path.as_deref() == Some(NO_CACHE));
+        let (verb, reason) = match miss {
+            Some(miss) if !uncached => ("Dirty", format!(" ({miss})")),
+            _ => ("Running", String::new()),
+        };
+        self.shell
+            .status(Tone::Good, verb, &format!("{id}{reason}"));
     }
 
     fn check_finished(&mut self, record: &CheckRecord) {
@@ -250,10 +288,11 @@ impl<'a> Human<'a> {
     fn repeats(&self) -> Vec<String> {
         let all = self.failed.iter().chain(&self.errors);
         let all: Vec<String> = all.map(|id| format!(" --only {}", quoted(id))).collect();
-        if all.len() > 3 {
-            vec![all.concat()]
-        } else {
-            all
+        match all.len() {
+            0..=3 => all,
+            4..=MOST_REPEATED => vec![all.concat()],
+            // What passed is Fresh then.
+            _ => vec![String::new()],
         }
     }
 
@@ -344,15 +383,7 @@ impl Sink for Human<'_> {
             }
             Event::CheckStarted { id, miss } => {
                 self.say_engine();
-                if self.shell.verbosity() > Verbosity::Quiet {
-                    let uncached = miss.is_some_and(|miss| miss.path.as_deref() == Some(NO_CACHE));
-                    let (verb, reason) = match miss {
-                        Some(miss) if !uncached => ("Dirty", format!(" ({miss})")),
-                        _ => ("Running", String::new()),
-                    };
-                    self.shell
-                        .status(Tone::Good, verb, &format!("{id}{reason}"));
-                }
+                self.started(id, *miss);
                 self.running.push((*id).to_owned());
                 self.shell.progress(self.done, self.total, &self.running);
             }

@@ -5,13 +5,17 @@ use serde_json::{Value, json};
 
 use crate::event::{Event, Sink};
 use crate::record::{CheckRecord, RunRecord};
+use crate::report::held::Held;
 use crate::report::{Format, Shell, text};
 
 /// `--message-format json`.
 pub(crate) const FORMAT: Format = Format {
     name: "json",
-    help: "One JSON object per line on stdout",
-    report: |about| Box::new(Json::new(about.shell)),
+    help: "One JSON object a line, on stdout",
+    report: |about| match about.hook {
+        Some(_) => Box::new(Held::new(Json::new(about.shell))),
+        None => Box::new(Json::new(about.shell)),
+    },
 };
 
 /// Version of the format.

@@ -4,6 +4,7 @@
 
 pub(crate) mod change;
 pub(crate) mod commit;
+mod held;
 pub(crate) mod human;
 pub(crate) mod json;
 pub(crate) mod shell;
