@@ -40,7 +40,10 @@ use crate::tool::{Tools, is_on_path};
 /// Whether this build supports containers.
 const CONTAINERS: bool = cfg!(all(feature = "dagger", unix));
 
-/// Shorter keys could be guessed.
+/// The configuration that is a file of its own.
+const CONFIG: &str = "dagcache.toml";
+
+/// A shorter key for secrets could be found by trying.
 const SHORTEST_KEY: usize = 16;
 
 /// How often planning is retried if files change.
@@ -179,6 +182,30 @@ impl<'a> Project<'a> {
         }
     }
 
+    /// What to say of a configuration in the work tree that is not the staged one.
+    pub(crate) fn not_staged(&self, view: &View) -> Option<String> {
+        if !matches!(self.files, Files::Staged(_)) {
+            return None;
+        }
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).replace("\r\n", "\n");
+        let here = text(std::fs::read(self.root.join(CONFIG)).ok()?);
+        match view.snapshot.find(CONFIG) {
+            None => Some(format!(
+                "{CONFIG} is not staged, so the hook does without it"
+            )),
+            Some(id) => {
+                let staged = text(view.snapshot.read(id).ok()?);
+                (staged != here).then(|| {
+                    format!("{CONFIG} has edits that are not staged; the hook uses what is staged")
+                })
+            }
+        }
+    }
+
+    /// Takes a snapshot.
+    ///
+    /// # Errors
+    /// If a file cannot be read.
     pub(crate) fn snapshot(&self) -> Result<Snapshot, Failure> {
         self.snapshot_of(&self.files)
     }

@@ -62,7 +62,10 @@ pub(crate) fn run(
     let stamp = project.stamp();
     let view = project.look()?;
     let selection = (request.select)(&view)?;
-    let selected = chosen(&view, &selection)?;
+    let selected = chosen(&view, &selection).map_err(|failure| match project.engines.lost() {
+        Some(why) => Failure::CouldNotRun(anyhow!("{failure} without the Dagger engine: {why}")),
+        None => failure,
+    })?;
     let mut run = Run {
         project,
         request,
@@ -138,6 +141,9 @@ impl Run<'_, '_> {
             self.warn(&format!(
                 "skipping checks that are not supported yet: {ids}"
             ));
+        }
+        if let Some(text) = self.project.not_staged(&self.view) {
+            self.sink.emit(&Event::LeftOut(&text));
         }
         let overhead = self.project.host.started.0.elapsed().as_millis();
         self.overhead_ms = u64::try_from(overhead).unwrap_or(u64::MAX);
