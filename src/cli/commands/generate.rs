@@ -1,6 +1,6 @@
 //! `generate`: writes the manifests that the overlays build to files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -77,30 +77,84 @@ fn targets(
     if overlays.is_empty() {
         return Err(Failure::usage("no kustomize overlay in this project"));
     }
-    let mut targets = BTreeMap::new();
-    for overlay in overlays {
-        let name = match overlay.file_name() {
-            "" => "root".to_owned(),
-            name => name.to_owned(),
-        };
-        if let Some(other) = targets.insert(name.clone(), overlay.clone())
-            && other != overlay
-        {
-            return Err(Failure::usage(format!(
-                "{other} and {overlay} would both be written to {name}.yaml; select them one at a time with --overlay and separate --output-dir"
-            )));
-        }
+    let targets = named(overlays);
+    if targets.keys().any(|name| name.contains('/')) {
+        context
+            .shell
+            .warning("overlays with the same last name are written by their paths");
     }
     Ok(targets)
 }
 
+/// Overlays by the names of their files: the last part of their path, or all of it where that is not theirs alone.
+fn named(overlays: Vec<RelPath>) -> BTreeMap<String, RelPath> {
+    let name = |overlay: &RelPath| match overlay.file_name() {
+        "" => "root".to_owned(),
+        name => name.to_owned(),
+    };
+    let overlays: BTreeSet<RelPath> = overlays.into_iter().collect();
+    let mut number: BTreeMap<String, usize> = BTreeMap::new();
+    for overlay in &overlays {
+        *number.entry(name(overlay)).or_default() += 1;
+    }
+    let targets = overlays.into_iter().map(|overlay| {
+        let name = name(&overlay);
+        match number.get(&name) {
+            Some(2..) if !overlay.is_root() => (overlay.to_string(), overlay),
+            _ => (name, overlay),
+        }
+    });
+    targets.collect()
+}
+
+/// Writes a manifest like any file of the user's; one that is there keeps its mode.
 fn write(dir: &Path, name: &str, text: &str) -> Result<(), Failure> {
     let path = dir.join(format!("{name}.yaml"));
-    std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    let folder = path.parent().unwrap_or(dir);
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("cannot create {}", folder.display()))?;
     if std::fs::read(&path).is_ok_and(|old| old == text.as_bytes()) {
         return Ok(());
     }
-    crate::fs::write_atomic(&path, text.as_bytes())
-        .with_context(|| format!("cannot write {}", path.display()))?;
+    let before = std::fs::metadata(&path).ok();
+    let write = || {
+        crate::fs::write_shared(&path, text.as_bytes())?;
+        if let Some(before) = before {
+            std::fs::set_permissions(&path, before.permissions())?;
+        }
+        anyhow::Ok(())
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))?;
     Ok(())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn overlays_with_one_last_name_go_by_their_paths() {
+        let paths = ["a/prod", "b/prod", "b/dev"].map(|path| RelPath::new(path).expect("path"));
+        let names: Vec<String> = named(paths.to_vec()).into_keys().collect();
+        assert_eq!(names, ["a/prod", "b/prod", "dev"]);
+    }
+
+    #[test]
+    fn a_manifest_has_the_usual_mode_and_one_that_is_there_keeps_its_own() {
+        let dir = tempfile::tempdir().expect("dir");
+        let mode = |name: &str| {
+            let meta = std::fs::metadata(dir.path().join(name)).expect("manifest");
+            meta.permissions().mode() & 0o777
+        };
+        std::fs::write(dir.path().join("plain"), "").expect("file");
+        write(dir.path(), "a/new", "x").expect("written");
+        assert_eq!(mode("a/new.yaml"), mode("plain"));
+        let old = dir.path().join("old.yaml");
+        std::fs::write(&old, "1").expect("file");
+        std::fs::set_permissions(&old, std::fs::Permissions::from_mode(0o640)).expect("mode");
+        write(dir.path(), "old", "2").expect("written");
+        assert_eq!(mode("old.yaml"), 0o640);
+    }
 }
