@@ -7,6 +7,7 @@ use crate::key::layers_of;
 use crate::plan::{Check, Command};
 use crate::run::Session;
 use crate::run::part_runs::batches;
+use crate::run::mask::Mask;
 use crate::snapshot::{FileId, Kind};
 
 /// The new content of a file.
@@ -31,7 +32,8 @@ pub(crate) fn apply(
     };
     let (engine, interrupt) = (session.engine, session.interrupt);
     let prepared = interrupt.block_on(engine.prepare(&prepare, interrupt.token()));
-    let said = |error| format!("{:#}", anyhow::Error::new(error));
+    let mask = Mask::of(command, session.env);
+    let said = |error| mask.text(&format!("{:#}", anyhow::Error::new(error)));
     prepared.map_err(|error| error.to_string())?.map_err(said)?;
     let batches = match &check.inputs.parts {
         Some(parts) => batches(parts.iter().copied(), |file| session.snapshot.entry(file)),
@@ -60,7 +62,8 @@ pub(crate) fn apply(
         let executed = interrupt.block_on(engine.run(&request, interrupt.token()));
         let executed = executed.map_err(|error| error.to_string())?.map_err(said)?;
         if !matches!(executed.ended, Ended::Exit(0..128)) {
-            return Err(format!("it failed: {}", executed.output.stderr.trim()));
+            let said = mask.text(executed.output.stderr.trim());
+            return Err(format!("it did not end well: {said}"));
         }
         let Some(place) = &executed.place else {
             return Err("this engine cannot return changed files".to_owned());

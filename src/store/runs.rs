@@ -21,6 +21,13 @@ impl Store {
         line.push(b'\n');
         let mut options = std::fs::OpenOptions::new();
         options.append(true).read(true);
+        // Nothing of the store is written through a link.
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::OpenOptionsExt as _;
+            let flags = rustix::fs::OFlags::NOFOLLOW.bits();
+            options.custom_flags(i32::try_from(flags).unwrap_or_default());
+        }
         let mut file = match options.open(&path) {
             Ok(file) => file,
             Err(_) => {
@@ -129,6 +136,28 @@ mod tests {
             [5, 7, DAY_MS + 1]
         );
         assert_eq!(store.runs(DAY_MS).len(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nothing_is_appended_through_a_link() {
+        let store = Store::temporary().expect("store");
+        let other = tempfile::NamedTempFile::new().expect("file");
+        std::fs::create_dir_all(store.folder("runs")).expect("folder");
+        let link = store.folder("runs").join("0.jsonl");
+        std::os::unix::fs::symlink(other.path(), link).expect("link");
+        let record = RunRecord {
+            started_ms: 5,
+            duration_ms: 1,
+            command: "lint".into(),
+            project: "p".into(),
+            engine: "local".into(),
+            verdict: Verdict::Passed,
+            saved_ms: 0,
+            checks: vec![],
+        };
+        assert!(store.append_run(&record).is_err());
+        assert_eq!(std::fs::read(other.path()).expect("content"), b"");
     }
 
     proptest::proptest! {
