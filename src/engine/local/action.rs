@@ -2,9 +2,11 @@
 //!
 //! Does not prepare the room or interpret exit codes.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::relative::Relative;
@@ -112,6 +114,61 @@ impl Action<'_> {
         let live = self.request.live.filter(|_| live);
         process::run(&launch, limits, self.cancel, live)
             .await
-            .map_err(|error| spawn(error.to_string()))
+            .map_err(|error| spawn(why_not(&error.to_string(), &self.dir.join(program))))
+    }
+}
+
+/// Why a program that is there does not start, and the way out. A launcher only passes the words on: hence they, not the
+/// kind of the error, tell what it is.
+fn why_not(error: &str, program: &Path) -> String {
+    let number = |number| error.ends_with(&format!("(os error {number})"));
+    if number(Errno::TOOBIG.raw_os_error()) {
+        return format!("{error}; its files do not fit on one command line: set `per-file = true`");
+    }
+    match interpreter(program).filter(|_| number(Errno::NOENT.raw_os_error())) {
+        Some(name) if name.ends_with('\r') => {
+            let name = name.trim_end();
+            format!(
+                "its lines end in CR LF, so the system looks for an interpreter `{name}\\r`; give it LF line ends"
+            )
+        }
+        Some(name) => format!("its interpreter `{name}` is not there"),
+        None => error.to_owned(),
+    }
+}
+
+/// The interpreter that the first line of a script names.
+fn interpreter(script: &Path) -> Option<String> {
+    let mut head = [0; 256];
+    let read = std::fs::File::open(script).ok()?.read(&mut head).ok()?;
+    let line = head.get(..read)?.strip_prefix(b"#!")?;
+    let line = line.split(|byte| *byte == b'\n').next()?;
+    let line = String::from_utf8_lossy(line);
+    let word = line.trim_start().split([' ', '\t']).next()?;
+    Some(word.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_whose_interpreter_is_missing_says_so() {
+        let dir = tempfile::tempdir().expect("dir");
+        let script = dir.path().join("c.sh");
+        let gone = "No such file or directory (os error 2)";
+        let said = |text: &str| {
+            std::fs::write(&script, text).expect("script");
+            why_not(gone, &script)
+        };
+        assert!(said("#!/bin/sh\r\necho\r\n").contains("LF line ends"));
+        assert!(said("#! /no/such -x\n").contains("`/no/such` is not there"));
+        assert_eq!(said("no script"), gone);
+    }
+
+    #[test]
+    fn too_many_files_name_the_way_out() {
+        let error = "Argument list too long (os error 7)";
+        assert!(why_not(error, Path::new("x")).contains("`per-file = true`"));
     }
 }
