@@ -1,6 +1,6 @@
 //! `cache status`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ pub(crate) fn status(context: &Context<'_>, since: Duration) -> Result<Exit, Fai
     let of_engine = of_engine.and_then(|choice| OfEngine::ask(&project, &choice));
     project.remember();
     let since_ms = now_ms().saturating_sub(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
-    let history = History::of(&store.runs(since_ms));
+    let history = History::of(&store.runs(since_ms), &project.id);
     let usage = store.usage();
     let text = if context.is_json() {
         status_json(store, since, &history, &usage, of_engine.as_ref())
@@ -63,10 +63,12 @@ struct History {
     reasons: BTreeMap<MissKind, usize>,
     /// By check: runs, hits, milliseconds saved.
     by_check: BTreeMap<String, (usize, usize, i64)>,
+    /// Ids of this project's checks.
+    own: BTreeSet<String>,
 }
 
 impl History {
-    fn of(runs: &[RunRecord]) -> Self {
+    fn of(runs: &[RunRecord], project: &str) -> Self {
         let mut history = Self {
             runs: runs.len(),
             ..Self::default()
@@ -84,6 +86,9 @@ impl History {
                 history.layers.0 += usize::try_from(check.layers_built).unwrap_or_default();
                 history.layers.1 += usize::try_from(check.layers_there).unwrap_or_default();
                 history.replayed += usize::from(check.replayed);
+                if run.project == project {
+                    history.own.insert(check.id.clone());
+                }
                 let line = history.by_check.entry(check.id.clone()).or_default();
                 line.0 += 1;
                 line.1 += usize::from(check.cache.is_hit());
@@ -189,20 +194,57 @@ fn status_text(
             "runs", "hit rate", "saved", "size"
         );
     }
-    for (id, (runs, hits, saved)) in &history.by_check {
-        let rate = format!("{:.0} %", 100.0 * *hits as f64 / *runs as f64);
-        let held = usage.checks.get(id).copied().unwrap_or_default();
-        let saved = text::signed_duration(*saved);
+    for ((_, id), row) in rows(history, usage) {
+        let rate = format!("{:.0} %", 100.0 * row.hits as f64 / row.runs as f64);
+        let saved = text::signed_duration(row.saved_ms);
+        let folders = match row.checks {
+            1 => String::new(),
+            number => format!("… ({number} folders)"),
+        };
         let _ = writeln!(
             out,
-            "{runs:>8} {rate:>8} {saved:>10} {:>10}  {id}",
-            ByteSize(held.bytes).to_string()
+            "{:>8} {rate:>8} {saved:>10} {:>10}  {id}{folders}",
+            row.runs,
+            ByteSize(row.bytes).to_string()
         );
     }
     out
 }
 
-/// `30 days`, `12 hours`: humantime's format with a space before the unit.
+/// Before the folder in the ids of kustomize builds.
+const BUILD_PREFIX: &str = "kustomize:build:";
+
+/// One line of the table.
+#[derive(Default)]
+struct Row {
+    checks: usize,
+    runs: usize,
+    hits: usize,
+    saved_ms: i64,
+    bytes: u64,
+}
+
+/// The lines, this project's first; kustomize builds are one line together.
+fn rows(history: &History, usage: &Usage) -> BTreeMap<(bool, String), Row> {
+    let mut rows: BTreeMap<(bool, String), Row> = BTreeMap::new();
+    for (id, (runs, hits, saved_ms)) in &history.by_check {
+        let name = if id.starts_with(BUILD_PREFIX) {
+            BUILD_PREFIX
+        } else {
+            id
+        };
+        let key = (!history.own.contains(id), name.to_owned());
+        let row = rows.entry(key).or_default();
+        row.checks += 1;
+        row.runs += runs;
+        row.hits += hits;
+        row.saved_ms += saved_ms;
+        row.bytes += usage.checks.get(id).copied().unwrap_or_default().bytes;
+    }
+    rows
+}
+
+/// `30 days`, `12 hours`: humantime's words with a space before the unit.
 fn period(since: Duration) -> String {
     let mut text = String::new();
     let mut previous = ' ';
@@ -300,7 +342,7 @@ mod tests {
             run(10, &[Cache::Hit]),
             run(20, &[Cache::Hit, Cache::Joined]),
         ];
-        let history = History::of(&runs);
+        let history = History::of(&runs, "p");
         assert_eq!((history.runs, history.checks, history.hits), (3, 4, 3));
         assert_eq!(history.saved_ms, -9);
         assert_eq!(history.feedback_ms, Some((20, 100)));
@@ -310,8 +352,30 @@ mod tests {
     }
 
     #[test]
+    fn this_project_comes_first_and_kustomize_builds_are_one_line() {
+        let with = |project: &str, ids: &[&str]| {
+            let mut run = run(1, &vec![Cache::Hit; ids.len()]);
+            run.project = project.into();
+            for (check, id) in run.checks.iter_mut().zip(ids) {
+                check.id = (*id).into();
+            }
+            run
+        };
+        let runs = [
+            with("other", &["a"]),
+            with("p", &["z", "kustomize:build:x", "kustomize:build:y"]),
+        ];
+        let rows = rows(&History::of(&runs, "p"), &Usage::default());
+        let ids: Vec<(&str, usize)> = rows
+            .iter()
+            .map(|((_, id), row)| (id.as_str(), row.checks))
+            .collect();
+        assert_eq!(ids, [("kustomize:build:", 2), ("z", 1), ("a", 1)]);
+    }
+
+    #[test]
     fn no_runs_give_no_rate() {
-        let history = History::of(&[]);
+        let history = History::of(&[], "p");
         assert_eq!(history.hit_rate(), None);
         assert_eq!(history.feedback_ms, None);
     }
