@@ -4,7 +4,7 @@
 
 use crate::config::Globs;
 use crate::plan::{Check, Command, Inputs};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{FileId, Kind, Snapshot};
 
 /// The suggestion if the output names a project file that is not an input.
 #[must_use]
@@ -20,36 +20,44 @@ pub(crate) fn hint(
     let id = &check.id;
     let path =
         words(output).find_map(|word| unseen_file(word, command, &check.inputs, snapshot))?;
+    let pattern = globset::escape(&path);
     Some(format!(
-        "the check does not see {path}: add \"{path}\" to `inputs` of [checks.{id}] if it needs it"
+        "the check does not see {path}: add \"{pattern}\" to `inputs` of [checks.{id}] if it needs it"
     ))
 }
 
-/// Words that may be paths, split at white space, quotes, brackets and colons.
+/// Words that may be paths: cut at white space, quotes, brackets and colons; and those with brackets in them whole.
 fn words(output: &str) -> impl Iterator<Item = &str> {
-    let cut = |c: char| c.is_whitespace() || "'\"`()[]<>:,;".contains(c);
-    output
-        .split(cut)
-        .filter(|word| !word.is_empty())
-        .take(10_000)
+    let quote = |c: char| c.is_whitespace() || "'\"`".contains(c);
+    let whole = output.split(quote);
+    let whole = whole.map(|word| word.trim_matches([':', ',', ';', '(', ')']));
+    let whole = whole.filter(|word| word.contains(['[', '<', '(']));
+    let cut = move |c: char| quote(c) || "()[]<>:,;".contains(c);
+    let words = whole.chain(output.split(cut));
+    words.filter(|word| !word.is_empty()).take(10_000)
 }
 
+/// The file a word names, or the one that a link leads to, if the check does not see it.
 fn unseen_file(
     word: &str,
     command: &Command,
     inputs: &Inputs,
     snapshot: &Snapshot,
 ) -> Option<String> {
-    let path = command.dir.join(word).ok()?;
-    let id = snapshot.find(&path)?;
-    let part = inputs
-        .parts
-        .as_ref()
-        .is_some_and(|parts| parts.binary_search(&id).is_ok());
-    let seen = part || inputs.shared.binary_search(&id).is_ok();
-    // Its own outputs are withheld from the check.
+    let mut path = command.dir.join(word).ok()?;
+    let mut id = snapshot.find(&path)?;
+    let sees = |id: FileId| {
+        let mut parts = inputs.parts.iter().flatten();
+        inputs.shared.binary_search(&id).is_ok() || parts.any(|part| *part == id)
+    };
+    if sees(id) && snapshot.entry(id).kind == Kind::Symlink {
+        let target = String::from_utf8(snapshot.read(id).ok()?).ok()?;
+        path = path.parent()?.join(&target).ok()?;
+        id = snapshot.find(&path)?;
+    }
+    // What the check makes itself is kept from it.
     let made = Globs::new(&command.outputs).is_ok_and(|globs| globs.matches(&path));
-    (!seen && !made).then(|| path.to_string())
+    (!sees(id) && !made).then(|| path.to_string())
 }
 
 #[cfg(test)]
@@ -60,5 +68,7 @@ mod tests {
     fn paths_are_cut_out_of_messages() {
         let words: Vec<_> = words("cat: src/a.txt: No such file\n\"b/c\"").collect();
         assert!(words.contains(&"src/a.txt") && words.contains(&"b/c"));
+        let brackets: Vec<_> = super::words("cat: 'pages/[id].js': No such file").collect();
+        assert!(brackets.contains(&"pages/[id].js"), "{brackets:?}");
     }
 }

@@ -19,6 +19,7 @@ mod json;
 mod kustomize;
 mod lock;
 mod matrix;
+mod messages;
 mod misses;
 mod not_stored;
 mod options;
