@@ -15,8 +15,9 @@ use crate::env::{self, SHELL};
 use crate::key::tree::Trees;
 use crate::key::{check_key, layers_of};
 use crate::plan::select::{Selection, select};
-use crate::plan::{Command, Tool, Work};
+use crate::plan::{Check, Command, Tool, Work};
 use crate::report::shell::Tone;
+use crate::session::{Project, View};
 
 /// Opens a shell in a separate room of a check.
 pub(crate) fn shell(context: &Context<'_>, args: &ShellArgs) -> Result<Exit, Failure> {
@@ -29,26 +30,20 @@ pub(crate) fn shell(context: &Context<'_>, args: &ShellArgs) -> Result<Exit, Fai
             view.choice.why
         )));
     }
-    let selection = Selection {
-        only: vec![args.check.clone()],
-        ..Selection::default()
-    };
-    select(&view.plan, &view.snapshot, &selection)
-        .map_err(|error| Failure::usage(error.to_string()))?;
-    let check = view.plan.check(&args.check);
-    let check = check.ok_or_else(|| Failure::usage(format!("no check `{}`", args.check)))?;
-    let command = match &check.work {
-        Work::Command(command) => command,
-        Work::Builtin(_) => {
-            return Err(Failure::usage(format!(
-                "{} is built in and runs no program, so it has no room",
-                check.id
-            )));
-        }
-        Work::Missing(why) | Work::Unsupported(why) => {
-            return Err(Failure::CouldNotRun(anyhow!("{}: {why}", check.id)));
-        }
-    };
+    let (check, command) = chosen(&view, &args.check)?;
+    open(context, &project, &view, check, command)?;
+    project.remember();
+    Ok(Exit::Passed)
+}
+
+/// Opens a room as the check has it, and the shell in it.
+fn open(
+    context: &Context<'_>,
+    project: &Project<'_>,
+    view: &View,
+    check: &Check,
+    command: &Command,
+) -> Result<(), Failure> {
     let program = users_shell(context);
     let furnished = with_shell(command, &program);
     let layers = layers_of(&view.plan, check);
@@ -91,7 +86,7 @@ pub(crate) fn shell(context: &Context<'_>, args: &ShellArgs) -> Result<Exit, Fai
         );
         context.shell.status(Tone::Good, "Runs", &line);
     };
-    let open = async {
+    let opened = async {
         project
             .engines
             .local
@@ -103,10 +98,31 @@ pub(crate) fn shell(context: &Context<'_>, args: &ShellArgs) -> Result<Exit, Fai
             .open(&request, &name_of(&program), &say)
             .await
     };
-    let ended = interrupt.block_on(open).map_err(anyhow::Error::from)?;
+    let ended = interrupt.block_on(opened).map_err(anyhow::Error::from)?;
     ended.map_err(anyhow::Error::from)?;
-    project.remember();
-    Ok(Exit::Passed)
+    Ok(())
+}
+
+/// The check of that id, and the program it runs.
+fn chosen<'v>(view: &'v View, id: &str) -> Result<(&'v Check, &'v Command), Failure> {
+    let selection = Selection {
+        only: vec![id.to_owned()],
+        ..Selection::default()
+    };
+    select(&view.plan, &view.snapshot, &selection)
+        .map_err(|error| Failure::usage(error.to_string()))?;
+    let check = view.plan.check(id);
+    let check = check.ok_or_else(|| Failure::usage(format!("no check `{id}`")))?;
+    match &check.work {
+        Work::Command(command) => Ok((check, command)),
+        Work::Builtin(_) => Err(Failure::usage(format!(
+            "{} is built in: it runs no program, so there is no room to look at",
+            check.id
+        ))),
+        Work::Missing(why) | Work::Unsupported(why) => {
+            Err(Failure::CouldNotRun(anyhow!("{}: {why}", check.id)))
+        }
+    }
 }
 
 /// `$SHELL`, or `sh`.

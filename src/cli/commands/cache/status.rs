@@ -100,6 +100,59 @@ impl History {
         history
     }
 
+    /// Says what there is, each as a name and a value.
+    fn lines(&self, line: &mut impl FnMut(&str, String)) {
+        if let Some(rate) = self.hit_rate() {
+            line(
+                "hit rate",
+                format!(
+                    "{:.1} % ({} of {} checks)",
+                    rate * 100.0,
+                    self.hits,
+                    self.checks
+                ),
+            );
+            let net = text::signed_duration(self.saved_ms);
+            let lost = if self.saved_ms < 0 {
+                " (remembering cost more than it saved)"
+            } else {
+                ""
+            };
+            line("time saved", format!("{net} net{lost}"));
+        }
+        if let Some((median, high)) = self.feedback_ms {
+            line(
+                "feedback time",
+                format!(
+                    "median {}, 90 % within {}",
+                    text::duration(median),
+                    text::duration(high)
+                ),
+            );
+        }
+        let reasons: Vec<String> = history
+            .reasons
+            .iter()
+            .map(|(kind, number)| format!("{} {number}", word(*kind)))
+            .collect();
+        if !reasons.is_empty() {
+            line("reruns", reasons.join(", "));
+        }
+        if self.layers != (0, 0) {
+            let (built, there) = self.layers;
+            let layers = text::count(built, "layer", "layers");
+            let times = text::count(there, "time", "times");
+            line("layers", format!("{layers} built, {times} one was there"));
+        }
+        if self.replayed > 0 {
+            let checks = text::count(self.replayed, "check", "checks");
+            line(
+                "replayed",
+                format!("{checks} that missed here, by the engine's own cache"),
+            );
+        }
+    }
+
     fn hit_rate(&self) -> Option<f64> {
         (self.checks > 0).then(|| self.hits as f64 / self.checks as f64)
     }
@@ -123,63 +176,9 @@ fn status_text(
         let _ = writeln!(out, "{name:>14}  {value}");
     };
     line("cache", store.base().display().to_string());
-    line(
-        "period",
-        format!(
-            "last {}, {}",
-            period(since),
-            text::count(history.runs, "run", "runs")
-        ),
-    );
-    if let Some(rate) = history.hit_rate() {
-        line(
-            "hit rate",
-            format!(
-                "{:.1} % ({} of {} checks)",
-                rate * 100.0,
-                history.hits,
-                history.checks
-            ),
-        );
-        let net = text::signed_duration(history.saved_ms);
-        let lost = if history.saved_ms < 0 {
-            " (caching cost more than it saved)"
-        } else {
-            ""
-        };
-        line("time saved", format!("{net} net{lost}"));
-    }
-    if let Some((median, high)) = history.feedback_ms {
-        line(
-            "feedback time",
-            format!(
-                "median {}, 90 % within {}",
-                text::duration(median),
-                text::duration(high)
-            ),
-        );
-    }
-    let reasons: Vec<String> = history
-        .reasons
-        .iter()
-        .map(|(kind, number)| format!("{} {number}", word(*kind)))
-        .collect();
-    if !reasons.is_empty() {
-        line("reruns", reasons.join(", "));
-    }
-    if history.layers != (0, 0) {
-        let (built, there) = history.layers;
-        let layers = text::count(built, "layer", "layers");
-        let times = text::count(there, "time", "times");
-        line("layers", format!("{layers} built, reused {times}"));
-    }
-    if history.replayed > 0 {
-        let checks = text::count(history.replayed, "check", "checks");
-        line(
-            "replayed",
-            format!("{checks} that missed here, from the engine's own cache"),
-        );
-    }
+    let runs = text::count(history.runs, "run", "runs");
+    line("period", format!("last {}, {runs}", period(since)));
+    history.lines(&mut line);
     line("size", size(usage.total));
     for (folder, held) in &usage.folders {
         line(folder, size(*held));
@@ -188,12 +187,16 @@ fn status_text(
         line("dagger", of_engine.text());
     }
     if !history.by_check.is_empty() {
-        let _ = writeln!(
-            out,
-            "\n{:>8} {:>8} {:>10} {:>10}  check",
-            "runs", "hit rate", "saved", "size"
-        );
+        out.push_str(&table(history, usage));
     }
+    out
+}
+
+fn table(history: &History, usage: &Usage) -> String {
+    let mut out = format!(
+        "\n{:>8} {:>8} {:>10} {:>10}  check\n",
+        "runs", "hit rate", "saved", "size"
+    );
     for ((_, id), row) in rows(history, usage) {
         let rate = format!("{:.0} %", 100.0 * row.hits as f64 / row.runs as f64);
         let saved = text::signed_duration(row.saved_ms);

@@ -29,18 +29,7 @@ pub(crate) fn verify(context: &Context<'_>) -> Result<Exit, Failure> {
     let others = inspected.damaged.into_iter();
     let others = others.map(|(path, reason)| Damaged { path, reason });
     verified.damaged.extend(others);
-    let mut unmoved = 0;
-    for damaged in &verified.damaged {
-        let moved = store.set_aside(&damaged.path, &damaged.reason);
-        unmoved += usize::from(moved.is_err());
-        let then = moved.map_or_else(
-            |error| format!("cannot be moved to the quarantine: {error}"),
-            |()| "moved to the quarantine".to_owned(),
-        );
-        let path = below(&store, &damaged.path);
-        let message = format!("{path}: {}; {then}", damaged.reason);
-        context.shell.status(Tone::Bad, "Damaged", &message);
-    }
+    let unmoved = set_aside(context, &store, &verified.damaged);
     let took = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     if context.is_json() {
         let one = |damaged: &Damaged| json!({ "path": below(&store, &damaged.path), "reason": damaged.reason });
@@ -88,4 +77,21 @@ pub(crate) fn verify(context: &Context<'_>) -> Result<Exit, Failure> {
 
 fn quarantine(store: &Store) -> String {
     store.folder("quarantine").display().to_string()
+}
+
+/// Moves what is damaged to the quarantine. Returns how much could not be moved.
+fn set_aside(context: &Context<'_>, store: &Store, all: &[Damaged]) -> usize {
+    let mut unmoved = 0;
+    for damaged in all {
+        let moved = store.set_aside(&damaged.path, &damaged.reason);
+        unmoved += usize::from(moved.is_err());
+        let then = moved.map_or_else(
+            |error| format!("cannot be moved to the quarantine: {error}"),
+            |()| "moved to the quarantine".to_owned(),
+        );
+        let path = below(store, &damaged.path);
+        let message = format!("{path}: {}; {then}", damaged.reason);
+        context.shell.status(Tone::Bad, "Damaged", &message);
+    }
+    unmoved
 }

@@ -59,13 +59,10 @@ pub(crate) fn warm(context: &Context<'_>, name: Option<&str>) -> Result<Exit, Fa
     let built = layers.values().filter(|built| built.is_some()).count();
     let took = millis(begun.elapsed());
     if json {
-        let one = |(name, built): (&String, &Option<Duration>)| json!({ "name": name, "built": built.is_some(), "duration_ms": built.map_or(0, millis) });
-        let value = json!({
-            "reason": "cache-warmed", "format": 1, "engine": view.choice.class(),
-            "layers": layers.iter().map(one).collect::<Vec<_>>(),
-            "errors": failed, "duration_ms": took,
-        });
-        context.shell.data(&format!("{value}\n"));
+        let engine = view.choice.class();
+        context
+            .shell
+            .data(&warmed_json(engine, &layers, &failed, took));
     }
     if let Some(signal) = project.interrupt.signal() {
         return Ok(Exit::Interrupted(signal));
@@ -82,7 +79,22 @@ pub(crate) fn warm(context: &Context<'_>, name: Option<&str>) -> Result<Exit, Fa
     Ok(Exit::Passed)
 }
 
-/// The requested layers, each as a chain from the lowest one.
+fn warmed_json(
+    engine: &str,
+    layers: &BTreeMap<String, Option<Duration>>,
+    failed: &BTreeSet<String>,
+    took: u64,
+) -> String {
+    let one = |(name, built): (&String, &Option<Duration>)| json!({ "name": name, "built": built.is_some(), "duration_ms": built.map_or(0, millis) });
+    let value = json!({
+        "reason": "cache-warmed", "format": 1, "engine": engine,
+        "layers": layers.iter().map(one).collect::<Vec<_>>(),
+        "errors": failed, "duration_ms": took,
+    });
+    format!("{value}\n")
+}
+
+/// What checks stand on, as far as it was asked for: each a chain, after what it stands on.
 fn chains<'p>(plan: &'p Plan, name: Option<&str>) -> Result<Vec<Vec<&'p Layer>>, Failure> {
     let is_named =
         |layer: &&Layer| name.is_none_or(|name| layer.name == name || layer.kind.as_str() == name);
