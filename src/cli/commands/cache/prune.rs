@@ -78,7 +78,7 @@ fn bound(context: &Context<'_>) -> Result<u64, Failure> {
     let store = Store::open_or_fallback(Some(&dir), &|| context.waiting());
     let (store, _) = store.map_err(anyhow::Error::from)?;
     let config = configured(context, &store)?;
-    let bound = config.and_then(|config| config.max_size);
+    let bound = config.and_then(|config| config.cache.max_size);
     Ok(bound.unwrap_or(DEFAULT_MAX_SIZE))
 }
 

@@ -130,7 +130,7 @@ impl History {
                 ),
             );
         }
-        let reasons: Vec<String> = history
+        let reasons: Vec<String> = self
             .reasons
             .iter()
             .map(|(kind, number)| format!("{} {number}", word(*kind)))

@@ -11,7 +11,7 @@ use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::engine::{Engine, EngineError, Prepare};
 use crate::env::Env;
-use crate::key::{layer_key, with_keys};
+use crate::key::with_keys;
 use crate::plan::{Layer, Plan};
 use crate::report::shell::Tone;
 use crate::report::{Verbosity, text};
