@@ -167,6 +167,11 @@ pub(crate) fn differences(
             }
             PartKind::Outside => misses.push(outside_difference(before, now, part)),
             PartKind::Layer => misses.extend(layer_differences(before, now, part)),
+            // A built-in check's own: a file that it looked for.
+            PartKind::Option if part.name == "missing" => {
+                let path = part.value.clone().unwrap_or_default();
+                misses.push(Miss::about(MissKind::InputChanged, path));
+            }
             kind => misses.push(Miss {
                 kind: reason(kind),
                 path: Some(subject(part)),
@@ -175,11 +180,15 @@ pub(crate) fn differences(
             }),
         }
     }
-    misses.sort_by_key(|miss| rank(miss.kind));
+    // What differs between engines is no news beside the engine.
+    misses.sort_by_key(|miss| (miss.path.as_deref() != Some(ENGINE), rank(miss.kind)));
     misses
 }
 
-/// Replaces values that must not be shown.
+/// What a miss is about, if another engine runs the check.
+const ENGINE: &str = "engine";
+
+/// Stands for a value that is not shown.
 pub(crate) const HIDDEN: &str = "(hidden)";
 
 /// The value of a part for display and reports.
@@ -190,7 +199,9 @@ pub(crate) fn shown(part: &Part) -> Option<String> {
     Some(match (part.kind, version) {
         (PartKind::Env, _) if looks_secret(&part.name) => HIDDEN.to_owned(),
         (PartKind::Tool, Some((_, version))) => {
-            format!("{version} ({})", value.get(..12).unwrap_or(&value))
+            let is_digest = value.parse::<Digest>().is_ok();
+            let short = value.get(..12).filter(|_| is_digest);
+            format!("{version} ({})", short.unwrap_or(&value))
         }
         _ => value,
     })
@@ -230,7 +241,7 @@ const fn rank(kind: MissKind) -> u8 {
 
 fn subject(part: &Part) -> String {
     match part.kind {
-        PartKind::Engine => "engine".to_owned(),
+        PartKind::Engine => ENGINE.to_owned(),
         PartKind::Dir => "dir".to_owned(),
         PartKind::SetEnv => format!("set-env {}", part.name),
         PartKind::Option => format!("option {}", part.name),

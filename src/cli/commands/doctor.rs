@@ -137,8 +137,21 @@ pub(crate) fn doctor(context: &Context<'_>) -> Result<Exit, Failure> {
                 crate::report::text::count(number, "warning", "warnings")
             ),
         };
-        let line = format!("checks can run{warnings}");
-        context.shell.status(Tone::Good, "Finished", &line);
+        let lines = report.lines.iter();
+        let images = lines.filter(|line| line.level == Level::Fail && line.subject == "image");
+        let (tone, can) = match images.count() {
+            0 => (Tone::Good, "checks can run".to_owned()),
+            number => (
+                Tone::Note,
+                format!(
+                    "checks can run, except those in {}",
+                    crate::report::text::count(number, "image that failed", "images that failed")
+                ),
+            ),
+        };
+        context
+            .shell
+            .status(tone, "Finished", &format!("{can}{warnings}"));
     }
     project.interrupt.signal().map_or_else(
         || {
@@ -160,8 +173,8 @@ fn engine(
     snapshot: &crate::snapshot::Snapshot,
     choice: &Choice,
 ) -> bool {
-    report.ok("engine", choice.to_string());
     if choice.dagger.is_none() {
+        report.ok("engine", choice.to_string());
         return true;
     }
     proxies(report, &context.env);
@@ -172,7 +185,9 @@ fn engine(
         let _ = (project, snapshot);
         false
     };
-    if !reached && !choice.fixed {
+    if reached {
+        report.ok("engine", choice.to_string());
+    } else if !choice.fixed {
         report.ok("fallback", "checks run on this machine instead");
     }
     reached || !choice.fixed

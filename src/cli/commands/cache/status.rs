@@ -114,7 +114,7 @@ impl History {
             );
             let net = text::signed_duration(self.saved_ms);
             let lost = if self.saved_ms < 0 {
-                " (remembering cost more than it saved)"
+                " (looking up results, and waiting for them, took longer than it saved)"
             } else {
                 ""
             };
@@ -142,13 +142,13 @@ impl History {
             let (built, there) = self.layers;
             let layers = text::count(built, "layer", "layers");
             let times = text::count(there, "time", "times");
-            line("layers", format!("{layers} built, {times} one was there"));
+            line("layers", format!("{layers} built, reused {times}"));
         }
         if self.replayed > 0 {
             let checks = text::count(self.replayed, "check", "checks");
             line(
                 "replayed",
-                format!("{checks} that missed here, by the engine's own cache"),
+                format!("{checks} that missed here, from the engine's own cache"),
             );
         }
     }
