@@ -263,6 +263,13 @@ impl<'a> Project<'a> {
             exists: &Path::exists,
             has_program: &|| is_on_path(env, "dagger"),
         };
+        let limit = env.var(env::DAGCACHE_DAGGER_TIMEOUT);
+        if let Some(limit) = limit.filter(|limit| humantime::parse_duration(limit).is_err()) {
+            let name = env::DAGCACHE_DAGGER_TIMEOUT;
+            return Err(Failure::usage(format!(
+                "`{name}={limit}` is not a duration, such as `30s` or `2m`"
+            )));
+        }
         choose(&wish, &host).map_err(|message| Failure::CouldNotRun(anyhow!(message)))
     }
 
