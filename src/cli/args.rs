@@ -7,6 +7,7 @@ use clap::{ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand, Valu
 
 use crate::catalogue;
 use crate::config::EngineKind;
+use crate::process::quoted;
 use crate::report::{Color, FORMATS};
 
 const EXIT_CODES: &str = "Exit codes: 0 all passed, 1 a check failed, 2 usage or configuration error, 3 could not run, 130/143 interrupted.";
@@ -90,6 +91,25 @@ pub(crate) struct Global {
         help_heading = "Global options"
     )]
     pub(crate) message_format: String,
+}
+
+impl Global {
+    /// The options that decide what a command means, as they were given.
+    #[must_use]
+    pub(crate) fn deciding(&self) -> String {
+        let paths = [
+            ("-C", &self.directory),
+            ("--manifest-path", &self.manifest_path),
+            ("--cache-dir", &self.cache_dir),
+        ];
+        let paths = paths.into_iter().filter_map(|(name, path)| {
+            let path = path.as_ref()?.to_string_lossy();
+            Some(format!(" {name} {}", quoted(&path)))
+        });
+        let engine = self.engine.map(EngineKind::from);
+        let engine = engine.map(|engine| format!(" --engine {}", engine.as_str()));
+        paths.chain(engine).collect()
+    }
 }
 
 /// What `--message-format` takes, and what it will.
@@ -370,6 +390,11 @@ pub(crate) struct RunArgs {
     /// Options that are not implemented yet.
     #[command(flatten)]
     pub(crate) later: LaterOptions,
+}
+
+fn size(text: &str) -> Result<bytesize::ByteSize, String> {
+    text.parse()
+        .map_err(|_| "not a size, such as `10GiB`".to_owned())
 }
 
 /// `5` or `5%`, from 1 to 100.

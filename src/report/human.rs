@@ -2,6 +2,8 @@
 //!
 //! Fresh checks are silent unless their tool printed something, which is repeated.
 
+use std::collections::BTreeMap;
+
 use crate::event::{Event, Sink};
 use crate::finding::{Finding, Severity};
 use crate::key::{Miss, MissKind};
@@ -44,6 +46,8 @@ struct Human<'a> {
     running: Vec<String>,
     failed: Vec<String>,
     errors: Vec<String>,
+    /// What kept checks from running, with the first check that it did.
+    causes: BTreeMap<String, String>,
     /// Checks with a verdict.
     finished: usize,
     interrupted: bool,
@@ -63,6 +67,7 @@ impl<'a> Human<'a> {
             running: Vec::new(),
             failed: Vec::new(),
             errors: Vec::new(),
+            causes: BTreeMap::new(),
             finished: 0,
             interrupted: false,
             dry_run: about.dry_run,
@@ -211,7 +216,19 @@ impl<'a> Human<'a> {
 
     fn could_not_run(&mut self, record: &CheckRecord) {
         self.errors.push(record.id.clone());
-        let message = record.message.as_deref().unwrap_or("could not run");
+        let message = record.message.as_deref().unwrap_or("it could not be run");
+        // A cause that takes lines to explain is explained once.
+        let first = match message.contains('\n') {
+            true => self
+                .causes
+                .entry(message.to_owned())
+                .or_insert(record.id.clone()),
+            false => &record.id,
+        };
+        let message = match *first == record.id {
+            true => message.to_owned(),
+            false => format!("for the same reason as {first}"),
+        };
         self.shell
             .status(Tone::Bad, "Error", &format!("{}: {message}", record.id));
         self.output(record);

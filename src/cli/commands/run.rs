@@ -88,7 +88,8 @@ pub(crate) fn execute(
     if let Some(option) = asked.args.later.given() {
         return Err(Failure::not_yet(option));
     }
-    let invocation = format!("cargo dagcache {}", asked.repeat);
+    let deciding = context.global.deciding();
+    let invocation = format!("cargo dagcache {}{deciding}", asked.repeat);
     let report = context.report(About {
         shell: context.shell,
         invocation: &invocation,
