@@ -10,4 +10,4 @@ pub(crate) mod format;
 pub(crate) mod pins;
 
 pub(crate) use format::{Lock, NAME};
-pub(crate) use pins::{NoEngine, Pins, Resolve, Wishes, host_platform};
+pub(crate) use pins::{NoAnswer, NoEngine, Pins, Resolve, Wishes, host_platform};

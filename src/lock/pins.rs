@@ -32,12 +32,40 @@ pub(crate) trait Resolve {
     /// on.
     ///
     /// # Errors
-    /// The reason for the user.
-    fn resolve(&self, name: &str) -> Result<(String, String), String>;
+    /// If there is no answer.
+    fn resolve(&self, name: &str) -> Result<(String, String), NoAnswer>;
 
-    /// The standard output of a script (for `sh -eu`) in a container on this chain of layers, lowest first. The
-    /// layers are built as for checks.
-    fn ask(&self, layers: &[Layer], script: &str) -> Result<String, String>;
+    /// What a script (for `sh -eu`) prints on standard output in a container that stands on these layers, which are a
+    /// chain, lowest first. They are built as for checks.
+    ///
+    /// # Errors
+    /// As [`Resolve::resolve`].
+    fn ask(&self, layers: &[Layer], script: &str) -> Result<String, NoAnswer>;
+}
+
+/// Why there is no answer, in words for the user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NoAnswer {
+    /// There is no engine to ask.
+    Engine(String),
+    /// The engine could not find out.
+    Image(String),
+}
+
+impl NoAnswer {
+    /// The whole message. `what` is the answer to, and `pinned` what the lock would do about it.
+    fn message(self, what: &str, pinned: &str) -> String {
+        match self {
+            Self::Engine(why) => format!(
+                "cannot find out {what}, which {NAME} does not say: {why}\n\
+                 help: run again where the engine can be reached, or use `--engine local`, which needs no image"
+            ),
+            Self::Image(why) => format!(
+                "cannot find out {what}: {why}\n\
+                 help: `cargo dagcache lock`, run where the registry can be reached, {pinned}; `--engine local` needs no image"
+            ),
+        }
+    }
 }
 
 /// There is no engine to ask.
@@ -52,12 +80,12 @@ impl Resolve for NoEngine {
         ""
     }
 
-    fn resolve(&self, _: &str) -> Result<(String, String), String> {
-        Err(self.why.clone())
+    fn resolve(&self, _: &str) -> Result<(String, String), NoAnswer> {
+        Err(NoAnswer::Engine(self.why.clone()))
     }
 
-    fn ask(&self, _: &[Layer], _: &str) -> Result<String, String> {
-        Err(self.why.clone())
+    fn ask(&self, _: &[Layer], _: &str) -> Result<String, NoAnswer> {
+        Err(NoAnswer::Engine(self.why.clone()))
     }
 }
 
@@ -245,17 +273,16 @@ impl<'a> Pins<'a> {
     fn resolved(&self, name: &str) -> Result<(String, String), String> {
         let input = input(&[name, &self.platform]);
         self.facts.derive(RESOLVED, input, || {
-            let (digest, platform) = self.resolver.resolve(name).map_err(|why| {
-                format!(
-                    "cannot resolve the image `{name}`: it is not in {NAME}, and {why}\n\
-                     help: run `cargo dagcache lock` where the engine and the registry can be reached to pin it, \
-                     or use `--engine local`, which needs no image"
-                )
-            })?;
+            let (digest, platform) = self
+                .resolver
+                .resolve(name)
+                .map_err(|no| no.message(&format!("which image `{name}` is"), "pins it"))?;
             if is_digest(&digest) {
                 Ok((digest, platform))
             } else {
-                Err(format!("invalid digest `{digest}` for the image `{name}`"))
+                Err(format!(
+                    "the engine names `{digest}` for the image `{name}`, which is not a digest"
+                ))
             }
         })
     }
@@ -267,12 +294,9 @@ impl<'a> Pins<'a> {
             let layer = image_layer(self.root, "base".to_owned(), image)?;
             let scripts = QUESTIONS.iter().map(|question| (question.script)());
             let script = scripts.collect::<Vec<_>>().join("\n");
-            let said = self.resolver.ask(&[layer], &script).map_err(|why| {
-                let name = &image.name;
-                format!(
-                    "cannot tell which programs the image `{name}` has: {NAME} does not list them, and {why}\n\
-                     help: run `cargo dagcache lock` where the engine and the registry can be reached to list them"
-                )
+            let said = self.resolver.ask(&[layer], &script).map_err(|no| {
+                let what = format!("what is in the image `{}`", image.name);
+                no.message(&what, "writes it down")
             })?;
             let answers = QUESTIONS.iter().filter_map(|question| {
                 let answer = said.lines().find_map(question.answer)?;
@@ -301,9 +325,10 @@ impl Images for Pins<'_> {
             }
         }
         self.facts.derive(SAID, input(&parts), || {
-            self.resolver.ask(layers, script).map_err(|why| {
+            self.resolver.ask(layers, script).map_err(|no| {
                 let last = layers.last().map_or("base", |layer| layer.name.as_str());
-                format!("cannot tell what the layer `{last}` contains: {why}")
+                let (NoAnswer::Engine(why) | NoAnswer::Image(why)) = no;
+                format!("cannot find out what is in the layer `{last}`: {why}")
             })
         })
     }
@@ -357,13 +382,13 @@ mod tests {
             "unix:///x"
         }
 
-        fn resolve(&self, name: &str) -> Result<(String, String), String> {
+        fn resolve(&self, name: &str) -> Result<(String, String), NoAnswer> {
             self.asked.borrow_mut().push(name.to_owned());
             let digest = Digest::of(format!("{name}{}", self.salt.borrow()).as_bytes());
             Ok((format!("sha256:{digest}"), host_platform()))
         }
 
-        fn ask(&self, layers: &[Layer], _: &str) -> Result<String, String> {
+        fn ask(&self, layers: &[Layer], _: &str) -> Result<String, NoAnswer> {
             let names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
             self.asked
                 .borrow_mut()
@@ -515,11 +540,11 @@ mod tests {
             RUST,
             "dagcache.lock",
             "no Dagger engine is configured",
-            "`cargo dagcache lock`",
             "--engine local",
         ] {
             assert!(why.contains(part), "{why}");
         }
+        assert!(!why.contains("`cargo dagcache lock`"), "{why}");
         assert_eq!(pins.used(), Err(why.clone()));
         pins.image("docker.io/library/other:1").expect_err("nobody");
         let all = pins.used().expect_err("nobody knows");

@@ -86,7 +86,7 @@ mod containers {
     use crate::env::Env;
     use crate::facts::Facts;
     use crate::key::with_keys;
-    use crate::lock::{Resolve, host_platform};
+    use crate::lock::{NoAnswer, Resolve, host_platform};
     use crate::plan::{Layer, Plan};
     use crate::run::cancel::Interrupt;
     use crate::snapshot::Snapshot;
@@ -238,18 +238,20 @@ mod containers {
         fn answer<T>(
             &self,
             ask: impl Future<Output = Result<T, EngineError>>,
-        ) -> Result<T, String> {
+        ) -> Result<T, NoAnswer> {
             if let Some(why) = self.engines.lost() {
-                return Err(why.to_owned());
+                return Err(NoAnswer::Engine(why.to_owned()));
             }
-            let answer = self.interrupt.block_on(ask);
-            let answer = answer.map_err(|error| format!("cannot start a thread: {error}"))?;
+            let no_threads =
+                |error| NoAnswer::Engine(format!("the system gives no more threads: {error}"));
+            let answer = self.interrupt.block_on(ask).map_err(no_threads)?;
             answer.map_err(|error| {
                 let message = error.to_string();
                 if let EngineError::Lost(_) = error {
                     self.engines.lose(&message);
+                    return NoAnswer::Engine(message);
                 }
-                message
+                NoAnswer::Image(message)
             })
         }
     }
@@ -259,7 +261,7 @@ mod containers {
             &self.containers.address
         }
 
-        fn resolve(&self, name: &str) -> Result<(String, String), String> {
+        fn resolve(&self, name: &str) -> Result<(String, String), NoAnswer> {
             let token = self.interrupt.token();
             self.answer(async {
                 let engine = self.containers.engine(token).await?;
@@ -267,7 +269,7 @@ mod containers {
             })
         }
 
-        fn ask(&self, layers: &[Layer], script: &str) -> Result<String, String> {
+        fn ask(&self, layers: &[Layer], script: &str) -> Result<String, NoAnswer> {
             let token = self.interrupt.token();
             let plan = Plan {
                 layers: layers.to_vec(),
