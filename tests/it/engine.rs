@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::support::{Json, Run, Sandbox};
 
 const HOST: &str = "_EXPERIMENTAL_DAGGER_RUNNER_HOST";
-const NOWHERE: &str = "tcp://127.0.0.1:1";
+const NOWHERE: &str = "kube-pod://nowhere";
 
 /// A session that ends at once.
 const DIES: &str = "echo 'Error: the engine is on fire' >&2; exit 1";
@@ -292,13 +292,13 @@ fn a_program_of_another_version_is_refused_with_a_way_out() {
         .expect(3)
         .stderr;
     assert!(
-        doctor.contains("Fail dagger:") && doctor.contains("0.19 to 0.21"),
+        doctor.contains("Fail dagger:") && doctor.contains("0.21.4 or a later 0.21"),
         "{doctor}"
     );
     let run = run(&sandbox, &["ci", "--engine", "dagger"])
         .expect(3)
         .stderr;
-    assert!(run.contains("0.19 to 0.21"), "{run}");
+    assert!(run.contains("0.21.4 or a later 0.21"), "{run}");
 }
 
 #[test]
@@ -346,4 +346,51 @@ fn a_shell_is_one_of_this_machine_and_says_so_to_who_insists_on_dagger() {
     let opened = run(&sandbox, &["shell", "own"]).expect(0);
     assert!(opened.stderr.contains("Runs ./own.sh"), "{}", opened.stderr);
     assert_eq!(called(&sandbox), [""; 0]);
+}
+
+#[test]
+fn one_cause_is_explained_once_and_the_engine_is_repeated() {
+    let sandbox = sandbox(DIES);
+    let config = sandbox.read("dagcache.toml");
+    let other = "[checks.other]\ncommand = [\"./own.sh\"]\ninputs = [\"own.sh\"]\n";
+    sandbox.write("dagcache.toml", config + other);
+    sandbox.remove("dagcache.lock");
+    let said = run(&sandbox, &["lint", "--engine", "dagger"])
+        .expect(3)
+        .stderr;
+    assert_eq!(said.matches("on fire").count(), 1, "{said}");
+    for part in [
+        "Error other: for the same reason as own",
+        "help: run again where the engine can be reached",
+        "Repeat with cargo dagcache lint --engine dagger --only own",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+}
+
+#[test]
+fn warming_without_an_engine_is_an_error_with_the_reason() {
+    let sandbox = sandbox(DIES);
+    sandbox.remove("dagcache.lock");
+    let said = run(&sandbox, &["cache", "warm"]).expect(3).stderr;
+    assert!(said.contains("on fire"), "{said}");
+}
+
+#[test]
+fn what_is_no_address_or_no_duration_is_a_mistake() {
+    let sandbox = sandbox(DIES);
+    let mut limited = command(&sandbox, &["lint"]);
+    limited.env("DAGCACHE_DAGGER_TIMEOUT", "abc");
+    let said = Run::of(limited).expect(2).stderr;
+    assert!(
+        said.contains("`DAGCACHE_DAGGER_TIMEOUT=abc` is not a duration"),
+        "{said}"
+    );
+    sandbox.write("dagcache.toml", "[engine]\naddress = \"foo\"\n");
+    let said = run(&sandbox, &["lint"]).expect(2).stderr;
+    assert!(
+        said.contains("not the address of a Dagger engine"),
+        "{said}"
+    );
+    assert!(said.contains("dagcache.toml:2:11"), "{said}");
 }

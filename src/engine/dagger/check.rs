@@ -2,16 +2,18 @@
 //!
 //! Knows nothing about building layers or uploading files.
 
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dagger_sdk::{Container, DirectoryFilterOpts, HostDirectoryOpts, Id, Query};
 
 use super::failure::Failure;
-use super::kept::{self, Kept};
+use super::kept::{self, Kept, SEED, UPLOAD};
 use super::stage::{Upload, escaped};
 use super::wrapper::{AGAIN, LIMIT, NONCE, OUT, Wrapped, exit, seconds};
 use super::{PLACE, Settings, nonce, wrapper};
+use crate::digest::Hasher;
 use crate::engine::environment::environment;
 use crate::engine::relative::Relative;
 use crate::engine::{
@@ -37,9 +39,17 @@ pub(super) struct Action {
     pub(crate) limit: Option<Duration>,
     /// Names of the user's secret variables.
     pub(crate) secrets: Vec<String>,
-    /// Whether to bypass the engine's cache.
+    /// What the variables of this check and its files end with. Equal for equal runs, on any machine.
+    mark: String,
+    /// Whether it runs in memory only: it knows a secret, and an engine keeps what is written to its disk.
+    in_memory: bool,
+    /// Whether layers have made something in its place.
+    seeded: bool,
+    /// Whether the engine's memory does not count.
     pub(crate) again: bool,
-    /// Patterns of its outputs, if wanted.
+    /// How often its results were cleared.
+    generation: u64,
+    /// Patterns of what it makes, if that is wanted.
     pub(crate) outputs: Vec<String>,
     /// The kept place it runs in, if any.
     kept: Option<Kept>,
@@ -88,7 +98,20 @@ impl Action {
         };
         let kept = Kept::of(request, settings);
         let narrow = command.keep.as_ref().filter(|_| kept.is_some());
-        let wrapped = Wrapped {
+        let set = |name: &&String| request.env.var_os(name).is_some();
+        let secrets = command.secrets.iter().map(|secret| &secret.name);
+        let secrets: Vec<String> = secrets.filter(set).cloned().collect();
+        let in_memory = !secrets.is_empty();
+        let mut wrapped = Wrapped {
+            mark: String::new(),
+            files: in_memory.then(|| {
+                let place = quoted(std::iter::once(place));
+                format!(
+                    "[ ! -d {SEED} ] || cp -a {SEED}/. {PLACE}/ || exit 123\n\
+                     mkdir -p {place} && cp -RP {UPLOAD}/. {place}/ || exit 123"
+                )
+            }),
+            prints: in_memory,
             kept: narrow.map(|narrow| wrapper::Kept {
                 begin: kept::begin(place, &text(tree.clone())),
                 narrow: narrow.clone(),
@@ -102,14 +125,17 @@ impl Action {
             before: before.clone(),
             argv,
         };
-        let set = |name: &&String| request.env.var_os(name).is_some();
-        let secrets = command.secrets.iter().map(|secret| &secret.name);
+        wrapped.mark = mark(request, &wrapped.arguments());
         Self {
             arguments: wrapped.arguments(),
             before,
             limit: request.timeout,
-            secrets: secrets.filter(set).cloned().collect(),
+            secrets,
+            in_memory,
+            seeded: kept::is_seeded(request.layers),
+            mark: wrapped.mark,
             again: request.again && Rule::RunAgain.holds(),
+            generation: settings.generation(&of_check(request.id)),
             outputs: match &*command.outputs {
                 [] => Vec::new(),
                 globs => output_patterns(globs),
@@ -125,7 +151,22 @@ impl Action {
         self.kept.is_some()
     }
 
-    /// Where files left by the command are exported to.
+    /// Whether its outputs can be brought back.
+    ///
+    /// # Errors
+    /// If they are in memory only.
+    pub(crate) fn can_bring_back(&self) -> Result<(), EngineError> {
+        if !self.in_memory || self.outputs.is_empty() {
+            return Ok(());
+        }
+        Err(EngineError::Unavailable(
+            "with `secrets`, a check in a container writes to memory only, as the engine keeps what is on its disk, and \
+             its `outputs` are lost\nhelp: run it with `--engine local`"
+                .to_owned(),
+        ))
+    }
+
+    /// Where what the command left is brought to.
     pub(crate) fn out(&self) -> PathBuf {
         self.scratch.join("out")
     }
@@ -143,6 +184,20 @@ impl Action {
     ) -> Result<String, Failure> {
         let mut container = match &self.kept {
             Some(kept) => kept.mounted(&query, &on, files).await?,
+            None if self.in_memory => {
+                let seed = match self.seeded {
+                    true => Some(on.directory(PLACE).id().await?),
+                    false => None,
+                };
+                let mut container = on.with_mounted_directory(UPLOAD, files);
+                for place in MEMORY {
+                    container = container.with_mounted_temp(place);
+                }
+                match seed {
+                    Some(seed) => container.with_mounted_directory(SEED, seed),
+                    None => container,
+                }
+            }
             None => on.with_mounted_directory(place, files),
         };
         for name in &self.secrets {
@@ -153,11 +208,20 @@ impl Action {
         let sent = nonce();
         if self.again {
             container = container.with_env_variable(AGAIN, sent.as_str());
+        } else if self.generation > 0 {
+            container = container.with_env_variable(AGAIN, self.generation.to_string());
         }
+        let named = |name: &str| format!("{name}{}", self.mark);
         let ran = container
-            .with_volatile_variable(NONCE, sent.as_str())
-            .with_volatile_variable(LIMIT, seconds(self.limit))
+            .with_volatile_variable(named(NONCE), sent.as_str())
+            .with_volatile_variable(named(LIMIT), seconds(self.limit))
             .with_exec(self.arguments.clone());
+        if self.in_memory {
+            let (stdout, stderr) = (ran.stdout().await?, ran.stderr().await?);
+            self.printed(&stdout, &stderr)
+                .map_err(|error| Failure::Infra(format!("{}: {error}", self.out().display())))?;
+            return Ok(sent);
+        }
         ran.directory(OUT)
             .export(self.out().to_string_lossy())
             .await?;
@@ -179,6 +243,54 @@ impl Action {
         }
         Ok(sent)
     }
+}
+
+impl Action {
+    /// Writes what a check printed into the files that other checks leave.
+    fn printed(&self, stdout: &str, stderr: &str) -> std::io::Result<()> {
+        let out = self.out();
+        std::fs::create_dir_all(&out)?;
+        let (line, stdout) = stdout.split_once('\n').unwrap_or_default();
+        let mut words = line.split(' ');
+        for name in ["nonce", "code", "centiseconds"] {
+            std::fs::write(out.join(name), words.next().unwrap_or_default())?;
+        }
+        std::fs::write(out.join("stdout"), stdout)?;
+        std::fs::write(out.join("stderr"), stderr)
+    }
+}
+
+/// The name under which it is counted how often a check was cleared: none of a layer.
+pub(crate) fn of_check(id: &str) -> String {
+    format!("check {id}")
+}
+
+/// Folders that are in memory for a check that knows a secret: its own, and those for whatever passes.
+const MEMORY: [&str; 4] = [PLACE, OUT, "/tmp", "/var/tmp"];
+
+/// Tells runs apart that may go on at once in a session: by the check, what it is run with and the files it sees.
+fn mark(request: &Request<'_>, arguments: &[String]) -> String {
+    let mut hasher = Hasher::new();
+    let mut part = |bytes: &[u8]| {
+        hasher.update(&(bytes.len() as u64).to_le_bytes());
+        hasher.update(bytes);
+    };
+    part(request.id.as_bytes());
+    arguments.iter().for_each(|word| part(word.as_bytes()));
+    for (_, key) in request.layers {
+        part(key.to_string().as_bytes());
+    }
+    for id in request.shared.iter().chain(request.parts) {
+        let entry = request.snapshot.entry(*id);
+        part(entry.path.as_str().as_bytes());
+        part(entry.digest.to_string().as_bytes());
+        part(&[entry.kind as u8]);
+    }
+    for file in request.outside {
+        part(format!("{} {} {}", file.up, file.path, file.digest).as_bytes());
+    }
+    let digest = hasher.finish().to_string();
+    digest.get(..16).unwrap_or(&digest).to_owned()
 }
 
 /// Where a check sees its files.
@@ -252,18 +364,12 @@ pub(super) fn executed(
         EngineError::Unavailable("the container did not report how the check ended".to_owned())
     })?;
     let relative = Relative::new(std::slice::from_ref(&action.layout));
-    let limit = Limits::default().output;
-    let (mut truncated, mut outputs) = (false, Vec::new());
-    for name in ["stdout", "stderr"] {
-        let mut bytes = read(name)?;
-        truncated |= bytes.len() > limit;
-        bytes.truncate(limit);
-        outputs.push(bytes);
-    }
-    let [stdout, mut stderr] = <[Vec<u8>; 2]>::try_from(outputs).unwrap_or_default();
-    if truncated {
-        stderr.extend_from_slice(b"\n[dagcache: output truncated]\n");
-    }
+    let captured = |name: &str| {
+        let path = out.join(name);
+        captured(&path).map_err(|source| EngineError::Io { path, source })
+    };
+    let (stdout, cut) = captured("stdout")?;
+    let (stderr, also_cut) = captured("stderr")?;
     let replayed = text("nonce")? != sent && Rule::NonceTells.holds();
     let took: u64 = text("centiseconds")?.trim().parse().unwrap_or(0);
     let made = action.made();
@@ -278,7 +384,7 @@ pub(super) fn executed(
         ended: Ended::Exit(code),
         duration: Duration::from_millis(took.saturating_mul(10)),
         peak_memory: None,
-        truncated,
+        truncated: cut || also_cut,
         confined: request.command.grants.is_empty(),
         reads: None,
         seeded: false,
@@ -287,7 +393,30 @@ pub(super) fn executed(
     })
 }
 
-/// For a check that ran far beyond its time limit.
+/// One output, and whether something is missing: it begins in one file, and may end in another.
+fn captured(path: &Path) -> std::io::Result<(Vec<u8>, bool)> {
+    let half = (Limits::default().output / 2) as u64;
+    let mut bytes = Vec::new();
+    let mut head = std::fs::File::open(path)?;
+    head.by_ref().take(half).read_to_end(&mut bytes)?;
+    let tail = path.with_extension("tail");
+    let mut tail = match std::fs::File::open(tail) {
+        Ok(tail) => tail,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let over = head.metadata()?.len() > 2 * half;
+            head.take(half).read_to_end(&mut bytes)?;
+            return Ok((bytes, over));
+        }
+        Err(error) => return Err(error),
+    };
+    bytes.extend_from_slice(b"\n[dagcache: some of the output is missing]\n");
+    let over = tail.metadata()?.len().saturating_sub(half);
+    tail.seek(SeekFrom::Start(over))?;
+    tail.take(half).read_to_end(&mut bytes)?;
+    Ok((bytes, true))
+}
+
+/// For a check that went on long after its time was up.
 pub(super) fn too_long() -> Failure {
     Failure::Exec {
         cmd: Vec::new(),

@@ -13,7 +13,9 @@ use dagger_sdk::{
 
 use super::failure::Failure;
 use super::{PLACE, Settings};
+use crate::digest::Digest;
 use crate::engine::Request;
+use crate::plan::{Layer, LayerKind};
 use crate::process::quoted;
 use crate::rule::Rule;
 
@@ -21,10 +23,10 @@ use crate::rule::Rule;
 const VERSION: u32 = 1;
 
 /// Where the files of a check are before they are copied.
-const UPLOAD: &str = "/opt/dagcache/.upload";
+pub(super) const UPLOAD: &str = "/opt/dagcache/.upload";
 
-/// Initial content of a new place, from the layers.
-const SEED: &str = "/opt/dagcache/.seed";
+/// What a new place begins with: that of the layers.
+pub(super) const SEED: &str = "/opt/dagcache/.seed";
 
 /// With another owner, it would be a different, empty volume.
 const OWNER: &str = "0:0";
@@ -90,16 +92,17 @@ impl Kept {
     /// `None` if the check's place is not kept. Outputs cannot be exported from a volume, and checks with secrets
     /// must not leave anything in one.
     pub(crate) fn of(request: &Request<'_>, settings: &Settings) -> Option<Self> {
-        let (top, key) = request.layers.last()?;
+        let (_, key) = request.layers.last()?;
         let command = request.command;
         let leaves = command.outputs.is_empty() && command.secrets.is_empty();
         if command.keep.is_none() || !leaves {
             return None;
         }
         let project = settings.rooms.file_name().unwrap_or_default();
-        let generation = |name| settings.generations.get(name).copied().unwrap_or(0);
         let layers = request.layers.iter();
-        let cleared: u64 = layers.map(|(layer, _)| generation(&layer.name)).sum();
+        let cleared: u64 = layers
+            .map(|(layer, _)| settings.generation(&layer.name))
+            .sum();
         Some(Self {
             volume: format!(
                 "dagcache-kept-{VERSION}/{}/{}/{key}-{cleared}/{}",
@@ -107,7 +110,7 @@ impl Kept {
                 request.id,
                 request.product_key
             ),
-            seeded: top.kind == crate::plan::LayerKind::Deps,
+            seeded: is_seeded(request.layers),
         })
     }
 
@@ -141,8 +144,15 @@ impl Kept {
     }
 }
 
-/// Shell text that runs before anything else in the place. `upload` is the path of the upload, `tree` that of the
-/// copy of the project root in it.
+/// Whether layers have made something in the place of checks on them.
+pub(super) fn is_seeded(layers: &[(&Layer, Digest)]) -> bool {
+    layers
+        .last()
+        .is_some_and(|(top, _)| top.kind == LayerKind::Deps)
+}
+
+/// Shell text that is run before anything else is in the place. `upload` is where the upload belongs, `tree` the copy
+/// of the project root in it.
 pub(super) fn begin(upload: &str, tree: &str) -> String {
     let functions = match Rule::KeptByContent.holds() {
         true => FUNCTIONS.to_owned(),

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use dagger_sdk::{
@@ -31,12 +31,19 @@ const NONCES: &str = "/opt/dagcache/.nonces";
 /// Set to a layer's key and generation while its script runs.
 const LAYER: &str = "DAGCACHE_LAYER";
 
-/// A layer that exists.
-#[derive(Clone)]
+/// A layer that is there.
 pub(super) struct Ready {
     pub(crate) container: Container,
-    /// Build time; `None` if the engine had it cached.
-    pub(crate) built: Option<Duration>,
+    /// How long it took to build; `None` if the engine had it, or that was taken.
+    pub(crate) built: Mutex<Option<Duration>>,
+}
+
+impl Ready {
+    /// How long it took to build, once.
+    pub(crate) fn take_built(&self) -> Option<Duration> {
+        let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
+        built.take()
+    }
 }
 
 impl fmt::Debug for Ready {
@@ -112,7 +119,7 @@ impl Recipe {
         Ok(Self {
             name: layer.name.clone(),
             key,
-            generation: settings.generations.get(&layer.name).copied().unwrap_or(0),
+            generation: settings.generation(&layer.name),
             force,
             build: layer.build.clone(),
             given,
@@ -135,7 +142,7 @@ pub(super) async fn prepare(
             let container = container.with_user(ROOT).sync().await?;
             Ok(Ready {
                 container,
-                built: None,
+                built: Mutex::default(),
             })
         }
         Build::Archive { path, .. } => {
@@ -145,7 +152,7 @@ pub(super) async fn prepare(
             let container = container.with_user(ROOT).sync().await?;
             Ok(Ready {
                 container,
-                built: None,
+                built: Mutex::default(),
             })
         }
         Build::Script(script) => {
@@ -195,11 +202,12 @@ async fn by_script(
     }
     let files = files(&query, &recipe.files, scratch).await?;
     let began = nonce();
+    let variable = format!("{NONCE}{}_{}", recipe.key, recipe.generation);
     container = container
         .with_mounted_directory(&*tree, files)
         .with_workdir(&*tree)
         .with_env_variable(LAYER, format!("{} {}", recipe.key, recipe.generation))
-        .with_volatile_variable(NONCE, began.as_str());
+        .with_volatile_variable(variable.as_str(), began.as_str());
     if recipe.force {
         container = container.with_env_variable(AGAIN, began.as_str());
     }
@@ -217,7 +225,7 @@ async fn by_script(
     container = container.with_exec(vec![
         "sh".to_owned(),
         "-euc".to_owned(),
-        around(&recipe.key, &script.set_env),
+        around(&recipe.key, &variable, &script.set_env),
         "dagcache".to_owned(),
         script.text.clone(),
     ]);
@@ -228,7 +236,7 @@ async fn by_script(
         container = container.without_env_variable(AGAIN);
     }
     container = container
-        .without_volatile_variable(NONCE)
+        .without_volatile_variable(variable)
         .without_env_variable(LAYER)
         .without_mount(&*tree)
         .with_workdir("/");
@@ -240,7 +248,7 @@ async fn by_script(
     let built = (said == began).then(|| start.elapsed());
     Ok(Ready {
         container: container.sync().await?,
-        built,
+        built: Mutex::new(built),
     })
 }
 
@@ -253,8 +261,8 @@ fn lasting(container: &Container, name: &str, value: &str) -> Container {
     container.with_env_variable_opts(name, format!("{value}:${{PATH}}"), opts)
 }
 
-/// Wraps a layer's script. Sets its variables inside, so that those of the image are restored afterwards.
-fn around(key: &Digest, set_env: &[(String, String)]) -> String {
+/// The script around a layer's script. Variables are set in it, so that those of the image are there again afterwards.
+fn around(key: &Digest, variable: &str, set_env: &[(String, String)]) -> String {
     let set: Vec<String> = set_env
         .iter()
         .map(|(name, value)| format!("export {name}={}\n", quoted(value)))
@@ -263,8 +271,8 @@ fn around(key: &Digest, set_env: &[(String, String)]) -> String {
     format!(
         "unset {OF_THE_ENGINE}
 umask 022
-nonce=${NONCE}
-unset {NONCE} {AGAIN} {LAYER}
+nonce=${variable}
+unset {variable} {AGAIN} {LAYER}
 {set}sh -euc \"$1\" </dev/null
 mkdir -p {NONCES}
 printf %s \"$nonce\" >{NONCES}/{key}

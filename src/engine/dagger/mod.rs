@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use dagger_sdk::{Container, Id};
 use tokio::sync::{OnceCell, RwLock};
@@ -26,7 +26,7 @@ use crate::plan::Layer;
 use crate::plan::check::OutsideFile;
 use crate::snapshot::{FileId, Snapshot};
 
-mod check;
+pub(crate) mod check;
 mod client;
 pub(crate) mod failure;
 mod kept;
@@ -59,11 +59,17 @@ pub(crate) struct Settings {
     pub(crate) platform: String,
     /// The project's rooms, in the store.
     pub(crate) rooms: PathBuf,
-    /// How often layers were cleared, by name.
+    /// How often layers and checks were cleared, by name.
     pub(crate) generations: HashMap<String, u64>,
 }
 
-/// A Dagger engine for one project. Opens its session on first use.
+impl Settings {
+    fn generation(&self, name: &str) -> u64 {
+        self.generations.get(name).copied().unwrap_or(0)
+    }
+}
+
+/// A Dagger engine for one project. Its session is opened when it is first needed.
 #[derive(Debug)]
 pub(crate) struct DaggerEngine {
     settings: Settings,
@@ -155,7 +161,7 @@ impl DaggerEngine {
         script: &str,
         cancel: &CancellationToken,
     ) -> Result<String, EngineError> {
-        self.prepare_all(prepare, cancel).await?;
+        self.prepare_all(prepare, false, cancel).await?;
         let on = self.ready(prepare.layers)?;
         let session = self.session(cancel).await?;
         let text = format!("unset {}\n{script}", wrapper::OF_THE_ENGINE);
@@ -167,24 +173,19 @@ impl DaggerEngine {
         Ok(asked.await?)
     }
 
+    /// `count`: whether what was built is named, now or by an earlier call that did not count.
     async fn prepare_all(
         &self,
         request: &Prepare<'_>,
+        count: bool,
         cancel: &CancellationToken,
     ) -> Result<Vec<Prepared>, EngineError> {
         let mut below: Option<Container> = None;
         let mut all = Vec::new();
         for (layer, key) in request.layers {
             let cell = self.cell(*key, request.force);
-            let mut built = None;
-            let build = async {
-                let made = self
-                    .build(layer, *key, below.clone(), request, cancel)
-                    .await?;
-                built = made.as_ref().ok().and_then(|ready| ready.built);
-                Ok::<_, EngineError>(made)
-            };
-            let ready = cell.get_or_try_init(|| build).await?;
+            let build = || self.build(layer, *key, below.clone(), request, cancel);
+            let ready = cell.get_or_try_init(build).await?;
             let ready = ready.as_ref().map_err(|broken| EngineError::Layer {
                 layer: layer.name.clone(),
                 message: broken.message.clone(),
@@ -193,7 +194,8 @@ impl DaggerEngine {
             below = Some(ready.container.clone());
             all.push(Prepared {
                 layer: layer.name.clone(),
-                built,
+                // Whoever prepares it next did not build it.
+                built: if count { ready.take_built() } else { None },
             });
         }
         Ok(all)
@@ -323,6 +325,7 @@ impl DaggerEngine {
         let files = self.upload(session, request).await?;
         let scratch = scratch()?;
         let action = Action::new(request, &self.settings, &files.1, scratch.path());
+        action.can_bring_back()?;
         let query = session.query();
         // Another run of the check may enter the place first.
         let turns = if action.is_kept() { 2 } else { 1 };
@@ -335,11 +338,10 @@ impl DaggerEngine {
         };
         let running = session.run(request.id, pipeline);
         let ended = match request.timeout {
-            Some(limit) => {
-                let patience = (limit + AFTER_TIMEOUT) * turns;
-                let limited = tokio::time::timeout(patience, running).await;
-                limited.unwrap_or_else(|_| Err(check::too_long()))
-            }
+            Some(limit) => tokio::select! {
+                ended = running => ended,
+                failure = too_long(session, limit, turns, session::ANSWER) => Err(failure),
+            },
             None => running.await,
         };
         match ended {
@@ -347,6 +349,21 @@ impl DaggerEngine {
             Err(failure) => check::failed(request, &action, failure),
         }
     }
+}
+
+/// Ends when a check with this limit has to be ended from outside: at the limit, if its engine does not answer within
+/// `patience`.
+async fn too_long(session: &Session, limit: Duration, turns: u32, patience: Duration) -> Failure {
+    let begun = Instant::now();
+    tokio::time::sleep(limit).await;
+    while begun.elapsed() < (limit + AFTER_TIMEOUT) * turns {
+        if !session.answers(patience).await {
+            session.lose();
+            break;
+        }
+        tokio::time::sleep(patience).await;
+    }
+    check::too_long()
 }
 
 fn scratch() -> Result<tempfile::TempDir, EngineError> {
@@ -369,7 +386,7 @@ impl Engine for DaggerEngine {
         request: &'a Prepare<'a>,
         cancel: &'a CancellationToken,
     ) -> Pending<'a, Result<Vec<Prepared>, EngineError>> {
-        Box::pin(self.prepare_all(request, cancel))
+        Box::pin(self.prepare_all(request, true, cancel))
     }
 
     fn expect<'a>(

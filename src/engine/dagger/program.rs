@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::session::patience_of;
 use crate::engine::EngineError;
 use crate::env::Env;
 use crate::process::{Ended, Launch, Limits};
@@ -14,7 +15,11 @@ use crate::tool::launcher::{Asker, Leads, follow};
 /// Time limit for `dagger version`.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A supported `dagger` command.
+/// The first version that has `withVolatileVariable`, and the first that is not known to work.
+const FIRST: [u64; 3] = [0, 21, 4];
+const NEXT: [u64; 3] = [0, 22, 0];
+
+/// A `dagger` command that this program works with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Program {
     path: PathBuf,
@@ -108,7 +113,7 @@ async fn ask(path: &Path, env: &Env, cancel: &CancellationToken) -> Result<Strin
         confined: None,
     };
     let limits = Limits {
-        timeout: Some(PATIENCE),
+        timeout: Some(patience_of(env).unwrap_or(PATIENCE)),
         grace: Duration::from_millis(500),
         output: 64 << 10,
     };
@@ -150,7 +155,7 @@ pub(super) fn check_engine(said: &str) -> Result<(), EngineError> {
 
 fn refused(what: &str, version: &str) -> EngineError {
     EngineError::Lost(format!(
-        "{what} has the unsupported version {version}; install Dagger 0.21 (0.19 to 0.21 are supported)"
+        "{what} is version {version}, which is not supported\nhelp: install Dagger 0.21.4 or a later 0.21"
     ))
 }
 
@@ -158,8 +163,8 @@ fn refused(what: &str, version: &str) -> EngineError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Version {
     text: String,
-    major: u64,
-    minor: u64,
+    /// Major, minor and patch.
+    numbers: [u64; 3],
 }
 
 impl Version {
@@ -178,19 +183,20 @@ impl Version {
             return Ok(None);
         }
         let plain = text.strip_prefix('v').unwrap_or(text);
-        let mut numbers = plain.split('.').map(|part| part.parse::<u64>().ok());
-        match (numbers.next().flatten(), numbers.next().flatten()) {
-            (Some(major), Some(minor)) => Ok(Some(Self {
+        let core = plain.split(['-', '+']).next().unwrap_or_default();
+        let numbers: Result<Vec<u64>, _> = core.split('.').map(str::parse).collect();
+        match numbers.ok().and_then(|numbers| numbers.try_into().ok()) {
+            Some(numbers) => Ok(Some(Self {
                 text: text.to_owned(),
-                major,
-                minor,
+                numbers,
             })),
-            _ => Err(text.to_owned()),
+            None => Err(text.to_owned()),
         }
     }
 
+    /// Whether it is 0.21, with the variables that are in no key.
     fn is_supported(&self) -> bool {
-        self.major == 0 && (19..=21).contains(&self.minor)
+        (FIRST..NEXT).contains(&self.numbers)
     }
 }
 
@@ -207,8 +213,8 @@ mod tests {
     }
 
     #[test]
-    fn versions_from_0_19_to_0_21_are_taken() {
-        for version in ["v0.19.0", "v0.20.8", "v0.21.11", "v0.21.9-260101-dev-abc"] {
+    fn versions_from_0_21_4_on_are_taken() {
+        for version in ["v0.21.4", "v0.21.11", "v0.21.9-260101-dev-abc"] {
             assert_eq!(said(version), Ok(Some(version.to_owned())));
             check_engine(version).unwrap();
         }
@@ -218,10 +224,17 @@ mod tests {
 
     #[test]
     fn others_are_refused_with_a_way_out() {
-        for version in ["v0.18.19", "v0.22.0", "v1.0.0-beta.23", "v0.x", "devel"] {
+        for version in [
+            "v0.19.0",
+            "v0.21.3",
+            "v0.22.0",
+            "v1.0.0-beta.23",
+            "v0.x",
+            "devel",
+        ] {
             let error = said(version).unwrap_err();
             assert!(
-                error.contains(version) && error.contains("install Dagger 0.21"),
+                error.contains(version) && error.contains("install Dagger 0.21.4"),
                 "{error}"
             );
             check_engine(version).unwrap_err();

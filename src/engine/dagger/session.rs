@@ -14,7 +14,7 @@ use std::time::Duration;
 use dagger_sdk::{Query, Selection};
 use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
-use tokio::net::UnixStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::process::{ChildStderr, ChildStdout};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -53,8 +53,7 @@ impl Connect {
         const FAR: Duration = Duration::from_secs(60);
         /// An image of an engine may have to be pulled.
         const PULL: Duration = Duration::from_secs(300);
-        let of_user = self.env.var(env::DAGCACHE_DAGGER_TIMEOUT);
-        let of_user = of_user.and_then(|text| humantime::parse_duration(text).ok());
+        let of_user = patience_of(&self.env);
         let scheme = self.address().and_then(|address| address.split_once("://"));
         of_user.or(self.timeout).unwrap_or(match scheme {
             Some(("unix", _)) => NEAR,
@@ -91,7 +90,22 @@ impl Connect {
     }
 }
 
-/// An open session. Dropping it kills its child at once; [`Session::close`] shuts it down cleanly.
+/// How long it may take to connect to an address.
+const REACH: Duration = Duration::from_secs(5);
+
+/// How often an engine is asked whether it is there while it works, and how long it may take to answer then.
+const PULSE: Duration = Duration::from_secs(30);
+
+/// How long an engine may take to answer when something went wrong.
+pub(super) const ANSWER: Duration = Duration::from_secs(5);
+
+/// How long the user wants an engine to be waited for.
+pub(super) fn patience_of(env: &Env) -> Option<Duration> {
+    // What is no duration was refused when the engine was chosen.
+    humantime::parse_duration(env.var(env::DAGCACHE_DAGGER_TIMEOUT)?).ok()
+}
+
+/// An open session. Dropping it ends its child at once; [`Session::close`] lets it end well.
 #[derive(Debug)]
 pub(crate) struct Session {
     child: Mutex<Option<Companion>>,
@@ -139,9 +153,16 @@ impl Session {
         cancel: &CancellationToken,
         said: Said,
     ) -> Result<Self, No> {
-        if let Some(path) = connect.address().and_then(|at| at.strip_prefix("unix://")) {
-            // The child would retry for minutes.
-            UnixStream::connect(path).await.map_err(why)?;
+        if let Some(address) = connect.address() {
+            match tokio::time::timeout(REACH, reach(address)).await {
+                Ok(reached) => reached.map_err(why)?,
+                Err(_) => {
+                    return Err(No::Why(format!(
+                        "no connection within {}",
+                        humantime::format_duration(REACH)
+                    )));
+                }
+            }
         }
         let program = connect.program.path();
         let labels = ["session", "--label", "dagger.io/sdk.name:rust"];
@@ -226,11 +247,11 @@ impl Session {
                     },
                     None => return Err(failure),
                 },
-                Failure::Lost(message) if self.answers().await => {
+                Failure::Lost(message) if self.answers(ANSWER).await => {
                     return Err(Failure::Infra(message));
                 }
                 Failure::Lost(message) => {
-                    self.gone.cancel(); // Other pipelines need not find out separately.
+                    self.lose(); // What else is asked need not find out by itself.
                     return Err(Failure::Lost(message));
                 }
                 other => return Err(other),
@@ -250,18 +271,34 @@ impl Session {
             () = self.cancel.cancelled() => Err(Failure::Cancelled),
             ended = &mut task.0 => ended.unwrap_or_else(|error| Err(not_joined(label, error))),
             () = self.gone.cancelled() => Err(Failure::Lost("its session has ended".to_owned())),
+            () = self.silent() => Err(Failure::Lost("it does not answer any more".to_owned())),
         }
     }
 
-    /// Whether the engine still answers, because some errors only look as if it did not.
-    async fn answers(&self) -> bool {
-        const PATIENCE: Duration = Duration::from_secs(5);
+    /// Ends once the engine does not answer: it may be frozen, or behind a connection that is half open.
+    async fn silent(&self) {
+        loop {
+            tokio::time::sleep(PULSE).await;
+            if !self.answers(PULSE).await {
+                return;
+            }
+        }
+    }
+
+    /// Whether the engine is still there, within this time: some errors look like its end and are not.
+    pub(crate) async fn answers(&self, patience: Duration) -> bool {
         if self.gone.is_cancelled() {
             return false;
         }
-        let asked = self.once("version", version(self.query()));
-        let answer = tokio::time::timeout(PATIENCE, asked).await;
-        answer.is_ok_and(|answer| answer.is_ok())
+        let asked = CONTAINED.scope((), version(self.query()));
+        let mut asked = AbortOnDrop(tokio::spawn(asked));
+        let answer = tokio::time::timeout(patience, &mut asked.0).await;
+        matches!(answer, Ok(Ok(Ok(_))))
+    }
+
+    /// Notes that the engine is away: nothing waits for it any more.
+    pub(crate) fn lose(&self) {
+        self.gone.cancel();
     }
 
     /// Ends the child and everything it runs, and waits for it.
@@ -285,6 +322,16 @@ impl Session {
     }
 }
 
+/// Connects to an address that can be connected to, for its error: the child would try again for minutes.
+async fn reach(address: &str) -> std::io::Result<()> {
+    match address.split_once("://") {
+        Some(("unix", path)) => UnixStream::connect(path).await.map(drop),
+        Some(("tcp" | "tls", place)) => TcpStream::connect(place).await.map(drop),
+        _ => Ok(()),
+    }
+}
+
+/// Why there is no session.
 enum No {
     /// To be reported with the address and the child's output.
     Why(String),

@@ -105,6 +105,17 @@ impl Bench {
         snapshot: &Snapshot,
         wanted: &[&str],
     ) -> Result<Executed, EngineError> {
+        self.run_as(&self.command, self.timeout, snapshot, wanted)
+            .await
+    }
+
+    async fn run_as(
+        &self,
+        command: &Command,
+        timeout: Option<Duration>,
+        snapshot: &Snapshot,
+        wanted: &[&str],
+    ) -> Result<Executed, EngineError> {
         let shared: Vec<FileId> = snapshot
             .below(&RelPath::root())
             .filter(|id| wanted.is_empty() || wanted.contains(&snapshot.entry(*id).path.as_str()))
@@ -113,7 +124,7 @@ impl Bench {
         let layers = self.keyed();
         let request = Request {
             id: "check",
-            command: &self.command,
+            command,
             snapshot,
             shared: &shared,
             parts: &[],
@@ -121,7 +132,7 @@ impl Bench {
             env: &self.env,
             layers: &layers,
             product_key: Digest::of(b""),
-            timeout: self.timeout,
+            timeout,
             again: self.again,
             live: None,
         };
@@ -167,6 +178,70 @@ async fn a_check_runs_in_a_container_and_is_remembered() {
     let mut other = bench!(&script);
     other.again = true;
     assert!(!other.run(&files).await.replayed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checks_at_once_have_their_own_limits_and_are_told_apart() {
+    let bench = bench!("");
+    let snapshot = Snapshot::in_memory(&[("a", "")]);
+    let scripts: Vec<String> = (0..8)
+        .map(|n| fresh(&format!("sleep {}", n / 7 * 2)))
+        .collect();
+    for replayed in [false, true] {
+        let runs = scripts.iter().enumerate().map(|(n, script)| {
+            let mut command = bench.command.clone();
+            command.argv[2] = script.clone();
+            let limit = Duration::from_secs(if n == 7 { 60 } else { 1 });
+            let (bench, snapshot) = (&bench, &snapshot);
+            async move {
+                bench
+                    .run_as(&command, Some(limit), snapshot, &[])
+                    .await
+                    .unwrap()
+            }
+        });
+        for executed in futures_of(runs).await {
+            assert_eq!(
+                (executed.ended, executed.replayed),
+                (Ended::Exit(0), replayed)
+            );
+        }
+    }
+}
+
+/// Awaits all of them at once.
+async fn futures_of<F: Future>(all: impl Iterator<Item = F>) -> Vec<F::Output> {
+    let mut pending: Vec<_> = all.map(|one| (Box::pin(one), None)).collect();
+    std::future::poll_fn(|context| {
+        for (one, done) in pending.iter_mut().filter(|(_, done)| done.is_none()) {
+            if let std::task::Poll::Ready(output) = one.as_mut().poll(context) {
+                *done = Some(output);
+            }
+        }
+        match pending.iter().all(|(_, done)| done.is_some()) {
+            true => std::task::Poll::Ready(()),
+            false => std::task::Poll::Pending,
+        }
+    })
+    .await;
+    pending.into_iter().filter_map(|(_, done)| done).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_too_much_output_begin_and_end_are_kept() {
+    let bench = bench!(&fresh(
+        "echo first; head -c 150000000 /dev/zero; echo last; echo done >&2"
+    ));
+    let executed = bench.run(&[]).await;
+    assert!(executed.truncated && executed.ended == Ended::Exit(0));
+    let output = &executed.output;
+    assert!(output.stdout.starts_with("first\n") && output.stdout.ends_with("\0last\n"));
+    assert!(
+        output
+            .stdout
+            .contains("\n[dagcache: some of the output is missing]\n")
+    );
+    assert!(output.stdout.len() < 65 << 20 && output.stderr == "done\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -590,12 +665,14 @@ fn fields(query: &str) -> Vec<String> {
 /// Queries with what differs from run to run, or is long, left out.
 fn golden(recorder: &Recorder) -> Vec<String> {
     let nonces = regex::Regex::new("[0-9]{19}-[0-9]+-[0-9]+").unwrap();
+    let marks = regex::Regex::new("(DAGCACHE_(?:RUN|LIMIT)_)[0-9a-f]{16,64}").unwrap();
     let scripts = regex::Regex::new(r#""-(e?u?c)","unset(\\.|[^"\\])*""#).unwrap();
     let asked = recorder.asked();
     asked
         .iter()
         .map(|query| {
             let query = nonces.replace_all(query, "NONCE");
+            let query = marks.replace_all(&query, "${1}MARK");
             scripts.replace_all(&query, r#""-$1",SCRIPT"#).into_owned()
         })
         .collect()
@@ -648,7 +725,7 @@ async fn an_image_is_asked_for_by_digest_and_platform() {
     let ready = layers::prepare(recorder.query(), None, recipe, Path::new("/s").into())
         .await
         .unwrap();
-    assert_eq!(ready.built, None);
+    assert_eq!(ready.take_built(), None);
     assert_eq!(
         golden(&recorder),
         [
@@ -689,7 +766,7 @@ async fn the_pipeline_of_a_layer() {
     )
     .await
     .unwrap();
-    assert_eq!(ready.built, None);
+    assert_eq!(ready.take_built(), None);
     let queries = golden(&recorder)
         .join("\n")
         .replace(&Digest::of(b"key").to_string(), "KEY");
@@ -700,14 +777,21 @@ async fn the_pipeline_of_a_layer() {
 async fn the_pipeline_of_a_check() {
     let mut command = command();
     command.outputs = vec!["build/*.txt".to_owned()];
-    command.secrets = ["TOKEN", "UNSET"]
-        .map(crate::plan::check::Secret::new)
-        .to_vec();
     // Not with these.
     command.keep = Some("exec \"$@\"".to_owned());
     let queries = pipeline(&command).await;
-    assert!(!queries.contains("never shown"));
     matches_golden(&queries, include_str!("golden/check.graphql"), "check");
+}
+
+#[tokio::test]
+async fn the_pipeline_of_a_check_that_knows_a_secret() {
+    let mut command = command();
+    command.secrets = ["TOKEN", "UNSET"]
+        .map(crate::plan::check::Secret::new)
+        .to_vec();
+    let queries = pipeline(&command).await;
+    assert!(!queries.contains("never shown"));
+    matches_golden(&queries, include_str!("golden/secret.graphql"), "secret");
 }
 
 #[tokio::test]

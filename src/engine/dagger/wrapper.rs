@@ -14,11 +14,12 @@ use crate::rule::Rule;
 /// A command's files in its container. Not in its place, which may be a volume and thus cannot be exported.
 pub(super) const OUT: &str = "/opt/dagcache/.out";
 
-/// Identifies the run. The engine's cache ignores its value.
-pub(super) const NONCE: &str = "DAGCACHE_RUN";
+/// The variable that tells one run from another, before a mark. Its value is in no key of the engine. An engine keeps
+/// such values for each session by name, and the last one counts: what may run at once needs a name each.
+pub(super) const NONCE: &str = "DAGCACHE_RUN_";
 
-/// The time limit in seconds. The engine's cache ignores its value, too.
-pub(super) const LIMIT: &str = "DAGCACHE_LIMIT";
+/// The variable that holds the time limit in seconds, before a mark. As [`NONCE`].
+pub(super) const LIMIT: &str = "DAGCACHE_LIMIT_";
 
 /// Changes when the engine must not answer from its cache.
 pub(super) const AGAIN: &str = "DAGCACHE_AGAIN";
@@ -43,9 +44,9 @@ OTEL_EXPORTER_OTLP_LOGS_ENDPOINT OTEL_EXPORTER_OTLP_LOGS_PROTOCOL OTEL_EXPORTER_
 OTEL_EXPORTER_OTLP_METRICS_PROTOCOL OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE \
 OTEL_TRACES_EXPORTER OTEL_LOGS_EXPORTER OTEL_METRICS_EXPORTER";
 
-/// Output goes through pipes, as on the host, because reopening `/dev/stderr` would truncate a file. Background
-/// processes of the command keep the pipes open, and are not waited for much longer. `cat` writes what it reads at
-/// once, so killing it loses nothing; a file that grows too large ends it, and with it the pipe.
+/// Output goes through pipes, as on the host: who opens `/dev/stderr` anew would cut a file. What a command leaves
+/// running keeps them open, and is not waited for much longer. `cat` writes what it reads at once, so ending it loses
+/// nothing. It ends when its file is as large as may be; of what follows the end is kept in a second file.
 ///
 /// A separate shell starts the command and prints one line if that fails.
 const FUNCTIONS: &str = r#"
@@ -56,13 +57,18 @@ there() {
     *) command -v "$1" >/dev/null 2>&1 ;;
     esac || missing "$1"
 }
-say() { cat "$out/stdout"; cat "$out/stderr" >&2; }
+keep() { (ulimit -f 65536; exec cat) >"$1"; exec tail -c 33554432 >"$1.tail"; }
+show() {
+    cat "$1"
+    [ ! -f "$1.tail" ] || { printf '\n%s\n' '[dagcache: some of the output is missing]'; cat "$1.tail"; }
+}
+say() { show "$out/stdout"; show "$out/stderr" >&2; }
 run() {
     now; left=0
     if [ "$limit" -gt 0 ]; then left=$((limit - (at - start) / 100)); [ "$left" -gt 0 ] || left=1; fi
     mkfifo "$out/1" "$out/2" || exit 123
-    (ulimit -f 131073; exec cat) <"$out/1" >"$out/stdout" & one=$!
-    (ulimit -f 131073; exec cat) <"$out/2" >"$out/stderr" & two=$!
+    keep "$out/stdout" <"$out/1" 2>/dev/null & one=$!
+    keep "$out/stderr" <"$out/2" 2>/dev/null & two=$!
     began=$at
     if [ "$left" -gt 0 ] && command -v timeout >/dev/null 2>&1
     then timeout -k 5 "$left" sh -c 'exec "$@"' dagcache-exec "$@"
@@ -73,6 +79,7 @@ run() {
     (sleep 5; kill "$one" "$two") >/dev/null 2>&1 & end=$!
     wait "$one"; wait "$two"; kill "$end" 2>/dev/null
     rm -f "$out/1" "$out/2"
+    for tail in "$out/stdout.tail" "$out/stderr.tail"; do [ -s "$tail" ] || rm -f "$tail"; done
     case $code in
     126 | 127)
         IFS= read -r said <"$out/stderr"
@@ -89,7 +96,10 @@ before() {
 }
 "#;
 
-/// The script's part for a kept place.
+/// Prints the outcome: a line of what is in the small files, then the output.
+const PRINT: &str = r#"printf '%s %s %s\n' "$(cat "$out/nonce")" "$code" "$((at - began))"; say"#;
+
+/// A place that is kept, as the script takes it.
 #[derive(Debug)]
 pub(super) struct Kept {
     /// Shell text that runs first.
@@ -101,6 +111,13 @@ pub(super) struct Kept {
 /// A command to wrap.
 #[derive(Debug, Default)]
 pub(super) struct Wrapped {
+    /// What [`NONCE`] and [`LIMIT`] end with.
+    pub(crate) mark: String,
+    /// Shell text that puts the files into their place.
+    pub(crate) files: Option<String>,
+    /// Whether the outcome is printed instead of kept in files: the engine masks what is printed.
+    pub(crate) prints: bool,
+    /// Working directory.
     pub(crate) dir: String,
     /// Directories to prepend to the image's PATH.
     pub(crate) path: Vec<String>,
@@ -142,12 +159,13 @@ impl Wrapped {
         } else {
             "umask 077"
         });
-        line(&format!("out={OUT} limit=${{{LIMIT}:-0}}"));
+        let mark = &self.mark;
+        line(&format!("out={OUT} limit=${{{LIMIT}{mark}:-0}}"));
         line("mkdir -p \"$out\" || exit 123");
         line(&format!(
-            "printf %s \"${NONCE}\" >\"$out/nonce\" || exit 123"
+            "printf %s \"${NONCE}{mark}\" >\"$out/nonce\" || exit 123"
         ));
-        line(&format!("unset {NONCE} {LIMIT} {AGAIN}"));
+        line(&format!("unset {NONCE}{mark} {LIMIT}{mark} {AGAIN}"));
         let forget = |name: &str, code: i32, rule: Rule| {
             let then = if rule.holds() {
                 format!("exit {code}")
@@ -177,6 +195,9 @@ impl Wrapped {
         line("export PATH");
         if let Some(kept) = &self.kept {
             line(&kept.begin);
+        }
+        if let Some(files) = &self.files {
+            line(files);
         }
         if !self.folders.is_empty() {
             line(&format!("mkdir -p {} || exit 123", words(&self.folders)));
@@ -212,6 +233,9 @@ impl Wrapped {
         if self.kept.is_some() {
             line(END);
         }
+        if self.prints {
+            line(PRINT);
+        }
         line("exit 0");
         lines.join("\n")
     }
@@ -237,14 +261,15 @@ mod tests {
         arguments[2] = arguments[2].replace(OUT, &out.to_string_lossy());
         Command::new(shell)
             .args(&arguments[1..])
-            .env(NONCE, "one")
-            .env(LIMIT, limit.to_string())
+            .env(format!("{NONCE}x"), "one")
+            .env(format!("{LIMIT}x"), limit.to_string())
             .output()
             .expect("a shell")
     }
 
     fn wrapped(argv: &[&str]) -> Wrapped {
         Wrapped {
+            mark: "x".to_owned(),
             dir: "/".to_owned(),
             argv: words(argv),
             ..Wrapped::default()
@@ -290,10 +315,52 @@ mod tests {
     }
 
     #[test]
+    fn of_too_much_output_begin_and_end_are_kept_and_the_command_goes_on() {
+        everywhere(|run, place| {
+            let script =
+                "echo first; head -c 150000000 /dev/zero; echo last; echo done >&2; exit 3";
+            let output = run(&wrapped(&["sh", "-c", script]), 0);
+            assert_eq!(output.status.code(), Some(0), "{output:?}");
+            assert_eq!(
+                (file(place, "code"), file(place, "stderr")),
+                ("3".to_owned(), "done\n".to_owned())
+            );
+            let (head, tail) = (file(place, "stdout"), file(place, "stdout.tail"));
+            assert!(head.starts_with("first\n") && head.len() <= 64 << 20);
+            assert!(tail.ends_with("\0last\n") && tail.len() == 32 << 20);
+            assert!(!place.join("out/stderr.tail").exists());
+        });
+    }
+
+    #[test]
+    fn an_outcome_that_is_printed_is_a_line_before_the_output() {
+        everywhere(|run, place| {
+            let all = Wrapped {
+                prints: true,
+                files: Some(format!("echo text >{}/f", quoted(&place.to_string_lossy()))),
+                ..wrapped(&[
+                    "sh",
+                    "-c",
+                    "cat \"$1/f\"; echo b >&2; exit 3",
+                    "x",
+                    &place.to_string_lossy(),
+                ])
+            };
+            let output = run(&all, 0);
+            let said = String::from_utf8(output.stdout).unwrap();
+            assert!(
+                said.starts_with("one 3 ") && said.ends_with("\ntext\n"),
+                "{said}"
+            );
+            assert_eq!(output.stderr, b"b\n");
+        });
+    }
+
+    #[test]
     fn arguments_variables_and_folders_arrive_as_they_are() {
         everywhere(|run, place| {
             let made = place.join("a b/c");
-            let script = "printf '%s|' \"$@\" \"$V\" \"${DAGCACHE_RUN-}${DAGCACHE_LIMIT-}\"";
+            let script = "printf '%s|' \"$@\" \"$V\" \"${DAGCACHE_RUN_x-}${DAGCACHE_LIMIT_x-}\"";
             let mut all = wrapped(&["sh", "-c", script, "x", "1 2", "$HOME", "*", "", "'\"\n"]);
             all.env = vec![("V".to_owned(), "a  b\n$c'".to_owned())];
             all.folders = vec![made.to_string_lossy().into_owned()];

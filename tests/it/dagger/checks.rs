@@ -144,6 +144,18 @@ fn a_run_that_must_be_another_one_is_one() {
 }
 
 #[test]
+fn a_cleared_check_runs_again_in_the_engine() {
+    let Some(engine) = engine() else { return };
+    let sandbox = sandbox("", RANDOM);
+    let first = stdout(&lint(engine, &sandbox).expect(0));
+    let clear = ["cache", "clear", "own"];
+    engine.run(&sandbox, &clear).expect(0);
+    let second = stdout(&lint(engine, &sandbox).expect(0));
+    assert_ne!(second, first);
+    lint(engine, &sandbox).expect(0).expect_fresh();
+}
+
+#[test]
 fn an_edit_of_the_same_size_with_kept_mtime_is_uploaded() {
     let Some(engine) = engine() else { return };
     let sandbox = sandbox("", "cat a.txt");
@@ -229,6 +241,52 @@ fn a_secret_counts_by_its_value_and_is_masked() {
     assert!(long.ends_with(" 16\n"), "{long}");
     std::fs::remove_dir_all(sandbox.cache()).expect("a cache");
     assert_eq!(run("s3cr3t-value"), (short, true));
+}
+
+#[test]
+fn what_knows_a_secret_leaves_nothing_on_the_engines_disk() {
+    let Some(engine) = engine() else { return };
+    let script = "cat a.txt; echo $TOKEN | tee made >/tmp/made; cd sub; df -P . $HOME /tmp /var/tmp | grep -c '^tmpfs'; echo no >&2; exit 3";
+    let sandbox = sandbox("secrets = [\"TOKEN\"]", script);
+    sandbox.write("a.txt", "text\n");
+    sandbox.write("sub/b", "");
+    let run = || {
+        let args = ["lint", "--engine", "dagger", "--message-format", "json"];
+        let mut command = engine.command(&sandbox, &args);
+        command.env("TOKEN", "s3cr3t-value");
+        Json::of(Run::of(command))
+    };
+    let json = run().expect(1);
+    assert_eq!(stdout(&json), "text\n4\n");
+    assert_eq!(json.check("own")["stderr"], "no\n");
+    assert_eq!(json.check("own")["exit_code"], 3);
+    let config = sandbox.read("dagcache.toml");
+    sandbox.write(
+        "dagcache.toml",
+        config.replace("secrets", "outputs = [\"made\"]\nsecrets"),
+    );
+    let json = run().expect(3);
+    let message = json.check("own")["message"].as_str().expect("message");
+    assert!(
+        message.contains("`outputs`") && message.contains("--engine local"),
+        "{message}"
+    );
+}
+
+#[test]
+fn of_too_much_output_begin_and_end_are_kept() {
+    let Some(engine) = engine() else { return };
+    let script = "echo first; head -c 150000000 /dev/zero; echo last";
+    let sandbox = sandbox("", script);
+    let config = sandbox.read("dagcache.toml");
+    sandbox.write(
+        "dagcache.toml",
+        config.replace("\"cat\"", "\"cat\", \"head\""),
+    );
+    let json = lint(engine, &sandbox).expect(0);
+    let said = stdout(&json);
+    assert!(said.starts_with("first\n") && said.ends_with("\0last\n"));
+    assert!(said.contains("[dagcache: some of the output is missing]"));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use crate::cli::commands::cache::{folder, size, unknown};
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::key::layer_key;
-use crate::plan::{Layer, Plan};
+use crate::plan::{Build, Layer, Plan};
 use crate::report::shell::Tone;
 use crate::session::Listener as _;
 use crate::store::Store;
@@ -26,11 +26,13 @@ pub(crate) fn clear(context: &Context<'_>, targets: &[String]) -> Result<Exit, F
     store.apply_clear(&plan).map_err(anyhow::Error::from)?;
     let message = format!("{} from {}", size(plan.size), store.base().display());
     context.shell.status(Tone::Good, "Cleared", &message);
-    if !named.layers.is_empty() {
-        let layers = named.layers.iter().map(String::as_str);
+    let kept = named.layers.iter().chain(&named.checks);
+    if kept.clone().next().is_some() {
         store
-            .raise_generations(&named.project, layers)
+            .raise_generations(&named.project, kept.map(String::as_str))
             .map_err(anyhow::Error::from)?;
+    }
+    if !named.layers.is_empty() {
         let message = format!(
             "{}: the Dagger engine builds them anew",
             named.layers.join(", ")
@@ -47,6 +49,8 @@ struct Named {
     targets: Vec<Target>,
     /// Layers that the engine itself keeps, and that it is to build anew.
     layers: Vec<String>,
+    /// Checks with results in the engine's own cache.
+    checks: Vec<String>,
 }
 
 /// What the names stand for in this project.
@@ -60,6 +64,12 @@ fn named(context: &Context<'_>, names: &[String]) -> Result<Named, Failure> {
     for name in names {
         if view.plan.check(name).is_some() {
             named.targets.push(Target::Check(name.clone()));
+            #[cfg(all(feature = "dagger", unix))]
+            if view.choice.dagger.is_some() {
+                named
+                    .checks
+                    .push(crate::engine::dagger::check::of_check(name));
+            }
             continue;
         }
         let (layers, checks) = standing_on(&view.plan, name)?;
@@ -67,8 +77,11 @@ fn named(context: &Context<'_>, names: &[String]) -> Result<Named, Failure> {
         named.targets.push(Target::Layers(keys.collect()));
         named.targets.extend(checks.into_iter().map(Target::Check));
         if view.choice.dagger.is_some() {
-            let names = layers.iter().map(|layer| layer.name.clone());
-            named.layers.extend(names);
+            // An image is as its registry has it.
+            let built = layers
+                .iter()
+                .filter(|layer| matches!(layer.build, Build::Script(_)));
+            named.layers.extend(built.map(|layer| layer.name.clone()));
         }
     }
     named.layers.sort();

@@ -12,11 +12,11 @@ use crate::cli::exit::{Exit, Failure};
 use crate::engine::{Engine, EngineError, Prepare};
 use crate::env::Env;
 use crate::key::with_keys;
-use crate::plan::{Layer, Plan};
+use crate::plan::{Layer, Plan, Work};
 use crate::report::shell::Tone;
 use crate::report::{Verbosity, text};
 use crate::run::cancel::Interrupt;
-use crate::session::View;
+use crate::session::{Project, View};
 
 /// Builds layers ahead of time: all that checks use, or those of a name or kind, with the layers below them.
 pub(crate) fn warm(context: &Context<'_>, name: Option<&str>) -> Result<Exit, Failure> {
@@ -53,7 +53,8 @@ pub(crate) fn warm(context: &Context<'_>, name: Option<&str>) -> Result<Exit, Fa
         },
     };
     warming.run(std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
-    let Done { layers, failed } = lock(&warming.done, std::mem::take);
+    let Done { layers, mut failed } = lock(&warming.done, std::mem::take);
+    failed.extend(unplanned(&project, &view, name));
     project.remember();
     project.close();
     let built = layers.values().filter(|built| built.is_some()).count();
@@ -92,6 +93,24 @@ fn warmed_json(
         "errors": failed, "duration_ms": took,
     });
     format!("{value}\n")
+}
+
+/// Why layers that were asked for are not even in the plan: their image or engine cannot be had.
+fn unplanned(project: &Project<'_>, view: &View, name: Option<&str>) -> BTreeSet<String> {
+    let mut all: BTreeSet<String> = project
+        .engines
+        .lost()
+        .map(str::to_owned)
+        .into_iter()
+        .collect();
+    if view.choice.dagger.is_some() && name.is_none() {
+        let checks = view.plan.checks.iter();
+        all.extend(checks.filter_map(|check| match &check.work {
+            Work::Missing(message) => Some(message.clone()),
+            _ => None,
+        }));
+    }
+    all
 }
 
 /// What checks stand on, as far as it was asked for: each a chain, after what it stands on.

@@ -139,6 +139,41 @@ async fn a_socket_that_is_not_there_is_told_without_a_child() {
 }
 
 #[tokio::test]
+async fn a_port_that_refuses_is_told_without_a_child() {
+    let mut fake = Fake::new("touch $DIR/started");
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("tcp://{}", nobody.local_addr().unwrap());
+    drop(nobody);
+    fake.connect.address = Some(address.clone());
+    let error = fake.open().await.unwrap_err();
+    let expected = format!("no Dagger engine at {address}: Connection refused");
+    assert!(error.starts_with(&expected), "{error}");
+    assert!(!fake.path("started").exists());
+}
+
+#[tokio::test]
+async fn a_frozen_engine_is_lost_at_the_limit_of_the_check() {
+    let asked = std::sync::atomic::AtomicBool::new(false);
+    let server =
+        Server::start(
+            move |_| match asked.swap(true, std::sync::atomic::Ordering::Relaxed) {
+                false => Reply::version("v0.21.8"),
+                true => Reply::Never,
+            },
+        );
+    let session = server.await.session().await.unwrap();
+    let running = stdout(&session);
+    let short = Duration::from_millis(50);
+    let limited = super::super::too_long(&session, short, 1, short).await;
+    assert!(
+        matches!(limited, Failure::Exec { exit_code: 124, .. }),
+        "{limited}"
+    );
+    let failure = running.await.unwrap_err();
+    assert!(matches!(failure, Failure::Lost(_)), "{failure}");
+}
+
+#[tokio::test]
 async fn what_is_printed_around_the_port_does_no_harm() {
     let server = Server::start(|_| Reply::version("v0.21.8")).await;
     let script = format!(
@@ -154,7 +189,8 @@ async fn what_is_printed_around_the_port_does_no_harm() {
 async fn an_engine_of_another_version_is_refused() {
     let server = Server::start(|_| Reply::version("v1.0.0-beta.23")).await;
     let error = server.session().await.unwrap_err();
-    let expected = "the Dagger engine has the unsupported version v1.0.0-beta.23; install Dagger 0.21 (0.19 to 0.21 are supported)";
+    let expected = "the Dagger engine is version v1.0.0-beta.23, which is not supported\n\
+                    help: install Dagger 0.21.4 or a later 0.21";
     assert_eq!(error, expected);
 }
 
