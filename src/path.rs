@@ -187,10 +187,6 @@ impl RelPath {
     /// Whether it is below test data, templates or vendored sources. Projects there are not part of this repository,
     /// so unreadable manifests and lockfiles only cause a warning and no checks are planned.
     #[must_use]
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the ecosystems come to use it one by one")
-    )]
     pub(crate) fn is_fixture(&self) -> bool {
         self.is_test_data() || self.is_below(&["templates", "vendor", "thirdparty"])
     }

@@ -240,6 +240,8 @@ pub(crate) struct Command {
     /// Variables that grant access to a place on the host (`CARGO_HOME`). Their names are in the key, their values
     /// are not: layers and tools account for the relevant content.
     pub(crate) grants: BTreeMap<String, PathBuf>,
+    /// Files that are not the project's and are put into its room, by path. Not in the key, like the content of grants.
+    pub(crate) laid: Vec<(RelPath, Vec<u8>)>,
     pub(crate) tools: Vec<Tool>,
     /// Names of undeclared `tools` that were added because earlier runs failed without them.
     pub(crate) discovered: Vec<String>,
@@ -290,6 +292,7 @@ impl Command {
             env: Vec::new(),
             set_env: BTreeMap::new(),
             grants: BTreeMap::new(),
+            laid: Vec::new(),
             tools,
             discovered: Vec::new(),
             products: Vec::new(),
@@ -399,6 +402,8 @@ pub(crate) enum Next {
     WithoutSeed,
     /// Run again after rebuilding the layers.
     WithNewLayers,
+    /// None: the check could not be done, for this reason.
+    NoVerdict(&'static str),
 }
 
 /// How the files of a place changed since its products were up to date.

@@ -38,8 +38,8 @@ use crate::env::Env;
 use crate::fs::beneath::{Found, look};
 use crate::path::RelPath;
 use crate::rule::Rule;
-use crate::snapshot::repository::Repository;
 use crate::snapshot::stat::{Stat, Time};
+pub(crate) use repository::Repository;
 
 pub(crate) use left_out::{LeftOut, Reason};
 
@@ -109,9 +109,9 @@ pub(crate) enum SnapshotError {
     /// The root is not a directory or not readable.
     #[error("cannot read the directory {}", path.display())]
     Root { path: PathBuf, source: io::Error },
-    /// A tracked file is not readable. Leaving it out could turn a failure into a pass.
+    /// A directory with tracked files is not readable. Leaving it out could turn a failure into a pass.
     #[error(
-        "cannot read the tracked file {path}{}; make it readable or stop tracking it",
+        "cannot read the tracked directory {path}{}; make it readable or stop tracking it",
         and_others(*others)
     )]
     Unreadable {

@@ -71,7 +71,7 @@ fn broken_yaml_is_a_finding() {
 fn a_broken_cargo_manifest() {
     refused(
         &[("Cargo.toml", "[package\n"), ("src/lib.rs", "")],
-        2,
+        3,
         &["Cargo.toml"],
     );
 }

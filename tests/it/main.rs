@@ -33,6 +33,7 @@ mod random;
 mod rules;
 mod run_finished;
 mod rust;
+mod rust_layouts;
 mod rust_reads;
 mod rust_stale;
 mod secrets;

@@ -112,7 +112,7 @@ fn a_path_dependency_above_the_root_is_refused() {
     std::fs::write(above.join("lib.rs"), "").expect("file");
     let manifest = "[package]\nname = \"above\"\nversion = \"0.1.0\"\nedition = \"2021\"\n";
     std::fs::write(sandbox.outer().join("above/Cargo.toml"), manifest).expect("file");
-    let run = sandbox.run(&["lint"]).expect(2);
+    let run = sandbox.run(&["lint"]).expect(3);
     assert!(run.stderr.contains("above"), "{}", run.stderr);
 }
 

@@ -4,6 +4,8 @@
 //! begun by then is a matter of timing: the same content would have other findings from run to run. Cargo before 1.74
 //! cannot do it.
 //!
+//! Targets that need another toolchain than the project's are left out, see [`super::targets`].
+//!
 //! # What it sees
 //! Every file below the workspace's folder: `include_str!`, procedural macros (embedded folders, templates, recorded
 //! queries) and build scripts may read any of them, and no rule about names or text tells which. What it cannot see is
@@ -13,12 +15,12 @@
 //!
 //! # Never stale
 //! Artifacts survive between runs under an equal fingerprint (but for files); before a run those are removed that
-//! cargo would trust without reason: see [`super::refresh`]. [`match_clean`] keeps that true when arguments are
+//! cargo would trust without reason: see [`super::refresh`]. `match_clean` keeps that true when arguments are
 //! appended that select another profile or platform. The key holds the content of what runs read since those artifacts
 //! began, and the names of all files.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::env;
@@ -30,15 +32,15 @@ use crate::snapshot::FileId;
 use crate::tool::rustup::Toolchain;
 
 use super::clippy_output::CargoJson;
-use super::config::{self, CARGO_CONFIG, CLIPPY_CONFIG, TOOLCHAIN_FILE, chains};
-use super::container;
+use super::config::{self, CLIPPY_CONFIG, TOOLCHAIN_FILE, cargo_config, chains};
 use super::deps::Lockfile;
 use super::host::build_tools;
 use super::manifests::MANIFEST;
-use super::programs::Programs;
+use super::programs::{Programs, environment, keeps_going};
 use super::refresh::Packages;
 use super::retry::Failures;
 use super::seed::TargetFolder;
+use super::targets::Selection;
 use super::workspace::Workspace;
 
 /// The toolchain's programs it needs, with the component that brings each.
@@ -77,7 +79,8 @@ impl Clippy<'_> {
     }
 
     fn command(&self, scope: &Scope<'_>, tools: Vec<Tool>) -> Command {
-        let mut argv = strings(&["cargo-clippy", "clippy", "--workspace", "--all-targets"]);
+        let mut argv = strings(&["cargo-clippy", "clippy", "--workspace"]);
+        argv.extend(strings(&self.selection(scope).flags()));
         let mut clean = strings(&["cargo", "clean", "--quiet", "--offline"]);
         if self.is_locked() {
             argv.push("--locked".to_owned());
@@ -102,16 +105,18 @@ impl Clippy<'_> {
             before: vec![clean],
             retry: Some(Arc::new(Failures)),
             quiet_stdout: true,
-            amend: Some(match_clean),
+            amend: Some(follow_args),
             ..Command::new(argv, self.dir.clone(), tools, Arc::new(CargoJson))
         };
         match self.programs {
             Programs::Host(toolchain) => self.on_host(scope, toolchain, own, command),
-            Programs::Image(_) => {
-                let packages = keep.then(|| self.packages(scope));
-                container::clippy(self.dir, self.lockfile, packages.as_ref(), command)
-            }
+            Programs::Image(_) => command,
         }
+    }
+
+    /// The targets that are checked.
+    pub(crate) fn selection(&self, scope: &Scope<'_>) -> Selection {
+        Selection::of(scope, self.dir, self.workspace, self.programs.version())
     }
 
     /// Whether cargo is to take the lockfile as it is. One that was resolved for a container does not say what versions
@@ -123,14 +128,6 @@ impl Clippy<'_> {
         }
     }
 
-    fn packages(&self, scope: &Scope<'_>) -> Packages {
-        Packages {
-            members: self.workspace.members.clone(),
-            others: self.workspace.path_dependencies.clone(),
-            vendored: vendored(scope),
-        }
-    }
-
     fn on_host(
         &self,
         scope: &Scope<'_>,
@@ -139,9 +136,11 @@ impl Clippy<'_> {
         command: Command,
     ) -> Command {
         let target = target_folder(scope, self.dir);
-        let packages = self.packages(scope);
+        let packages = Packages::of(scope, self.workspace);
         // Cargo takes a vendored package's units for good whatever became of its files: those of others are no help.
-        let seed = packages.vendored.is_empty().then(|| TargetFolder {
+        let outside = config::vendored_outside(scope, self.dir);
+        let vendored = !packages.vendored.is_empty() || !outside.is_empty();
+        let seed = (!vendored).then(|| TargetFolder {
             path: config::target_folder(scope, self.dir),
             own,
         });
@@ -152,7 +151,7 @@ impl Clippy<'_> {
         Command {
             refresh: Some(Arc::new(packages)),
             set_env,
-            grants: self.grants(toolchain),
+            grants: self.grants(toolchain, outside),
             products: self.dir.join(target).into_iter().collect(),
             seed: seed.map(|folder| Arc::new(folder) as Arc<dyn Seed>),
             reads: self.dir.join(MANIFEST).ok(),
@@ -160,14 +159,19 @@ impl Clippy<'_> {
         }
     }
 
-    fn grants(&self, toolchain: &Toolchain) -> BTreeMap<String, std::path::PathBuf> {
+    fn grants(
+        &self,
+        toolchain: &Toolchain,
+        vendored: BTreeSet<PathBuf>,
+    ) -> BTreeMap<String, PathBuf> {
         let cargo = Some((env::CARGO_HOME, self.cargo_home.to_path_buf()));
         let rustup = toolchain.rustup_home.clone();
-        [cargo, rustup.map(|home| (env::RUSTUP_HOME, home))]
-            .into_iter()
-            .flatten()
-            .map(|(name, path)| (name.to_owned(), path))
-            .collect()
+        let homes = [cargo, rustup.map(|home| (env::RUSTUP_HOME, home))];
+        let homes = homes.into_iter().flatten();
+        let homes = homes.map(|(name, path)| (name.to_owned(), path));
+        let vendored = (1..).zip(vendored);
+        let vendored = vendored.map(|(n, path)| (format!("DAGCACHE_VENDORED_{n}"), path));
+        homes.chain(vendored).collect()
     }
 
     fn tools(&self, scope: &Scope<'_>) -> Result<Vec<Tool>, String> {
@@ -205,7 +209,7 @@ impl Clippy<'_> {
             .chain(&self.workspace.path_dependencies)
             .cloned()
             .collect();
-        let mut config = chains(scope, std::slice::from_ref(self.dir), CARGO_CONFIG);
+        let mut config = cargo_config(scope, self.dir);
         config.extend(chains(scope, &packages, CLIPPY_CONFIG));
         config.extend(chains(
             scope,
@@ -239,22 +243,6 @@ impl Clippy<'_> {
     }
 }
 
-/// The variables of a cargo that builds in `target`, by which it knows its products again.
-pub(crate) fn environment(target: &str) -> BTreeMap<String, String> {
-    let set = [
-        // What configuration files say about these would lead out of the room or to programs that are not in it.
-        ("CARGO_BUILD_BUILD_DIR", target),
-        ("CARGO_TARGET_DIR", target),
-        ("RUSTC_WRAPPER", ""),
-        ("CARGO_INCREMENTAL", "0"),
-        ("CARGO_NET_OFFLINE", "true"),
-        ("CARGO_TERM_COLOR", "always"),
-        ("CARGO_TERM_PROGRESS_WHEN", "never"),
-    ];
-    let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
-    set.into_iter().map(owned).collect()
-}
-
 /// Whether a file is Rust source that holds `../` or `/..`, or a link.
 fn climbs(scope: &Scope<'_>, id: FileId) -> bool {
     let entry = scope.snapshot.entry(id);
@@ -280,29 +268,12 @@ fn climbs(scope: &Scope<'_>, id: FileId) -> bool {
         .unwrap_or(true)
 }
 
-/// Folders of packages that cargo takes for ones of a registry.
-pub(crate) fn vendored(scope: &Scope<'_>) -> Vec<RelPath> {
-    let entries = scope.snapshot.entries().iter();
-    let marks = entries.filter(|entry| entry.path.file_name() == ".cargo-checksum.json");
-    marks.filter_map(|entry| entry.path.parent()).collect()
-}
-
 /// Where the room keeps artifacts: `target`, where tools expect it, unless the project has files there.
 fn target_folder(scope: &Scope<'_>, dir: &RelPath) -> &'static str {
     let taken = dir
         .join("target")
         .is_ok_and(|target| !scope.snapshot.below(&target).is_empty());
     if taken { ".dagcache-target" } else { "target" }
-}
-
-/// Whether cargo knows `--keep-going`, by what its rustc says about its version; what cannot be read is taken as new.
-pub(crate) fn keeps_going(version: Option<&str>) -> bool {
-    let number = version.and_then(|text| text.split_whitespace().nth(1));
-    let mut parts = number.unwrap_or_default().split('.').map(str::parse::<u32>);
-    match (parts.next(), parts.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= (1, 74),
-        _ => true,
-    }
 }
 
 fn strings(words: &[&str]) -> Vec<String> {
@@ -312,9 +283,42 @@ fn strings(words: &[&str]) -> Vec<String> {
 /// Arguments with a value that say where artifacts go.
 const PLACES: &[&str] = &["--profile", "--target"];
 
+/// Arguments that select targets.
+const TARGETS: &[&str] = &[
+    "--all-targets",
+    "--bench",
+    "--benches",
+    "--bin",
+    "--bins",
+    "--example",
+    "--examples",
+    "--lib",
+    "--test",
+    "--tests",
+];
+
+/// What follows from arguments that were appended: a selection of targets takes the place of ours, and what is cleaned
+/// is what will be built. Calling it again changes nothing.
+pub(crate) fn follow_args(command: &mut Command) {
+    let own = command
+        .argv
+        .iter()
+        .position(|arg| arg.starts_with("--message-format"));
+    let (own, appended) = command
+        .argv
+        .split_at(own.map_or(command.argv.len(), |at| at + 1));
+    let name = |arg: &String| arg.split('=').next().unwrap_or_default().to_owned();
+    let selects = |arg: &String| TARGETS.contains(&name(arg).as_str());
+    if appended.iter().take_while(|arg| *arg != "--").any(selects) {
+        let kept = own.iter().filter(|arg| !selects(arg));
+        command.argv = kept.chain(appended).cloned().collect();
+    }
+    match_clean(command);
+}
+
 /// Makes the `cargo clean` before a cargo command clean where the command will build: to be called after arguments
 /// were appended to its argv. Other commands stay as they are. Calling it again changes nothing.
-pub(crate) fn match_clean(command: &mut Command) {
+fn match_clean(command: &mut Command) {
     let mut places = Vec::new();
     let mut args = command.argv.iter().take_while(|arg| *arg != "--");
     while let Some(arg) = args.next() {
@@ -440,16 +444,21 @@ mod tests {
     }
 
     #[test]
-    fn only_cargo_that_can_is_told_to_keep_going() {
-        for (version, can) in [
-            (Some("rustc 1.95.0 (59807616e 2026-04-14)"), true),
-            (Some("rustc 1.73.0"), false),
-            (Some("rustc 1.98.0-nightly (x)"), true),
-            (Some("?"), true),
-            (None, true),
-        ] {
-            assert_eq!(keeps_going(version), can, "{version:?}");
-        }
+    fn appended_arguments_may_select_other_targets() {
+        let (_, mut command) = seen(&[("w/Cargo.lock", "")], &Workspace::default());
+        let all = |command: &Command| command.argv.iter().any(|arg| arg == "--all-targets");
+        command.argv.extend(strings(&["--", "--lib"]));
+        follow_args(&mut command);
+        assert!(all(&command));
+        let at = command.argv.len() - 2;
+        command.argv.splice(at..at, strings(&["--lib", "--bin=x"]));
+        follow_args(&mut command);
+        assert!(
+            !all(&command)
+                && command
+                    .argv
+                    .ends_with(&strings(&["--lib", "--bin=x", "--", "--lib"]))
+        );
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub(crate) struct CargoJson;
 
 impl Parse for CargoJson {
     fn identity(&self) -> String {
-        "cargo-json/2".to_owned()
+        "cargo-json/3".to_owned()
     }
 
     fn parse(&self, output: &Output, dir: &RelPath, _: &[&RelPath]) -> Parsed {
@@ -36,6 +36,9 @@ impl Parse for CargoJson {
         let failed = |finding: &Finding| finding.severity == Severity::Error;
         if output.exit_code != 0 && !findings.iter().any(failed) {
             findings.extend(error_blocks(&output.stderr));
+        }
+        if output.exit_code != 0 && fails_in_extra_targets(&output.stdout) {
+            findings.push(hint());
         }
         Parsed {
             findings,
@@ -51,6 +54,12 @@ struct Line {
     #[serde(default)]
     manifest_path: String,
     message: Option<Message>,
+    target: Option<Target>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    kind: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -80,6 +89,45 @@ struct Span {
 #[derive(Deserialize)]
 struct Expansion {
     span: Span,
+}
+
+/// Whether all errors are ones of the compiler, not lints, in targets that plain `cargo clippy` does not build.
+fn fails_in_extra_targets(stdout: &str) -> bool {
+    let lines = stdout
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Line>(line).ok());
+    let errors = lines.filter(|line| {
+        let message = line.message.as_ref();
+        message.is_some_and(|message| message.level.starts_with("error") && !is_summary(message))
+    });
+    let mut kinds = errors.map(|line| {
+        let code = line
+            .message
+            .as_ref()
+            .and_then(|message| message.code.as_ref());
+        let is_lint = code.is_some_and(|code| !code.code.starts_with('E'));
+        let kinds = line.target.map(|target| target.kind).unwrap_or_default();
+        let extra = |kind: &String| matches!(kind.as_str(), "test" | "bench" | "example");
+        let harness = line
+            .message
+            .is_some_and(|m| m.message.contains("can't find crate for `test`"));
+        !is_lint && (harness || kinds.iter().any(extra))
+    });
+    kinds.next() == Some(true) && kinds.all(|extra| extra)
+}
+
+fn hint() -> Finding {
+    Finding {
+        path: None,
+        line: None,
+        column: None,
+        severity: Severity::Note,
+        code: None,
+        message: "only tests, examples or benchmarks do not compile, which `cargo clippy` alone would not check; \
+                  to leave them out, set `args = [\"--lib\", \"--bins\"]` in `[checks.\"rust:clippy\"]`"
+            .to_owned(),
+        rendered: None,
+    }
 }
 
 fn finding(line: &str, dir: &RelPath) -> Option<Finding> {
@@ -213,6 +261,19 @@ mod tests {
         let found = parse(&error, stderr, "");
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!(found[0].severity, Severity::Error);
+    }
+
+    #[test]
+    fn errors_in_tests_alone_come_with_a_way_out() {
+        let error = |code: &str, kind: &str| {
+            json!({"reason": "compiler-message", "target": {"kind": [kind]}, "message":
+                {"message": "m", "level": "error", "code": {"code": code}, "spans": []}})
+            .to_string()
+        };
+        let hinted = |lines: &[String]| parse(&lines.join("\n"), "", "").len() > lines.len();
+        assert!(hinted(&[error("E0554", "bench"), error("E0432", "test")]));
+        assert!(!hinted(&[error("E0554", "bench"), error("E0432", "lib")]));
+        assert!(!hinted(&[error("clippy::all", "test")]));
     }
 
     proptest! {

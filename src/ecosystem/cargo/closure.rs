@@ -13,6 +13,7 @@ use crate::path::RelPath;
 use crate::scope::Scope;
 use crate::snapshot::{FileId, Kind, Snapshot};
 
+use super::links::follow;
 use super::modules::{Declaration, Unfollowed, declarations};
 
 /// The closure of some target roots.
@@ -122,40 +123,16 @@ fn declarations_of(scope: &Scope<'_>, id: FileId, closure: &mut Closure) -> Vec<
     found.unwrap_or_default()
 }
 
-/// More links than this in one path are a loop, as for the kernel.
-const MAX_LINKS: usize = 40;
-
 /// The file at `path`, through links; it and the links are added to the closure.
 fn locate(snapshot: &Snapshot, path: &RelPath, closure: &mut Closure) -> Option<FileId> {
-    let mut path = path.clone();
-    for _ in 0..MAX_LINKS {
-        if let Some(id) = snapshot.find(&path)
-            && snapshot.entry(id).kind != Kind::Symlink
-        {
-            closure.files.insert(id);
-            return Some(id);
-        }
-        let (link, rest) = std::iter::once(path.clone())
-            .chain(path.ancestors())
-            .find_map(|prefix| {
-                let id = snapshot.find(&prefix)?;
-                let rest = path.strip_prefix(&prefix)?.to_owned();
-                (snapshot.entry(id).kind == Kind::Symlink).then_some((id, rest))
-            })?;
-        closure.files.insert(link);
-        let target = snapshot.read(link);
-        closure.passing |= target.is_err();
-        let target = String::from_utf8(target.ok()?).ok()?;
-        let folder = snapshot.entry(link).path.parent().unwrap_or_default();
-        match folder.join(&target).and_then(|to| to.join(&rest)) {
-            Ok(next) => path = next,
-            Err(_) => {
-                closure.outside = Some(target);
-                return None;
-            }
-        }
+    let followed = follow(snapshot, path);
+    closure.files.extend(followed.links);
+    closure.files.extend(followed.file);
+    closure.passing |= followed.unread;
+    if followed.outside.is_some() {
+        closure.outside = followed.outside;
     }
-    None
+    followed.file
 }
 
 #[cfg(test)]

@@ -2,14 +2,17 @@
 //!
 //! Stays free of what the settings mean; credentials never become part of a key.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::digest::Digest;
+use crate::digest::{Digest, Hasher};
 use crate::env;
 use crate::path::RelPath;
 use crate::plan::check::OutsideFile;
 use crate::scope::Scope;
 use crate::snapshot::FileId;
+
+use super::links::follow;
 
 /// What cargo looks for in every folder upwards.
 pub(crate) const CARGO_CONFIG: &[&str] = &[".cargo/config.toml", ".cargo/config"];
@@ -48,6 +51,75 @@ pub(crate) fn chains(scope: &Scope<'_>, dirs: &[RelPath], names: &[&str]) -> Vec
     found
 }
 
+/// The cargo configuration that counts in `dir`, as far as it lies in the project, with what it includes; sorted.
+#[must_use]
+pub(crate) fn cargo_config(scope: &Scope<'_>, dir: &RelPath) -> Vec<FileId> {
+    included(
+        scope,
+        chains(scope, std::slice::from_ref(dir), CARGO_CONFIG),
+    )
+}
+
+/// These configuration files and what they include, as far as it lies in the project; sorted.
+#[must_use]
+pub(crate) fn included(scope: &Scope<'_>, files: Vec<FileId>) -> Vec<FileId> {
+    let mut found: BTreeSet<FileId> = files.iter().copied().collect();
+    let mut queue = files;
+    while let Some(id) = queue.pop() {
+        let followed = follow(scope.snapshot, &scope.snapshot.entry(id).path);
+        found.extend(followed.links);
+        found.extend(followed.file);
+        let Some(file) = followed.file else { continue };
+        let digest = scope.snapshot.entry(file).digest;
+        let includes = scope.facts.derive("cargo-config-include/1", digest, || {
+            let text = scope.text(&scope.snapshot.entry(file).path);
+            text.map(|text| includes(&text)).ok_or(())
+        });
+        let folder = scope.snapshot.entry(id).path.parent().unwrap_or_default();
+        for text in includes.unwrap_or_default() {
+            let path = folder.join(&text).ok();
+            let next = path.and_then(|path| scope.snapshot.find(&path));
+            queue.extend(next.filter(|next| found.insert(*next)));
+        }
+    }
+    found.into_iter().collect()
+}
+
+/// The paths that a configuration file includes, relative to its folder.
+fn includes(text: &str) -> Vec<String> {
+    let Ok(table) = toml::from_str::<toml::Table>(text) else {
+        return Vec::new();
+    };
+    let entries = match table.get("include") {
+        Some(toml::Value::Array(entries)) => entries.clone(),
+        one => one.cloned().into_iter().collect(),
+    };
+    let path = |entry: &toml::Value| {
+        let text = entry.as_str().or_else(|| entry.get("path")?.as_str());
+        text.map(str::to_owned)
+    };
+    entries.iter().filter_map(path).collect()
+}
+
+/// What the files at `files` include, outside of snapshots; without them.
+fn included_on_disk(files: Vec<PathBuf>) -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
+    let mut queue = files;
+    while let Some(path) = queue.pop() {
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let Some(folder) = path.parent() else {
+            continue;
+        };
+        for include in includes(&text) {
+            let next = folder.join(include);
+            if next.is_file() && found.insert(next.clone()) {
+                queue.push(next);
+            }
+        }
+    }
+    found
+}
+
 /// Cargo and clippy configuration above the project root. The file in CARGO_HOME is not one of them, also where a
 /// search upwards meets it: it is granted with CARGO_HOME and keyed by [`home_digest`], without its credentials.
 #[must_use]
@@ -60,7 +132,117 @@ pub(crate) fn above(scope: &Scope<'_>, cargo_home: &Path) -> Vec<OutsideFile> {
         let place = folders.nth(up).map(|folder| file.path.under(folder));
         place.is_none_or(|place| place.parent() != Some(cargo_home))
     });
+    let root = scope.snapshot.root();
+    let place = |file: &OutsideFile| {
+        let up = usize::try_from(file.up).ok()?;
+        Some(file.path.under(root.ancestors().nth(up)?))
+    };
+    let files = found.iter().filter_map(place).collect();
+    found.extend(
+        included_on_disk(files)
+            .iter()
+            .filter_map(|path| outside(root, path)),
+    );
     found
+}
+
+/// Folders outside the project that packages come from instead of a registry (`[source.NAME] directory`), by absolute
+/// path in configuration of the project or the user; sorted.
+#[must_use]
+pub(crate) fn vendored_outside(scope: &Scope<'_>, dir: &RelPath) -> BTreeSet<PathBuf> {
+    let root = scope.snapshot.root();
+    let project = cargo_config(scope, dir).into_iter().filter_map(|id| {
+        let path = &scope.snapshot.entry(id).path;
+        Some((scope.text(path)?, path.under(root)))
+    });
+    let home = cargo_home(scope);
+    let files = home
+        .iter()
+        .flat_map(|home| ["config", "config.toml"].map(|name| home.join(name)));
+    let files: Vec<PathBuf> = files.filter(|path| path.is_file()).collect();
+    let included = included_on_disk(files.clone());
+    let user = files.into_iter().chain(included);
+    let user = user.filter_map(|path| Some((std::fs::read_to_string(&path).ok()?, path)));
+    let all = project
+        .map(|file| (file, false))
+        .chain(user.map(|file| (file, true)));
+    let folders = all.flat_map(|((text, file), of_user)| {
+        let folders = directories(&text).into_iter().map(PathBuf::from);
+        // A relative one of the project's lies in it; one of the user's begins above the file's folder.
+        let base = file.parent().and_then(Path::parent).map(Path::to_path_buf);
+        folders
+            .filter(move |path| path.is_absolute() || of_user)
+            .filter_map(move |path| Some(base.as_ref()?.join(path)))
+            .collect::<Vec<_>>()
+    });
+    folders
+        .filter(|path| !path.starts_with(root) && path.is_dir())
+        .collect()
+}
+
+/// The folders that a configuration file names as sources.
+fn directories(text: &str) -> Vec<String> {
+    let table: toml::Table = toml::from_str(text).unwrap_or_default();
+    let sources = table.get("source").and_then(toml::Value::as_table);
+    let sources = sources.into_iter().flat_map(toml::Table::values);
+    let named = sources.filter_map(|source| source.get("directory")?.as_str());
+    named.map(str::to_owned).collect()
+}
+
+/// Digest of all files below `folder`. Their content is read again only if one of them was touched.
+#[must_use]
+pub(crate) fn folder_digest(scope: &Scope<'_>, folder: &Path) -> Digest {
+    use std::os::unix::fs::MetadataExt as _;
+    let walk = walkdir::WalkDir::new(folder)
+        .sort_by_file_name()
+        .into_iter();
+    let files: Vec<_> = walk
+        .flatten()
+        .filter(|entry| entry.file_type().is_file())
+        .collect();
+    let mut stats = Hasher::new();
+    for entry in &files {
+        stats.update(entry.path().as_os_str().as_encoded_bytes());
+        if let Ok(meta) = entry.metadata() {
+            let numbers = [
+                meta.mtime(),
+                meta.mtime_nsec(),
+                meta.ctime(),
+                meta.ctime_nsec(),
+            ];
+            numbers
+                .iter()
+                .for_each(|number| stats.update(&number.to_le_bytes()));
+            stats.update(&meta.size().to_le_bytes());
+        }
+    }
+    let read = || -> std::io::Result<Digest> {
+        let mut content = Hasher::new();
+        for entry in &files {
+            let path = entry.path().strip_prefix(folder).unwrap_or(entry.path());
+            content.update(path.as_os_str().as_encoded_bytes());
+            content.update(&[0]);
+            content.update(Digest::of(&std::fs::read(entry.path())?).as_bytes());
+        }
+        Ok(content.finish())
+    };
+    let stats = stats.finish();
+    // What cannot be read is keyed by what can be seen of it.
+    scope
+        .facts
+        .derive("cargo-vendored-outside/1", stats, read)
+        .unwrap_or(stats)
+}
+
+/// A file that lies outside the project, but below a folder above it.
+fn outside(root: &Path, path: &Path) -> Option<OutsideFile> {
+    let digest = Digest::of(&std::fs::read(path).ok()?);
+    let above = (1..).zip(root.ancestors().skip(1));
+    let mut places = above.filter_map(|(up, folder)| {
+        let path = RelPath::from_path(path.strip_prefix(folder).ok()?).ok()?;
+        Some(OutsideFile { up, path, digest })
+    });
+    places.next().filter(|_| !path.starts_with(root))
 }
 
 /// Where the user's own cargo keeps the products of the workspace in `dir`, as far as the environment and the project
@@ -97,11 +279,20 @@ fn target_dir(text: &str) -> Option<String> {
 #[must_use]
 pub(crate) fn home_digest(cargo_home: &Path) -> Option<Digest> {
     // Cargo reads `config` where both exist.
-    let bytes = ["config", "config.toml"]
-        .iter()
-        .find_map(|name| std::fs::read(cargo_home.join(name)).ok())?;
-    let text = String::from_utf8_lossy(&bytes);
-    Some(Digest::of(without_credentials(&text).as_bytes()))
+    let names = ["config", "config.toml"].iter();
+    let mut files = names.map(|name| cargo_home.join(name));
+    let file = files.find(|path| path.is_file())?;
+    let settings = |path: &Path| {
+        let bytes = std::fs::read(path).ok()?;
+        Some(without_credentials(&String::from_utf8_lossy(&bytes)))
+    };
+    let mut all = settings(&file)?;
+    all.extend(
+        included_on_disk(vec![file])
+            .iter()
+            .filter_map(|path| settings(path)),
+    );
+    Some(Digest::of(all.as_bytes()))
 }
 
 /// The same settings without tokens, in canonical form; text that is no TOML stays as it is (cargo will refuse it).
@@ -143,6 +334,24 @@ mod tests {
         assert_eq!(without_credentials(same), plain);
         assert_ne!(without_credentials("[net]\nretry = 2"), plain);
         assert_eq!(without_credentials("no toml ["), "no toml [");
+    }
+
+    #[test]
+    fn vendored_folders_are_named_by_sources() {
+        let text = "[source.crates-io]\nreplace-with = \"v\"\n[source.v]\ndirectory = \"/abs\"";
+        assert_eq!(directories(text), ["/abs"]);
+        assert_eq!(directories("[source").len(), 0);
+    }
+
+    #[test]
+    fn includes_are_written_in_three_ways() {
+        assert_eq!(includes("include = \"a.toml\""), ["a.toml"]);
+        let text = "include = [\"a.toml\", { path = \"../b.toml\", optional = true }]";
+        assert_eq!(includes(text), ["a.toml", "../b.toml"]);
+        assert_eq!(
+            includes("include = 3").len() + includes("[include").len(),
+            0
+        );
     }
 
     #[test]

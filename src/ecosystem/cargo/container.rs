@@ -19,20 +19,21 @@ mod deps;
 
 use crate::catalogue;
 use crate::digest::Digest;
-use crate::ecosystem::cargo::workspace::{Workspace, Workspaces};
+use crate::ecosystem::cargo::workspace::Workspace;
 use crate::env;
 use crate::path::RelPath;
-use crate::plan::{Build, Command, Images, Layer, LayerKind, Plan, Question, Script, Work, id_at};
+use crate::plan::{
+    Build, Check, Command, Images, Layer, LayerKind, Plan, Question, Script, Work, id_at,
+};
 use crate::provision::base::{Base, PROXIES, Wanted, base};
 use crate::provision::rust::{reader, with_host};
-use crate::scope::{PlanError, Scope};
-use crate::tool::rustup::{Asked, asked_for, resolve_any};
+use crate::scope::Scope;
+use crate::tool::rustup::{Asked, Toolchain, asked_for, resolve_any};
 
-use super::clippy::environment;
 use super::deps::Lockfile;
-use super::programs::Programs;
+use super::programs::{Programs, environment};
 use super::refresh::Packages;
-use super::{manifests, missing_clippy, plan_clippy, plan_later, plan_missing, rustfmt};
+use super::{Found, missing_clippy, plan_clippy, rustfmt};
 
 /// The version of Rust where the project does not say one.
 const USUAL: (u64, u64) = (1, 95);
@@ -65,82 +66,73 @@ fn homes() -> [(String, String); 3] {
     .map(|(name, value)| (name.to_owned(), value))
 }
 
-/// As [`super::plan`], for containers.
-pub(crate) fn plan(
-    scope: &Scope<'_>,
+/// The cargo of this host that reads manifests.
+pub(super) fn host_toolchain(scope: &Scope<'_>, dir: &RelPath) -> Result<Toolchain, String> {
+    let place = dir.under(scope.snapshot.root());
+    with_host(scope, |host| resolve_any(host, &place))
+        .map_err(|why| format!("reading manifests takes a cargo on this host: {why}"))
+}
+
+/// As [`Found::plan`], for containers: everything, or nothing and why.
+pub(super) fn plan(found: &Found<'_>, images: &dyn Images, plan: &mut Plan) -> Result<(), String> {
+    let (scope, dir) = (found.scope, found.dir);
+    let rust = Rust::plan(scope, images, plan, dir, found.workspace)?;
+    let programs = Programs::Image(rust.version.as_deref());
+    let (work, inputs, not_cached) = rustfmt::plan(scope, programs, dir, found.workspace);
+    let work = match work {
+        Work::Command(mut command) => {
+            command.set_env.extend(homes());
+            Work::Command(command)
+        }
+        other => other,
+    };
+    let fmt = catalogue::planned("rust:fmt", dir, work).sees(inputs);
+    plan.checks
+        .push(fmt.on(rust.layers.clone()).not_cached(not_cached));
+    let clippy = plan_dependent(found, images, plan, &rust);
+    plan.checks
+        .push(clippy.unwrap_or_else(|why| missing_clippy(dir, why)));
+    Ok(())
+}
+
+/// `rust:clippy`, and the layer of its dependencies.
+fn plan_dependent(
+    found: &Found<'_>,
     images: &dyn Images,
     plan: &mut Plan,
-) -> Result<(), PlanError> {
-    let workspaces = Workspaces::new(scope);
-    for dir in manifests::roots(scope)? {
-        let place = dir.under(scope.snapshot.root());
-        let toolchain = match with_host(scope, |host| resolve_any(host, &place)) {
-            Ok(toolchain) => toolchain,
-            Err(why) => {
-                let why = format!("reading manifests takes a cargo on this host: {why}");
-                plan_missing(scope, plan, &dir, &why);
-                continue;
-            }
-        };
-        let workspace = workspaces.read(&dir, &toolchain)?;
-        if workspace.members.is_empty() {
-            continue;
-        }
-        let rust = match Rust::plan(scope, images, plan, &dir, &workspace) {
-            Ok(rust) => rust,
-            Err(why) => {
-                plan_missing(scope, plan, &dir, &why);
-                continue;
-            }
-        };
-        let programs = Programs::Image(rust.version.as_deref());
-        let (work, inputs, not_cached) = rustfmt::plan(scope, programs, &dir, &workspace);
-        let work = match work {
-            Work::Command(mut command) => {
-                command.set_env.extend(homes());
-                Work::Command(command)
-            }
-            other => other,
-        };
-        let fmt = catalogue::planned("rust:fmt", &dir, work).sees(inputs);
-        plan.checks
-            .push(fmt.on(rust.layers.clone()).not_cached(not_cached));
-        match Lockfile::find(scope, &workspaces, &dir, &toolchain, &workspace) {
-            Ok(lockfile) => {
-                let sought = deps::Sought {
-                    dir: &dir,
-                    workspaces: &workspaces,
-                    workspace: &workspace,
-                    lockfile: &lockfile,
-                };
-                let mut layers = rust.layers.clone();
-                let deps = sought.layer(scope, &rust)?;
-                // Without packages from elsewhere a lockfile that nobody wrote pins nothing.
-                let lockfile = match (&deps, lockfile) {
-                    (None, Lockfile::Resolved(_)) => Lockfile::None,
-                    (_, lockfile) => lockfile,
-                };
-                layers.extend(deps.iter().map(|layer| layer.name.clone()));
-                plan.layers.extend(deps);
-                let clippy = plan_clippy(scope, &dir, programs, &workspace, &lockfile);
-                plan.checks.push(clippy.on(layers));
-            }
-            Err(why) => plan.checks.push(missing_clippy(&dir, why)),
-        }
-        plan_later(scope, plan, &dir);
+    rust: &Rust,
+) -> Result<Check, String> {
+    let (scope, dir) = (found.scope, found.dir);
+    let lockfile = found.lockfile()?;
+    let sought = deps::Sought {
+        dir,
+        workspaces: found.workspaces,
+        workspace: found.workspace,
+        lockfile: &lockfile,
+    };
+    let deps = sought.layer(scope, rust)?;
+    // Without packages from elsewhere a lockfile that nobody wrote pins nothing.
+    let lockfile = match (&deps, lockfile) {
+        (None, Lockfile::Resolved(_)) => Lockfile::None,
+        (_, lockfile) => lockfile,
+    };
+    let mut layers = rust.layers.clone();
+    layers.extend(deps.iter().map(|layer| layer.name.clone()));
+    plan.layers.extend(deps);
+    let programs = Programs::Image(rust.version.as_deref());
+    let mut check = plan_clippy(found, plan, programs, &lockfile);
+    if let Work::Command(command) = &mut check.work {
+        let keep = images.incremental();
+        let packages = keep.then(|| Packages::of(scope, found.workspace));
+        clippy(dir, &lockfile, packages.as_ref(), command);
     }
-    Ok(())
+    Ok(check.on(layers))
 }
 
 /// What `rust:clippy` is in a container: every run begins with what the deps layer holds, so that the artifacts of own
 /// packages, which are those of a skeleton, always go first. With `packages`, its place is kept: then those go which
 /// cargo would trust without reason.
-pub(crate) fn clippy(
-    dir: &RelPath,
-    lockfile: &Lockfile,
-    packages: Option<&Packages>,
-    mut command: Command,
-) -> Command {
+fn clippy(dir: &RelPath, lockfile: &Lockfile, packages: Option<&Packages>, command: &mut Command) {
     command.set_env = environment(TARGET);
     command.set_env.extend(homes());
     if matches!(lockfile, Lockfile::Resolved(_)) {
@@ -153,7 +145,6 @@ pub(crate) fn clippy(
         let resolved = resolved.then(|| dir.join("Cargo.lock").ok()).flatten();
         packages.narrow(resolved.as_ref())
     });
-    command
 }
 
 /// The Rust of a workspace's checks.

@@ -13,13 +13,15 @@ use crate::path::RelPath;
 use crate::plan::check::OutsideFile;
 use crate::plan::id_at;
 use crate::plan::layer::{Build, HostBuild, Layer, LayerKind, Sources, Step};
-use crate::scope::{PlanError, Scope};
+use crate::scope::Scope;
 use crate::snapshot::FileId;
 use crate::tool::rustup::Toolchain;
 
-use super::config::{self, CARGO_CONFIG, chains};
+use super::Found;
+use super::config;
+use super::links::follow;
 use super::lock::{LockError, external_closure, own_packages, shared_names};
-use super::manifests::manifests;
+use super::manifests::vendored;
 use super::retry::{FAILED, refuses_lockfile};
 use super::workspace::{Workspace, Workspaces};
 
@@ -135,7 +137,7 @@ impl Lockfile {
         &self,
         scope: &Scope<'_>,
         dir: &RelPath,
-    ) -> Result<Vec<(String, String)>, PlanError> {
+    ) -> Result<Vec<(String, String)>, String> {
         let (digest, text) = match self {
             Self::Tracked(id) => (scope.snapshot.entry(*id).digest, None),
             Self::Ignored(file, text) => (file.digest, Some(text.clone())),
@@ -144,10 +146,10 @@ impl Lockfile {
         };
         let path = dir.join("Cargo.lock").unwrap_or_default();
         let refused = |why: String| {
-            PlanError::new(format!(
+            format!(
                 "cannot understand `{path}`: {}\n  --> {path}\nhelp: `cargo generate-lockfile` writes a new one",
                 why.trim()
-            ))
+            )
         };
         let closure = scope.facts.derive("cargo-lock-closure/1", digest, || {
             let text = text
@@ -160,14 +162,21 @@ impl Lockfile {
 }
 
 /// The layer; `None` if nothing comes from elsewhere.
-pub(crate) fn layer(
-    scope: &Scope<'_>,
-    toolchain: &Toolchain,
+///
+/// # Errors
+/// If the lockfile is none.
+pub(super) fn layer(
+    found: &Found<'_>,
     tools_layer: &str,
-    dir: &RelPath,
-    workspace: &Workspace,
     lockfile: &Lockfile,
-) -> Result<Option<Layer>, PlanError> {
+) -> Result<Option<Layer>, String> {
+    let Found {
+        scope,
+        workspaces,
+        dir,
+        toolchain,
+        workspace,
+    } = *found;
     let Some(cargo) = toolchain.program("cargo") else {
         return Ok(None);
     };
@@ -185,6 +194,10 @@ pub(crate) fn layer(
         "configuration in CARGO_HOME".to_owned(),
         home.map_or_else(|| "none".to_owned(), |digest| digest.to_string()),
     ));
+    for folder in config::vendored_outside(scope, dir) {
+        let digest = config::folder_digest(scope, &folder).to_string();
+        parts.push(("vendored packages outside the project".to_owned(), digest));
+    }
     Ok(Some(Layer {
         name: id_at("deps:rust", dir),
         kind: LayerKind::Deps,
@@ -193,7 +206,7 @@ pub(crate) fn layer(
         build: Build::Host(Arc::new(Fetch {
             cargo: cargo.to_path_buf(),
             sources: Sources {
-                files: files(scope, dir, workspace, lockfile),
+                files: files(scope, workspaces, workspace, lockfile),
                 outside: outside(scope, lockfile),
                 made: Vec::new(),
                 dir: dir.clone(),
@@ -244,21 +257,18 @@ impl HostBuild for Fetch {
     }
 }
 
-/// All manifests (a path dependency may inherit from any), target roots, the lockfile and cargo's configuration.
+/// What cargo loads manifests from, target roots, vendored packages and the lockfile.
 fn files(
     scope: &Scope<'_>,
-    dir: &RelPath,
+    workspaces: &Workspaces<'_>,
     workspace: &Workspace,
     lockfile: &Lockfile,
 ) -> Vec<FileId> {
-    let mut files = manifests(scope);
-    files.extend(chains(scope, std::slice::from_ref(dir), CARGO_CONFIG));
-    files.extend(
-        workspace
-            .targets
-            .iter()
-            .filter_map(|t| scope.snapshot.find(&t.path)),
-    );
+    let mut files: Vec<FileId> = workspaces.loading().by_content().collect();
+    let targets = workspace.targets.iter();
+    files.extend(targets.filter_map(|target| follow(scope.snapshot, &target.path).file));
+    let vendored = vendored(scope);
+    files.extend(vendored.iter().flat_map(|dir| scope.snapshot.below(dir)));
     if let Lockfile::Tracked(id) = lockfile {
         files.push(*id);
     }

@@ -1,19 +1,33 @@
 //! Which Cargo.toml files are roots: where checks are planned.
 //!
 //! Follows cargo's own search: a package belongs to the nearest workspace above it that does not exclude it; a
-//! manifest with `[workspace]`, or a package that belongs to none, is a root. Stays free of processes.
+//! manifest with `[workspace]`, or a package that belongs to none, may be a root. It is one if the project's authors
+//! run cargo there: nothing lies above it, it has a Cargo.lock, or a CI file names its folder. Vendored crates, cargo's
+//! own downloads, templates, test data and fuzz targets are none. Stays free of processes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::finding::position;
 use crate::path::RelPath;
-use crate::scope::{PlanError, Scope};
-use crate::snapshot::{FileId, Kind};
+use crate::scope::Scope;
+use crate::snapshot::FileId;
+
+use super::links::follow;
+use super::{ci, config};
 
 /// The name of a manifest.
 pub(crate) const MANIFEST: &str = "Cargo.toml";
+
+/// A folder where checks are planned.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Root {
+    /// The folder.
+    pub(crate) dir: RelPath,
+    /// Why its manifest cannot be read, if so: the whole message.
+    pub(crate) broken: Option<String>,
+}
 
 /// What a manifest says about its place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +39,7 @@ enum Place {
     },
     /// A package; `true` if it names its workspace (`package.workspace`).
     Package(bool),
-    /// Neither: cargo would refuse it, and nobody asks it to read it.
+    /// Neither, or fuzz targets, which only `cargo fuzz` builds: nobody asks cargo to read it.
     Other,
     /// No TOML; holds line, column and the parser's text.
     Broken(usize, usize, String),
@@ -49,91 +63,182 @@ struct Workspace {
 #[derive(Debug, Deserialize)]
 struct Package {
     workspace: Option<toml::Value>,
+    metadata: Option<toml::Value>,
 }
 
-fn place(text: &str) -> Place {
-    match toml::from_str::<Manifest>(text) {
-        Ok(Manifest {
-            workspace: Some(workspace),
-            ..
-        }) => Place::Workspace {
-            exclude: workspace.exclude,
-            members: workspace.members,
-        },
-        Ok(manifest) => match manifest.package.or(manifest.project) {
-            Some(package) => Place::Package(package.workspace.is_some()),
-            None => Place::Other,
-        },
-        Err(error) => {
-            let start = error.span().map_or(0, |span| span.start);
-            let (line, column) = position(text.as_bytes(), start);
-            Place::Broken(line, column, error.message().to_owned())
-        }
+impl Package {
+    fn is_fuzz(&self) -> bool {
+        let flag = self
+            .metadata
+            .as_ref()
+            .and_then(|table| table.get("cargo-fuzz"));
+        flag.and_then(toml::Value::as_bool) == Some(true)
     }
 }
 
-/// All manifests of the project, sorted by path.
+fn place(text: &str) -> Place {
+    let manifest = match toml::from_str::<Manifest>(text) {
+        Ok(manifest) => manifest,
+        Err(error) => {
+            let start = error.span().map_or(0, |span| span.start);
+            let (line, column) = position(text.as_bytes(), start);
+            return Place::Broken(line, column, error.message().trim().to_owned());
+        }
+    };
+    let package = manifest.package.or(manifest.project);
+    match (manifest.workspace, package) {
+        (_, Some(package)) if package.is_fuzz() => Place::Other,
+        (Some(Workspace { exclude, members }), _) => Place::Workspace { exclude, members },
+        (None, Some(package)) => Place::Package(package.workspace.is_some()),
+        (None, None) => Place::Other,
+    }
+}
+
+/// All manifests of the project, sorted by path; links to some among them.
 pub(crate) fn manifests(scope: &Scope<'_>) -> Vec<FileId> {
-    scope
-        .snapshot
-        .entries()
-        .iter()
-        .zip(0..)
-        .filter(|(entry, _)| entry.path.file_name() == MANIFEST && entry.kind != Kind::Symlink)
+    let entries = scope.snapshot.entries().iter().zip(0..);
+    entries
+        .filter(|(entry, _)| entry.path.file_name() == MANIFEST)
         .map(|(_, id)| id)
         .collect()
 }
 
-/// The folders of all roots that are not excluded, sorted.
-pub(crate) fn roots(scope: &Scope<'_>) -> Result<Vec<RelPath>, PlanError> {
+/// Folders of packages that cargo takes for ones of a registry.
+pub(crate) fn vendored(scope: &Scope<'_>) -> Vec<RelPath> {
+    let entries = scope.snapshot.entries().iter();
+    let marks = entries.filter(|entry| entry.path.file_name() == ".cargo-checksum.json");
+    marks.filter_map(|entry| entry.path.parent()).collect()
+}
+
+/// All roots that are not excluded, sorted by folder. Adds a warning for what looks like one and is left out.
+pub(crate) fn roots(scope: &Scope<'_>, warnings: &mut Vec<String>) -> Vec<Root> {
     let mut places = BTreeMap::new();
     for id in manifests(scope) {
-        let place = read(scope, id)?;
-        let entry = scope.snapshot.entry(id);
-        let excluded = scope.excluded.get(id as usize).copied().unwrap_or(false);
-        if let (Place::Broken(line, column, message), false) = (&place, excluded) {
-            return Err(PlanError::new(format!(
-                "`{path}` is not valid TOML: {message}\n  --> {path}:{line}:{column}\n\
-                 help: mend it, or name its folder in `exclude` of the configuration",
-                path = entry.path,
-                message = message.trim(),
-            )));
-        }
-        places.insert(entry.path.parent().unwrap_or_default(), (place, excluded));
+        let dir = scope.snapshot.entry(id).path.parent();
+        places.insert(dir.unwrap_or_default(), (id, read(scope, id)));
     }
-    Ok(places
-        .iter()
-        .filter(|(_, (_, excluded))| !excluded)
-        .filter(|(dir, (place, _))| is_root(dir, place, &places))
-        .map(|(dir, _)| dir.clone())
-        .collect())
+    let vendored = vendored(scope);
+    let home = home_inside(scope);
+    places.retain(|dir, _| !is_downloaded(&vendored, home.as_ref(), dir));
+    let candidates = Candidates {
+        scope,
+        named: ci::folders(scope),
+        places,
+    };
+    let mut roots = Vec::new();
+    let mut stray = Vec::new();
+    for (dir, (id, place)) in &candidates.places {
+        if scope.excluded.get(*id as usize).copied().unwrap_or(false) {
+            continue;
+        }
+        let path = &scope.snapshot.entry(*id).path;
+        match (candidates.may_be_root(dir, place), candidates.is_used(dir)) {
+            (true, true) => roots.push(Root {
+                dir: dir.clone(),
+                broken: broken(path, place),
+            }),
+            (true, false) if !path.is_fixture() && !matches!(place, Place::Broken(..)) => {
+                stray.push(format!("`{dir}`"));
+            }
+            (_, _) => {
+                if let Place::Broken(line, column, message) = place {
+                    warnings.push(format!(
+                        "skipped `{path}`, which is not valid TOML: {message} (line {line}, column {column})"
+                    ));
+                }
+            }
+        }
+    }
+    if !stray.is_empty() {
+        warnings.push(format!(
+            "not checked: {}, which no Cargo workspace holds; a Cargo.lock in it, or a CI step that names it, adds its checks",
+            stray.join(", ")
+        ));
+    }
+    roots
 }
 
-fn read(scope: &Scope<'_>, id: FileId) -> Result<Place, PlanError> {
+fn broken(path: &RelPath, place: &Place) -> Option<String> {
+    let Place::Broken(line, column, message) = place else {
+        return None;
+    };
+    Some(format!(
+        "`{path}` is not valid TOML: {message}\n  --> {path}:{line}:{column}\n\
+         help: fix it, or name its folder in `exclude` of the configuration"
+    ))
+}
+
+/// A manifest that is not there for cargo either: one that cannot be read, or a link to no file of the project.
+fn read(scope: &Scope<'_>, id: FileId) -> Place {
     let entry = scope.snapshot.entry(id);
-    scope
-        .facts
-        .derive("cargo-place/1", entry.digest, || {
-            let bytes = scope.snapshot.read(id)?;
-            Ok(place(&String::from_utf8_lossy(&bytes)))
-        })
-        .map_err(|error: std::io::Error| {
-            PlanError::new(format!("cannot read `{}`: {error}", entry.path))
-        })
+    let Some(id) = follow(scope.snapshot, &entry.path).file else {
+        return Place::Other;
+    };
+    let entry = scope.snapshot.entry(id);
+    let place = scope.facts.derive("cargo-place/2", entry.digest, || {
+        let bytes = scope.snapshot.read(id)?;
+        Ok(place(&String::from_utf8_lossy(&bytes)))
+    });
+    place.unwrap_or_else(|error: std::io::Error| Place::Broken(1, 1, error.to_string()))
 }
 
-fn is_root(dir: &RelPath, place: &Place, all: &BTreeMap<RelPath, (Place, bool)>) -> bool {
-    match place {
-        Place::Workspace { .. } => true,
-        Place::Package(named) => {
-            !named
-                && !dir.ancestors().any(|above| {
-                    all.get(&above)
-                        .is_some_and(|(place, _)| claims(&above, place, dir))
-                })
+/// CARGO_HOME, if it lies in the project.
+fn home_inside(scope: &Scope<'_>) -> Option<RelPath> {
+    let home = config::cargo_home(scope)?;
+    let inside = home.strip_prefix(scope.snapshot.root()).ok()?;
+    RelPath::from_path(inside)
+        .ok()
+        .filter(|home| !home.is_root())
+}
+
+/// Whether cargo put it there: vendored, or below a CARGO_HOME.
+fn is_downloaded(vendored: &[RelPath], home: Option<&RelPath>, dir: &RelPath) -> bool {
+    let text = format!("/{dir}/");
+    home.is_some_and(|home| dir.starts_with(home))
+        || text.contains("/registry/src/")
+        || text.contains("/git/checkouts/")
+        || vendored.iter().any(|package| dir.starts_with(package))
+}
+
+struct Candidates<'a> {
+    scope: &'a Scope<'a>,
+    /// Folders that CI runs something in.
+    named: BTreeSet<RelPath>,
+    places: BTreeMap<RelPath, (FileId, Place)>,
+}
+
+impl Candidates<'_> {
+    /// Whether cargo, started there, would take it for the root of a workspace.
+    fn may_be_root(&self, dir: &RelPath, place: &Place) -> bool {
+        match place {
+            Place::Workspace { .. } => true,
+            Place::Package(true) | Place::Other => false,
+            Place::Package(false) | Place::Broken(..) => !dir.ancestors().any(|above| {
+                let claims = |(_, place): &(FileId, Place)| claims(&above, place, dir);
+                self.places.get(&above).is_some_and(claims)
+            }),
         }
-        Place::Other | Place::Broken(..) => false,
     }
+
+    /// Whether the authors run cargo there.
+    fn is_used(&self, dir: &RelPath) -> bool {
+        let file = |name: &str| dir.join(name).unwrap_or_default();
+        let locked = self.scope.snapshot.find(&file("Cargo.lock")).is_some();
+        let fixture = file(MANIFEST).is_fixture();
+        let topmost = !dir
+            .ancestors()
+            .any(|above| self.places.contains_key(&above));
+        dir.is_root()
+            || self.named.contains(dir)
+            || topmost && !fixture
+            || locked && (!fixture || is_example(dir))
+    }
+}
+
+/// Whether it lies below `examples`, and below nothing else that holds fixtures.
+fn is_example(dir: &RelPath) -> bool {
+    let others: Vec<&str> = dir.segments().filter(|name| *name != "examples").collect();
+    RelPath::new(&others.join("/")).is_ok_and(|rest| !rest.is_fixture())
 }
 
 /// Whether a workspace at `above` claims the package at `dir`: it is below it and not excluded. What is below an
@@ -158,7 +263,7 @@ mod tests {
     use crate::snapshot::Snapshot;
     use crate::tool::Tools;
 
-    fn roots_of(files: &[(&str, &str)], excluded: &str) -> Result<Vec<String>, String> {
+    fn roots_of(files: &[(&str, &str)], excluded: &str) -> (Vec<String>, Vec<String>) {
         let snapshot = Snapshot::in_memory(files);
         let excluded: Vec<bool> = snapshot
             .entries()
@@ -175,31 +280,42 @@ mod tests {
             secrets_baseline: None,
             images: None,
         };
-        roots(&scope)
-            .map(|all| all.iter().map(ToString::to_string).collect())
-            .map_err(|error| error.message)
+        let mut said = Vec::new();
+        let roots = roots(&scope, &mut said);
+        said.extend(roots.iter().filter_map(|root| root.broken.clone()));
+        (
+            roots.iter().map(|root| root.dir.to_string()).collect(),
+            said,
+        )
     }
 
     const PACKAGE: &str = "[package]\nname = \"p\"";
 
     #[test]
-    fn members_are_no_roots_but_excluded_packages_are() {
+    fn members_are_no_roots_but_locked_packages_outside_are() {
         let files = [
             (
                 "Cargo.toml",
                 "[workspace]\nmembers = [\"a\", \"out/in\"]\nexclude = [\"out\"]",
             ),
             ("a/Cargo.toml", PACKAGE),
+            ("a/Cargo.lock", ""),
+            ("nested/Cargo.lock", ""),
+            ("nested/Cargo.toml", "[workspace]"),
+            ("out/b/Cargo.lock", ""),
             ("out/b/Cargo.toml", PACKAGE),
+            ("out/c/Cargo.toml", PACKAGE),
             ("out/in/Cargo.toml", PACKAGE),
             ("stray/Cargo.toml", PACKAGE),
-            ("nested/Cargo.toml", "[workspace]"),
         ];
-        assert_eq!(roots_of(&files, "").unwrap(), [".", "nested", "out/b"]);
+        let (roots, warnings) = roots_of(&files, "");
+        assert_eq!(roots, [".", "nested", "out/b"]);
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(warnings[0].contains("`out/c`"), "{warnings:?}");
     }
 
     #[test]
-    fn packages_without_a_workspace_are_roots_each() {
+    fn packages_with_nothing_above_them_are_roots_each() {
         let files = [
             ("x/Cargo.toml", PACKAGE),
             ("x/dep/Cargo.toml", PACKAGE),
@@ -208,22 +324,68 @@ mod tests {
                 "[package]\nname = \"y\"\nworkspace = \"../w\"",
             ),
             ("z/Cargo.toml", "[dependencies]"),
+            ("tests/data/Cargo.toml", PACKAGE),
         ];
-        assert_eq!(roots_of(&files, "").unwrap(), ["x", "x/dep"]);
+        assert_eq!(roots_of(&files, "").0, ["x"]);
+    }
+
+    #[test]
+    fn a_folder_that_ci_works_in_is_a_root() {
+        let files = [
+            (
+                ".github/workflows/ci.yml",
+                "      working-directory: ./tests/abi/\n",
+            ),
+            ("Cargo.toml", "[workspace]\nexclude = [\"tests\"]"),
+            ("tests/abi/Cargo.toml", PACKAGE),
+            ("tests/other/Cargo.toml", PACKAGE),
+        ];
+        assert_eq!(roots_of(&files, "").0, [".", "tests/abi"]);
+    }
+
+    #[test]
+    fn what_cargo_downloaded_fixtures_and_fuzz_targets_are_no_roots() {
+        let fuzz = "[package]\nname = \"f\"\n[package.metadata]\ncargo-fuzz = true\n[workspace]";
+        let files = [
+            ("Cargo.toml", PACKAGE),
+            (".cache/registry/src/x/y/Cargo.lock", ""),
+            (".cache/registry/src/x/y/Cargo.toml", "[workspace]"),
+            ("deps/d/.cargo-checksum.json", "{}"),
+            ("deps/d/Cargo.lock", ""),
+            ("deps/d/Cargo.toml", "[workspace]"),
+            ("deps/d/tests/broken/Cargo.toml", "{{"),
+            ("examples/e/Cargo.lock", ""),
+            ("examples/e/Cargo.toml", "[workspace]"),
+            ("fuzz/Cargo.lock", ""),
+            ("fuzz/Cargo.toml", fuzz),
+            ("tests/t/Cargo.lock", ""),
+            ("tests/t/Cargo.toml", "[workspace]"),
+        ];
+        assert_eq!(
+            roots_of(&files, ""),
+            (vec![".".to_owned(), "examples/e".to_owned()], vec![])
+        );
     }
 
     #[test]
     fn what_the_configuration_excludes_is_no_root() {
-        let files = [("fixtures/Cargo.toml", PACKAGE), ("p/Cargo.toml", PACKAGE)];
-        assert_eq!(roots_of(&files, "fixtures/").unwrap(), ["p"]);
+        let files = [("old/Cargo.toml", PACKAGE), ("p/Cargo.toml", PACKAGE)];
+        assert_eq!(roots_of(&files, "old/").0, ["p"]);
     }
 
     #[test]
-    fn broken_toml_names_file_and_line_unless_excluded() {
-        let files = [("a/Cargo.toml", "[package]\nname = {{ x }}")];
-        let message = roots_of(&files, "").unwrap_err();
-        assert!(message.contains("--> a/Cargo.toml:2:"), "{message}");
-        assert_eq!(roots_of(&files, "a/").unwrap(), [""; 0]);
+    fn a_broken_manifest_is_the_trouble_of_its_own_checks() {
+        let broken = "[package]\nname = {{ x }}";
+        let (roots, said) = roots_of(&[("a/Cargo.toml", broken), ("b/Cargo.toml", PACKAGE)], "");
+        assert_eq!(roots, ["a", "b"]);
+        assert!(said[0].contains("--> a/Cargo.toml:2:"), "{said:?}");
+        assert_eq!(
+            roots_of(&[("a/Cargo.toml", broken)], "a/"),
+            (vec![], vec![])
+        );
+        let template = ("templates/a/Cargo.toml", broken);
+        let (roots, said) = roots_of(&[template, ("Cargo.toml", PACKAGE)], "");
+        assert_eq!((roots, said.len()), (vec![".".to_owned()], 1));
     }
 
     proptest::proptest! {

@@ -1,20 +1,26 @@
 //! Cargo workspaces: `rust:fmt` and `rust:clippy`, and the names of the checks that come later.
 //!
-//! - `manifests`: which Cargo.toml files are roots. - `workspace`: what cargo says about one.
+//! - `manifests`, `ci`: which Cargo.toml files are roots. - `loading`, `links`: what cargo reads to load them.
+//! - `workspace`: what cargo says about one.
 //! - `modules`, `closure`: the files rustfmt reads. - `config`: configuration chains. - `lock`, `deps`: what
 //!   comes from elsewhere. - `host`: programs of the host a build may call.
-//! - `retry`: failures that are no verdict. - `programs`: the toolchain's. - `container`, `skeleton`: how all this is planned for containers.
+//! - `git`: the commit, for build scripts that ask. - `retry`: failures that are no verdict. - `programs`: the
+//!   toolchain's. - `container`, `skeleton`: how all this is planned for containers.
 //! - `rustfmt`, [`clippy`]: the checks. - `output`, [`rustfmt_output`], [`clippy_output`]: their findings.
 //!
 //! A Fresh run starts no process: what cargo and rustc say is remembered under the digests of what they were told.
 
+mod ci;
 pub(crate) mod clippy;
 pub(crate) mod clippy_output;
 mod closure;
 mod config;
 mod container;
 pub(crate) mod deps;
+mod git;
 mod host;
+mod links;
+mod loading;
 mod lock;
 mod manifests;
 mod modules;
@@ -26,6 +32,7 @@ mod rustfmt;
 pub(crate) mod rustfmt_output;
 mod seed;
 mod skeleton;
+mod targets;
 mod workspace;
 
 use crate::catalogue;
@@ -41,32 +48,61 @@ use crate::tool::rustup::Toolchain;
 use clippy::Clippy;
 pub(crate) use container::IN_IMAGE;
 use deps::Lockfile;
+use manifests::Root;
 use programs::Programs;
 pub(crate) use workspace::RESOLVED_LOCKFILE;
 use workspace::{Workspace, Workspaces};
 
-/// Adds the checks and layers of every Cargo workspace. The planner of this ecosystem.
+/// Adds the checks and layers of every Cargo workspace. The planner of this ecosystem. What cannot be read is the
+/// error of the checks that need it.
+///
+/// # Errors
+/// Never.
 pub(crate) fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
-    if let Some(images) = scope.images {
-        return container::plan(scope, images, plan);
+    let roots = manifests::roots(scope, &mut plan.warnings);
+    if roots.is_empty() {
+        return Ok(());
     }
     let workspaces = Workspaces::new(scope);
-    for dir in manifests::roots(scope)? {
-        match toolchain(scope, &dir) {
-            Ok(toolchain) => {
-                let workspace = workspaces.read(&dir, &toolchain)?;
-                if !workspace.members.is_empty() {
-                    let found = Found {
-                        dir: &dir,
-                        toolchain: &toolchain,
-                        workspace: &workspace,
-                    };
-                    found.plan(scope, &workspaces, plan)?;
-                }
-            }
-            Err(message) => plan_missing(scope, plan, &dir, &message),
+    for Root { dir, broken } in roots {
+        let planned = match broken {
+            Some(why) => Err(why),
+            None => plan_root(scope, &workspaces, plan, &dir),
+        };
+        if let Err(why) = planned {
+            plan_missing(scope, plan, &dir, &why);
         }
     }
+    Ok(())
+}
+
+/// Adds everything, or nothing and says why.
+fn plan_root(
+    scope: &Scope<'_>,
+    workspaces: &Workspaces<'_>,
+    plan: &mut Plan,
+    dir: &RelPath,
+) -> Result<(), String> {
+    let toolchain = match scope.images {
+        Some(_) => container::host_toolchain(scope, dir)?,
+        None => toolchain(scope, dir)?,
+    };
+    let workspace = workspaces.read(dir, &toolchain)?;
+    if workspace.members.is_empty() {
+        return Ok(());
+    }
+    let found = Found {
+        scope,
+        workspaces,
+        dir,
+        toolchain: &toolchain,
+        workspace: &workspace,
+    };
+    match scope.images {
+        Some(images) => container::plan(&found, images, plan)?,
+        None => found.plan(plan),
+    }
+    plan_later(scope, plan, dir);
     Ok(())
 }
 
@@ -79,69 +115,86 @@ fn plan_missing(scope: &Scope<'_>, plan: &mut Plan, dir: &RelPath, message: &str
     plan_later(scope, plan, dir);
 }
 
-/// One workspace and the toolchain for it.
+/// One workspace and the toolchain of the host for it.
 struct Found<'a> {
+    scope: &'a Scope<'a>,
+    workspaces: &'a Workspaces<'a>,
     dir: &'a RelPath,
     toolchain: &'a Toolchain,
     workspace: &'a Workspace,
 }
 
 impl Found<'_> {
-    fn plan(
-        &self,
-        scope: &Scope<'_>,
-        workspaces: &Workspaces<'_>,
-        plan: &mut Plan,
-    ) -> Result<(), PlanError> {
-        let (dir, toolchain, workspace) = (self.dir, self.toolchain, self.workspace);
-        let tools_layer = tools_layer(plan, dir, toolchain);
-        let layers = |more: Option<&Layer>| {
-            let names = ["base".to_owned(), tools_layer.clone()].into_iter();
-            names.chain(more.map(|layer| layer.name.clone())).collect()
-        };
-
+    fn plan(&self, plan: &mut Plan) {
+        let programs = Programs::Host(self.toolchain);
+        let tools = tools_layer(plan, self.dir, self.toolchain);
         let (work, inputs, not_cached) =
-            rustfmt::plan(scope, Programs::Host(toolchain), dir, workspace);
-        let fmt = catalogue::planned("rust:fmt", dir, work).sees(inputs);
+            rustfmt::plan(self.scope, programs, self.dir, self.workspace);
+        let fmt = catalogue::planned("rust:fmt", self.dir, work).sees(inputs);
+        let layers = vec!["base".to_owned(), tools.clone()];
+        plan.checks.push(fmt.on(layers).not_cached(not_cached));
+        let clippy = self.clippy(plan, tools);
         plan.checks
-            .push(fmt.on(layers(None)).not_cached(not_cached));
+            .push(clippy.unwrap_or_else(|why| missing_clippy(self.dir, why)));
+    }
 
-        match Lockfile::find(scope, workspaces, dir, toolchain, workspace) {
-            Ok(lockfile) => {
-                let deps = deps::layer(scope, toolchain, &tools_layer, dir, workspace, &lockfile)?;
-                let layers = layers(deps.as_ref());
-                plan.layers.extend(deps);
-                let programs = Programs::Host(toolchain);
-                let clippy = plan_clippy(scope, dir, programs, workspace, &lockfile);
-                plan.checks.push(clippy.on(layers));
+    fn clippy(&self, plan: &mut Plan, tools: String) -> Result<Check, String> {
+        let lockfile = self.lockfile()?;
+        let deps = deps::layer(self, &tools, &lockfile)?;
+        let commit = git::commit(self.scope, self.workspace, &lockfile, self.dir);
+        let mut layers = vec!["base".to_owned(), tools];
+        layers.extend(deps.iter().map(|layer| layer.name.clone()));
+        plan.layers.extend(deps);
+        let programs = Programs::Host(self.toolchain);
+        let mut check = plan_clippy(self, plan, programs, &lockfile);
+        if let (Some(commit), Work::Command(command)) = (commit, &mut check.work) {
+            let objects = (
+                "GIT_ALTERNATE_OBJECT_DIRECTORIES".to_owned(),
+                commit.objects,
+            );
+            command.grants.extend([objects]);
+            command.laid = commit.files;
+            layers.push(commit.layer.name.clone());
+            if plan.layer(&commit.layer.name).is_none() {
+                plan.layers.push(commit.layer);
             }
-            Err(why) => plan.checks.push(missing_clippy(dir, why)),
         }
-        plan_later(scope, plan, dir);
-        Ok(())
+        Ok(check.on(layers))
+    }
+
+    fn lockfile(&self) -> Result<Lockfile, String> {
+        Lockfile::find(
+            self.scope,
+            self.workspaces,
+            self.dir,
+            self.toolchain,
+            self.workspace,
+        )
     }
 }
 
 fn plan_clippy(
-    scope: &Scope<'_>,
-    dir: &RelPath,
+    found: &Found<'_>,
+    plan: &mut Plan,
     programs: Programs<'_>,
-    workspace: &Workspace,
     lockfile: &Lockfile,
 ) -> Check {
+    let (scope, dir) = (found.scope, found.dir);
     let Some(cargo_home) = config::cargo_home(scope) else {
         let why = "cargo has no home: set CARGO_HOME or HOME";
         return missing_clippy(dir, why.to_owned());
     };
     let clippy = Clippy {
         dir,
-        workspace,
+        workspace: found.workspace,
         programs,
         lockfile,
         cargo_home: &cargo_home,
     };
-    let inputs = clippy.inputs(scope);
-    catalogue::planned("rust:clippy", dir, clippy.work(scope)).sees(inputs)
+    let check = catalogue::planned("rust:clippy", dir, clippy.work(scope));
+    let selection = clippy.selection(scope);
+    plan.warnings.extend(selection.warning(&check.id));
+    check.sees(clippy.inputs(scope))
 }
 
 fn missing_clippy(dir: &RelPath, why: String) -> Check {

@@ -1,4 +1,7 @@
-//! Where the programs of the Rust toolchain come from: this host, or the container a check runs in.
+//! Where the programs of the Rust toolchain come from: this host, or the container a check runs in; and what cargo
+//! needs to be told there.
+
+use std::collections::BTreeMap;
 
 use crate::plan::check::Tool;
 use crate::tool::rustup::Toolchain;
@@ -46,5 +49,49 @@ impl<'a> Programs<'a> {
             identity: toolchain.identity,
             version: toolchain.version.clone(),
         })
+    }
+}
+
+/// The variables of a cargo that builds in `target`, by which it knows its products again.
+pub(crate) fn environment(target: &str) -> BTreeMap<String, String> {
+    let set = [
+        // What configuration files say about these would lead out of the room or to programs that are not in it.
+        ("CARGO_BUILD_BUILD_DIR", target),
+        ("CARGO_TARGET_DIR", target),
+        ("RUSTC_WRAPPER", ""),
+        ("CARGO_INCREMENTAL", "0"),
+        ("CARGO_NET_OFFLINE", "true"),
+        ("CARGO_TERM_COLOR", "always"),
+        ("CARGO_TERM_PROGRESS_WHEN", "never"),
+    ];
+    let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    set.into_iter().map(owned).collect()
+}
+
+/// Whether cargo knows `--keep-going`, by what its rustc says about its version; what cannot be read is taken as new.
+pub(crate) fn keeps_going(version: Option<&str>) -> bool {
+    let number = version.and_then(|text| text.split_whitespace().nth(1));
+    let mut parts = number.unwrap_or_default().split('.').map(str::parse::<u32>);
+    match (parts.next(), parts.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= (1, 74),
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_cargo_that_can_is_told_to_keep_going() {
+        for (version, can) in [
+            (Some("rustc 1.95.0 (59807616e 2026-04-14)"), true),
+            (Some("rustc 1.73.0"), false),
+            (Some("rustc 1.98.0-nightly (x)"), true),
+            (Some("?"), true),
+            (None, true),
+        ] {
+            assert_eq!(keeps_going(version), can, "{version:?}");
+        }
     }
 }

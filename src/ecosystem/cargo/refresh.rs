@@ -20,8 +20,10 @@ use crate::path::RelPath;
 use crate::plan::check::{Change, Changes, Refresh};
 use crate::process::quoted;
 use crate::rule::Rule;
+use crate::scope::Scope;
 
-use super::workspace::Member;
+use super::manifests::vendored;
+use super::workspace::{Member, Workspace};
 
 /// The packages of a workspace, for [`Refresh`].
 #[derive(Debug)]
@@ -61,6 +63,15 @@ impl Refresh for Packages {
 }
 
 impl Packages {
+    /// Those of a workspace.
+    pub(crate) fn of(scope: &Scope<'_>, workspace: &Workspace) -> Self {
+        Self {
+            members: workspace.members.clone(),
+            others: workspace.path_dependencies.clone(),
+            vendored: vendored(scope),
+        }
+    }
+
     fn stale<'a>(&'a self, changes: &[Change]) -> Stale<'a> {
         let mut stale: BTreeSet<&str> = BTreeSet::new();
         let mut own = changes.is_empty();

@@ -24,6 +24,9 @@ const OF_ARTIFACTS: [&str; 6] = [
     "file too short",
 ];
 
+/// What git and the libraries that do its work say where there is no repository.
+const WITHOUT_GIT: [&str; 2] = ["not a git repository", "could not find repository"];
+
 /// Whether cargo says that a lockfile does not fit the manifests: the check would say the same.
 #[must_use]
 pub(super) fn refuses_lockfile(output: &str) -> bool {
@@ -48,6 +51,12 @@ impl Retry for Failures {
             Some(Next::WithNewLayers)
         } else if failure.seeded && OF_ARTIFACTS.iter().any(says) && Rule::SeedsAreDoubted.holds() {
             Some(Next::WithoutSeed)
+        } else if WITHOUT_GIT.iter().any(says) {
+            // The rooms of most checks have none.
+            Some(Next::NoVerdict(
+                "something that runs while it compiles asks for the git repository, which checks see only if a build \
+                 script has the word `git`\nhelp: a comment with that word in the package's build.rs is enough",
+            ))
         } else {
             None
         }
@@ -108,6 +117,14 @@ mod tests {
             ),
             (
                 Failure {
+                    stderr: "fatal: not a git repository (or any of the parent directories): .git",
+                    seeded: false,
+                    ..plain
+                },
+                Some(Next::NoVerdict("")),
+            ),
+            (
+                Failure {
                     before: true,
                     stderr: locked,
                     ..plain
@@ -122,7 +139,11 @@ mod tests {
                 None,
             ),
         ] {
-            assert_eq!(Failures.after(&failure), next, "{failure:?}");
+            let after = match Failures.after(&failure) {
+                Some(Next::NoVerdict(_)) => Some(Next::NoVerdict("")),
+                after => after,
+            };
+            assert_eq!(after, next, "{failure:?}");
         }
     }
 }

@@ -17,8 +17,8 @@ use crate::scope::Scope;
 use crate::snapshot::FileId;
 
 use super::closure::closure;
-use super::config::{CARGO_CONFIG, RUSTFMT_CONFIG, chains};
-use super::manifests::manifests;
+use super::config::{RUSTFMT_CONFIG, chains};
+use super::loading::Loading;
 use super::programs::Programs;
 use super::rustfmt_output::RustfmtOutput;
 use super::workspace::{Target, Workspace};
@@ -54,8 +54,7 @@ pub(crate) fn plan(
             tools(programs, &["rustfmt"]),
         ),
         _ => {
-            files.extend(manifests(scope));
-            files.extend(chains(scope, std::slice::from_ref(dir), CARGO_CONFIG));
+            files.extend(Loading::of(scope).by_content());
             (
                 cargo_fmt_argv(config.argument.as_deref()),
                 tools(programs, &["cargo", "cargo-fmt", "rustc", "rustfmt"]),
@@ -167,6 +166,7 @@ mod tests {
         let target = Target {
             path: RelPath::new("w/src/lib.rs").unwrap(),
             edition: "2021".to_owned(),
+            kind: "lib".to_owned(),
         };
         let dir = RelPath::new("w").unwrap();
         assert_eq!(

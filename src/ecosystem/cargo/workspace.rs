@@ -1,9 +1,9 @@
 //! What `cargo metadata` says about a workspace, remembered under the digests of what it was told.
 //!
 //! Cargo does not see the work tree: it is asked in a skeleton, a temporary folder with the snapshot's manifests and
-//! cargo configuration and with empty files at the places of its `*.rs` files (targets are discovered by name). So the
-//! answer is one about the hashed content, also when that is git's index. Paths in it are relative to the project root.
-//! The same skeleton is where a lockfile is resolved for a workspace that has none.
+//! what else it loads them from ([`Loading`]). So the answer is one about the hashed content, also when that is git's
+//! index. Paths in it are relative to the project root. The same skeleton is where a lockfile is resolved for a
+//! workspace that has none.
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
@@ -15,11 +15,11 @@ use tempfile::TempDir;
 
 use crate::digest::{Digest, Hasher};
 use crate::path::{RelPath, RelPathError};
-use crate::scope::{PlanError, Scope};
-use crate::snapshot::Kind;
+use crate::scope::Scope;
 use crate::tool::rustup::Toolchain;
 
 use super::config;
+use super::loading::Loading;
 use super::manifests::{MANIFEST, manifests};
 
 /// The kind of facts that are lockfiles of workspaces without one; renewed, they are resolved anew.
@@ -56,11 +56,14 @@ pub(crate) struct Target {
     pub(crate) path: RelPath,
     /// `2021`.
     pub(crate) edition: String,
+    /// `lib`, `bin`, `test`, `bench`, `example` or `custom-build`; empty for one of a package outside the workspace.
+    pub(crate) kind: String,
 }
 
 /// Asks cargo about workspaces of one snapshot.
 pub(crate) struct Workspaces<'a> {
     scope: &'a Scope<'a>,
+    loading: Loading,
     digest: Digest,
     skeleton: OnceCell<Skeleton>,
 }
@@ -69,31 +72,32 @@ impl<'a> Workspaces<'a> {
     /// For all workspaces of `scope`.
     #[must_use]
     pub(crate) fn new(scope: &'a Scope<'a>) -> Self {
+        let loading = Loading::of(scope);
         Self {
             scope,
-            digest: digest(scope),
+            digest: loading.digest(scope),
+            loading,
             skeleton: OnceCell::new(),
         }
     }
 
     /// The workspace with its root manifest in `dir`.
-    pub(crate) fn read(
-        &self,
-        dir: &RelPath,
-        toolchain: &Toolchain,
-    ) -> Result<Workspace, PlanError> {
+    ///
+    /// # Errors
+    /// If cargo refuses a manifest, or a path dependency lies above the project root.
+    pub(crate) fn read(&self, dir: &RelPath, toolchain: &Toolchain) -> Result<Workspace, String> {
         let mut hasher = Hasher::new();
         hasher.update(self.digest.as_bytes());
         hasher.update(toolchain.identity.as_bytes());
         hasher.update(dir.as_bytes());
         self.scope
             .facts
-            .derive("cargo-workspace/2", hasher.finish(), || {
+            .derive("cargo-workspace/3", hasher.finish(), || {
                 let mut reader = Reader {
                     scope: self.scope,
                     cargo: toolchain
                         .program("cargo")
-                        .ok_or_else(|| PlanError::new("the Rust toolchain has no `cargo`"))?,
+                        .ok_or("the Rust toolchain has no `cargo`")?,
                     skeleton: self.skeleton()?,
                     visited: BTreeSet::new(),
                     workspace: Workspace::default(),
@@ -103,7 +107,13 @@ impl<'a> Workspaces<'a> {
             })
     }
 
-    /// Digest of all manifests and cargo configuration, and of the names of all Rust files.
+    /// The files that cargo loads manifests from.
+    #[must_use]
+    pub(crate) const fn loading(&self) -> &Loading {
+        &self.loading
+    }
+
+    /// Digest of all that cargo loads manifests from.
     #[must_use]
     pub(crate) const fn digest(&self) -> Digest {
         self.digest
@@ -121,57 +131,23 @@ impl<'a> Workspaces<'a> {
         hasher.update(dir.as_bytes());
         let facts = self.scope.facts;
         facts.derive(RESOLVED_LOCKFILE, hasher.finish(), || {
-            let skeleton = self.skeleton().map_err(|error| error.to_string())?;
+            let skeleton = self.skeleton()?;
             let cargo = toolchain.program("cargo").ok_or("there is no `cargo`")?;
             skeleton.resolve(self.scope, cargo, dir, toolchain)
         })
     }
 
-    fn skeleton(&self) -> Result<&Skeleton, PlanError> {
+    fn skeleton(&self) -> Result<&Skeleton, String> {
         if let Some(skeleton) = self.skeleton.get() {
             return Ok(skeleton);
         }
-        let skeleton = Skeleton::write(self.scope).map_err(|error| {
-            PlanError::new(format!(
+        let skeleton = Skeleton::write(self.scope, &self.loading).map_err(|error| {
+            format!(
                 "cannot lay out the manifests for `cargo metadata` in a temporary folder: {error}"
-            ))
+            )
         })?;
         Ok(self.skeleton.get_or_init(|| skeleton))
     }
-}
-
-/// What goes into the skeleton, and how.
-enum Part {
-    Content,
-    Name,
-}
-
-fn part(path: &RelPath, kind: Kind) -> Option<Part> {
-    if kind == Kind::Symlink {
-        return None;
-    }
-    if path.file_name() == MANIFEST || config::is_cargo_config(path) {
-        return Some(Part::Content);
-    }
-    (path.extension() == Some("rs")).then_some(Part::Name)
-}
-
-fn digest(scope: &Scope<'_>) -> Digest {
-    let mut hasher = Hasher::new();
-    for entry in scope.snapshot.entries() {
-        let Some(part) = part(&entry.path, entry.kind) else {
-            continue;
-        };
-        hasher.update(entry.path.as_bytes());
-        match part {
-            Part::Content => {
-                hasher.update(&[0, 1]);
-                hasher.update(entry.digest.as_bytes());
-            }
-            Part::Name => hasher.update(&[0, 0]),
-        }
-    }
-    hasher.finish()
 }
 
 #[derive(Debug)]
@@ -182,22 +158,10 @@ struct Skeleton {
 }
 
 impl Skeleton {
-    fn write(scope: &Scope<'_>) -> std::io::Result<Self> {
+    fn write(scope: &Scope<'_>, loading: &Loading) -> std::io::Result<Self> {
         let dir = TempDir::new()?;
         let root = dir.path().canonicalize()?;
-        for (entry, id) in scope.snapshot.entries().iter().zip(0..) {
-            let Some(part) = part(&entry.path, entry.kind) else {
-                continue;
-            };
-            let place = entry.path.under(&root);
-            if let Some(folder) = place.parent() {
-                std::fs::create_dir_all(folder)?;
-            }
-            match part {
-                Part::Content => std::fs::write(place, scope.snapshot.read(id)?)?,
-                Part::Name => std::fs::write(place, "")?,
-            }
-        }
+        loading.write(scope, &root)?;
         Ok(Self { root, _dir: dir })
     }
 
@@ -255,7 +219,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn read(&mut self, dir: &RelPath, own: bool) -> Result<(), PlanError> {
+    fn read(&mut self, dir: &RelPath, own: bool) -> Result<(), String> {
         let metadata = self.metadata(dir)?;
         let here: BTreeSet<_> = metadata.packages.iter().map(|p| &p.manifest_path).collect();
         for package in &metadata.packages {
@@ -280,7 +244,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn metadata(&self, dir: &RelPath) -> Result<Metadata, PlanError> {
+    fn metadata(&self, dir: &RelPath) -> Result<Metadata, String> {
         let manifest = dir.join(MANIFEST).unwrap_or_default();
         let args = [
             "metadata",
@@ -294,10 +258,10 @@ impl Reader<'_> {
             &manifest,
         ];
         let refused = |why: &str| {
-            PlanError::new(format!(
+            format!(
                 "cargo cannot read `{manifest}`: {why}\n\
-                 help: mend it, or name its folder in `exclude` of the configuration"
-            ))
+                 help: fix it, or name its folder in `exclude` of the configuration"
+            )
         };
         let output =
             crate::process::capture(self.cargo, &args, &self.skeleton.root, self.scope.env, &[])
@@ -311,11 +275,7 @@ impl Reader<'_> {
         serde_json::from_slice(&output.stdout).map_err(|error| refused(&error.to_string()))
     }
 
-    fn add_package(
-        &mut self,
-        package: &cargo_metadata::Package,
-        own: bool,
-    ) -> Result<(), PlanError> {
+    fn add_package(&mut self, package: &cargo_metadata::Package, own: bool) -> Result<(), String> {
         let folder = package.manifest_path.parent();
         let dir = folder.and_then(|dir| self.skeleton.relative(dir.as_std_path()));
         let Some(dir) = dir else {
@@ -324,9 +284,14 @@ impl Reader<'_> {
         for target in &package.targets {
             // A target may name a file outside; cargo then reports it, or rustfmt in the room.
             if let Some(path) = self.skeleton.relative(target.src_path.as_std_path()) {
+                let kind = target
+                    .kind
+                    .first()
+                    .filter(|kind| own || **kind == TargetKind::CustomBuild);
                 self.workspace.targets.push(Target {
                     path,
                     edition: target.edition.to_string(),
+                    kind: kind.map(ToString::to_string).unwrap_or_default(),
                 });
             }
         }
@@ -369,11 +334,11 @@ impl Reader<'_> {
     }
 }
 
-fn above_root(name: &str, manifest: &str) -> PlanError {
-    PlanError::new(format!(
+fn above_root(name: &str, manifest: &str) -> String {
+    format!(
         "the path dependency `{name}` lies above the project root\n  --> {manifest}\n\
          help: name a workspace in a folder that holds both: `--manifest-path FOLDER/Cargo.toml`"
-    ))
+    )
 }
 
 /// The first manifest below `dir` with a path dependency above the project root, and that dependency.

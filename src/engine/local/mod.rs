@@ -111,6 +111,9 @@ impl LocalEngine {
             drop(outcome);
             outcome = self.attempt(request, cancel, false).await;
         }
+        if let Some(Next::NoVerdict(why)) = after(request, &outcome) {
+            return Err(EngineError::Unavailable(why.to_owned()));
+        }
         if !wants_layers(request, &outcome) {
             return outcome;
         }

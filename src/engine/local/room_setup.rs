@@ -93,12 +93,12 @@ pub(super) fn reads(room: &Room, request: &Request<'_>) -> Option<Vec<FileId>> {
     Some(ids)
 }
 
-/// Files that its layers lay into rooms.
+/// Files that are not the project's: laid by the check's layers, or by itself.
 pub(super) fn laid(request: &Request<'_>) -> Vec<(RelPath, Vec<u8>)> {
     let layers = request.layers.iter();
     let laid = layers.filter_map(|(layer, _)| match &layer.build {
         Build::Host(build) => build.lays(),
         _ => None,
     });
-    laid.collect()
+    laid.chain(request.command.laid.iter().cloned()).collect()
 }

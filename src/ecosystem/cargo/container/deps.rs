@@ -11,12 +11,13 @@ use crate::path::RelPath;
 use crate::plan::id_at;
 use crate::plan::{Build, Layer, LayerKind, Script};
 use crate::provision::base::PROXIES;
-use crate::scope::{PlanError, Scope};
+use crate::scope::Scope;
 use crate::snapshot::{FileId, Kind};
 
-use super::super::clippy::{environment, keeps_going, vendored};
-use super::super::config::{CARGO_CONFIG, chains};
+use super::super::config::cargo_config;
 use super::super::deps::Lockfile;
+use super::super::manifests::vendored;
+use super::super::programs::{environment, keeps_going};
 use super::super::skeleton::{Skeleton, skeleton};
 use super::super::workspace::{Workspace, Workspaces};
 use super::{FOLDER, Rust, TARGET, homes};
@@ -48,14 +49,16 @@ pub(crate) fn lockfile() -> String {
 
 impl Sought<'_> {
     /// The layer; `None` if nothing comes from elsewhere.
-    pub(crate) fn layer(&self, scope: &Scope<'_>, rust: &Rust) -> Result<Option<Layer>, PlanError> {
+    ///
+    /// # Errors
+    /// If the lockfile is none.
+    pub(crate) fn layer(&self, scope: &Scope<'_>, rust: &Rust) -> Result<Option<Layer>, String> {
         let mut parts = self.lockfile.packages(scope, self.dir)?;
         if parts.is_empty() && !self.workspace.has_external {
             return Ok(None);
         }
         let skeleton = self.skeleton(scope)?;
-        let config = chains(scope, std::slice::from_ref(self.dir), CARGO_CONFIG);
-        let config = config.into_iter().filter_map(|id| {
+        let config = cargo_config(scope, self.dir).into_iter().filter_map(|id| {
             let path = scope.snapshot.entry(id).path.clone();
             let text = scope.text(&path)?;
             let plain = toml::from_str::<toml::Table>(&text).map(|table| table.to_string());
@@ -99,7 +102,7 @@ impl Sought<'_> {
         }))
     }
 
-    fn skeleton(&self, scope: &Scope<'_>) -> Result<Skeleton, PlanError> {
+    fn skeleton(&self, scope: &Scope<'_>) -> Result<Skeleton, String> {
         let lockfile = self.lockfile.text(scope);
         let members = self.workspace.members.iter();
         let members: Vec<RelPath> = members.map(|member| member.dir.clone()).collect();
@@ -110,7 +113,7 @@ impl Sought<'_> {
         let facts = scope.facts;
         facts.derive("rust-skeleton/1", hasher.finish(), || {
             let read = |path: &RelPath| scope.text(path);
-            skeleton(self.dir, &members, lockfile.as_deref(), &read).map_err(PlanError::new)
+            skeleton(self.dir, &members, lockfile.as_deref(), &read)
         })
     }
 

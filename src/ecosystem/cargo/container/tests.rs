@@ -72,7 +72,7 @@ fn planned(changes: &[(&str, &str)], images: &FakeImages) -> Plan {
         ..project.scope()
     };
     let mut plan = Plan::default();
-    super::plan(&scope, images, &mut plan).expect("a plan");
+    crate::ecosystem::cargo::plan(&scope, &mut plan).expect("a plan");
     plan
 }
 

@@ -1,0 +1,187 @@
+//! What git says about the commit, for build scripts that ask it.
+//!
+//! A room's `.git` is empty, so that a check depends on nothing but its files. Where a build script (or a macro of a
+//! package known for it) asks git, the room gets a repository instead: HEAD, its branch, the tags and the index, with
+//! the user's objects to read. A layer holds the commit and the tags, so that another commit is a miss; of the index
+//! nothing is keyed, because all files and the commit are.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::digest::Hasher;
+use crate::path::RelPath;
+use crate::plan::layer::{Build, Layer, LayerKind};
+use crate::scope::Scope;
+use crate::snapshot::Repository;
+
+use super::closure::closure;
+use super::deps::Lockfile;
+use super::workspace::Workspace;
+
+/// Packages whose macros, or whose part of a build script, ask git.
+const PACKAGES: &[&str] = &[
+    "build-info-build",
+    "built",
+    "git-testament",
+    "git-version",
+    "shadow-rs",
+    "vergen",
+    "vergen-git2",
+    "vergen-gitcl",
+    "vergen-gix",
+];
+
+/// The repository of a room.
+#[derive(Debug)]
+pub(crate) struct Commit {
+    /// What of it is keyed.
+    pub(crate) layer: Layer,
+    /// Its files.
+    pub(crate) files: Vec<(RelPath, Vec<u8>)>,
+    /// The folder of the user's objects.
+    pub(crate) objects: PathBuf,
+}
+
+/// The repository for the checks of a workspace; `None` if nothing in it asks git, or there is no commit.
+pub(crate) fn commit(
+    scope: &Scope<'_>,
+    workspace: &Workspace,
+    lockfile: &Lockfile,
+    dir: &RelPath,
+) -> Option<Commit> {
+    let packages = lockfile.packages(scope, dir).unwrap_or_default();
+    let known = |(name, _): &(String, String)| PACKAGES.contains(&name.as_str());
+    if !packages.iter().any(known) && !scripts_ask(scope, workspace) {
+        return None;
+    }
+    let repository = Repository::around(scope.snapshot.root(), scope.env)?;
+    read(&repository)
+}
+
+/// Whether a build script has the word `git`.
+fn scripts_ask(scope: &Scope<'_>, workspace: &Workspace) -> bool {
+    let targets = workspace.targets.iter();
+    let scripts = targets.filter(|target| target.kind == "custom-build");
+    let scripts: Vec<RelPath> = scripts.map(|target| target.path.clone()).collect();
+    closure(scope, &scripts).files.iter().any(|id| {
+        let entry = scope.snapshot.entry(*id);
+        let asks = scope.facts.derive("rust-asks-git/1", entry.digest, || {
+            scope.text(&entry.path).map(|text| asks(&text)).ok_or(())
+        });
+        asks.unwrap_or_default()
+    })
+}
+
+fn asks(text: &str) -> bool {
+    let mut words = text.split(|c: char| !c.is_ascii_alphanumeric());
+    words.any(|word| matches!(word, "git" | "git2" | "gix" | "vergen"))
+}
+
+fn read(repository: &Repository) -> Option<Commit> {
+    let text = |path: PathBuf| std::fs::read_to_string(path).ok();
+    let head = text(repository.git_dir.join("HEAD"))?;
+    let refs = refs(&repository.common_dir);
+    let branch = head.trim().strip_prefix("ref: ").map(str::trim);
+    let id = match branch {
+        Some(branch) => refs.get(branch)?,
+        None => head.trim(),
+    };
+    let kept = |name: &str| name.starts_with("refs/tags/") || Some(name) == branch;
+    let kept = refs.iter().filter(|(name, _)| kept(name));
+    let packed: String = kept.map(|(name, id)| format!("{id} {name}\n")).collect();
+    let mut files = vec![
+        ("HEAD", head.clone().into_bytes()),
+        ("config", config(repository).into_bytes()),
+        ("packed-refs", packed.clone().into_bytes()),
+        // The folder `refs` has to be there.
+        ("refs/dagcache/head", format!("{id}\n").into_bytes()),
+        (
+            "objects/info/alternates",
+            alternates(&repository.common_dir),
+        ),
+    ];
+    let shallow = std::fs::read(repository.common_dir.join("shallow"));
+    files.extend(shallow.ok().map(|content| ("shallow", content)));
+    let index = std::fs::read(repository.index()).ok();
+    let index = index.filter(|_| !has_split_index(repository));
+    files.extend(index.map(|content| ("index", content)));
+    let mut hasher = Hasher::new();
+    hasher.update(packed.as_bytes());
+    let parts = [
+        ("HEAD", id.to_owned()),
+        ("branch", branch.unwrap_or("none").to_owned()),
+        ("tags", hasher.finish().to_string()),
+    ];
+    let file = |(name, content)| Some((RelPath::new(&format!(".git/{name}")).ok()?, content));
+    Some(Commit {
+        layer: Layer {
+            name: "commit".to_owned(),
+            kind: LayerKind::Tools,
+            on: vec!["base".to_owned()],
+            parts: parts.map(|(name, value)| (name.to_owned(), value)).to_vec(),
+            build: Build::Present,
+        },
+        files: files.into_iter().filter_map(file).collect(),
+        objects: repository.common_dir.join("objects"),
+    })
+}
+
+/// Whether the index may have another half, without which git refuses it.
+fn has_split_index(repository: &Repository) -> bool {
+    let entries = std::fs::read_dir(&repository.git_dir).into_iter().flatten();
+    entries.flatten().any(|entry| {
+        entry
+            .file_name()
+            .to_string_lossy()
+            .starts_with("sharedindex.")
+    })
+}
+
+/// Every branch and tag, with its commit or tag object.
+fn refs(common_dir: &Path) -> BTreeMap<String, String> {
+    let packed = std::fs::read_to_string(common_dir.join("packed-refs")).unwrap_or_default();
+    let lines = packed.lines().filter_map(|line| line.split_once(' '));
+    let mut found: BTreeMap<String, String> = lines
+        .filter(|(id, name)| !id.starts_with(['#', '^']) && name.starts_with("refs/"))
+        .map(|(id, name)| (name.to_owned(), id.to_owned()))
+        .collect();
+    let folders = ["refs/heads", "refs/tags"].map(|folder| common_dir.join(folder));
+    for entry in folders.iter().flat_map(walkdir::WalkDir::new).flatten() {
+        let name = entry.path().strip_prefix(common_dir).ok();
+        let Some(name) = name
+            .and_then(Path::to_str)
+            .filter(|_| entry.file_type().is_file())
+        else {
+            continue;
+        };
+        if let Ok(id) = std::fs::read_to_string(entry.path()) {
+            found.insert(name.to_owned(), id.trim().to_owned());
+        }
+    }
+    found
+}
+
+/// Nothing of the user's: it may hold credentials.
+fn config(repository: &Repository) -> String {
+    match repository.hash_len() {
+        32 => "[core]\n\trepositoryformatversion = 1\n\tbare = false\n[extensions]\n\tobjectformat = sha256\n",
+        _ => "[core]\n\trepositoryformatversion = 0\n\tbare = false\n",
+    }
+    .to_owned()
+}
+
+fn alternates(common_dir: &Path) -> Vec<u8> {
+    let objects = common_dir.join("objects");
+    format!("{}\n", objects.display()).into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_asks_by_a_word_and_not_by_an_address() {
+        assert!(asks("Command::new(\"git\")") && asks("println!(\"rerun-if-changed=.git/HEAD\")"));
+        assert!(!asks("// see https://github.com/a/digits"));
+    }
+}
