@@ -10,7 +10,7 @@ use crate::path::RelPath;
 use crate::plan::{Build, Check, Layer, LayerKind, Plan, Work};
 use crate::rule::Rule;
 use crate::scope::{PlanError, Scope};
-use crate::snapshot::{Entry, FileId, Kind};
+use crate::snapshot::{Entry, FileId, Kind, LeftOut, Reason};
 
 /// Plans all checks of a project.
 pub(crate) fn plan(scope: &Scope<'_>, config: &Config) -> Result<Plan, PlanError> {
@@ -24,7 +24,13 @@ pub(crate) fn plan(scope: &Scope<'_>, config: &Config) -> Result<Plan, PlanError
     }
     own_checks::plan(scope, config, &mut plan)?;
     let leaving = leaving_links(scope);
+    let unreadable = unreadable(scope);
     for check in &mut plan.checks {
+        if let Some((_, path)) = unreadable.iter().find(|(odd, _)| needs(scope, check, odd)) {
+            check.work = Work::Missing(format!(
+                "cannot read `{path}`, which git tracks\nhelp: make it readable (`chmod u+r {path}`), or stop tracking it"
+            ));
+        }
         if check.not_cached.is_none() {
             check.not_cached = unseen(scope, check).or_else(|| led_out(scope, check, &leaving));
         }
@@ -67,10 +73,36 @@ fn unseen(scope: &Scope<'_>, check: &Check) -> Option<String> {
     Some(format!("{} {}", odd.display, odd.reason))
 }
 
-/// Whether every file of this folder is a shared input, so that the check sees the folder itself.
+/// The tracked files that may not be read. Leaving them out could turn a failure into a pass.
+fn unreadable<'a>(scope: &Scope<'a>) -> Vec<(&'a LeftOut, RelPath)> {
+    let unreadable = |odd: &&LeftOut| odd.reason == Reason::Unreadable;
+    let all = scope.snapshot.left_out().iter().filter(unreadable);
+    all.filter_map(|odd| Some((odd, RelPath::new(&odd.display).ok()?)))
+        .filter(|(_, path)| scope.snapshot.is_tracked(path, scope.env))
+        .collect()
+}
+
+/// Whether a check would look at an entry that was left out: by its folder, or as one of the files it checks.
+fn needs(scope: &Scope<'_>, check: &Check, odd: &LeftOut) -> bool {
+    match &check.inputs.parts {
+        None => sees_folder(scope, check, &odd.dir),
+        Some(parts) => {
+            let extension = RelPath::new(&odd.display).ok();
+            let extension = extension.as_ref().and_then(RelPath::extension);
+            let mut parts = parts.iter().map(|id| &scope.snapshot.entry(*id).path);
+            parts.any(|path| path.extension() == extension)
+        }
+    }
+}
+
+/// Whether every file of that folder, or of the nearest one above that has any, is among the shared inputs: then it is a
+/// folder that is seen, not some of its files.
 fn sees_folder(scope: &Scope<'_>, check: &Check, dir: &RelPath) -> bool {
-    let mut files = scope.snapshot.below(dir);
-    files.all(|id| check.inputs.shared.binary_search(&id).is_ok())
+    let below = |dir: &RelPath| scope.snapshot.below(dir);
+    let mut folders = std::iter::once(dir.clone()).chain(dir.ancestors());
+    let folder = folders.find(|folder| !below(folder).is_empty());
+    let shared = &check.inputs.shared;
+    folder.is_some_and(|folder| below(&folder).all(|id| shared.binary_search(&id).is_ok()))
 }
 
 /// Why a check's result must not be stored: one of its files is a link to something outside the snapshot.

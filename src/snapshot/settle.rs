@@ -34,11 +34,9 @@ pub(crate) struct Row {
 pub(crate) struct Settled {
     /// Sorted by path; includes unreadable files, without digest.
     pub(crate) files: Vec<File>,
-    /// Unreadable and not tracked.
+    /// What cannot be read.
     pub(crate) left_out: Vec<LeftOut>,
-    /// Unreadable but tracked, with the reason.
-    pub(crate) unreadable: Vec<(String, io::Error)>,
-    /// Number of files read.
+    /// How many files were read.
     pub(crate) hashed: usize,
 }
 
@@ -140,18 +138,14 @@ impl Settled {
                 file.digest = Some(content.digest);
                 file.settled = content.steady && content.stat.is_settled(began);
             }
-            Some(Err(error)) if !is_replaced(&error) => self.refuse(&file, error),
-            // Gone or replaced since it was listed. Its folder has changed, too, so the next run notices.
+            Some(Err(error)) if !is_replaced(&error) => self.leave_out(&file),
+            // Gone, or no file any more, since it was listed: its folder has changed too, and says so next time.
             _ => return,
         }
         self.files.push(file);
     }
 
-    fn refuse(&mut self, file: &File, error: io::Error) {
-        if file.tracked {
-            self.unreadable.push((file.path.clone(), error));
-            return;
-        }
+    fn leave_out(&mut self, file: &File) {
         let dir = file.path.rsplit_once('/').map_or("", |(dir, _)| dir);
         self.left_out.push(LeftOut {
             display: file.path.clone(),

@@ -19,7 +19,7 @@ use crate::rule::Rule;
 use crate::snapshot::guard::{self, Guards};
 use crate::snapshot::memo::{self, Dir, Head, Memo, Source};
 use crate::snapshot::repository::{self, Repository, Settings};
-use crate::snapshot::settle::{self, Row, Settled};
+use crate::snapshot::settle::{self, Row};
 use crate::snapshot::stat::{Stat, Time};
 use crate::snapshot::sweep::{Sweep, sweep};
 use crate::snapshot::walk::{Listing, Place, Relisted, Walker};
@@ -326,7 +326,7 @@ fn finish(
         // Failing to write a memo only costs time in the next run.
         let _ = fs::write_atomic(memo_path, &bytes);
     }
-    refuse_unreadable(&universe.unreadable, &settled)?;
+    refuse_unreadable(universe.unreadable)?;
     let mut left_out = universe.head.left_out;
     left_out.extend(settled.left_out);
     left_out.sort();
@@ -357,16 +357,15 @@ fn submodules(sources: &[Source]) -> Vec<RelPath> {
         .collect()
 }
 
-/// The memo has been written, so readable files are not read again next time.
-fn refuse_unreadable(dirs: &[String], settled: &Settled) -> Result<(), SnapshotError> {
-    let files = settled.unreadable.iter().map(|(path, _)| path);
-    let mut paths: Vec<&String> = dirs.iter().chain(files).collect();
-    paths.sort();
-    let Some(first) = paths.first() else {
-        return Ok(());
-    };
-    Err(SnapshotError::Unreadable {
-        path: RelPath::from_normal((*first).clone()),
-        others: paths.len() - 1,
-    })
+/// The memo is written by now: what could be read is not read again next time.
+fn refuse_unreadable(mut folders: Vec<String>) -> Result<(), SnapshotError> {
+    folders.sort();
+    let others = folders.len().saturating_sub(1);
+    match folders.into_iter().next() {
+        Some(first) => Err(SnapshotError::Unreadable {
+            path: RelPath::from_normal(first),
+            others,
+        }),
+        None => Ok(()),
+    }
 }

@@ -3,7 +3,7 @@
 use std::os::unix::ffi::OsStrExt as _;
 use std::process::Stdio;
 
-use crate::support::{Run, Sandbox, skip};
+use crate::support::{Json, Run, Sandbox, skip};
 
 /// The command fails with this code and says all of this on stderr, nothing on stdout.
 #[track_caller]
@@ -265,4 +265,50 @@ fn the_schema_is_json_and_knows_every_table() {
     ] {
         assert!(schema["properties"][table].is_object(), "{table}");
     }
+}
+
+#[test]
+fn a_tracked_file_that_may_not_be_read_is_the_error_of_checks_that_see_it() {
+    use std::os::unix::process::CommandExt as _;
+    let config = "[checks.all]\ncommand = [\"true\"]\n[checks.some]\ncommand = [\"true\"]\ninputs = [\"*.md\"]\n";
+    let sandbox = Sandbox::with(&[
+        ("dagcache.toml", config),
+        ("good.md", "key\n"),
+        ("notes.txt", "text\n"),
+        ("private/key.txt", "text\n"),
+    ]);
+    sandbox.commit("files");
+    sandbox.mode("private/key.txt", 0o000);
+    let binary = sandbox.outer().join("dagcache");
+    crate::support::copy_binary(&binary);
+    sandbox.give_to_nobody();
+    let json = |id: &str, code| {
+        let mut command = std::process::Command::new(&binary);
+        let args = [
+            "lint",
+            "--message-format",
+            "json",
+            "--only",
+            id,
+            "--cache-dir",
+        ];
+        command.args(args).arg(sandbox.outer().join("home/cache"));
+        command
+            .current_dir(sandbox.project())
+            .env("HOME", sandbox.home());
+        // Root may read everything.
+        if rustix::process::geteuid().is_root() {
+            command
+                .uid(crate::support::NOBODY)
+                .gid(crate::support::NOBODY);
+        }
+        Json::of(Run::of(command)).expect(code)
+    };
+    assert_eq!(json("some", 0).check("some")["verdict"], "passed");
+    let all = json("all", 3);
+    let message = all.check("all")["message"].as_str().expect("message");
+    assert!(
+        message.contains("`private/key.txt`") && message.contains("chmod"),
+        "{message}"
+    );
 }
