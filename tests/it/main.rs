@@ -16,6 +16,7 @@ mod fresh;
 mod hits;
 mod join;
 mod json;
+mod keys;
 mod kustomize;
 mod lock;
 mod matrix;

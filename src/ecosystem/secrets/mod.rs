@@ -17,6 +17,7 @@
 //! Messages never contain a secret, only its first four characters.
 //! Does not guess by entropy: that would cost more trust than it gains.
 
+mod escapes;
 mod rules;
 
 use std::collections::HashSet;

@@ -3,13 +3,15 @@
 //! Every shape is anchored on a literal (`ghp_`, `-----BEGIN `). One automaton finds all literals; only there is the
 //! shape of the rule looked at. A shape is narrow on purpose: exact alphabet, exact or minimal length, a boundary on
 //! both sides, and a body that is no placeholder ([`plausible`]). Sources: the vendors' own descriptions of their
-//! token formats.
+//! token formats. Shapes are looked for in text without escapes ([`Resolved`]).
 //!
 //! Not looked for, as too noisy: JSON web tokens, passwords in URLs, text that is merely random.
 
 use std::ops::Range;
 
 use aho_corasick::{AhoCorasick, BuildError, MatchKind};
+
+use super::escapes::Resolved;
 
 /// One kind of secret.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub(super) struct Rule {
 enum Find {
     /// The literal is followed by so many bytes of an alphabet, and then by none.
     Token(fn(u8) -> bool, Range<usize>),
+    /// The literal is followed by parts of these lengths with a separator in between.
+    Parts(fn(u8) -> bool, u8, &'static [usize]),
     /// The function gets the text and the place of the literal, and returns the place of the secret.
     With(fn(&[u8], Range<usize>) -> Option<Range<usize>>),
 }
@@ -59,15 +63,15 @@ static RULES: &[Rule] = &[
     rule("private-key", "private key", &["-----BEGIN "], Find::With(pem)),
     rule("putty-private-key", "PuTTY private key", &["PuTTY-User-Key-File-"], Find::With(putty)),
     rule("age-secret-key", "age secret key", &["AGE-SECRET-KEY-1"], Find::Token(bech32, 58..59)),
-    rule("aws-access-key-id", "AWS access key id", &["AKIA", "ASIA"], Find::With(aws_id)),
+    rule("aws-access-key-id", "AWS access key id", &["AKIA", "ASIA", "ABIA", "ACCA"], Find::With(aws_id)),
     rule("aws-secret-access-key", "AWS secret access key",
-        &["AKIA", "ASIA", "SECRET_ACCESS_KEY", "secret_access_key", "secretAccessKey", "SecretAccessKey", "aws_secret_key", "AWS_SECRET_KEY"],
+        &["AKIA", "ASIA", "ABIA", "ACCA", "SECRET_ACCESS_KEY", "secret_access_key", "secretAccessKey", "SecretAccessKey", "aws_secret_key", "AWS_SECRET_KEY"],
         Find::With(aws_secret)),
     rule("github-token", "GitHub token", &["ghp_", "gho_", "ghu_", "ghs_", "ghr_"], Find::Token(alnum, 36..256)),
     rule("github-token", "GitHub token", &["github_pat_"], Find::Token(underscored, 82..83)),
-    rule("gitlab-token", "GitLab token", &["glpat-", "gldt-", "glrt-", "glptt-", "glcbt-"], Find::Token(dotted, 20..MANY)),
+    rule("gitlab-token", "GitLab token", &["glpat-", "gldt-", "glrt-", "glptt-", "glcbt-", "glffct-", "glft-", "glimt-", "glagent-", "gloas-", "glsoat-", "GR1348941"], Find::Token(dotted, 20..MANY)),
     rule("slack-token", "Slack token", &["xoxb-", "xoxp-", "xoxa-", "xoxr-", "xoxs-", "xoxe-", "xoxe.xoxb-", "xoxe.xoxp-", "xapp-"], Find::With(slack)),
-    rule("slack-webhook", "Slack webhook", &["hooks.slack.com/services/"], Find::With(slack_webhook)),
+    rule("slack-webhook", "Slack webhook", &["hooks.slack.com/"], Find::With(slack_webhook)),
     rule("stripe-key", "Stripe live key", &["sk_live_", "rk_live_"], Find::Token(alnum, 24..MANY)),
     rule("google-api-key", "Google API key", &["AIza"], Find::Token(dashed, 35..36)),
     rule("npm-token", "npm token", &["npm_"], Find::Token(alnum, 36..37)),
@@ -76,15 +80,70 @@ static RULES: &[Rule] = &[
     rule("docker-token", "Docker Hub token", &["dckr_pat_", "dckr_oat_"], Find::Token(dashed, 27..65)),
     rule("sendgrid-key", "SendGrid key", &["SG."], Find::With(sendgrid)),
     rule("twilio-key", "Twilio API key", &["twilio", "Twilio", "TWILIO"], Find::With(twilio)),
-    rule("telegram-bot-token", "Telegram bot token", &[":AA"], Find::With(telegram)),
+    rule("telegram-bot-token", "Telegram bot token", &[":A"], Find::With(telegram)),
     rule("anthropic-key", "Anthropic key", &["sk-ant-"], Find::Token(dashed, 40..MANY)),
     rule("openai-key", "OpenAI key", &["sk-proj-", "sk-svcacct-", "sk-admin-"], Find::Token(dashed, 40..MANY)),
     rule("openai-key", "OpenAI key", &["T3BlbkFJ"], Find::With(openai)),
     rule("huggingface-token", "Hugging Face token", &["hf_"], Find::With(hugging_face)),
     rule("digitalocean-token", "DigitalOcean token", &["dop_v1_", "doo_v1_", "dor_v1_"], Find::Token(hex, 64..65)),
     rule("vault-token", "Vault token", &["hvs.", "hvb."], Find::With(vault)),
-    rule("azure-storage-key", "Azure storage account key", &["AccountKey="], Find::With(azure)),
+    rule("azure-storage-key", "Azure storage account key", &["AccountKey", "accountKey", "account_key", "ACCOUNT_KEY"], Find::With(azure)),
     rule("databricks-token", "Databricks token", &["dapi"], Find::Token(hex, 32..33)),
+    rule("1password-token", "1Password service account token", &["ops_eyJ"], Find::Token(padded, 200..MANY)),
+    rule("adobe-secret", "Adobe client secret", &["p8e-"], Find::Token(alnum, 32..33)),
+    rule("airtable-token", "Airtable token", &["pat"], Find::Parts(alnum, b'.', &[14, 64])),
+    rule("alibaba-key-id", "Alibaba access key id", &["LTAI"], Find::Token(alnum, 20..21)),
+    rule("artifactory-key", "Artifactory API key", &["AKCp"], Find::Token(alnum, 69..70)),
+    rule("artifactory-token", "Artifactory reference token", &["cmVmdGtu"], Find::Token(alnum, 56..57)),
+    rule("bedrock-key", "Amazon Bedrock API key", &["ABSKQmVkcm9ja0FQSUtleS"], Find::Token(padded, 60..MANY)),
+    rule("clojars-token", "Clojars token", &["CLOJARS_"], Find::Token(alnum, 60..61)),
+    rule("cloudflare-ca-key", "Cloudflare origin CA key", &["v1.0-"], Find::Parts(hex, b'-', &[24, 146])),
+    rule("defined-networking-key", "Defined Networking key", &["dnkey-"], Find::Parts(alnum, b'-', &[26, 52])),
+    rule("doppler-token", "Doppler token", &["dp.pt.", "dp.st.", "dp.sa."], Find::Token(dotted, 40..64)),
+    rule("duffel-token", "Duffel token", &["duffel_live_", "duffel_test_"], Find::Token(dashed, 43..44)),
+    rule("dynatrace-token", "Dynatrace token", &["dt0c01.", "dt0s01.", "dt0s02."], Find::Parts(alnum, b'.', &[24, 64])),
+    rule("easypost-key", "EasyPost key", &["EZAK", "EZTK"], Find::Token(alnum, 54..55)),
+    rule("facebook-token", "Facebook page token", &["EAACEdEose0cBA", "EAAM", "EAAC"], Find::Token(alnum, 96..MANY)),
+    rule("flutterwave-key", "Flutterwave key", &["FLWSECK-", "FLWSECK_TEST-"], Find::Token(hex, 32..33)),
+    rule("fly-token", "Fly.io token", &["fo1_"], Find::Token(dashed, 43..44)),
+    rule("fly-token", "Fly.io token", &["fm1a_", "fm1r_", "fm2_"], Find::Token(padded, 100..MANY)),
+    rule("frameio-token", "Frame.io token", &["fio-u-"], Find::Token(dashed, 64..65)),
+    rule("grafana-token", "Grafana token", &["glsa_"], Find::Parts(alnum, b'_', &[32, 8])),
+    rule("grafana-token", "Grafana token", &["glc_"], Find::Token(padded, 32..MANY)),
+    rule("grafana-key", "Grafana API key", &["eyJrIjoi"], Find::Token(padded, 70..MANY)),
+    rule("harness-token", "Harness token", &["pat.", "sat."], Find::Parts(dashed, b'.', &[22, 24, 20])),
+    rule("heroku-key", "Heroku API key", &["HRKU-AA"], Find::Token(dashed, 58..59)),
+    rule("infracost-key", "Infracost API key", &["ico-"], Find::With(infracost)),
+    rule("42-secret", "42 client secret", &["s-s4t2ud-", "s-s4t2af-"], Find::Token(hex, 64..65)),
+    rule("linear-key", "Linear API key", &["lin_api_"], Find::Token(alnum, 40..41)),
+    rule("mailgun-key", "Mailgun key", &["key-"], Find::Token(hex, 32..33)),
+    rule("new-relic-key", "New Relic key", &["NRAK-"], Find::Token(alnum, 27..28)),
+    rule("new-relic-key", "New Relic key", &["NRII-"], Find::Token(dashed, 32..33)),
+    rule("notion-token", "Notion token", &["ntn_"], Find::Token(alnum, 46..47)),
+    rule("octopus-key", "Octopus Deploy API key", &["API-"], Find::With(octopus)),
+    rule("openshift-token", "OpenShift token", &["sha256~"], Find::Token(dashed, 43..44)),
+    rule("perplexity-key", "Perplexity API key", &["pplx-"], Find::Token(alnum, 48..49)),
+    rule("plaid-token", "Plaid access token", &["access-production-", "access-development-", "access-sandbox-"], Find::Parts(hex, b'-', &[8, 4, 4, 4, 12])),
+    rule("planetscale-token", "PlanetScale token", &["pscale_tkn_", "pscale_oauth_", "pscale_pw_"], Find::Token(dotted, 32..65)),
+    rule("postman-key", "Postman API key", &["PMAK-"], Find::Parts(any_hex, b'-', &[24, 34])),
+    rule("prefect-key", "Prefect API key", &["pnu_"], Find::Token(alnum, 36..37)),
+    rule("pulumi-token", "Pulumi token", &["pul-"], Find::Token(hex, 40..41)),
+    rule("readme-key", "ReadMe API key", &["rdme_"], Find::Token(alnum, 70..71)),
+    rule("rubygems-key", "RubyGems API key", &["rubygems_"], Find::Token(hex, 48..49)),
+    rule("scalingo-token", "Scalingo token", &["tk-us-"], Find::Token(dashed, 48..49)),
+    rule("sendinblue-key", "Sendinblue API key", &["xkeysib-"], Find::Parts(alnum, b'-', &[64, 16])),
+    rule("sentry-token", "Sentry token", &["sntryu_"], Find::Token(hex, 64..65)),
+    rule("sentry-token", "Sentry token", &["sntrys_eyJ"], Find::With(sentry)),
+    rule("settlemint-token", "SettleMint token", &["sm_pat_", "sm_aat_", "sm_sat_"], Find::Token(alnum, 16..17)),
+    rule("shippo-token", "Shippo token", &["shippo_live_", "shippo_test_"], Find::Token(any_hex, 40..41)),
+    rule("shopify-token", "Shopify token", &["shpat_", "shpca_", "shppa_", "shpss_"], Find::Token(any_hex, 32..33)),
+    rule("sourcegraph-token", "Sourcegraph token", &["sgp_", "sgp_local_"], Find::Token(any_hex, 40..41)),
+    rule("sourcegraph-token", "Sourcegraph token", &["sgp_"], Find::Parts(any_hex, b'_', &[16, 40])),
+    rule("square-token", "Square token", &["sq0atp-"], Find::Token(dashed, 22..23)),
+    rule("square-secret", "Square secret", &["sq0csp-"], Find::Token(dashed, 43..44)),
+    rule("terraform-token", "Terraform Cloud token", &[".atlasv1."], Find::With(terraform)),
+    rule("typeform-token", "Typeform token", &["tfp_"], Find::Token(dotted, 44..80)),
+    rule("yandex-key", "Yandex Cloud API key", &["AQVN"], Find::Token(dashed, 35..39)),
 ];
 
 /// All rules, ready to be looked for.
@@ -117,7 +176,9 @@ impl Scanner {
     }
 
     /// All secrets of `text`, in order, each once.
-    pub(crate) fn scan(&self, text: &[u8]) -> Vec<Hit> {
+    pub(crate) fn scan(&self, raw: &[u8]) -> Vec<Hit> {
+        let resolved = Resolved::new(raw);
+        let text = resolved.text.as_ref();
         let mut hits: Vec<Hit> = Vec::new();
         for found in self.automaton.find_iter(text) {
             for rule in self
@@ -135,6 +196,9 @@ impl Scanner {
                 }
             }
         }
+        for hit in &mut hits {
+            hit.range = resolved.in_file(&hit.range);
+        }
         hits.sort_by_key(|hit| hit.range.start);
         hits
     }
@@ -144,6 +208,9 @@ impl Rule {
     fn find(&self, text: &[u8], literal: Range<usize>) -> Option<Range<usize>> {
         match &self.find {
             Find::Token(alphabet, length) => token(text, literal, *alphabet, length),
+            Find::Parts(alphabet, separator, lengths) => {
+                parts(text, literal, *alphabet, *separator, lengths)
+            }
             Find::With(find) => find(text, literal),
         }
     }
@@ -161,6 +228,30 @@ fn token(
     let body = run(text, literal.end, alphabet);
     let right = length.contains(&body.len()) && plausible(&text[body.clone()]);
     right.then_some(literal.start..body.end)
+}
+
+fn parts(
+    text: &[u8],
+    literal: Range<usize>,
+    alphabet: fn(u8) -> bool,
+    separator: u8,
+    lengths: &[usize],
+) -> Option<Range<usize>> {
+    if !starts_word(text, literal.start) {
+        return None;
+    }
+    let mut end = literal.end;
+    for (at, length) in lengths.iter().enumerate() {
+        if at > 0 {
+            end += usize::from(text.get(end) == Some(&separator));
+        }
+        let part = run(text, end, |b| alphabet(b) && b != separator);
+        if part.len() != *length {
+            return None;
+        }
+        end = part.end;
+    }
+    plausible(&text[literal.end..end]).then_some(literal.start..end)
 }
 
 // Alphabets.
@@ -189,6 +280,14 @@ fn hex(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'a'..=b'f')
 }
 
+fn any_hex(byte: u8) -> bool {
+    byte.is_ascii_hexdigit()
+}
+
+fn padded(byte: u8) -> bool {
+    base64(byte) || byte == b'='
+}
+
 fn upper_alnum(byte: u8) -> bool {
     byte.is_ascii_uppercase() || byte.is_ascii_digit()
 }
@@ -200,36 +299,50 @@ fn bech32(byte: u8) -> bool {
 // Boundaries and bodies.
 
 /// The longest run of the alphabet from `start` on.
-fn run(text: &[u8], start: usize, alphabet: fn(u8) -> bool) -> Range<usize> {
+fn run(text: &[u8], start: usize, alphabet: impl Fn(u8) -> bool) -> Range<usize> {
     let rest = text.get(start..).unwrap_or_default();
     let length = rest.iter().position(|b| !alphabet(*b));
     start..start + length.unwrap_or(rest.len())
 }
 
-/// Whether no word reaches into `at` from the left. An escaped line break (`\n` in a string) ends a word.
+/// Whether no word reaches into `at` from the left. The letter of an option ends there: `curl -uTOKEN:`.
 fn starts_word(text: &[u8], at: usize) -> bool {
-    match text.get(..at) {
-        Some([.., b'\\', b'n' | b'r' | b't']) => true,
-        Some([.., last]) => !dashed(*last),
-        _ => true,
+    match text.get(..at).unwrap_or_default() {
+        [b'-', letter] | [.., b' ' | b'\t' | b'\n' | b'\'' | b'"' | b'`', b'-', letter] => {
+            letter.is_ascii_alphabetic()
+        }
+        [.., last] => !dashed(*last),
+        [] => true,
     }
 }
 
-/// Whether a body looks like chance, not like a placeholder: enough different bytes, no long repetition, none of the
-/// words that documentation uses.
+/// Whether a body looks like chance, not like a placeholder: enough different bytes, no long repetition, and in a
+/// short one none of the words that documentation uses. In a long one such a word turns up by chance.
 fn plausible(body: &[u8]) -> bool {
-    const PLACEHOLDERS: [&[u8]; 6] = [
-        b"example",
-        b"xxxx",
-        b"placeholder",
-        b"redacted",
-        b"changeme",
-        b"your",
+    const SHORT: usize = 64;
+    let is_short = body.len() <= SHORT;
+    let run = if is_short { 6 } else { 12 };
+    let repeated = body.windows(run).any(|w| w.iter().all(|b| *b == w[0]));
+    !repeated && different(body) * 4 >= body.len().min(32) && !(is_short && names_placeholder(body))
+}
+
+/// Whether one of the words is there as people write it, not in letters of mixed case.
+fn names_placeholder(body: &[u8]) -> bool {
+    const WORDS: [&str; 6] = [
+        "example",
+        "xxxx",
+        "placeholder",
+        "redacted",
+        "changeme",
+        "your",
     ];
-    let repeated = body.windows(6).any(|w| w.iter().all(|b| *b == w[0]));
-    let lower = body.to_ascii_lowercase();
-    let named = |word: &&[u8]| lower.windows(word.len()).any(|w| w == *word);
-    !repeated && different(body) * 4 >= body.len().min(32) && !PLACEHOLDERS.iter().any(named)
+    WORDS.iter().any(|word| {
+        body.windows(word.len()).any(|part| {
+            let cased = part[1..].iter().all(u8::is_ascii_lowercase)
+                || part.iter().all(u8::is_ascii_uppercase);
+            cased && part.eq_ignore_ascii_case(word.as_bytes())
+        })
+    })
 }
 
 fn different(body: &[u8]) -> usize {
@@ -240,10 +353,12 @@ fn different(body: &[u8]) -> usize {
     seen.iter().filter(|seen| **seen).count()
 }
 
-/// Whether there are upper-case letters, lower-case letters and digits.
+/// Whether there are upper-case letters, lower-case letters and digits. One body in some hundred has no digit by
+/// chance: it has more capitals than a name would have.
 fn mixed(body: &[u8]) -> bool {
-    let any = |class: fn(&u8) -> bool| body.iter().any(class);
-    any(u8::is_ascii_uppercase) && any(u8::is_ascii_lowercase) && any(u8::is_ascii_digit)
+    let count = |class: fn(&u8) -> bool| body.iter().filter(|b| class(b)).count();
+    let letters = count(u8::is_ascii_uppercase).min(count(u8::is_ascii_lowercase));
+    letters >= 6 || letters >= 1 && body.iter().any(u8::is_ascii_digit)
 }
 
 /// At most `length` bytes from `start` on.
@@ -279,31 +394,23 @@ fn pem_end(text: &[u8], body: usize) -> usize {
     start.map_or(body, |at| run(text, at, base64).end)
 }
 
-/// Whether at least 56 characters of base64 follow (the shortest private key has 64), in pieces of 16 or more, before
-/// the block ends. Shorter pieces are header words or the rest of an elided key.
+/// Whether the base64 of a private key follows, in pieces of 16 or more, before the block ends. Shorter pieces are
+/// header words or the rest of an elided key. What the letters spell does not matter: a key of 4096 bits holds any
+/// word of four letters once in some 150 times, and runs of `A` where numbers are small.
 fn key_body(text: &[u8]) -> bool {
+    /// The shortest key there is: EdDSA without its public half.
+    const SHORTEST: usize = 44;
     let end = text.windows(5).position(|w| w == b"-----");
     let text = &text[..end.unwrap_or(text.len())];
-    let text = unescape(text);
+    let is_piece = |piece: &&[u8]| piece.len() >= 16;
     let pieces: Vec<u8> = text
         .split(|b| !base64(*b))
-        .filter(|piece| piece.len() >= 16)
+        .filter(is_piece)
         .flatten()
         .copied()
         .collect();
     let elided = text.windows(3).any(|w| w == b"...");
-    !elided && pieces.len() >= 56 && different(&pieces) >= 20 && plausible(&pieces)
-}
-
-/// Blanks escaped line breaks, so that their letter is not taken for base64.
-fn unescape(text: &[u8]) -> Vec<u8> {
-    let mut plain = text.to_vec();
-    for at in 1..plain.len() {
-        if plain[at - 1] == b'\\' && matches!(plain[at], b'n' | b'r' | b't') {
-            plain[at] = b' ';
-        }
-    }
-    plain
+    !elided && pieces.len() >= SHORTEST && different(&pieces) >= 16
 }
 
 fn putty(text: &[u8], literal: Range<usize>) -> Option<Range<usize>> {
@@ -317,9 +424,12 @@ fn putty(text: &[u8], literal: Range<usize>) -> Option<Range<usize>> {
 fn aws_id(text: &[u8], literal: Range<usize>) -> Option<Range<usize>> {
     let range = token(text, literal.clone(), upper_alnum, &(16..17))?;
     let ends_word = !text.get(range.end).is_some_and(|b| dashed(*b));
-    // All letters: a word (`ASIAPACIFIC…`), not an id.
-    let digits = text[literal.end..range.end].iter().any(u8::is_ascii_digit);
-    (ends_word && digits).then_some(range)
+    let body = &text[literal.end..range.end];
+    // `ASIAPACIFIC…` is a word, not an id: it has no digits and many vowels.
+    let vowels = body.iter().filter(|b| b"AEIOU".contains(b)).count();
+    let is_word =
+        text[literal].starts_with(b"AS") && vowels >= 6 && body.iter().all(u8::is_ascii_uppercase);
+    (ends_word && !is_word).then_some(range)
 }
 
 /// Forty bytes of base64 soon after the id or the name of the setting. A commit id has forty as well, all of them hex.
@@ -346,21 +456,23 @@ fn aws_secret(text: &[u8], literal: Range<usize>) -> Option<Range<usize>> {
 
 /// `xoxb-123…-456…-secret`, `xapp-1-A0…-123…-secret`.
 fn slack(text: &[u8], literal: Range<usize>) -> Option<Range<usize>> {
-    let range = token(text, literal.clone(), dashed, &(24..MANY))?;
+    let range = token(text, literal.clone(), dashed, &(20..MANY))?;
     let body = &text[literal.end..range.end];
     let secret = body.rsplit(|b| *b == b'-').next().unwrap_or_default();
-    (body[0].is_ascii_digit() && secret.len() >= 20 && plausible(secret)).then_some(range)
+    let chance = secret.len() >= 10 && secret.iter().any(u8::is_ascii_digit);
+    (body[0].is_ascii_digit() && chance && plausible(secret)).then_some(range)
 }
 
+/// `services/T…/B…/secret`; those of workflows and triggers have one part more.
 fn slack_webhook(text: &[u8], literal: Range<usize>) -> Option<Range<usize>> {
     let path = run(text, literal.end, base64);
-    let parts: Vec<&[u8]> = text[path.clone()].split(|b| *b == b'/').collect();
-    let [team, hook, secret] = parts.as_slice() else {
-        return None;
-    };
-    let right = team.first() == Some(&b'T') && hook.first() == Some(&b'B');
-    (right && team.len() >= 8 && hook.len() >= 8 && secret.len() >= 20 && plausible(secret))
-        .then_some(path)
+    let mut parts = text[path.clone()].split(|b| *b == b'/');
+    let kind = parts.next()?;
+    let team = parts.next()?;
+    let secret = parts.next_back()?;
+    let known = [&b"services"[..], b"workflows", b"triggers"].contains(&kind);
+    let right = matches!(team.first(), Some(b'T' | b'E')) && parts.count() > 0;
+    (known && right && team.len() >= 8 && secret.len() >= 20 && plausible(secret)).then_some(path)
 }
 
 fn crates_io(text: &[u8], literal: Range<usize>) -> Option<Range<usize>> {
@@ -397,10 +509,11 @@ fn twilio(text: &[u8], literal: Range<usize>) -> Option<Range<usize>> {
 fn telegram(text: &[u8], literal: Range<usize>) -> Option<Range<usize>> {
     let start = run_back(text, literal.start, |b| b.is_ascii_digit());
     let body = run(text, literal.start + 1, dashed);
-    let right = (8..=10).contains(&(literal.start - start)) && body.len() == 35;
+    let right = (5..=16).contains(&(literal.start - start)) && body.len() == 35;
+    // The vendor's URLs hold it as `/bot123456789:AA…/method`.
+    let starts = starts_word(text, start) || text[..start].ends_with(b"/bot");
     let secret = &text[body.clone()];
-    (right && starts_word(text, start) && plausible(secret) && mixed(secret))
-        .then_some(start..body.end)
+    (right && starts && plausible(secret) && mixed(secret)).then_some(start..body.end)
 }
 
 /// The older form: `sk-`, 20 characters, the marker, 20 characters. The marker is in the newer forms as well.
@@ -420,14 +533,51 @@ fn hugging_face(text: &[u8], literal: Range<usize>) -> Option<Range<usize>> {
 }
 
 fn vault(text: &[u8], literal: Range<usize>) -> Option<Range<usize>> {
+    /// Longer than the name of any method.
+    const LONG: usize = 90;
     let range = token(text, literal.clone(), dashed, &(24..MANY))?;
+    let body = &text[literal.end..range.end];
+    (body.len() >= LONG || mixed(body)).then_some(range)
+}
+
+/// `API-` and 26 capitals and digits; four letters that are a word as well.
+fn octopus(text: &[u8], literal: Range<usize>) -> Option<Range<usize>> {
+    let range = token(text, literal.clone(), upper_alnum, &(26..27))?;
+    let digits = text[literal.end..range.end]
+        .iter()
+        .filter(|b| b.is_ascii_digit());
+    (digits.count() >= 2).then_some(range)
+}
+
+/// `ico-` is also the end of a file name that has a hash behind it, which has no capitals.
+fn infracost(text: &[u8], literal: Range<usize>) -> Option<Range<usize>> {
+    let range = token(text, literal.clone(), alnum, &(32..33))?;
     mixed(&text[literal.end..range.end]).then_some(range)
+}
+
+/// `sntrys_`, the settings in base64, `_`, 43 characters.
+fn sentry(text: &[u8], literal: Range<usize>) -> Option<Range<usize>> {
+    let settings = run(text, literal.end, padded);
+    let secret = run(text, settings.end + 1, padded);
+    let right = settings.len() >= 60 && text.get(settings.end) == Some(&b'_') && secret.len() == 43;
+    (right && starts_word(text, literal.start) && plausible(&text[secret.clone()]))
+        .then_some(literal.start..secret.end)
+}
+
+/// Fourteen characters, `.atlasv1.`, 60 or more.
+fn terraform(text: &[u8], literal: Range<usize>) -> Option<Range<usize>> {
+    let start = run_back(text, literal.start, alnum);
+    let body = run(text, literal.end, dashed);
+    let right = literal.start - start == 14 && body.len() >= 60;
+    (right && starts_word(text, start) && plausible(&text[body.clone()])).then_some(start..body.end)
 }
 
 fn azure(text: &[u8], literal: Range<usize>) -> Option<Range<usize>> {
     /// The key of the storage emulator, the same for everyone.
     const EMULATOR: &[u8] = b"Eby8vdM02xNOcqFl";
-    let body = run(text, literal.end, base64);
+    let near = window(text, literal.end, 8);
+    let apart = near.iter().position(|b| base64(*b))?;
+    let body = run(text, literal.end + apart, base64);
     let key = &text[body.clone()];
     let padded = window(text, body.end, 2) == b"==";
     (key.len() == 86 && padded && !key.starts_with(EMULATOR) && plausible(key)).then_some(body)

@@ -42,7 +42,7 @@ const ROWS: &[Row] = &[
         missed: &["AGE-SECRET|-KEY-1QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L", "AGE-SECRET|-KEY-1XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX"] },
     Row { rule: "aws-access-key-id",
         found: &["AKI|AQ3EGRVDLK7M2ZT5H", "id=ASI|AQ3EGRVDLK7M2ZT5H;", "\\nAKI|AQ3EGRVDLK7M2ZT5H"],
-        missed: &["AKI|AIOSFODNN7EXAMPLE", "AKI|AXXXXXXXXXXXXXXX2", "ASI|APACIFICSOUTHEAST", "AKI|AQ3EGRVDLK7M2ZT5HQ", "SAKI|AQ3EGRVDLK7M2ZT5H", "AKI|Aq3egrvdlk7m2zt5h"] },
+        missed: &["AKI|AIOSFODNN7EXAMPLE", "AKI|AIOSFODNN7YOURKEY", "AKI|AXXXXXXXXXXXXXXX2", "ASI|APACIFICSOUTHEAST", "AKI|AQ3EGRVDLK7M2ZT5HQ", "SAKI|AQ3EGRVDLK7M2ZT5H", "AKI|Aq3egrvdlk7m2zt5h"] },
     Row { rule: "aws-secret-access-key",
         found: &["AWS_SECRET_ACCESS_KEY=kR7/vLq2+ZbXw9TnYc4HsJ6p|Gd1MfEa8UiOoBt3N", "aws_secret_access_key: 'kR7/vLq2+ZbXw9TnYc4HsJ6p|Gd1MfEa8UiOoBt3N'"],
         missed: &["AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG/bPxRfiCY|EXAMPLEKEY", "AWS_SECRET_ACCESS_KEY=${{ secrets.AWS }}", "secret_access_key: 0123456789abcdef0123|456789abcdef01234567"] },
@@ -56,7 +56,7 @@ const ROWS: &[Row] = &[
         missed: &["xox|b-your-slack-bot-token-goes-right-here", "xox|b-123456789012-XXXXXXXXXXXXXXXXXXXXXXXX", "xox|b-2345678901"] },
     Row { rule: "slack-webhook",
         found: &["https://hooks.slack|.com/services/T024BE7LD/B0F4K2N8Q/q7RkZ2mNf84LsTw0YbVx3JcD"],
-        missed: &["https://hooks.slack|.com/services/T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX", "https://hooks.slack|.com/services/T024BE7LD/B0F4K2N8Q", "hooks.slack|.com/services/"] },
+        missed: &["https://hooks.slack|.com/services/T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX", "https://hooks.slack|.com/services/T024BE7LD/B0F4K2N8Q", "hooks.slack|.com/services/", "hooks.slack|.com/api/T024BE7LD/B0F4K2N8Q/q7RkZ2mNf84LsTw0YbVx3JcD"] },
     Row { rule: "stripe-key", found: &["sk|_live_q7RkZ2mNf84LsTw0YbVx3JcD", "rk|_live_q7RkZ2mNf84LsTw0YbVx3JcD"], missed: &["sk|_test_q7RkZ2mNf84LsTw0YbVx3JcD", "sk|_live_xxxxxxxxxxxxxxxxxxxxxxxx", "sk|_live_short"] },
     Row { rule: "google-api-key", found: &["key=AIz|aSyq7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9Ui"], missed: &["AIz|aSyq7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9Uxxx", "AIz|aSyXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX", "BAIz|aSyq7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9Ui"] },
     Row { rule: "npm-token", found: &["//registry/:_authToken=npm|_q7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9UiKoQ"], missed: &["npm|_config_registry_of_the_whole_company_x", "npm|_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"] },
@@ -74,6 +74,14 @@ const ROWS: &[Row] = &[
     Row { rule: "azure-storage-key",
         found: &["DefaultEndpointsProtocol=https;AccountName=a;Account|Key=q7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9UiKoQq7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9UiKoQ+/q7RkZ2mNf84L==;"],
         missed: &["Account|Key=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==", "Account|Key=<key>", "Account|Key=short=="] },
+    Row { rule: "infracost-key", found: &["ico|-YkD1J1nQ3VzhsabaCO2oOiBNTiocp5Ly"], missed: &["box.ico|-7a388b69018576d24b59331fd60aab0c.png"] },
+    Row { rule: "octopus-key", found: &["API|-ZNRMR7SL6L3ATMOIK7GKJDKLPY"], missed: &["API|-WHATNOBODYREADSABOUTATALL1", "API|-ZNRMR7SL6L3"] },
+    Row { rule: "sentry-token",
+        found: &["sntrys|_eyJpYXQiOjE2ODczMzY1NDMuNjk4NTksInVybCI6bnVsbCwicmVnaW9uX3VybCI6Imh0dHA6Ly9sb2NhbGhvc3Q6ODAwMCJ9_q7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9UiKoQq7RkZ2m"],
+        missed: &["sntrys|_eyJpYXQiOjE2ODczMzY1NDMuNjk4NTksInVybCI6bnVsbCwicmVnaW9uX3VybCI6Imh0dHA6Ly9sb2NhbGhvc3Q6ODAwMCJ9_short"] },
+    Row { rule: "terraform-token",
+        found: &["hE1hlYILrSqpqh|.atlasv1.ARjZuyzl33F71WR55s6ln5GQ1HWIwTDDH3MiRjz7OnpCfaCb1RCF5zGaSncCWmJdcYA"],
+        missed: &["hE1hlYILrSqpqh|.atlasv1.short", "x|.atlasv1.ARjZuyzl33F71WR55s6ln5GQ1HWIwTDDH3MiRjz7OnpCfaCb1RCF5zGaSncCWmJdcYA"] },
     Row { rule: "databricks-token", found: &["dap|i0a1b2c3d4e5f60718293a4b5c6d7e8f9", "dap|i0a1b2c3d4e5f60718293a4b5c6d7e8f9-2"], missed: &["dap|i00000000000000000000000000000000", "dap|i_version", "rdap|i0a1b2c3d4e5f60718293a4b5c6d7e8f9"] },
 ];
 
@@ -100,10 +108,127 @@ fn every_rule_finds_its_shape_and_nothing_near_it() {
 }
 
 #[test]
-fn every_rule_has_a_row() {
+fn every_rule_with_a_shape_of_its_own_has_a_row() {
     for rule in RULES {
-        assert!(ROWS.iter().any(|row| row.rule == rule.id), "{}", rule.id);
+        let simple = matches!(rule.find, Find::Token(..) | Find::Parts(..));
+        let has_row = ROWS.iter().any(|row| row.rule == rule.id);
+        assert!(simple || has_row, "{}", rule.id);
     }
+}
+
+/// Numbers by chance, the same in every run.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).expect("31 bits") % end
+    }
+
+    fn body(&mut self, alphabet: fn(u8) -> bool, length: usize) -> String {
+        let letters: Vec<u8> = (0..=127)
+            .filter(|b| alphabet(*b) && !b"-_.=".contains(b))
+            .collect();
+        (0..length)
+            .map(|_| char::from(letters[self.below(letters.len())]))
+            .collect()
+    }
+}
+
+/// The body of a token of that shape; `None` for shapes of their own.
+fn body(find: &Find, mut part: impl FnMut(fn(u8) -> bool, usize) -> String) -> Option<String> {
+    match find {
+        Find::Token(alphabet, length) => Some(part(*alphabet, length.start)),
+        Find::Parts(alphabet, separator, lengths) => {
+            let parts: Vec<String> = lengths
+                .iter()
+                .map(|length| part(*alphabet, *length))
+                .collect();
+            Some(parts.join(&char::from(*separator).to_string()))
+        }
+        Find::With(_) => None,
+    }
+}
+
+#[test]
+fn tokens_by_chance_are_found_beside_quotes_escapes_and_options() {
+    const AROUND: [(&str, &str); 12] = [
+        ("", ""),
+        ("a = \"", "\""),
+        ("'", "',"),
+        ("`", "`"),
+        ("\u{201c}", "\u{201d}"),
+        ("\\\"", "\\\""),
+        ("?t%3D", "%26"),
+        ("t%253D", ""),
+        ("t\\u003d", "\\u0026"),
+        ("\\n", "\\n"),
+        ("curl -u", ": x"),
+        ("&quot;", "&quot;"),
+    ];
+    let mut chance = Chance(1);
+    let scanner = Scanner::new().expect("the literals compile");
+    for rule in RULES {
+        for at in 0..100 {
+            let Some(body) = body(&rule.find, |alphabet, length| chance.body(alphabet, length))
+            else {
+                break;
+            };
+            let token = format!("{}{body}", rule.literals[at % rule.literals.len()]);
+            let (before, after) = AROUND[at % AROUND.len()];
+            let text = format!("{before}{token}{after}");
+            let hits = scanner.scan(text.as_bytes());
+            assert_eq!(hits.len(), 1, "{} in {text}", rule.id);
+            assert_eq!(text[hits[0].range.clone()], token, "{} in {text}", rule.id);
+        }
+    }
+}
+
+#[test]
+fn no_token_is_a_placeholder_or_part_of_a_word() {
+    let mut chance = Chance(2);
+    let scanner = Scanner::new().expect("the literals compile");
+    for rule in RULES {
+        let same = |alphabet: fn(u8) -> bool, length| {
+            let letter = if alphabet(b'x') { "x" } else { "0" };
+            letter.repeat(length)
+        };
+        let by_chance = body(&rule.find, |alphabet, length| chance.body(alphabet, length));
+        let (Some(placeholder), Some(body)) = (body(&rule.find, same), by_chance) else {
+            continue;
+        };
+        let literal = rule.literals[0];
+        for text in [
+            format!("{literal}{placeholder}"),
+            format!("{literal}{}", &body[1..]),
+            format!("a{literal}{body}"),
+            format!("-{literal}{body}"),
+        ] {
+            assert_eq!(
+                scanner.scan(text.as_bytes()).len(),
+                0,
+                "{} in {text}",
+                rule.id
+            );
+        }
+    }
+}
+
+#[test]
+fn letters_that_spell_a_word_by_chance_make_no_placeholder_of_a_long_body() {
+    let key = "-----BEGIN| RSA PRIVATE KEY-----\nYoUrMIIExxxxAAAAAAAAredacted\nBODY\nBODY\n";
+    assert_eq!(ids(key), ["private-key"]);
+    let long =
+        "pypi-|AgEIcHlwaS5vcmcCJDq7RkZ2mNf84yourTw0YbVx3JcDh6GpAe9UiKoQq7RkZ2mNf84LsTyourKoQq7RkZ";
+    assert_eq!(ids(long), ["pypi-token"]);
+    assert_eq!(
+        ids("ghp|_q7RkZ2mNf84LsTwYoUrx3JcDh6GpAe9UiKoQ"),
+        ["github-token"]
+    );
+    assert_eq!(ids("ghp|_q7RkZ2mNf84LsTwyourx3JcDh6GpAe9UiKoQ"), [""; 0]);
 }
 
 #[test]
