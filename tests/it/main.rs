@@ -43,3 +43,4 @@ mod support;
 mod tidy;
 mod tools;
 mod upkeep;
+mod yaml;

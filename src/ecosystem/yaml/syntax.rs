@@ -3,6 +3,7 @@
 //! Accepted: YAML 1.2 as read by mainstream loaders: several documents, unknown tags, anchors, merge keys, only
 //! comments, empty files, a byte-order mark, UTF-16 with one, any line break. The content is not interpreted, so
 //! integers, dates and binary are not validated, and aliases are never expanded (which defuses bombs).
+//! Where the parser is stricter than PyYAML or libyaml, [`lenient`] adjusts the text and parses it again.
 //! Rejected: what no loader reads (bad indentation, unclosed quotes, tabs as indentation, unknown anchors) and
 //! duplicate keys in a mapping: YAML 1.2 forbids them, the loaders of Go, JavaScript, Rust and GitHub workflows
 //! reject them, and others silently lose a value. Keys are equal if their text is and both or neither is quoted; the
@@ -10,11 +11,13 @@
 //!
 //! Reports at most one syntax error per file, because later ones are guesswork.
 
+mod lenient;
+
 use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 
-use granit_parser::{Event, Marker, Parser, ScalarStyle, ScanError};
+use granit_parser::{Event, Marker, Parser, ScalarStyle, ScanError, StructureStyle};
 
 use crate::catalogue;
 use crate::finding::{Finding, Severity, narrow, position};
@@ -27,7 +30,10 @@ pub(crate) const ID: &str = "yaml:syntax";
 /// Deeper nesting is rejected; people stay below 30.
 const MAX_DEPTH: usize = 1000;
 
-/// The check of these files, each a part.
+/// More places than a file has that only some loaders read.
+const MAX_REPAIRS: usize = 200;
+
+/// The check over these files, each a part.
 #[must_use]
 pub(crate) fn check(files: Vec<FileId>) -> Check {
     let work = Work::Builtin(Arc::new(Syntax));
@@ -56,7 +62,7 @@ impl Builtin for Syntax {
 
 fn findings(path: &RelPath, bytes: &[u8]) -> Vec<Finding> {
     let problems = match decode(bytes) {
-        Ok(text) => Reader::default().read(&text),
+        Ok(text) => read(&text),
         Err(problem) => vec![problem],
     };
     problems
@@ -119,10 +125,36 @@ fn not_utf8((line, column): (usize, usize)) -> Problem {
     }
 }
 
-/// An open collection.
+/// The problems of a text. One that the parser refuses is put right and read again as long as that gets further.
+fn read(text: &str) -> Vec<Problem> {
+    let mut lenient: Option<String> = None;
+    for _ in 0..MAX_REPAIRS {
+        let current = lenient.as_deref().unwrap_or(text);
+        let (problems, refused) = Reader::new(current).read();
+        let Some(refused) = refused else {
+            return problems;
+        };
+        match lenient::repaired(current, &refused) {
+            Some(repaired) => lenient = Some(repaired),
+            None => break,
+        }
+    }
+    let (mut problems, refused) = Reader::new(text).read();
+    problems.extend(refused.map(|refused| syntax_error(&refused.error)));
+    problems
+}
+
+/// What the parser does not read, and whether that is inside brackets or braces.
+struct Refused {
+    error: ScanError,
+    in_flow: bool,
+}
+
+/// A collection that is open.
 enum Frame {
-    Sequence,
+    Sequence(StructureStyle),
     Mapping {
+        style: StructureStyle,
         /// Where its keys begin in [`Reader::keys`].
         keys: usize,
         /// Whether the next node is a key.
@@ -142,8 +174,8 @@ impl Key<'_> {
     }
 }
 
-#[derive(Default)]
 struct Reader<'t> {
+    text: &'t str,
     open: Vec<Frame>,
     /// The keys of all open mappings, one mapping after the other.
     keys: Vec<Key<'t>>,
@@ -151,42 +183,69 @@ struct Reader<'t> {
 }
 
 impl<'t> Reader<'t> {
-    fn read(mut self, text: &'t str) -> Vec<Problem> {
+    fn new(text: &'t str) -> Self {
+        Self {
+            text,
+            open: Vec::new(),
+            keys: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
+
+    fn read(mut self) -> (Vec<Problem>, Option<Refused>) {
         let options = granit_parser::options! {
             emit_comments: false,
             flow_nesting_limit: MAX_DEPTH,
             block_nesting_limit: MAX_DEPTH,
         };
-        for next in Parser::new_from_str_with_options(text, options) {
+        for next in Parser::new_from_str_with_options(self.text, options) {
             match next {
                 Ok((event, span)) => self.event(event, span.start),
                 Err(error) => {
-                    self.problems.push(syntax_error(&error));
-                    break;
+                    let in_flow = self.in_flow();
+                    return (self.problems, Some(Refused { error, in_flow }));
                 }
             }
         }
-        self.problems
+        (self.problems, None)
+    }
+
+    fn in_flow(&self) -> bool {
+        matches!(
+            self.open.last(),
+            Some(
+                Frame::Sequence(StructureStyle::Flow)
+                    | Frame::Mapping {
+                        style: StructureStyle::Flow,
+                        ..
+                    }
+            )
+        )
     }
 
     fn event(&mut self, event: Event<'t>, at: Marker) {
         match event {
             Event::Scalar(text, style, _, _) => {
                 let plain = style == ScalarStyle::Plain;
-                if self.node() && !(plain && text == "<<") {
-                    self.keys.push(Key { text, plain, at });
+                if self.node() {
+                    self.indentation(at);
+                    if !(plain && text == "<<") {
+                        self.keys.push(Key { text, plain, at });
+                    }
                 }
             }
             Event::Alias(_) => {
                 self.node();
             }
-            Event::SequenceStart(..) => {
+            Event::SequenceStart(style, ..) => {
                 self.node();
-                self.open.push(Frame::Sequence);
+                self.open.push(Frame::Sequence(style));
+                self.indentation(at);
             }
-            Event::MappingStart(..) => {
+            Event::MappingStart(style, ..) => {
                 self.node();
                 self.open.push(Frame::Mapping {
+                    style,
                     keys: self.keys.len(),
                     at_key: true,
                 });
@@ -200,7 +259,21 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// Records the start of a node and returns whether it is a key.
+    /// Reports a tab before the first thing of a line of a block collection. The parser lets some pass; no loader does.
+    fn indentation(&mut self, at: Marker) {
+        if self.in_flow() {
+            return;
+        }
+        let before = at.byte_offset().and_then(|end| self.text.get(..end));
+        let line = before.unwrap_or_default().rsplit(['\n', '\r']).next();
+        let line = line.unwrap_or_default();
+        if line.contains('\t') && line.chars().all(|c| c == ' ' || c == '\t') {
+            let message = "tabs are no indentation".to_owned();
+            self.problems.push(Problem::at(at, "syntax", message));
+        }
+    }
+
+    /// Notes that a node begins, and tells whether it is a key.
     fn node(&mut self) -> bool {
         match self.open.last_mut() {
             Some(Frame::Mapping { at_key, .. }) => {
@@ -306,6 +379,33 @@ mod tests {
         accepts("- a: 1\n- a: 2\n");
         accepts("a: {a: {a: 1}}\n");
         accepts("a: a\nb: a\n");
+    }
+
+    /// What PyYAML, libyaml and ruamel.yaml say of small texts; `tests/it/yaml.rs` asks them again.
+    #[test]
+    fn verdicts_are_those_of_the_loaders() {
+        #[derive(serde::Deserialize)]
+        struct Case {
+            name: String,
+            text: String,
+            pyyaml: bool,
+            libyaml: bool,
+            ruamel: bool,
+            /// Why it is accepted though none of the three reads it.
+            #[serde(default)]
+            accepted: String,
+        }
+        let cases = include_str!("../../../tests/fixtures/yaml/loaders.json");
+        let cases: Vec<Case> = serde_json::from_str(cases).expect("JSON");
+        assert!(cases.len() >= 70);
+        for case in cases {
+            let accepted = findings(&RelPath::root(), case.text.as_bytes()).is_empty();
+            if case.pyyaml || case.libyaml || !case.accepted.is_empty() {
+                assert!(accepted, "{}: {:?}", case.name, case.text);
+            } else if !case.ruamel {
+                assert!(!accepted, "{}: {:?}", case.name, case.text);
+            }
+        }
     }
 
     #[test]
