@@ -22,7 +22,7 @@ const WOULD_REFORMAT: &str = "Would reformat: ";
 
 impl Parse for RuffCheck {
     fn identity(&self) -> String {
-        "ruff-check/1".to_owned()
+        "ruff-check/2".to_owned()
     }
 
     fn parse(&self, output: &Output, dir: &RelPath, _: &[&RelPath]) -> Parsed {
@@ -51,7 +51,7 @@ impl Parse for RuffCheck {
 
 impl Parse for RuffFormat {
     fn identity(&self) -> String {
-        "ruff-format/1".to_owned()
+        "ruff-format/2".to_owned()
     }
 
     fn parse(&self, output: &Output, dir: &RelPath, _: &[&RelPath]) -> Parsed {
@@ -125,6 +125,9 @@ fn diagnostics(stdout: &str, dir: &RelPath) -> Vec<Finding> {
     found
 }
 
+/// The names of files that ruff reads end in these.
+const EXTENSIONS: [&str; 5] = ["py", "pyi", "ipynb", "toml", "md"];
+
 /// `path:[cell N:]line:column: rest`
 struct Place<'a> {
     path: &'a str,
@@ -135,20 +138,31 @@ struct Place<'a> {
 
 impl<'a> Place<'a> {
     fn parse(text: &'a str) -> Option<Self> {
-        // A path may contain `: `, so the first match that looks like a place counts.
-        text.match_indices(": ").find_map(|(at, _)| {
-            let (before, column) = text[..at].rsplit_once(':')?;
-            let (path, line) = before.rsplit_once(':')?;
-            let path = path
-                .rsplit_once(":cell ")
-                .filter(|(_, cell)| cell.bytes().all(|digit| digit.is_ascii_digit()))
-                .map_or(path, |(notebook, _)| notebook);
-            Some(Self {
-                path,
-                line: line.parse().ok()?,
-                column: column.parse().ok()?,
-                rest: &text[at + 2..],
-            })
+        // A path may hold `: ` itself, or look like a place, so the first spot behind the name of a file that ruff
+        // reads counts, else the first that looks like a place.
+        let places = || {
+            text.match_indices(": ")
+                .filter_map(|(at, _)| Self::ending_at(text, at))
+        };
+        let is_file = |place: &Self| {
+            let extension = place.path.rsplit_once('.').map(|(_, extension)| extension);
+            extension.is_some_and(|extension| EXTENSIONS.contains(&extension))
+        };
+        places().find(is_file).or_else(|| places().next())
+    }
+
+    fn ending_at(text: &'a str, at: usize) -> Option<Self> {
+        let (before, column) = text[..at].rsplit_once(':')?;
+        let (path, line) = before.rsplit_once(':')?;
+        let path = path
+            .rsplit_once(":cell ")
+            .filter(|(_, cell)| cell.bytes().all(|digit| digit.is_ascii_digit()))
+            .map_or(path, |(notebook, _)| notebook);
+        Some(Self {
+            path,
+            line: line.parse().ok()?,
+            column: column.parse().ok()?,
+            rest: &text[at + 2..],
         })
     }
 
@@ -202,6 +216,14 @@ mod tests {
                 format!("{path}|{line}|{column}|{code}|{}", finding.message)
             })
             .collect()
+    }
+
+    #[test]
+    fn a_name_may_look_like_a_place() {
+        let place = Place::parse("c:3:4: x.py:1:8: F401 [*] unused").expect("a place");
+        assert_eq!((place.path, place.line), ("c:3:4: x.py", 1));
+        let place = Place::parse("script:1:8: F401 unused").expect("a place");
+        assert_eq!((place.path, place.line), ("script", 1));
     }
 
     #[test]

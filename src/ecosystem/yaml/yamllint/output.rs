@@ -33,7 +33,7 @@ impl Yamllint {
 
 impl Parse for Yamllint {
     fn identity(&self) -> String {
-        format!("yamllint/1 strict={}", self.strict)
+        format!("yamllint/2 strict={}", self.strict)
     }
 
     fn parse(&self, output: &Output, dir: &RelPath, files: &[&RelPath]) -> Parsed {
@@ -41,12 +41,14 @@ impl Parse for Yamllint {
         let mut findings = Vec::new();
         let mut shares: BTreeMap<RelPath, Share> = BTreeMap::new();
         let mut all_understood = output.stderr.trim().is_empty();
-        for line in stdout.lines() {
-            let Some(problem) = Problem::parse(line) else {
+        for (file, line) in entries(&stdout, dir, files) {
+            let after = file.as_ref().map_or("", |(name, _)| name);
+            let Some(problem) = Problem::parse(line, after.len()) else {
                 all_understood &= line.trim().is_empty();
                 continue;
             };
-            let Some(path) = dir.join(problem.path).ok() else {
+            let path = file.map(|(_, path)| path.clone());
+            let Some(path) = path.or_else(|| dir.join(problem.path).ok()) else {
                 all_understood = false;
                 continue;
             };
@@ -78,6 +80,38 @@ impl Parse for Yamllint {
     }
 }
 
+/// A file as its name is printed.
+type Named<'a> = (String, &'a RelPath);
+
+/// The lines of the output, each with the file it begins with, if that is one of `files`. A name may hold a line break
+/// or look like the place that follows it, so the longest one that fits counts.
+fn entries<'t, 'f>(
+    mut text: &'t str,
+    dir: &RelPath,
+    files: &[&'f RelPath],
+) -> Vec<(Option<Named<'f>>, &'t str)> {
+    let mut names: Vec<Named<'f>> = files
+        .iter()
+        .flat_map(|&path| [(path.argument_from(dir), path), (path.seen_from(dir), path)])
+        .collect();
+    names.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
+    let mut found = Vec::new();
+    while !text.is_empty() {
+        let begins = |(name, _): &&Named<'_>| {
+            let rest = text.strip_prefix(name.as_str());
+            rest.is_some_and(|rest| rest.starts_with(':'))
+        };
+        let file = names.iter().find(begins).cloned();
+        let start = file.as_ref().map_or(0, |(name, _)| name.len());
+        let end = text[start..]
+            .find('\n')
+            .map_or(text.len(), |end| start + end);
+        found.push((file, &text[..end]));
+        text = text.get(end + 1..).unwrap_or_default();
+    }
+    found
+}
+
 struct Problem<'a> {
     path: &'a str,
     line: u32,
@@ -88,13 +122,14 @@ struct Problem<'a> {
 }
 
 impl<'a> Problem<'a> {
-    fn parse(text: &'a str) -> Option<Self> {
+    /// Reads a line whose path has at least that length.
+    fn parse(text: &'a str, path: usize) -> Option<Self> {
         [
             (": [error] ", Severity::Error),
             (": [warning] ", Severity::Warning),
         ]
         .into_iter()
-        .filter_map(|(mark, severity)| Some((text.find(mark)?, mark, severity)))
+        .filter_map(|(mark, severity)| Some((path + text[path..].find(mark)?, mark, severity)))
         .min_by_key(|(at, ..)| *at)
         .and_then(|(at, mark, severity)| {
             let (before, column) = text[..at].rsplit_once(':')?;
@@ -173,6 +208,22 @@ mod tests {
     fn exits_of(parsed: &Parsed) -> Option<Vec<(String, i32)>> {
         let exits = exits(parsed)?.into_iter();
         Some(exits.map(|(path, code)| (path.to_owned(), code)).collect())
+    }
+
+    #[test]
+    fn a_name_may_hold_a_line_break_or_look_like_a_place() {
+        let names = ["sub/new\nline.yaml", "sub/c:3:4: [error] x.yaml", "sub/c"];
+        let line = |name: &str| format!("{name}:1:4: [error] too many spaces (colons)\n");
+        let stdout: String = names.map(|name| line(&name[4..])).concat();
+        let parsed = parse(&stdout, 1, "sub", &names);
+        let found: Vec<_> = parsed
+            .findings
+            .iter()
+            .map(|f| (f.path.clone(), f.line))
+            .collect();
+        assert_eq!(found, names.map(|name| (Some(rel(name)), Some(1))));
+        let shares = parsed.shares.expect("understood");
+        assert_eq!(shares[&rel(names[0])].stdout, line("new\nline.yaml"));
     }
 
     #[test]
