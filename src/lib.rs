@@ -18,6 +18,7 @@
 //! | [`mod@env`], [`fs`], [`process`] | the edges to the system | policy |
 //! | [`snapshot`], [`facts`], [`tool`] | the project's files, facts derived from them, the host's programs | what matters to a check |
 //! | [`plan`] | the words for checks and layers, selection | effects, digests of inputs |
+//! | [`parse`] | output formats shared by many tools | formats of a single tool |
 //! | [`catalogue`] | the built-in checks, one line each | planning them |
 //! | [`config`] | `dagcache.toml` and its siblings | planning |
 //! | [`scope`] | what planning may use | what checks look for |
@@ -57,6 +58,8 @@ mod snapshot;
 mod tool;
 
 mod plan;
+
+mod parse;
 
 mod catalogue;
 

@@ -6,6 +6,23 @@ pub(crate) mod project;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
+use crate::path::RelPath;
+use crate::plan::Output;
+
+/// A path of the project.
+pub(crate) fn rel(text: &str) -> RelPath {
+    RelPath::new(text).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// What a process said on standard output.
+pub(crate) fn output(exit_code: i32, stdout: &str) -> Output {
+    Output {
+        exit_code,
+        stdout: stdout.to_owned(),
+        stderr: String::new(),
+    }
+}
+
 /// Says visibly, past the test runner's capture, that a test is skipped and why.
 pub(crate) fn skip(why: &str) {
     use std::io::Write as _;

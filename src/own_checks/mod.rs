@@ -4,12 +4,8 @@
 
 mod discovered;
 mod files;
-mod gcc;
-mod location;
 mod overrides;
 mod own;
-mod regex;
-mod sarif;
 #[cfg(test)]
 mod testing;
 mod tools;

@@ -6,11 +6,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::files::{self, Selected};
-use super::gcc::Gcc;
-use super::regex::LinePattern;
-use super::sarif::Sarif;
 use super::tools::{self, in_environment};
 use crate::config::{CheckConfig, Findings, Globs};
+use crate::parse::gcc::Gcc;
+use crate::parse::regex::LinePattern;
+use crate::parse::sarif::Sarif;
 use crate::path::RelPath;
 use crate::plan::check::OutsideFile;
 use crate::plan::output::NoFindings;
@@ -261,8 +261,9 @@ fn inputs(table: &CheckConfig, seen: Selected, files: Option<Selected>) -> Input
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::own_checks::testing::{World, rel};
+    use crate::own_checks::testing::World;
     use crate::plan::CacheMode;
+    use crate::testing::rel;
 
     const FILES: &[(&str, &str)] = &[
         ("ci/headers.sh", "#!/usr/bin/env bash\n"),

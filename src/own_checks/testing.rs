@@ -5,22 +5,10 @@ use crate::env::Env;
 use crate::facts::Facts;
 use crate::path::RelPath;
 use crate::plan::output::NoFindings;
-use crate::plan::{Check, Command, Output};
+use crate::plan::{Check, Command};
 use crate::scope::Scope;
 use crate::snapshot::Snapshot;
 use crate::tool::Tools;
-
-pub(super) fn rel(text: &str) -> RelPath {
-    RelPath::new(text).unwrap_or_else(|error| panic!("{error}"))
-}
-
-pub(super) fn output(exit_code: i32, stdout: &str) -> Output {
-    Output {
-        exit_code,
-        stdout: stdout.to_owned(),
-        stderr: String::new(),
-    }
-}
 
 /// A project in memory, with its configuration in `dagcache.toml`, on a host with `bash`, `grep` and `lint`.
 pub(super) struct World {

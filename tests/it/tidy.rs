@@ -20,6 +20,7 @@ const ORDER: &[&str] = &[
     "snapshot",
     "tool",
     "plan",
+    "parse",
     "catalogue",
     "config",
     "scope",

@@ -240,7 +240,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::own_checks::testing::{output, rel};
+    use crate::testing::{output, rel};
 
     fn findings(text: &str) -> Vec<Finding> {
         Sarif

@@ -45,7 +45,7 @@ mod tests {
 
     use super::*;
     use crate::finding::{Finding, Severity};
-    use crate::own_checks::testing::{output, rel};
+    use crate::testing::{output, rel};
 
     fn findings(exit_code: i32, stdout: &str) -> Vec<Finding> {
         Gcc.parse(&output(exit_code, stdout), &RelPath::root(), &[])

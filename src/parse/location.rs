@@ -29,7 +29,7 @@ pub(super) fn locate(text: &str, dir: &RelPath, files: &BTreeSet<&RelPath>) -> O
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::own_checks::testing::rel;
+    use crate::testing::rel;
 
     #[test]
     fn paths_are_read_from_the_working_directory_first() {

@@ -167,7 +167,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::own_checks::testing::{output, rel};
+    use crate::testing::{output, rel};
 
     const PATTERN: &str =
         r"^(?<path>\S+) (?<line>\d+)(?: (?<severity>error|warning))?: (?<message>.+)$";
