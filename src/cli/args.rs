@@ -392,11 +392,6 @@ pub(crate) struct RunArgs {
     pub(crate) later: LaterOptions,
 }
 
-fn size(text: &str) -> Result<bytesize::ByteSize, String> {
-    text.parse()
-        .map_err(|_| "not a size, such as `10GiB`".to_owned())
-}
-
 /// `5` or `5%`, from 1 to 100.
 fn percent(text: &str) -> Result<u8, String> {
     let number = text.strip_suffix('%').unwrap_or(text).parse();

@@ -6,8 +6,8 @@ use crate::fs::beneath::{Found, look};
 use crate::key::layers_of;
 use crate::plan::{Check, Command};
 use crate::run::Session;
-use crate::run::part_runs::batches;
 use crate::run::mask::Mask;
+use crate::run::part_runs::batches;
 use crate::snapshot::{FileId, Kind};
 
 /// The new content of a file.

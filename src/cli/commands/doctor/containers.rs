@@ -98,6 +98,7 @@ fn reached(report: &mut Report<'_>, session: &Session, took: Duration) {
             format!("the engine answers after {took}, but reports no version, as an unofficial build does"),
             "every check of versions passes it: make sure that it is 0.21.4 or a later 0.21",
         ),
+        version => report.ok("connection", format!("the engine {version} answers after {took}")),
     }
 }
 
