@@ -1,12 +1,12 @@
-//! The folders that a project's CI runs something in: `--manifest-path DIR/Cargo.toml`, `working-directory: DIR`,
-//! `cd DIR`. Reads text and knows no CI system: a folder without a manifest is of no interest to those who ask.
+//! Finds the folders in which a project's CI runs cargo: `--manifest-path DIR/Cargo.toml`, `working-directory: DIR`,
+//! `cd DIR`. Searches text and knows no CI system: callers ignore folders without a manifest.
 
 use std::collections::BTreeSet;
 
 use crate::path::RelPath;
 use crate::scope::Scope;
 
-/// Files at the root that CI systems, or the scripts they call, are written in.
+/// Files at the root that configure CI, or scripts that CI calls.
 const FILES: &[&str] = &[
     ".circleci/config.yml",
     ".cirrus.yml",

@@ -1,23 +1,24 @@
 //! `rust:clippy`: `cargo clippy --workspace --all-targets --locked --keep-going`, the whole workspace as one part.
 //!
-//! Without `--keep-going`, cargo begins nothing new after the first package with an error, and which packages were
-//! begun by then is a matter of timing: the same content would have other findings from run to run. Cargo before 1.74
-//! cannot do it.
+//! Without `--keep-going`, cargo starts no further packages after the first one with an error, and which ones were
+//! started by then depends on timing: findings would vary between runs of the same content. Cargo before 1.74 does
+//! not support it.
 //!
-//! Targets that need another toolchain than the project's are left out, see [`super::targets`].
+//! Targets that need another toolchain are left out, see [`super::targets`].
 //!
 //! # What it sees
 //! Every file below the workspace's folder: `include_str!`, procedural macros (embedded folders, templates, recorded
-//! queries) and build scripts may read any of them, and no rule about names or text tells which. What it cannot see is
-//! not in its room, so a narrower guess would not go stale, it would fail or change the verdict. Narrowing is the work
-//! of inputs discovered by a run. Where the workspace is a subfolder, the rest of the project is seen only if something
-//! may reach it: code that runs at build time, a path dependency outside the folder, or `../` in a source file.
+//! queries) and build scripts may read any of them, and no rule about names or text can tell which. Files it cannot
+//! see are not in its room, so a narrower guess would not become stale, but would fail or change the verdict.
+//! Detecting reads narrows the key instead. If the workspace is a subfolder, the rest of the project is only visible
+//! if something may reach it: code that runs at build time, a path dependency outside the folder, or `../` in a
+//! source file.
 //!
 //! # Never stale
-//! Artifacts survive between runs under an equal fingerprint (but for files); before a run those are removed that
-//! cargo would trust without reason: see [`super::refresh`]. `match_clean` keeps that true when arguments are
-//! appended that select another profile or platform. The key holds the content of what runs read since those artifacts
-//! began, and the names of all files.
+//! Artifacts survive between runs under an equal fingerprint (except for files). Before a run, those that cargo would
+//! wrongly trust are removed: see [`super::refresh`]. `match_clean` adapts this to appended arguments that select
+//! another profile or platform. The key contains the content read by all runs since these artifacts began, and the
+//! names of all files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -43,7 +44,7 @@ use super::seed::TargetFolder;
 use super::targets::Selection;
 use super::workspace::Workspace;
 
-/// The toolchain's programs it needs, with the component that brings each.
+/// The toolchain's programs it needs, with their components.
 const TOOLCHAIN_PROGRAMS: &[(&str, &str)] = &[
     ("cargo", "cargo"),
     ("cargo-clippy", "clippy"),
@@ -51,10 +52,10 @@ const TOOLCHAIN_PROGRAMS: &[(&str, &str)] = &[
     ("rustc", "rustc"),
 ];
 
-/// Used if they are there: build scripts may format or document what they generate.
+/// Used if available: build scripts may format or document generated code.
 const OPTIONAL_PROGRAMS: &[&str] = &["rustdoc", "rustfmt"];
 
-/// What the check is made of, besides the scope.
+/// Everything the check is made of, besides the scope.
 pub(crate) struct Clippy<'a> {
     /// The workspace's folder.
     pub(crate) dir: &'a RelPath,
@@ -94,7 +95,8 @@ impl Clippy<'_> {
         own.extend(self.workspace.members.iter().map(|m| m.name.clone()));
         let keep = scope.images.is_some_and(Images::incremental);
         if self.programs.host().is_none() && !keep {
-            // By name alone their namesakes would go too; the version of a skeleton's tells them from the real ones.
+            // By name alone, registry packages of the same name would be removed, too; the skeleton's version
+            // distinguishes them.
             let shared = self.lockfile.shared_names(scope);
             own.retain(|name| !shared.contains(name));
         }
@@ -114,13 +116,13 @@ impl Clippy<'_> {
         }
     }
 
-    /// The targets that are checked.
+    /// The targets to check.
     pub(crate) fn selection(&self, scope: &Scope<'_>) -> Selection {
         Selection::of(scope, self.dir, self.workspace, self.programs.version())
     }
 
-    /// Whether cargo is to take the lockfile as it is. One that was resolved for a container does not say what versions
-    /// the project's own packages have.
+    /// Whether cargo must use the lockfile unchanged. One resolved for a container does not contain the versions of
+    /// the project's own packages.
     fn is_locked(&self) -> bool {
         match (self.programs, self.lockfile) {
             (Programs::Image(_), Lockfile::Resolved(_)) => false,
@@ -137,7 +139,8 @@ impl Clippy<'_> {
     ) -> Command {
         let target = target_folder(scope, self.dir);
         let packages = Packages::of(scope, self.workspace);
-        // Cargo takes a vendored package's units for good whatever became of its files: those of others are no help.
+        // Cargo never rebuilds vendored packages when their files change, so artifacts from elsewhere must not be
+        // reused.
         let outside = config::vendored_outside(scope, self.dir);
         let vendored = !packages.vendored.is_empty() || !outside.is_empty();
         let seed = (!vendored).then(|| TargetFolder {
@@ -177,7 +180,7 @@ impl Clippy<'_> {
     fn tools(&self, scope: &Scope<'_>) -> Result<Vec<Tool>, String> {
         let mut tools = match self.programs {
             Programs::Host(_) => build_tools(scope, self.dir),
-            // The rest is in the image or not; its digest tells.
+            // The image determines the other programs; its digest is in the key.
             Programs::Image(_) => vec![Tool::Image {
                 name: "cc".to_owned(),
             }],
@@ -229,7 +232,7 @@ impl Clippy<'_> {
             .and_outside(self.lockfile.outside().cloned())
     }
 
-    /// Whether something in the workspace may read files of the project outside the workspace's folder.
+    /// Whether something in the workspace may read project files outside the workspace's folder.
     fn reaches_outside(&self, scope: &Scope<'_>) -> bool {
         let inside = |dir: &RelPath| dir.starts_with(self.dir);
         !self.dir.is_root()
@@ -243,7 +246,7 @@ impl Clippy<'_> {
     }
 }
 
-/// Whether a file is Rust source that holds `../` or `/..`, or a link.
+/// Whether a file is Rust source that contains `../` or `/..`, or a link.
 fn climbs(scope: &Scope<'_>, id: FileId) -> bool {
     let entry = scope.snapshot.entry(id);
     if entry.kind == crate::snapshot::Kind::Symlink {
@@ -264,7 +267,7 @@ fn climbs(scope: &Scope<'_>, id: FileId) -> bool {
                 Ok(bytes.windows(3).any(climbing))
             },
         )
-        // Whoever runs it meets the same error.
+        // The check that runs it reports the same error.
         .unwrap_or(true)
 }
 
@@ -280,7 +283,7 @@ fn strings(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 
-/// Arguments with a value that say where artifacts go.
+/// Arguments with a value that determine where artifacts go.
 const PLACES: &[&str] = &["--profile", "--target"];
 
 /// Arguments that select targets.
@@ -297,8 +300,8 @@ const TARGETS: &[&str] = &[
     "--tests",
 ];
 
-/// What follows from arguments that were appended: a selection of targets takes the place of ours, and what is cleaned
-/// is what will be built. Calling it again changes nothing.
+/// Adapts to appended arguments: a selection of targets replaces ours, and `cargo clean` cleans what will be built.
+/// Idempotent.
 pub(crate) fn follow_args(command: &mut Command) {
     let own = command
         .argv
@@ -316,8 +319,8 @@ pub(crate) fn follow_args(command: &mut Command) {
     match_clean(command);
 }
 
-/// Makes the `cargo clean` before a cargo command clean where the command will build: to be called after arguments
-/// were appended to its argv. Other commands stay as they are. Calling it again changes nothing.
+/// Makes the `cargo clean` before a cargo command clean what the command will build. Call it after appending
+/// arguments to argv. Idempotent; leaves other commands alone.
 fn match_clean(command: &mut Command) {
     let mut places = Vec::new();
     let mut args = command.argv.iter().take_while(|arg| *arg != "--");

@@ -1,8 +1,8 @@
-//! What `cargo … --message-format=json` prints → findings.
+//! Parses the output of `cargo … --message-format=json`.
 //!
-//! Spans are relative to the workspace folder for packages in it and to the project root for others (rustc is given
-//! absolute paths there, which the engine makes relative). A diagnostic inside a macro of another package is placed
-//! where the macro is called. The same diagnostic of several targets is one finding.
+//! Spans are relative to the workspace folder for packages in it, and to the project root for others (rustc gets
+//! absolute paths there, which the engine makes relative). A diagnostic inside another package's macro is placed
+//! where the macro is called. The same diagnostic for several targets is one finding.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ use crate::plan::output::plain;
 
 use super::output::{error_blocks, project_path};
 
-/// Reads compiler messages from stdout and, if they hold no error, cargo's own errors from stderr.
+/// Parses compiler messages on stdout and, if they contain no error, cargo's own errors on stderr.
 #[derive(Debug)]
 pub(crate) struct CargoJson;
 
@@ -91,7 +91,7 @@ struct Expansion {
     span: Span,
 }
 
-/// Whether all errors are ones of the compiler, not lints, in targets that plain `cargo clippy` does not build.
+/// Whether all errors come from the compiler rather than lints, in targets that plain `cargo clippy` does not build.
 fn fails_in_extra_targets(stdout: &str) -> bool {
     let lines = stdout
         .lines()
@@ -157,7 +157,7 @@ fn finding(line: &str, dir: &RelPath) -> Option<Finding> {
     })
 }
 
-/// `aborting due to …`, `3 warnings emitted`, `For more information …`: they repeat what other messages said.
+/// `aborting due to …`, `3 warnings emitted`, `For more information …`: they repeat other messages.
 fn is_summary(message: &Message) -> bool {
     let text = &message.message;
     let counts = text.starts_with("aborting due to ")
@@ -167,7 +167,7 @@ fn is_summary(message: &Message) -> bool {
         || (message.spans.is_empty() && message.code.is_none() && counts)
 }
 
-/// The span, or the nearest call of the macro it comes from, that lies in the project.
+/// The span, or the innermost call of its macro, that is in the project.
 fn place<'a>(span: &'a Span, base: &RelPath) -> Option<(RelPath, &'a Span)> {
     let mut next = Some(span);
     while let Some(span) = next {

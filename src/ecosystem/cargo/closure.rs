@@ -1,8 +1,8 @@
-//! The files rustfmt reads when it starts at target roots: the roots and, from each, its modules.
+//! The files rustfmt reads: the target roots and their modules.
 //!
-//! A whole closure is remembered under the names and digests of all Rust files and links of the project, so that a
-//! Fresh run follows nothing; after an edit only the edited file is scanned again.
-//! Stays free of parsing (`modules`) and of configuration files.
+//! A closure is memoised by the names and digests of all Rust files and links of the project, so that a Fresh run
+//! follows nothing; after an edit only the edited file is scanned. Does not parse files (`modules` does) and ignores
+//! configuration files.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -21,22 +21,22 @@ use super::modules::{Declaration, Unfollowed, declarations};
 pub(crate) struct Closure {
     /// All files and links on the way to them, sorted.
     pub(crate) files: BTreeSet<FileId>,
-    /// The path text of a module that may lie outside the project, if any.
+    /// The path of a module that may be outside the project, if any.
     pub(crate) outside: Option<String>,
-    /// Whether it is no function of the Rust files and links alone: a module may have another name, or a file could
-    /// not be read.
+    /// Whether it depends on more than Rust files and links: a module may have another extension, or a file was
+    /// unreadable.
     passing: bool,
 }
 
-/// A closure as it is remembered.
+/// A closure as memoised.
 #[derive(Serialize, Deserialize)]
 struct Remembered {
-    /// Places in the list of Rust files and links.
+    /// Indices into the list of Rust files and links.
     files: Vec<usize>,
     outside: Option<String>,
 }
 
-/// Follows `mod` and `#[path]` from `roots`. Modules that are nowhere are left out: the tool will say so.
+/// Follows `mod` and `#[path]` from `roots`. Missing modules are skipped: the tool will report them.
 #[must_use]
 pub(crate) fn closure(scope: &Scope<'_>, roots: &[RelPath]) -> Closure {
     let sources: Vec<FileId> = scope
@@ -111,7 +111,7 @@ fn walk(scope: &Scope<'_>, roots: &[RelPath]) -> Closure {
     closure
 }
 
-/// A file that cannot be read has no modules here; the copy into the room meets the same error and reports it.
+/// An unreadable file has no modules here; copying it to the room fails with the same error.
 fn declarations_of(scope: &Scope<'_>, id: FileId, closure: &mut Closure) -> Vec<Declaration> {
     let digest = scope.snapshot.entry(id).digest;
     let read = || -> std::io::Result<_> {
@@ -123,7 +123,7 @@ fn declarations_of(scope: &Scope<'_>, id: FileId, closure: &mut Closure) -> Vec<
     found.unwrap_or_default()
 }
 
-/// The file at `path`, through links; it and the links are added to the closure.
+/// The file at `path`, following links; adds it and the links to the closure.
 fn locate(snapshot: &Snapshot, path: &RelPath, closure: &mut Closure) -> Option<FileId> {
     let followed = follow(snapshot, path);
     closure.files.extend(followed.links);

@@ -1,6 +1,6 @@
-//! Cargo's and clippy's configuration files, as the tools search them: from a folder upwards, then CARGO_HOME.
+//! Configuration files of cargo and clippy, found like the tools do: from a folder upwards, then CARGO_HOME.
 //!
-//! Stays free of what the settings mean; credentials never become part of a key.
+//! Does not interpret settings; credentials never become part of a key.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -14,13 +14,13 @@ use crate::snapshot::FileId;
 
 use super::links::follow;
 
-/// What cargo looks for in every folder upwards.
+/// Cargo looks for these in every folder upwards.
 pub(crate) const CARGO_CONFIG: &[&str] = &[".cargo/config.toml", ".cargo/config"];
-/// What clippy looks for in every folder upwards from a package.
+/// Clippy looks for these in every folder upwards from a package.
 pub(crate) const CLIPPY_CONFIG: &[&str] = &["clippy.toml", ".clippy.toml"];
-/// What rustfmt looks for in every folder upwards from a target root.
+/// Rustfmt looks for these in every folder upwards from a target root.
 pub(crate) const RUSTFMT_CONFIG: &[&str] = &["rustfmt.toml", ".rustfmt.toml"];
-/// What rustup looks for in every folder upwards.
+/// Rustup looks for these in every folder upwards.
 pub(crate) const TOOLCHAIN_FILE: &[&str] = &["rust-toolchain", "rust-toolchain.toml"];
 
 /// Whether the file is cargo configuration.
@@ -30,7 +30,7 @@ pub(crate) fn is_cargo_config(path: &RelPath) -> bool {
         && path.parent().is_some_and(|dir| dir.file_name() == ".cargo")
 }
 
-/// Cargo's home, as cargo finds it.
+/// Cargo's home, as determined by cargo.
 #[must_use]
 pub(crate) fn cargo_home(scope: &Scope<'_>) -> Option<PathBuf> {
     scope
@@ -39,7 +39,7 @@ pub(crate) fn cargo_home(scope: &Scope<'_>) -> Option<PathBuf> {
         .or_else(|| scope.home().map(|home| home.join(".cargo")))
 }
 
-/// The project's files with one of `names` that a search from each of `dirs` meets, sorted.
+/// The project files with one of `names` that a search upwards from each of `dirs` finds, sorted.
 #[must_use]
 pub(crate) fn chains(scope: &Scope<'_>, dirs: &[RelPath], names: &[&str]) -> Vec<FileId> {
     let mut found: Vec<FileId> = dirs
@@ -51,7 +51,7 @@ pub(crate) fn chains(scope: &Scope<'_>, dirs: &[RelPath], names: &[&str]) -> Vec
     found
 }
 
-/// The cargo configuration that counts in `dir`, as far as it lies in the project, with what it includes; sorted.
+/// The cargo configuration in the project that applies in `dir`, including included files; sorted.
 #[must_use]
 pub(crate) fn cargo_config(scope: &Scope<'_>, dir: &RelPath) -> Vec<FileId> {
     included(
@@ -60,7 +60,7 @@ pub(crate) fn cargo_config(scope: &Scope<'_>, dir: &RelPath) -> Vec<FileId> {
     )
 }
 
-/// These configuration files and what they include, as far as it lies in the project; sorted.
+/// These configuration files and the files in the project that they include; sorted.
 #[must_use]
 pub(crate) fn included(scope: &Scope<'_>, files: Vec<FileId>) -> Vec<FileId> {
     let mut found: BTreeSet<FileId> = files.iter().copied().collect();
@@ -101,7 +101,7 @@ fn includes(text: &str) -> Vec<String> {
     entries.iter().filter_map(path).collect()
 }
 
-/// What the files at `files` include, outside of snapshots; without them.
+/// The files outside of the snapshot that `files` include, without `files`.
 fn included_on_disk(files: Vec<PathBuf>) -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::new();
     let mut queue = files;
@@ -120,8 +120,8 @@ fn included_on_disk(files: Vec<PathBuf>) -> BTreeSet<PathBuf> {
     found
 }
 
-/// Cargo and clippy configuration above the project root. The file in CARGO_HOME is not one of them, also where a
-/// search upwards meets it: it is granted with CARGO_HOME and keyed by [`home_digest`], without its credentials.
+/// Cargo and clippy configuration above the project root, except the file in CARGO_HOME, even if a search upwards
+/// finds it: it is granted with CARGO_HOME and keyed by [`home_digest`], without its credentials.
 #[must_use]
 pub(crate) fn above(scope: &Scope<'_>, cargo_home: &Path) -> Vec<OutsideFile> {
     let names = [CARGO_CONFIG, CLIPPY_CONFIG].concat();
@@ -146,8 +146,8 @@ pub(crate) fn above(scope: &Scope<'_>, cargo_home: &Path) -> Vec<OutsideFile> {
     found
 }
 
-/// Folders outside the project that packages come from instead of a registry (`[source.NAME] directory`), by absolute
-/// path in configuration of the project or the user; sorted.
+/// Folders outside the project that replace a registry (`[source.NAME] directory`), by absolute path in configuration
+/// of the project or the user; sorted.
 #[must_use]
 pub(crate) fn vendored_outside(scope: &Scope<'_>, dir: &RelPath) -> BTreeSet<PathBuf> {
     let root = scope.snapshot.root();
@@ -168,7 +168,7 @@ pub(crate) fn vendored_outside(scope: &Scope<'_>, dir: &RelPath) -> BTreeSet<Pat
         .chain(user.map(|file| (file, true)));
     let folders = all.flat_map(|((text, file), of_user)| {
         let folders = directories(&text).into_iter().map(PathBuf::from);
-        // A relative one of the project's lies in it; one of the user's begins above the file's folder.
+        // A relative one of the project is inside it; one of the user starts above the file's folder.
         let base = file.parent().and_then(Path::parent).map(Path::to_path_buf);
         folders
             .filter(move |path| path.is_absolute() || of_user)
@@ -189,7 +189,7 @@ fn directories(text: &str) -> Vec<String> {
     named.map(str::to_owned).collect()
 }
 
-/// Digest of all files below `folder`. Their content is read again only if one of them was touched.
+/// Digest of all files below `folder`. Content is read again only if a file was touched.
 #[must_use]
 pub(crate) fn folder_digest(scope: &Scope<'_>, folder: &Path) -> Digest {
     use std::os::unix::fs::MetadataExt as _;
@@ -227,14 +227,14 @@ pub(crate) fn folder_digest(scope: &Scope<'_>, folder: &Path) -> Digest {
         Ok(content.finish())
     };
     let stats = stats.finish();
-    // What cannot be read is keyed by what can be seen of it.
+    // Unreadable files are keyed by what is visible of them.
     scope
         .facts
         .derive("cargo-vendored-outside/1", stats, read)
         .unwrap_or(stats)
 }
 
-/// A file that lies outside the project, but below a folder above it.
+/// A file outside the project, but below one of its parent folders.
 fn outside(root: &Path, path: &Path) -> Option<OutsideFile> {
     let digest = Digest::of(&std::fs::read(path).ok()?);
     let above = (1..).zip(root.ancestors().skip(1));
@@ -245,8 +245,7 @@ fn outside(root: &Path, path: &Path) -> Option<OutsideFile> {
     places.next().filter(|_| !path.starts_with(root))
 }
 
-/// Where the user's own cargo keeps the products of the workspace in `dir`, as far as the environment and the project
-/// say.
+/// Where the user's cargo keeps products of the workspace in `dir`, judging by the environment and the project.
 #[must_use]
 pub(crate) fn target_folder(scope: &Scope<'_>, dir: &RelPath) -> PathBuf {
     let folder = dir.under(scope.snapshot.root());
@@ -278,7 +277,7 @@ fn target_dir(text: &str) -> Option<String> {
 /// Digest of the configuration in CARGO_HOME without credentials; `None` if there is none.
 #[must_use]
 pub(crate) fn home_digest(cargo_home: &Path) -> Option<Digest> {
-    // Cargo reads `config` where both exist.
+    // Cargo prefers `config` if both exist.
     let names = ["config", "config.toml"].iter();
     let mut files = names.map(|name| cargo_home.join(name));
     let file = files.find(|path| path.is_file())?;
@@ -295,7 +294,7 @@ pub(crate) fn home_digest(cargo_home: &Path) -> Option<Digest> {
     Some(Digest::of(all.as_bytes()))
 }
 
-/// The same settings without tokens, in canonical form; text that is no TOML stays as it is (cargo will refuse it).
+/// The settings without tokens, in canonical form; invalid TOML stays the same (cargo will reject it).
 fn without_credentials(text: &str) -> String {
     let Ok(mut table) = toml::from_str::<toml::Table>(text) else {
         return text.to_owned();

@@ -1,19 +1,20 @@
-//! Rust in containers: an image with rustup, the toolchain the project asks for, and its dependencies compiled once.
+//! Rust in containers: an image with rustup, the project's toolchain, and its dependencies compiled once.
 //!
-//! | layer | holds | key, besides what is below |
+//! | layer | holds | key, besides the layer below |
 //! |---|---|---|
 //! | `base:rust` | the configured image, else `rust:VERSION-slim` | its digest |
-//! | `tools:rust` | the toolchain with clippy and rustfmt | toolchain, components and targets that are asked for |
+//! | `tools:rust` | the toolchain with clippy and rustfmt | requested toolchain, components and targets |
 //! | `deps:rust` | fetched and compiled dependencies | the packages in the lockfile, and the [`super::skeleton`] |
 //!
-//! VERSION is what the toolchain file says, if it is a number. Else it is [`USUAL`], or the highest `rust-version` of the
-//! workspace's packages if that is higher: the same on every machine, whatever is installed there. `stable` is what a
-//! stable image has. Another toolchain is installed by rustup; for one that moves (`nightly`), what it is now is asked
-//! once and is part of the key, and the layer fails if it was installed anew as another.
+//! VERSION comes from the toolchain file if it is a number. Otherwise it is [`USUAL`], or the highest `rust-version`
+//! of the workspace's packages if that is higher: the same on every machine, whatever is installed there. `stable`
+//! means the Rust of a stable image. Other toolchains are installed by rustup; for a moving one (`nightly`), its
+//! current version is queried once and is part of the key, and the layer fails if another version gets installed
+//! later.
 //!
-//! The toolchain of a check is always called [`TOOLCHAIN`], and the homes of cargo and rustup are links in one folder: so
-//! checks find what the image has wherever that is, with another HOME too. The host's cargo is only asked what is in
-//! manifests, and it matters little which one that is.
+//! The toolchain of a check is always called [`TOOLCHAIN`], and the homes of cargo and rustup are links in one
+//! folder, so that checks find the image's installation wherever it is, even with another HOME. The host's cargo only
+//! reads manifests, and its version hardly matters.
 
 mod deps;
 
@@ -35,25 +36,25 @@ use super::programs::{Programs, environment};
 use super::refresh::Packages;
 use super::{Found, missing_clippy, plan_clippy, rustfmt};
 
-/// The version of Rust where the project does not say one.
+/// The version of Rust unless the project specifies one.
 const USUAL: (u64, u64) = (1, 95);
 
-/// The name that the toolchain of a check has for rustup.
+/// The name of a check's toolchain in rustup.
 const TOOLCHAIN: &str = "dagcache";
 
-/// The folder of the links and of what layers leave for checks.
+/// The folder with the links and with files that layers leave for checks.
 const FOLDER: &str = "/opt/dagcache/rust";
 
-/// Where cargo builds: outside the tree, which is laid over what layers leave in it.
+/// Where cargo builds: outside the tree, which is copied over files left by layers.
 const TARGET: &str = "/dagcache/target";
 
-/// Components that checks need, with the command that shows whether one is there.
+/// Components that checks need, with a command that shows whether they are installed.
 const COMPONENTS: [(&str, &str); 2] = [
     ("clippy", "cargo clippy --version"),
     ("rustfmt", "rustfmt --version"),
 ];
 
-/// The user's variables that say where toolchains come from.
+/// The user's variables for toolchain servers.
 const DIST: [&str; 2] = ["RUSTUP_DIST_SERVER", "RUSTUP_UPDATE_ROOT"];
 
 /// Variables of everything that runs cargo or rustup here.
@@ -66,14 +67,14 @@ fn homes() -> [(String, String); 3] {
     .map(|(name, value)| (name.to_owned(), value))
 }
 
-/// The cargo of this host that reads manifests.
+/// The host's cargo, which reads manifests.
 pub(super) fn host_toolchain(scope: &Scope<'_>, dir: &RelPath) -> Result<Toolchain, String> {
     let place = dir.under(scope.snapshot.root());
     with_host(scope, |host| resolve_any(host, &place))
-        .map_err(|why| format!("reading manifests takes a cargo on this host: {why}"))
+        .map_err(|why| format!("reading manifests requires cargo on this host: {why}"))
 }
 
-/// As [`Found::plan`], for containers: everything, or nothing and why.
+/// Like [`Found::plan`], for containers: everything, or nothing and the reason.
 pub(super) fn plan(found: &Found<'_>, images: &dyn Images, plan: &mut Plan) -> Result<(), String> {
     let (scope, dir) = (found.scope, found.dir);
     let rust = Rust::plan(scope, images, plan, dir, found.workspace)?;
@@ -111,7 +112,7 @@ fn plan_dependent(
         lockfile: &lockfile,
     };
     let deps = sought.layer(scope, rust)?;
-    // Without packages from elsewhere a lockfile that nobody wrote pins nothing.
+    // Without external packages, a missing lockfile would pin nothing.
     let lockfile = match (&deps, lockfile) {
         (None, Lockfile::Resolved(_)) => Lockfile::None,
         (_, lockfile) => lockfile,
@@ -129,9 +130,9 @@ fn plan_dependent(
     Ok(check.on(layers))
 }
 
-/// What `rust:clippy` is in a container: every run begins with what the deps layer holds, so that the artifacts of own
-/// packages, which are those of a skeleton, always go first. With `packages`, its place is kept: then those go which
-/// cargo would trust without reason.
+/// `rust:clippy` in a container. Every run starts from the deps layer, so the artifacts of workspace packages, which
+/// come from a skeleton, are always removed first. With `packages`, its place is kept, and only artifacts that cargo
+/// would wrongly trust are removed.
 fn clippy(dir: &RelPath, lockfile: &Lockfile, packages: Option<&Packages>, command: &mut Command) {
     command.set_env = environment(TARGET);
     command.set_env.extend(homes());
@@ -140,7 +141,7 @@ fn clippy(dir: &RelPath, lockfile: &Lockfile, packages: Option<&Packages>, comma
         command.before.insert(0, copy.map(str::to_owned).to_vec());
     }
     command.keep = packages.map(|packages| {
-        // It is not uploaded: what runs leave of it is removed, and put there again as it was.
+        // It is not uploaded: whatever runs leave of it is replaced by the original.
         let resolved = matches!(lockfile, Lockfile::Resolved(_));
         let resolved = resolved.then(|| dir.join("Cargo.lock").ok()).flatten();
         packages.narrow(resolved.as_ref())
@@ -149,9 +150,9 @@ fn clippy(dir: &RelPath, lockfile: &Lockfile, packages: Option<&Packages>, comma
 
 /// The Rust of a workspace's checks.
 struct Rust {
-    /// What its rustc says, if that is known.
+    /// The version of its rustc, if known.
     version: Option<String>,
-    /// Names of its layers, lowest first.
+    /// Lowest first.
     layers: Vec<String>,
 }
 
@@ -174,7 +175,7 @@ impl Rust {
         let there = base.image.holds.get("rust");
         let Some(there) = there else {
             return Err(format!(
-                "the image {} has no Rust\nhelp: choose one that has in `[layers.base] image`; the default is {image}",
+                "the image {} has no Rust\nhelp: set `[layers.base] image` to an image with Rust; the default is {image}",
                 base.image.name
             ));
         };
@@ -197,20 +198,20 @@ impl Rust {
         Ok(Self { version, layers })
     }
 
-    /// The layer that others stand on.
+    /// The topmost layer.
     fn top(&self) -> Vec<String> {
         self.layers.last().cloned().into_iter().collect()
     }
 }
 
-/// What the toolchain file of a folder asks for.
+/// The toolchain file of a folder.
 fn asked(scope: &Scope<'_>, dir: &RelPath) -> Result<Asked, String> {
     let read = reader(scope);
     let asked = asked_for(&dir.under(scope.snapshot.root()), &read);
     let asked = asked.map_err(|error| error.to_string())?;
     if let Some(path) = &asked.path {
         return Err(format!(
-            "the toolchain file asks for the toolchain in `{}`, which containers do not have: use `--engine local`",
+            "the toolchain file requests the toolchain in `{}`, which does not exist in containers; use `--engine local`",
             path.display()
         ));
     }
@@ -219,7 +220,7 @@ fn asked(scope: &Scope<'_>, dir: &RelPath) -> Result<Asked, String> {
     let is_word = |word: &String| !word.starts_with('-') && word.chars().all(fits);
     match words.chain(&asked.channel).find(|word| !is_word(word)) {
         Some(odd) => Err(format!(
-            "the toolchain file asks for `{odd}`, which is no name"
+            "the toolchain file requests `{odd}`, which is not a valid name"
         )),
         None => Ok(asked),
     }
@@ -237,7 +238,7 @@ fn image(channel: Option<&str>, needed: Option<(u64, u64)>) -> String {
     format!("docker.io/library/rust:{version}-slim")
 }
 
-/// The number that a channel is: `1.95` of `1.95-x86_64-unknown-linux-gnu`; none for `1.96.0-beta.1`.
+/// The version number of a channel: `1.95` of `1.95-x86_64-unknown-linux-gnu`; `None` for `1.96.0-beta.1`.
 fn number(channel: &str) -> Option<&str> {
     let (number, rest) = channel.split_once('-').unwrap_or((channel, ""));
     let parts = number.split('.').count();
@@ -253,7 +254,7 @@ pub(crate) const IN_IMAGE: Question = Question {
     answer: |line| line.starts_with("rustc ").then(|| line.to_owned()),
 };
 
-/// Whether the channel is what `rustc -V` says that is there.
+/// Whether the installed version, according to `rustc -V`, belongs to the channel.
 fn is_met(channel: &str, there: &str) -> bool {
     let version = there.split_whitespace().nth(1).unwrap_or_default();
     if version.contains('-') {
@@ -268,7 +269,7 @@ fn is_met(channel: &str, there: &str) -> bool {
     }
 }
 
-/// Whether what rustup installs for the channel is always the same.
+/// Whether rustup always installs the same version for the channel.
 fn is_fixed(channel: &str) -> bool {
     let exact = number(channel).is_some_and(|number| number.split('.').count() == 3);
     let dated = channel.split_once('-').is_some_and(|(_, date)| {
@@ -282,10 +283,10 @@ fn is_fixed(channel: &str) -> bool {
     exact || dated
 }
 
-/// What the layer of the toolchain is made from.
+/// Describes the toolchain layer.
 struct Tools<'a> {
     base: &'a Base,
-    /// The channel that rustup installs; `None` = what the image has.
+    /// The channel that rustup installs; `None` for the image's toolchain.
     install: Option<&'a str>,
     asked: &'a Asked,
 }
@@ -298,7 +299,7 @@ const SAY: &str = "say() { RUSTUP_TOOLCHAIN=dagcache; export RUSTUP_TOOLCHAIN; r
 const PLANNED: &str = "toolchain";
 
 impl Tools<'_> {
-    /// Adds the layers; their names, and what the rustc of a toolchain that moves says.
+    /// Adds the layers. Returns their names, and the rustc version of a moving toolchain.
     fn plan(
         &self,
         images: &dyn Images,
@@ -409,7 +410,7 @@ impl Tools<'_> {
     }
 }
 
-/// The layer that looks whether the toolchain is what was planned with.
+/// The layer that verifies the versions of the toolchain.
 fn as_planned(below: &[Layer], said: String) -> Layer {
     let last = below.last().map(|layer| layer.name.clone());
     let name = last.as_deref().unwrap_or_default();

@@ -1,8 +1,8 @@
-//! `deps:rust`: what a workspace takes from elsewhere, fetched into CARGO_HOME.
+//! `deps:rust`: the external packages of a workspace, fetched into CARGO_HOME.
 //!
-//! Keyed by the lockfile's closure of external packages, not by the lockfile: comments, the workspace's own versions
-//! and packages nobody reaches leave it Fresh. Where there is no lockfile, one is resolved and remembered until a
-//! manifest changes; if it is forgotten and resolved anew, its closure, and thereby the keys, say whether it differs.
+//! Keyed by the lockfile's closure of external packages rather than the lockfile: comments, versions of workspace
+//! packages and unreachable packages leave it Fresh. Without a lockfile, one is resolved and memoised until a
+//! manifest changes; if it has to be resolved again, its closure, and thus the key, shows whether it differs.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -28,18 +28,18 @@ use super::workspace::{Workspace, Workspaces};
 /// The lockfile of a workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Lockfile {
-    /// It is part of the project.
+    /// A file of the project.
     Tracked(FileId),
-    /// It is there, but git ignores it.
+    /// A file that git ignores.
     Ignored(OutsideFile, String),
-    /// There is none; this is the text of the one that was resolved instead.
+    /// There is none; holds the one that was resolved instead.
     Resolved(String),
-    /// There is none, and nothing that it would pin.
+    /// There is none, and nothing to pin.
     None,
 }
 
 impl Lockfile {
-    /// The one beside the workspace's root manifest, or one that is resolved for it.
+    /// The lockfile beside the workspace's root manifest, or one that is resolved for it.
     pub(crate) fn find(
         scope: &Scope<'_>,
         workspaces: &Workspaces<'_>,
@@ -65,20 +65,20 @@ impl Lockfile {
         }
         let text = workspaces.resolve(dir, toolchain).map_err(|why| {
             format!(
-                "there is no `{path}`, and cargo cannot resolve one: {why}\n\
-                 help: `cargo generate-lockfile` in that folder writes one, where the registry can be reached"
+                "`{path}` does not exist, and cargo cannot resolve one: {why}\n\
+                 help: run `cargo generate-lockfile` in that folder where the registry can be reached"
             )
         })?;
         Ok(Self::Resolved(text))
     }
 
-    /// Whether the room has one.
+    /// Whether the room gets one.
     #[must_use]
     pub(crate) const fn is_there(&self) -> bool {
         !matches!(self, Self::None)
     }
 
-    /// The file to be laid into the room, if git ignores it.
+    /// The file to copy to the room if git ignores it.
     pub(crate) fn outside(&self) -> impl Iterator<Item = &OutsideFile> {
         match self {
             Self::Ignored(file, _) => Some(file),
@@ -87,13 +87,13 @@ impl Lockfile {
         .into_iter()
     }
 
-    /// Names of the packages in it that lie in the project; none if it is no lockfile, which is told elsewhere.
+    /// Names of the packages in it that are in the project; empty if it is invalid, which is reported elsewhere.
     #[must_use]
     pub(crate) fn own_packages(&self, scope: &Scope<'_>) -> BTreeSet<String> {
         self.names(scope, "cargo-lock-own/1", own_packages)
     }
 
-    /// Names that such packages share with others; none if it is no lockfile.
+    /// Names that such packages share with others; empty if it is invalid.
     #[must_use]
     pub(crate) fn shared_names(&self, scope: &Scope<'_>) -> BTreeSet<String> {
         self.names(scope, "cargo-lock-shared/1", shared_names)
@@ -123,7 +123,7 @@ impl Lockfile {
         names.unwrap_or_default()
     }
 
-    /// Its text; none if it cannot be read.
+    /// Its text; `None` if unreadable.
     pub(crate) fn text(&self, scope: &Scope<'_>) -> Option<String> {
         match self {
             Self::Tracked(id) => scope.text(&scope.snapshot.entry(*id).path),
@@ -147,14 +147,14 @@ impl Lockfile {
         let path = dir.join("Cargo.lock").unwrap_or_default();
         let refused = |why: String| {
             format!(
-                "cannot understand `{path}`: {}\n  --> {path}\nhelp: `cargo generate-lockfile` writes a new one",
+                "cannot parse `{path}`: {}\n  --> {path}\nhelp: run `cargo generate-lockfile` to write a new one",
                 why.trim()
             )
         };
         let closure = scope.facts.derive("cargo-lock-closure/1", digest, || {
             let text = text
                 .or_else(|| scope.text(&path))
-                .ok_or_else(|| refused("it cannot be read as text".to_owned()))?;
+                .ok_or_else(|| refused("not readable as text".to_owned()))?;
             external_closure(&text).map_err(|error| refused(error.to_string()))
         })?;
         Ok(closure.into_iter().collect())
@@ -188,7 +188,7 @@ pub(super) fn layer(
     if parts.is_empty() && !workspace.has_external && resolved.is_none() {
         return Ok(None);
     }
-    // Sources may be replaced by configuration.
+    // Configuration may replace sources.
     let home = config::cargo_home(scope).and_then(|home| config::home_digest(&home));
     parts.push((
         "configuration in CARGO_HOME".to_owned(),
@@ -221,15 +221,15 @@ pub(super) fn layer(
     }))
 }
 
-/// `cargo fetch`. What it fetches lies in cargo's own home; the layer's folder only says that it was done.
+/// `cargo fetch`. Its product is in cargo's home; the layer's folder only records that it was done.
 #[derive(Debug)]
 pub(crate) struct Fetch {
     pub(crate) cargo: PathBuf,
-    /// What it sees: manifests, lockfile, configuration, target roots.
+    /// Manifests, lockfile, configuration, target roots.
     pub(crate) sources: Sources,
-    /// The text of the lockfile, if it is no file of the project but was resolved for it.
+    /// The lockfile, if it was resolved because the project has none.
     pub(crate) resolved: Option<String>,
-    /// Variables besides the user's own.
+    /// Variables in addition to the user's.
     pub(crate) set_env: Vec<(String, String)>,
 }
 
@@ -257,7 +257,7 @@ impl HostBuild for Fetch {
     }
 }
 
-/// What cargo loads manifests from, target roots, vendored packages and the lockfile.
+/// Everything cargo loads manifests from, plus target roots, vendored packages and the lockfile.
 fn files(
     scope: &Scope<'_>,
     workspaces: &Workspaces<'_>,

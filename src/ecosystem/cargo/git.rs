@@ -1,9 +1,9 @@
-//! What git says about the commit, for build scripts that ask it.
+//! Git information about the commit, for build scripts that ask for it.
 //!
-//! A room's `.git` is empty, so that a check depends on nothing but its files. Where a build script (or a macro of a
-//! package known for it) asks git, the room gets a repository instead: HEAD, its branch, the tags and the index, with
-//! the user's objects to read. A layer holds the commit and the tags, so that another commit is a miss; of the index
-//! nothing is keyed, because all files and the commit are.
+//! A room's `.git` is empty, so that a check depends only on its files. If a build script (or a macro of a package
+//! known for it) calls git, the room gets a repository instead: HEAD, its branch, the tags and the index, with read
+//! access to the user's objects. A layer records the commit and the tags, so that another commit is a miss; the index
+//! is not keyed, because all files and the commit are.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use super::closure::closure;
 use super::deps::Lockfile;
 use super::workspace::Workspace;
 
-/// Packages whose macros, or whose part of a build script, ask git.
+/// Packages whose macros or build script helpers call git.
 const PACKAGES: &[&str] = &[
     "build-info-build",
     "built",
@@ -38,11 +38,11 @@ pub(crate) struct Commit {
     pub(crate) layer: Layer,
     /// Its files.
     pub(crate) files: Vec<(RelPath, Vec<u8>)>,
-    /// The folder of the user's objects.
+    /// The user's object directory.
     pub(crate) objects: PathBuf,
 }
 
-/// The repository for the checks of a workspace; `None` if nothing in it asks git, or there is no commit.
+/// The repository for the checks of a workspace; `None` if nothing in it calls git, or there is no commit.
 pub(crate) fn commit(
     scope: &Scope<'_>,
     workspace: &Workspace,
@@ -58,7 +58,7 @@ pub(crate) fn commit(
     read(&repository)
 }
 
-/// Whether a build script has the word `git`.
+/// Whether a build script contains the word `git`.
 fn scripts_ask(scope: &Scope<'_>, workspace: &Workspace) -> bool {
     let targets = workspace.targets.iter();
     let scripts = targets.filter(|target| target.kind == "custom-build");
@@ -93,7 +93,7 @@ fn read(repository: &Repository) -> Option<Commit> {
         ("HEAD", head.clone().into_bytes()),
         ("config", config(repository).into_bytes()),
         ("packed-refs", packed.clone().into_bytes()),
-        // The folder `refs` has to be there.
+        // Git requires a folder `refs`.
         ("refs/dagcache/head", format!("{id}\n").into_bytes()),
         (
             "objects/info/alternates",
@@ -126,7 +126,7 @@ fn read(repository: &Repository) -> Option<Commit> {
     })
 }
 
-/// Whether the index may have another half, without which git refuses it.
+/// Whether the index may be split, in which case git needs its other half.
 fn has_split_index(repository: &Repository) -> bool {
     let entries = std::fs::read_dir(&repository.git_dir).into_iter().flatten();
     entries.flatten().any(|entry| {
@@ -137,7 +137,7 @@ fn has_split_index(repository: &Repository) -> bool {
     })
 }
 
-/// Every branch and tag, with its commit or tag object.
+/// Every branch and tag with its commit or tag object.
 fn refs(common_dir: &Path) -> BTreeMap<String, String> {
     let packed = std::fs::read_to_string(common_dir.join("packed-refs")).unwrap_or_default();
     let lines = packed.lines().filter_map(|line| line.split_once(' '));
@@ -161,7 +161,7 @@ fn refs(common_dir: &Path) -> BTreeMap<String, String> {
     found
 }
 
-/// Nothing of the user's: it may hold credentials.
+/// Contains nothing of the user's configuration, which may hold credentials.
 fn config(repository: &Repository) -> String {
     match repository.hash_len() {
         32 => "[core]\n\trepositoryformatversion = 1\n\tbare = false\n[extensions]\n\tobjectformat = sha256\n",

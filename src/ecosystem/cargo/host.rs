@@ -1,6 +1,6 @@
-//! The programs of the host that building Rust packages may call: linkers, compilers and what build scripts start.
+//! Host programs that building Rust packages may call: linkers, compilers and programs for build scripts.
 //!
-//! Stays free of the toolchain's own programs.
+//! The toolchain's own programs are elsewhere.
 
 use crate::path::RelPath;
 use crate::plan::check::Tool;
@@ -9,7 +9,7 @@ use crate::rule::Rule;
 use crate::scope::Scope;
 use crate::tool::launcher::Leads;
 
-/// Compilers, linkers and generators, then what a `configure` script needs.
+/// Compilers, linkers and generators, then programs for `configure` scripts.
 const PROGRAMS: &[&str] = &[
     "ar",
     "as",

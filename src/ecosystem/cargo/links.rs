@@ -1,9 +1,9 @@
-//! Links of the project, followed by name in the snapshot as the kernel would on disk.
+//! Follows the project's links by name in the snapshot, as the kernel would on disk.
 
 use crate::path::RelPath;
 use crate::snapshot::{FileId, Kind, Snapshot};
 
-/// More links than this in one path are a loop, as for the kernel.
+/// As in the kernel, a longer chain of links is a loop.
 const MAX_LINKS: usize = 40;
 
 /// Where a path leads.
@@ -11,15 +11,15 @@ const MAX_LINKS: usize = 40;
 pub(crate) struct Followed {
     /// The links on the way.
     pub(crate) links: Vec<FileId>,
-    /// The file, if it is one of the project.
+    /// The file, if it is in the project.
     pub(crate) file: Option<FileId>,
-    /// The text of the link that leads out of the project, if one does.
+    /// The target of a link that leads out of the project, if any.
     pub(crate) outside: Option<String>,
-    /// Whether a link could not be read.
+    /// Whether a link was unreadable.
     pub(crate) unread: bool,
 }
 
-/// Follows the links in all parts of `path`.
+/// Follows the links in all components of `path`.
 pub(crate) fn follow(snapshot: &Snapshot, path: &RelPath) -> Followed {
     let mut path = path.clone();
     let mut followed = Followed::default();

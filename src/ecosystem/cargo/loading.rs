@@ -1,5 +1,5 @@
-//! The files cargo reads to load the manifests of a project: those and its configuration by content, sources by name
-//! alone (targets are discovered by it), and the links that lead to any of them.
+//! The files cargo reads to load a project's manifests: manifests and configuration by content, sources by name only
+//! (for discovering targets), and links that lead to any of them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,11 +18,11 @@ use super::manifests::MANIFEST;
 pub(crate) enum Part {
     /// That it is there.
     Name,
-    /// All of it; the text of a link.
+    /// Its content, or the target of a link.
     Content,
 }
 
-/// The files of a project that cargo loads manifests from.
+/// The files from which cargo loads a project's manifests.
 pub(crate) struct Loading {
     parts: BTreeMap<FileId, Part>,
 }
@@ -50,7 +50,7 @@ impl Loading {
             .collect();
         let included = included(scope, configuration);
         parts.extend(included.into_iter().map(|id| (id, Part::Content)));
-        // A link is there with its text, whatever counts of what it leads to.
+        // A link is included with its target, even if only the name of the target file matters.
         for (id, part) in &mut parts {
             if scope.snapshot.entry(*id).kind == Kind::Symlink {
                 *part = Part::Content;
@@ -59,7 +59,7 @@ impl Loading {
         Self { parts }
     }
 
-    /// Those whose content counts, sorted.
+    /// The files whose content matters, sorted.
     pub(crate) fn by_content(&self) -> impl Iterator<Item = FileId> + '_ {
         let content = self
             .parts
@@ -68,7 +68,7 @@ impl Loading {
         content.map(|(id, _)| *id)
     }
 
-    /// Digest of all that counts.
+    /// Digest of everything that matters.
     pub(crate) fn digest(&self, scope: &Scope<'_>) -> Digest {
         let mut hasher = Hasher::new();
         for (id, part) in &self.parts {
@@ -86,7 +86,7 @@ impl Loading {
         hasher.finish()
     }
 
-    /// Writes them below `root`, those whose name alone counts as empty files.
+    /// Writes them below `root`; files that only matter by name are empty.
     pub(crate) fn write(&self, scope: &Scope<'_>, root: &Path) -> std::io::Result<()> {
         for (id, part) in &self.parts {
             let entry = scope.snapshot.entry(*id);
@@ -109,7 +109,7 @@ fn part(entry: &Entry) -> Option<Part> {
     if path.file_name() == MANIFEST || is_cargo_config(path) {
         return Some(Part::Content);
     }
-    // A link may be one to a folder.
+    // The target of a link may be a folder.
     (path.extension() == Some("rs") || entry.kind == Kind::Symlink).then_some(Part::Name)
 }
 

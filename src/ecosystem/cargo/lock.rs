@@ -1,7 +1,7 @@
 //! Cargo.lock: its packages, and which of them the workspace packages reach.
 //!
-//! Pure parser. Comments, order, format versions, the workspace's own versions and packages nobody reaches do not
-//! change its answer.
+//! A pure parser. Comments, order, format versions, versions of workspace packages and unreachable packages do not
+//! affect its answer.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -51,7 +51,7 @@ impl Package {
         .join(" ")
     }
 
-    /// Whether a dependency entry (`name`, `name version` or `name version (source)`) means this package.
+    /// Whether a dependency entry (`name`, `name version` or `name version (source)`) refers to this package.
     pub(crate) fn is_meant_by(&self, entry: &str) -> bool {
         let mut words = entry.split_whitespace();
         words.next() == Some(&self.name)
@@ -65,7 +65,7 @@ impl Package {
 /// Parses the text.
 pub(crate) fn parse(text: &str) -> Result<Lock, LockError> {
     toml::from_str(text).map_err(|error| {
-        // Without the line itself: in a file that no cargo wrote it may be long.
+        // Without the line itself, which may be long if cargo did not write the file.
         let start = error.span().map_or(0, |span| span.start);
         LockError {
             line: position(text.as_bytes(), start).0,
@@ -74,14 +74,14 @@ pub(crate) fn parse(text: &str) -> Result<Lock, LockError> {
     })
 }
 
-/// Names of the packages that lie in the project: its own, and what they depend on by path.
+/// Names of the packages in the project: its own, and their path dependencies.
 pub(crate) fn own_packages(text: &str) -> Result<BTreeSet<String>, LockError> {
     let lock = parse(text)?;
     let own = lock.package.into_iter().filter(|p| p.source.is_none());
     Ok(own.map(|package| package.name).collect())
 }
 
-/// Names that both packages of the project and ones from elsewhere have.
+/// Names used by both project packages and external ones.
 pub(crate) fn shared_names(text: &str) -> Result<BTreeSet<String>, LockError> {
     let lock = parse(text)?;
     let (own, others): (Vec<Package>, Vec<Package>) =
@@ -93,8 +93,8 @@ pub(crate) fn shared_names(text: &str) -> Result<BTreeSet<String>, LockError> {
         .collect())
 }
 
-/// The external packages that packages without a source (the workspace's own and path dependencies) reach:
-/// name → `version source checksum`, several joined by `, `.
+/// The external packages reached by packages without a source (workspace packages and path dependencies): name →
+/// `version source checksum`, joined by `, ` if there are several.
 pub(crate) fn external_closure(text: &str) -> Result<BTreeMap<String, String>, LockError> {
     let lock = parse(text)?;
     let mut versions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();

@@ -1,9 +1,9 @@
-//! Which Cargo.toml files are roots: where checks are planned.
+//! Determines which Cargo.toml files are roots, for which checks are planned.
 //!
 //! Follows cargo's own search: a package belongs to the nearest workspace above it that does not exclude it; a
-//! manifest with `[workspace]`, or a package that belongs to none, may be a root. It is one if the project's authors
-//! run cargo there: nothing lies above it, it has a Cargo.lock, or a CI file names its folder. Vendored crates, cargo's
-//! own downloads, templates, test data and fuzz targets are none. Stays free of processes.
+//! manifest with `[workspace]`, or a package without a workspace, may be a root. It is one if the project's authors
+//! run cargo there: it is topmost, it has a Cargo.lock, or a CI file names its folder. Vendored crates, cargo's
+//! downloads, templates, test data and fuzz targets are not roots. Starts no processes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,16 +20,16 @@ use super::{ci, config};
 /// The name of a manifest.
 pub(crate) const MANIFEST: &str = "Cargo.toml";
 
-/// A folder where checks are planned.
+/// A folder for which checks are planned.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Root {
     /// The folder.
     pub(crate) dir: RelPath,
-    /// Why its manifest cannot be read, if so: the whole message.
+    /// The whole message if its manifest is unreadable.
     pub(crate) broken: Option<String>,
 }
 
-/// What a manifest says about its place.
+/// The role of a manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 enum Place {
     /// It has `[workspace]`.
@@ -39,9 +39,9 @@ enum Place {
     },
     /// A package; `true` if it names its workspace (`package.workspace`).
     Package(bool),
-    /// Neither, or fuzz targets, which only `cargo fuzz` builds: nobody asks cargo to read it.
+    /// Neither, or fuzz targets, which only `cargo fuzz` builds: nobody runs cargo there.
     Other,
-    /// No TOML; holds line, column and the parser's text.
+    /// Invalid TOML; holds line, column and the parser's message.
     Broken(usize, usize, String),
 }
 
@@ -94,7 +94,7 @@ fn place(text: &str) -> Place {
     }
 }
 
-/// All manifests of the project, sorted by path; links to some among them.
+/// All manifests of the project, sorted by path; some may be links to others.
 pub(crate) fn manifests(scope: &Scope<'_>) -> Vec<FileId> {
     let entries = scope.snapshot.entries().iter().zip(0..);
     entries
@@ -103,14 +103,14 @@ pub(crate) fn manifests(scope: &Scope<'_>) -> Vec<FileId> {
         .collect()
 }
 
-/// Folders of packages that cargo takes for ones of a registry.
+/// Folders of packages that cargo considers registry packages.
 pub(crate) fn vendored(scope: &Scope<'_>) -> Vec<RelPath> {
     let entries = scope.snapshot.entries().iter();
     let marks = entries.filter(|entry| entry.path.file_name() == ".cargo-checksum.json");
     marks.filter_map(|entry| entry.path.parent()).collect()
 }
 
-/// All roots that are not excluded, sorted by folder. Adds a warning for what looks like one and is left out.
+/// All roots that are not excluded, sorted by folder. Adds a warning for candidates that are skipped.
 pub(crate) fn roots(scope: &Scope<'_>, warnings: &mut Vec<String>) -> Vec<Root> {
     let mut places = BTreeMap::new();
     for id in manifests(scope) {
@@ -151,7 +151,7 @@ pub(crate) fn roots(scope: &Scope<'_>, warnings: &mut Vec<String>) -> Vec<Root> 
     }
     if !stray.is_empty() {
         warnings.push(format!(
-            "not checked: {}, which no Cargo workspace holds; a Cargo.lock in it, or a CI step that names it, adds its checks",
+            "not checked: {}, which belongs to no Cargo workspace; to check it, add a Cargo.lock or a CI step that names it",
             stray.join(", ")
         ));
     }
@@ -164,11 +164,11 @@ fn broken(path: &RelPath, place: &Place) -> Option<String> {
     };
     Some(format!(
         "`{path}` is not valid TOML: {message}\n  --> {path}:{line}:{column}\n\
-         help: fix it, or name its folder in `exclude` of the configuration"
+         help: fix it, or add its folder to `exclude` in the configuration"
     ))
 }
 
-/// A manifest that is not there for cargo either: one that cannot be read, or a link to no file of the project.
+/// A manifest that does not exist for cargo either: it is unreadable, or a link to outside the project.
 fn read(scope: &Scope<'_>, id: FileId) -> Place {
     let entry = scope.snapshot.entry(id);
     let Some(id) = follow(scope.snapshot, &entry.path).file else {
@@ -182,7 +182,7 @@ fn read(scope: &Scope<'_>, id: FileId) -> Place {
     place.unwrap_or_else(|error: std::io::Error| Place::Broken(1, 1, error.to_string()))
 }
 
-/// CARGO_HOME, if it lies in the project.
+/// CARGO_HOME, if it is in the project.
 fn home_inside(scope: &Scope<'_>) -> Option<RelPath> {
     let home = config::cargo_home(scope)?;
     let inside = home.strip_prefix(scope.snapshot.root()).ok()?;
@@ -191,7 +191,7 @@ fn home_inside(scope: &Scope<'_>) -> Option<RelPath> {
         .filter(|home| !home.is_root())
 }
 
-/// Whether cargo put it there: vendored, or below a CARGO_HOME.
+/// Whether cargo put it there: it is vendored, or below a CARGO_HOME.
 fn is_downloaded(vendored: &[RelPath], home: Option<&RelPath>, dir: &RelPath) -> bool {
     let text = format!("/{dir}/");
     home.is_some_and(|home| dir.starts_with(home))
@@ -202,13 +202,13 @@ fn is_downloaded(vendored: &[RelPath], home: Option<&RelPath>, dir: &RelPath) ->
 
 struct Candidates<'a> {
     scope: &'a Scope<'a>,
-    /// Folders that CI runs something in.
+    /// Folders in which CI runs something.
     named: BTreeSet<RelPath>,
     places: BTreeMap<RelPath, (FileId, Place)>,
 }
 
 impl Candidates<'_> {
-    /// Whether cargo, started there, would take it for the root of a workspace.
+    /// Whether cargo, started there, would consider it the root of a workspace.
     fn may_be_root(&self, dir: &RelPath, place: &Place) -> bool {
         match place {
             Place::Workspace { .. } => true,
@@ -235,14 +235,14 @@ impl Candidates<'_> {
     }
 }
 
-/// Whether it lies below `examples`, and below nothing else that holds fixtures.
+/// Whether it is below `examples`, and below no other folder for fixtures.
 fn is_example(dir: &RelPath) -> bool {
     let others: Vec<&str> = dir.segments().filter(|name| *name != "examples").collect();
     RelPath::new(&others.join("/")).is_ok_and(|rest| !rest.is_fixture())
 }
 
-/// Whether a workspace at `above` claims the package at `dir`: it is below it and not excluded. What is below an
-/// explicit member counts even in an excluded folder.
+/// Whether a workspace at `above` claims the package at `dir`: it is below and not excluded. Packages below an
+/// explicit member belong to it even in an excluded folder.
 fn claims(above: &RelPath, place: &Place, dir: &RelPath) -> bool {
     let Place::Workspace { exclude, members } = place else {
         return false;

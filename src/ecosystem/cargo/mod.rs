@@ -1,14 +1,14 @@
-//! Cargo workspaces: `rust:fmt` and `rust:clippy`, and the names of the checks that come later.
+//! Cargo workspaces: `rust:fmt` and `rust:clippy`, and the names of future checks.
 //!
 //! - `manifests`, `ci`: which Cargo.toml files are roots. - `loading`, `links`: what cargo reads to load them.
-//! - `workspace`: what cargo says about one.
-//! - `modules`, `closure`: the files rustfmt reads. - `config`: configuration chains. - `lock`, `deps`: what
-//!   comes from elsewhere. - `host`: programs of the host a build may call.
-//! - `git`: the commit, for build scripts that ask. - `retry`: failures that are no verdict. - `programs`: the
-//!   toolchain's. - `container`, `skeleton`: how all this is planned for containers.
+//! - `workspace`: the result of `cargo metadata`.
+//! - `modules`, `closure`: the files rustfmt reads. - `config`: configuration chains.
+//! - `lock`, `deps`: external packages. - `host`: host programs that a build may call.
+//! - `git`: the commit, for build scripts. - `retry`: failures that are not verdicts.
+//! - `programs`: programs of the toolchain. - `container`, `skeleton`: the same for containers.
 //! - `rustfmt`, [`clippy`]: the checks. - `output`, [`rustfmt_output`], [`clippy_output`]: their findings.
 //!
-//! A Fresh run starts no process: what cargo and rustc say is remembered under the digests of what they were told.
+//! A Fresh run starts no process: answers of cargo and rustc are memoised by the digests of their inputs.
 
 mod ci;
 pub(crate) mod clippy;
@@ -53,8 +53,7 @@ use programs::Programs;
 pub(crate) use workspace::RESOLVED_LOCKFILE;
 use workspace::{Workspace, Workspaces};
 
-/// Adds the checks and layers of every Cargo workspace. The planner of this ecosystem. What cannot be read is the
-/// error of the checks that need it.
+/// Adds the checks and layers of every Cargo workspace. An unreadable workspace is an error of its checks only.
 ///
 /// # Errors
 /// Never.
@@ -76,7 +75,7 @@ pub(crate) fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> 
     Ok(())
 }
 
-/// Adds everything, or nothing and says why.
+/// Adds everything, or nothing and the reason.
 fn plan_root(
     scope: &Scope<'_>,
     workspaces: &Workspaces<'_>,
@@ -106,7 +105,7 @@ fn plan_root(
     Ok(())
 }
 
-/// Checks that cannot run, for one reason.
+/// Checks that cannot run, all for the same reason.
 fn plan_missing(scope: &Scope<'_>, plan: &mut Plan, dir: &RelPath, message: &str) {
     for id in ["rust:fmt", "rust:clippy"] {
         let work = Work::Missing(message.to_owned());
@@ -115,7 +114,7 @@ fn plan_missing(scope: &Scope<'_>, plan: &mut Plan, dir: &RelPath, message: &str
     plan_later(scope, plan, dir);
 }
 
-/// One workspace and the toolchain of the host for it.
+/// One workspace and the host's toolchain for it.
 struct Found<'a> {
     scope: &'a Scope<'a>,
     workspaces: &'a Workspaces<'a>,
@@ -181,7 +180,7 @@ fn plan_clippy(
 ) -> Check {
     let (scope, dir) = (found.scope, found.dir);
     let Some(cargo_home) = config::cargo_home(scope) else {
-        let why = "cargo has no home: set CARGO_HOME or HOME";
+        let why = "cannot find cargo's home: set CARGO_HOME or HOME";
         return missing_clippy(dir, why.to_owned());
     };
     let clippy = Clippy {
@@ -201,7 +200,7 @@ fn missing_clippy(dir: &RelPath, why: String) -> Check {
     catalogue::planned("rust:clippy", dir, Work::Missing(why))
 }
 
-/// Checks of later versions: named by `ci`, unknown to other commands.
+/// Future checks: `ci` reports them, other commands do not know them.
 fn plan_later(scope: &Scope<'_>, plan: &mut Plan, dir: &RelPath) {
     let deny = ["deny.toml", ".deny.toml", ".cargo/deny.toml"];
     let declared = |name: &&str| {
@@ -210,12 +209,12 @@ fn plan_later(scope: &Scope<'_>, plan: &mut Plan, dir: &RelPath) {
     };
     let deny = deny.iter().any(declared).then_some("rust:deny");
     for id in ["rust:test", "rust:doc"].into_iter().chain(deny) {
-        let later = Work::Unsupported("comes with a later version".to_owned());
+        let later = Work::Unsupported("not supported yet".to_owned());
         plan.checks.push(catalogue::planned(id, dir, later));
     }
 }
 
-/// The name of the layer for a toolchain; workspaces with the same toolchain share it.
+/// The name of a toolchain's layer, shared by workspaces with the same toolchain.
 fn tools_layer(plan: &mut Plan, dir: &RelPath, toolchain: &Toolchain) -> String {
     let parts = vec![("toolchain".to_owned(), toolchain.identity.to_string())];
     let same = |layer: &&Layer| layer.name.starts_with("tools:rust") && layer.parts == parts;

@@ -1,40 +1,40 @@
-//! Which files a Rust file names as its modules: `mod x;` and `#[path]`, found in its tokens.
+//! The files that a Rust file names as modules: `mod x;` and `#[path]`, found in its tokens.
 //!
-//! Owns the scan of one file ([`declarations`]) and the places a declaration may mean ([`Declaration::candidates`]).
-//! Both take too much rather than too little: cfg'd-out modules, `cfg_if!` arms, function bodies and macro bodies
-//! count, and every place that rustc or rustfmt may try is a candidate. Comments, strings and lifetimes are told from code.
-//! Stays free of looking which candidates exist.
+//! Scans one file ([`declarations`]) and lists the places that a declaration may refer to
+//! ([`Declaration::candidates`]). Both include too much rather than too little: cfg'd-out modules, `cfg_if!` arms,
+//! function bodies and macro bodies count, and every place that rustc or rustfmt may try is a candidate. Comments,
+//! strings and lifetimes are distinguished from code. Does not check which candidates exist.
 
 use serde::{Deserialize, Serialize};
 
 use crate::path::RelPath;
 
-/// A module that lies in a file of its own.
+/// A module in a separate file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Declaration {
-    /// The inline modules (`mod a { … }`) it stands in, outermost first.
+    /// The inline modules (`mod a { … }`) around it, outermost first.
     pub(crate) within: Vec<Module>,
     pub(crate) module: Module,
 }
 
-/// A module's name and the values of its `path` attributes (also those in `cfg_attr`).
+/// A module's name and the values of its `path` attributes (including `cfg_attr`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Module {
-    /// Its name, without `r#`.
+    /// Without `r#`.
     pub(crate) name: String,
     /// `path = "…"`, in order.
     pub(crate) paths: Vec<String>,
 }
 
-/// A module may lie in a place that cannot be followed; holds the text of its `path`.
+/// A module may be in a place that cannot be followed; holds its `path`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unfollowed(pub String);
 
-/// More places than this for one declaration are not followed: only hostile sources nest that deep.
+/// If a declaration has more candidates, they are not followed: only hostile sources nest that deep.
 const MAX_PLACES: usize = 256;
 
 impl Declaration {
-    /// Every file the declaration may mean when it stands in `file`.
+    /// Every file the declaration may refer to in `file`.
     pub(crate) fn candidates(&self, file: &RelPath) -> Result<Vec<RelPath>, Unfollowed> {
         let mut found = Vec::new();
         for folder in self.folders(file)? {
@@ -51,8 +51,8 @@ impl Declaration {
         Ok(found)
     }
 
-    /// The folders its name may be relative to. Beside the file for `mod.rs`, crate roots and files reached by
-    /// `#[path]`; in the folder named like the file for others, where rustfmt then tries beside the file too.
+    /// The folders its name may be relative to: beside the file for `mod.rs`, crate roots and files reached by
+    /// `#[path]`; for others the folder named like the file, and beside the file, which rustfmt tries next.
     fn folders(&self, file: &RelPath) -> Result<Vec<RelPath>, Unfollowed> {
         let beside = file.parent().unwrap_or_default();
         let stem = file
@@ -84,7 +84,7 @@ fn follow(folder: &RelPath, path: &str) -> Result<RelPath, Unfollowed> {
         .map_err(|_| Unfollowed(path.to_owned()))
 }
 
-/// All modules in files of their own that `source` declares, in order.
+/// All modules in separate files that `source` declares, in order.
 #[must_use]
 pub(crate) fn declarations(source: &str) -> Vec<Declaration> {
     let mut scan = Scan::default();
@@ -94,7 +94,7 @@ pub(crate) fn declarations(source: &str) -> Vec<Declaration> {
     scan.found
 }
 
-/// What was seen of `mod NAME` so far.
+/// The part of `mod NAME` seen so far.
 #[derive(Debug, Default, PartialEq, Eq)]
 enum Head<'a> {
     #[default]
@@ -103,7 +103,7 @@ enum Head<'a> {
     Named(&'a str),
 }
 
-/// What was seen of `path = "…"` inside an attribute so far.
+/// The part of `path = "…"` inside an attribute seen so far.
 #[derive(Debug, Default, PartialEq, Eq)]
 enum PathKey {
     #[default]
@@ -112,11 +112,11 @@ enum PathKey {
     Equals,
 }
 
-/// The state of a walk over the tokens of one file.
+/// The state of walking over the tokens of a file.
 #[derive(Debug, Default)]
 struct Scan<'a> {
     found: Vec<Declaration>,
-    /// One per open brace; `Some` for those of an inline module.
+    /// One per open brace; `Some` for inline modules.
     braces: Vec<Option<Module>>,
     paths: Vec<String>,
     head: Head<'a>,
@@ -190,7 +190,7 @@ impl<'a> Scan<'a> {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Token<'a> {
-    /// An identifier or keyword, `r#` taken off.
+    /// An identifier or keyword without `r#`.
     Ident(&'a str),
     /// The value of a string literal.
     Text(String),
@@ -198,7 +198,7 @@ enum Token<'a> {
     Punct(u8),
 }
 
-/// Splits source text into the few tokens that matter here. Never fails: what is no Rust yields some tokens.
+/// Splits source text into the few relevant kinds of tokens. Never fails: invalid Rust yields some tokens.
 struct Lexer<'a> {
     source: &'a str,
     at: usize,
@@ -240,7 +240,7 @@ impl<'a> Lexer<'a> {
         self.at += at;
     }
 
-    /// Past a `'`: a character literal or the quote of a lifetime.
+    /// Skips a `'`: a character literal or the quote of a lifetime.
     fn skip_quote(&mut self) {
         self.at += 1;
         let mut chars = self.rest().chars();
@@ -256,7 +256,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// A string literal that starts at its opening quote.
+    /// A string literal, starting at its opening quote.
     fn text(&mut self) -> Token<'a> {
         self.at += 1;
         let mut value = String::new();
@@ -277,7 +277,7 @@ impl<'a> Lexer<'a> {
         Token::Text(value)
     }
 
-    /// A raw string that starts at its first `#` or its quote; `None` if it is no raw string.
+    /// A raw string, starting at its first `#` or its quote; `None` if it is not a raw string.
     fn raw_text(&mut self) -> Option<Token<'a>> {
         let rest = self.rest();
         let body = rest.trim_start_matches('#');

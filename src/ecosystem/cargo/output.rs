@@ -1,4 +1,4 @@
-//! What the parsers of this folder's tools share: lines without colours, and rustc's human form of diagnostics.
+//! Shared by the parsers in this folder: lines without colours, and rustc's human-readable diagnostics.
 
 use std::path::Path;
 
@@ -6,7 +6,8 @@ use crate::finding::{Finding, Severity};
 use crate::path::RelPath;
 use crate::plan::output::plain;
 
-/// A path as a tool printed it: absolute ones are none of the project's, for the room's were made relative.
+/// A path printed by a tool. Absolute ones are outside the project, because the engine made paths of the room
+/// relative.
 pub(crate) fn project_path(text: &str) -> Option<RelPath> {
     if Path::new(text).is_absolute() {
         return None;
@@ -21,8 +22,8 @@ fn place(text: &str) -> Option<(&str, u32, u32)> {
     Some((path, line.parse().ok()?, column.parse().ok()?))
 }
 
-/// The blocks `error: …` (`error[CODE]: …`) of a tool's stderr, each one finding; its place is that of the first
-/// `--> PATH:LINE:COLUMN` in it. A block ends at an empty line, unless causes or indented lines follow.
+/// The blocks `error: …` (`error[CODE]: …`) of a tool's stderr, one finding each, placed at their first `-->
+/// PATH:LINE:COLUMN`. A block ends at an empty line unless causes or indented lines follow.
 pub(crate) fn error_blocks(stderr: &str) -> Vec<Finding> {
     let text = plain(stderr);
     let mut found: Vec<Finding> = Vec::new();

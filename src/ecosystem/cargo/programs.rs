@@ -1,21 +1,21 @@
-//! Where the programs of the Rust toolchain come from: this host, or the container a check runs in; and what cargo
-//! needs to be told there.
+//! Where the programs of the Rust toolchain come from: this host, or the check's container; and the environment that
+//! cargo needs there.
 
 use std::collections::BTreeMap;
 
 use crate::plan::check::Tool;
 use crate::tool::rustup::Toolchain;
 
-/// Who runs a workspace's checks.
+/// Where a workspace's checks run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Programs<'a> {
     Host(&'a Toolchain),
-    /// The one of the container; what its rustc says about its version, if that is known.
+    /// In a container; holds the version of its rustc, if known.
     Image(Option<&'a str>),
 }
 
 impl<'a> Programs<'a> {
-    /// What rustc says about its version.
+    /// The version of rustc.
     pub(crate) fn version(self) -> Option<&'a str> {
         match self {
             Self::Host(toolchain) => toolchain.version.as_deref(),
@@ -30,7 +30,7 @@ impl<'a> Programs<'a> {
         }
     }
 
-    /// The program of that name, which is part of a component.
+    /// The program of this name, which is part of a component.
     pub(crate) fn tool(self, name: &str, component: &str) -> Result<Tool, String> {
         let Self::Host(toolchain) = self else {
             return Ok(Tool::Image {
@@ -52,10 +52,10 @@ impl<'a> Programs<'a> {
     }
 }
 
-/// The variables of a cargo that builds in `target`, by which it knows its products again.
+/// The variables of a cargo that builds in `target`, so that it recognises its products.
 pub(crate) fn environment(target: &str) -> BTreeMap<String, String> {
     let set = [
-        // What configuration files say about these would lead out of the room or to programs that are not in it.
+        // Otherwise configuration files could lead out of the room or to programs that are not in it.
         ("CARGO_BUILD_BUILD_DIR", target),
         ("CARGO_TARGET_DIR", target),
         ("RUSTC_WRAPPER", ""),
@@ -68,7 +68,7 @@ pub(crate) fn environment(target: &str) -> BTreeMap<String, String> {
     set.into_iter().map(owned).collect()
 }
 
-/// Whether cargo knows `--keep-going`, by what its rustc says about its version; what cannot be read is taken as new.
+/// Whether cargo supports `--keep-going`, judging by the version of rustc; an unknown version counts as new.
 pub(crate) fn keeps_going(version: Option<&str>) -> bool {
     let number = version.and_then(|text| text.split_whitespace().nth(1));
     let mut parts = number.unwrap_or_default().split('.').map(str::parse::<u32>);

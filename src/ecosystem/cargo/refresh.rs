@@ -1,17 +1,16 @@
-//! Which products of a workspace's own packages are removed before a run, because cargo would trust them in cases where
-//! it should not.
+//! Determines which products of workspace packages to remove before a run, because cargo would wrongly trust them.
 //!
 //! | changed since the last run | cargo alone | removed |
 //! |---|---|---|
-//! | content of a `*.rs` file in a package | sees it, unless a build script or a macro read it | that package, and all with code that runs at build time |
+//! | content of a `*.rs` file in a package | sees it, unless a build script or a macro read it | that package, and all packages with code that runs at build time |
 //! | a path added, removed or renamed in a package (`mod.rs` beside `mod`) | stays Fresh | as above, if it is a `*.rs` file; else all |
-//! | anything else that was read: data, configuration, manifests | stays Fresh, if a build script or a macro read it unsaid | all of the project's packages |
+//! | anything else that was read: data, configuration, manifests | stays Fresh, if a build script or a macro read it undeclared | all of the project's packages |
 //! | a file of a vendored package | stays Fresh | everything |
 //! | unknown (a run was killed), or nothing | | all of the project's packages |
 //!
-//! Cargo itself rebuilds what depends on a removed package, and sees each changed file it knows of: the room gives
-//! those newer times than all products. Products of registry packages do not depend on the project's files, but for
-//! build scripts that search the project for a file and do not tell cargo; a procedural macro from a registry that
+//! Cargo itself rebuilds what depends on a removed package, and notices changes to files it knows: the room gives
+//! them newer times than all products. Products of registry packages do not depend on the project's files, except for
+//! build scripts that search the project for a file without telling cargo; a procedural macro from a registry that
 //! reads another package's `*.rs` files has to depend on that package.
 
 use std::collections::BTreeSet;
@@ -29,7 +28,7 @@ use super::workspace::{Member, Workspace};
 #[derive(Debug)]
 pub(crate) struct Packages {
     pub(crate) members: Vec<Member>,
-    /// Folders of packages outside the workspace that it depends on by path.
+    /// Folders of path dependencies outside the workspace.
     pub(crate) others: Vec<RelPath>,
     /// Folders of vendored packages.
     pub(crate) vendored: Vec<RelPath>,
@@ -93,8 +92,8 @@ impl Packages {
         Stale::Members(stale)
     }
 
-    /// The same for a place in a container, as shell text for [`Command::keep`](crate::plan::Command::keep).
-    /// `passed` is a path whose changes tell nothing. Vendored packages are part of what the place began with.
+    /// The same for a place in a container, as shell text for [`Command::keep`](crate::plan::Command::keep). Changes
+    /// of `passed` are ignored. Vendored packages belong to the initial content of the place.
     pub(crate) fn narrow(&self, passed: Option<&RelPath>) -> String {
         let pattern = |dir: &RelPath| match dir.is_root() {
             true => "*".to_owned(),
@@ -108,7 +107,7 @@ impl Packages {
         owners.extend(of_others);
         let of_members = self.members.iter();
         owners.extend(of_members.map(|m| (&m.dir, format!("stale=\"${{stale}}{} \"", m.name))));
-        // The innermost first; what is no member comes before one in the same folder.
+        // Innermost first; folders of other packages precede members in the same folder.
         owners.sort_by_key(|(dir, _)| std::cmp::Reverse(dir.len()));
         let owners = owners.iter();
         let owners = owners.map(|(dir, then)| format!("{}) {then} ;;\n    ", pattern(dir)));
@@ -147,7 +146,7 @@ exec "$@"
         )
     }
 
-    /// The member in whose folder, and in no other package's below that, a path lies.
+    /// The member whose folder contains a path, unless it is in another package's folder below that.
     fn owner(&self, path: &str) -> Option<&Member> {
         let inside = self.members.iter().filter(|m| is_below(path, &m.dir));
         let owner = inside.max_by_key(|member| member.dir.len())?;
@@ -166,12 +165,12 @@ fn whole(argv: &[String]) -> Vec<String> {
     selected(argv, |_| false)
 }
 
-/// `cargo clean` of some of its packages.
+/// `cargo clean` of some packages.
 fn only(argv: &[String], names: &BTreeSet<&str>) -> Vec<String> {
     selected(argv, |name| names.contains(name))
 }
 
-/// An argv with only those of its `-p NAME` for which `keep` holds.
+/// An argv with only those `-p NAME` for which `keep` returns `true`.
 fn selected(argv: &[String], keep: impl Fn(&str) -> bool) -> Vec<String> {
     let mut kept = Vec::new();
     let mut args = argv.iter();

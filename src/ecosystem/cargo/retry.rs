@@ -1,9 +1,9 @@
-//! Failures of cargo that are no verdict of the linter: what the host's cargo, or the user's own artifacts, bring about.
+//! Failures of cargo that are not verdicts of the linter, caused by the host's cargo or the user's own artifacts.
 
 use crate::plan::check::{Failure, Next, Retry};
 use crate::rule::Rule;
 
-/// The exit code of a cargo that fails.
+/// Cargo's exit code for errors.
 pub(super) const FAILED: i32 = 101;
 
 /// Messages of cargo if it would need the network, which checks do not have.
@@ -13,8 +13,8 @@ const WITHOUT_NETWORK: [&str; 3] = [
     "you are in the offline mode",
 ];
 
-/// What damaged artifacts lead to: an error of the compiler itself, in its JSON, and cargo's errors about build scripts
-/// and other programs it made. What a linter finds is none.
+/// Results of damaged artifacts: errors of the compiler itself, in its JSON, and cargo's errors about build scripts
+/// and other programs it built. Findings of a linter are not included.
 const OF_ARTIFACTS: [&str; 6] = [
     r#""code":{"code":"E0"#,
     r#""code":"E0"#,
@@ -24,10 +24,10 @@ const OF_ARTIFACTS: [&str; 6] = [
     "file too short",
 ];
 
-/// What git and the libraries that do its work say where there is no repository.
+/// Messages of git and git libraries if there is no repository.
 const WITHOUT_GIT: [&str; 2] = ["not a git repository", "could not find repository"];
 
-/// Whether cargo says that a lockfile does not fit the manifests: the check would say the same.
+/// Whether cargo reports that the lockfile does not match the manifests: the check would report the same.
 #[must_use]
 pub(super) fn refuses_lockfile(output: &str) -> bool {
     output.contains("--locked was passed to prevent this")
@@ -47,15 +47,15 @@ impl Retry for Failures {
                 .iter()
                 .any(|text| failure.stderr.contains(text))
         {
-            // The packages of a layer lie in CARGO_HOME, where the user and cargo itself remove them.
+            // The packages of a layer are in CARGO_HOME, where the user or cargo may remove them.
             Some(Next::WithNewLayers)
         } else if failure.seeded && OF_ARTIFACTS.iter().any(says) && Rule::SeedsAreDoubted.holds() {
             Some(Next::WithoutSeed)
         } else if WITHOUT_GIT.iter().any(says) {
-            // The rooms of most checks have none.
+            // The rooms of most checks have no repository.
             Some(Next::NoVerdict(
-                "something that runs while it compiles asks for the git repository, which checks see only if a build \
-                 script has the word `git`\nhelp: a comment with that word in the package's build.rs is enough",
+                "code that runs at build time uses the git repository, which is only available if a build \
+                 script contains the word `git`\nhelp: add a comment with that word to the package's build.rs",
             ))
         } else {
             None

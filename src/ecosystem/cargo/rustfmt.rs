@@ -1,12 +1,12 @@
 //! `rust:fmt`: the verdict of `cargo fmt --all --check`, keyed by what rustfmt reads.
 //!
-//! `cargo fmt` runs one rustfmt for each edition. Where all targets have the same edition (with inheritance), that one
-//! rustfmt is the check, and it sees the module closure of the target roots and their `rustfmt.toml` chain: manifests
-//! and other files change nothing. Otherwise `cargo-fmt` itself is run and the manifests are inputs too. In both,
-//! arguments appended by the configuration are rustfmt's.
+//! `cargo fmt` runs one rustfmt per edition. If all targets have the same edition (with inheritance), the check is
+//! this single rustfmt, which sees the module closure of the target roots and their `rustfmt.toml` chain: manifests
+//! and other files do not matter. Otherwise the check is `cargo-fmt`, with the manifests as inputs. In both cases,
+//! configured arguments go to rustfmt.
 //!
-//! A configuration file in the user's home does not count (a room would meet it as its own ancestor where the project
-//! might not): where no target root has one, an empty one is named.
+//! Configuration in the user's home is ignored (a room may be below it although the project is not): if no target
+//! root has any, an empty one is named.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use super::programs::Programs;
 use super::rustfmt_output::RustfmtOutput;
 use super::workspace::{Target, Workspace};
 
-/// What rustfmt is told to read where no configuration of the project counts.
+/// The configuration for rustfmt if the project has none.
 const EMPTY_CONFIG: &str = "/dev/null";
 
 /// The check's work, inputs, and why its result is not stored, if so.
@@ -39,7 +39,9 @@ pub(crate) fn plan(
     let config = configuration(scope, programs, &roots, &closure.files);
     let mut files = closure.files;
     let outside = closure.outside.map(|path| {
-        format!("a module lies outside the project (`#[path = \"{path}\"]`) and cannot be part of the key")
+        format!(
+            "a module is outside the project (`#[path = \"{path}\"]`) and cannot be part of the key"
+        )
     });
 
     let editions: BTreeSet<&str> = workspace
@@ -101,7 +103,7 @@ fn tools(programs: Programs<'_>, names: &[&str]) -> Result<Vec<Tool>, String> {
     names.iter().map(tool).collect()
 }
 
-/// The configuration rustfmt finds: for each target root the nearest file in its folder or above.
+/// The configuration that rustfmt finds: for each target root, the nearest file in its folder or above.
 struct Configuration {
     files: Vec<FileId>,
     outside: Vec<OutsideFile>,
@@ -143,7 +145,7 @@ fn configuration(
         && let Some(file) = home_config(scope)
     {
         found.not_cached = Some(format!(
-            "rustfmt finds `{file}` in the home folder for some crates and the project's own configuration for others"
+            "rustfmt uses `{file}` in the home directory for some crates and the project's configuration for others"
         ));
     }
     found

@@ -1,4 +1,4 @@
-//! What `rustfmt --check` prints → findings.
+//! Parses the output of `rustfmt --check`.
 
 use crate::finding::{Finding, Severity};
 use crate::path::RelPath;
@@ -10,7 +10,7 @@ use super::output::{error_blocks, project_path};
 
 const NOT_FORMATTED: &str = "not formatted";
 
-/// Reads diffs from stdout and errors from stderr.
+/// Parses diffs on stdout and errors on stderr.
 #[derive(Debug)]
 pub(crate) struct RustfmtOutput;
 
@@ -71,7 +71,7 @@ fn unformatted(path: &str, line: Option<u32>) -> Finding {
     }
 }
 
-/// Errors that are no diagnostics of rustc: `Error writing files: failed to resolve mod …`.
+/// Errors other than diagnostics of rustc: `Error writing files: failed to resolve mod …`.
 fn other_errors(stderr: &str) -> Vec<Finding> {
     let text = plain(stderr);
     text.lines()

@@ -1,13 +1,13 @@
-//! The products of a room without any are begun with those that the user's own target folder has for packages that are
-//! not the project's: compiling them again would tell nothing new.
+//! Seeds a room without products from the user's target folder, with products of external packages: compiling them
+//! again would reveal nothing new.
 //!
-//! Whole units are copied (`.fingerprint/NAME-HASH`, `build/NAME-HASH`, `deps/*-HASH.*`) with their times, by sharing
-//! blocks where the file system can. Never one of a package in the project, never a link, and nothing while cargo
-//! works there. Cargo in the room then decides by its fingerprints what it takes.
+//! Whole units are copied (`.fingerprint/NAME-HASH`, `build/NAME-HASH`, `deps/*-HASH.*`) with their times, sharing
+//! blocks where the file system supports it; no units of project packages, no links, and nothing while cargo works
+//! there. Cargo in the room then decides by its fingerprints what to use.
 //!
-//! What cannot be told from such a folder: whether somebody altered a file in it, and which variables that checks do
-//! not see a build script saw. Results that build on it are marked as such, and an error of the compiler in such
-//! a room counts only if it comes again without.
+//! Two things are unknown about such a folder: whether somebody altered a file in it, and which variables hidden from
+//! checks a build script saw. Results based on it are marked as such, and a compiler error in such a room counts only
+//! if it also occurs without the seed.
 
 use std::collections::BTreeSet;
 use std::fs::{File, FileTimes, TryLockError};
@@ -16,16 +16,16 @@ use std::path::{Path, PathBuf};
 
 use crate::plan::check::Seed;
 
-/// Parts of a profile's folder that hold units in folders of their own.
+/// Subfolders of a profile that contain a folder per unit.
 const FOLDERS: [&str; 2] = [".fingerprint", "build"];
-/// Where units' outputs lie, by the hash in their names.
+/// Contains the outputs of units, with their hash in the name.
 const OUTPUTS: &str = "deps";
-/// The profile that is checked unless arguments say otherwise.
+/// The profile to check unless arguments select another.
 const PROFILE: &str = "debug";
-/// Held by cargo while it works in the folder of a profile.
+/// Locked by cargo while it works in the folder of a profile.
 const LOCK: &str = ".cargo-lock";
 
-/// The target folder of the user.
+/// The user's target folder.
 #[derive(Debug)]
 pub(crate) struct TargetFolder {
     pub(crate) path: PathBuf,
@@ -70,7 +70,7 @@ impl Seed for TargetFolder {
 }
 
 impl TargetFolder {
-    /// The folders of units of packages that are not the project's.
+    /// The folders of units of external packages.
     fn units(&self, from: &Path) -> io::Result<Vec<(&'static str, String)>> {
         let mut units = Vec::new();
         for folder in FOLDERS {
@@ -101,7 +101,7 @@ fn hash_of_output(name: &str) -> Option<&str> {
     unit(name.split('.').next()?).map(|(_, hash)| hash)
 }
 
-/// Copies a folder; `false`, and nothing, if something in it is neither a plain file nor a folder.
+/// Copies a folder; copies nothing and returns `false` if it contains anything besides regular files and folders.
 fn copy_folder(from: &Path, to: &Path) -> io::Result<bool> {
     std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from)? {
@@ -123,7 +123,7 @@ fn copy_folder(from: &Path, to: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-/// With its times: cargo compares them.
+/// Keeps times, because cargo compares them.
 fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
     let modified = from.symlink_metadata()?.modified()?;
     std::fs::copy(from, to)?;

@@ -1,18 +1,19 @@
-//! The skeleton of a workspace: what of its manifests and lockfile decides how dependencies are compiled.
+//! The skeleton of a workspace: the parts of its manifests and lockfile that affect how dependencies are compiled.
 //!
-//! Dependencies are compiled once from it, in a layer that many commits share. Kept: names, dependencies of all kinds,
-//! features, profiles, `patch`, `replace`, resolver, edition, inheritance, and that a package is a procedural macro or
-//! has a build script. Gone: comments, descriptions, lints, `metadata`, `[[bin]]` and its siblings, and the versions of
-//! the workspace's own packages. Each package is one empty library, with an empty build script if it has one.
+//! Dependencies are compiled once from it, in a layer that many commits share. Kept: names, all kinds of
+//! dependencies, features, profiles, `patch`, `replace`, resolver, edition, inheritance, and whether a package is a
+//! procedural macro or has a build script. Dropped: comments, descriptions, lints, `metadata`, `[[bin]]` and similar
+//! tables, and the versions of workspace packages. Each package is one empty library, with an empty build script if
+//! it has one.
 //!
-//! As its own packages have another version here, cargo cannot take what was compiled of the skeleton for the real
-//! thing: the version is part of the names of artifacts. The versions of packages that stand in for ones of a registry
-//! (`[patch]` with `path`), and of packages that share a name, stay, because dependents ask for them.
+//! Since workspace packages have another version here, cargo cannot confuse artifacts of the skeleton with real ones:
+//! the version is part of their names. Versions of packages that replace registry packages (`[patch]` with `path`),
+//! and of packages that share a name, stay, because dependents ask for them.
 //!
-//! Own code rather than `cargo-chef`: that brings 29 crates, its types are no promise, and it keeps what must not be in
-//! a key (target files, `metadata`).
+//! Not `cargo-chef`, because it brings 29 crates, its types are not stable, and it keeps what must not be in a key
+//! (target files, `metadata`).
 //!
-//! Pure: reads through a function. Stays free of configuration files and of what is done with the skeleton.
+//! Pure: reads through a function. Ignores configuration files and does not know what the skeleton is used for.
 
 mod lock;
 mod manifest;
@@ -26,13 +27,13 @@ use crate::path::RelPath;
 
 use super::manifests::MANIFEST;
 
-/// The version of own packages in a skeleton. One that nobody gives a package.
+/// The version of workspace packages in a skeleton. No real package uses it.
 pub(crate) const VERSION: &str = "0.0.0-dagcache";
 
 /// The lockfile's name.
 const LOCKFILE: &str = "Cargo.lock";
 
-/// Reads a file of the project as text, if it is there.
+/// Reads a project file as text, if it exists.
 pub(crate) type Read<'a> = &'a dyn Fn(&RelPath) -> Option<String>;
 
 /// The skeleton: files by their path in the project.
@@ -46,17 +47,17 @@ pub(crate) struct Skeleton {
     pub(crate) sources: Vec<(RelPath, String)>,
 }
 
-/// What a folder with a manifest is in the skeleton.
+/// The role of a folder with a manifest in the skeleton.
 #[derive(Debug)]
 struct Found {
     manifest: Table,
-    /// Whether it is a package here; else it is there for what packages inherit.
+    /// Whether it is a package here; otherwise packages inherit from it.
     package: bool,
     /// Whether it belongs to the workspace.
     member: bool,
 }
 
-/// The skeleton of the workspace in `dir` with packages in the folders `members` and this text of a lockfile.
+/// The skeleton of the workspace in `dir` with packages in the folders `members` and this lockfile.
 pub(crate) fn skeleton(
     dir: &RelPath,
     members: &[RelPath],
@@ -125,7 +126,7 @@ fn add(files: &mut Vec<(RelPath, String)>, folder: &RelPath, name: &str, text: S
     files.extend(folder.join(name).ok().map(|path| (path, text)));
 }
 
-/// The workspace's folders, those of packages it depends on by path, and those of workspaces these inherit from.
+/// The workspace's folders, those of its path dependencies, and those of workspaces that these inherit from.
 fn find(
     dir: &RelPath,
     members: &[RelPath],
@@ -179,7 +180,7 @@ fn table(folder: &RelPath, read: Read<'_>) -> Result<Option<Table>, String> {
     Ok(Some(table))
 }
 
-/// The folder of the workspace that a package outside of ours belongs to, if it is not its own.
+/// The folder of the workspace that an outside package belongs to, if it is not its own.
 fn workspace_of(
     folder: &RelPath,
     manifest: &Table,
@@ -199,7 +200,7 @@ fn workspace_of(
     Ok(None)
 }
 
-/// Names of the packages whose versions are not those of the project.
+/// Names of the packages with changed versions.
 fn masked<'a>(
     found: &'a BTreeMap<RelPath, Found>,
     patched: &BTreeSet<RelPath>,
@@ -207,7 +208,7 @@ fn masked<'a>(
     let mut times: BTreeMap<&str, usize> = BTreeMap::new();
     for (folder, found) in found.iter().filter(|(_, found)| found.package) {
         if let Some(name) = manifest::name(&found.manifest) {
-            // One that stands in for another is as good as shared.
+            // A package that replaces another one is treated as shared.
             *times.entry(name).or_default() += if patched.contains(folder) { 2 } else { 1 };
         }
     }

@@ -1,10 +1,11 @@
-//! Which targets of a workspace `rust:clippy` checks: all, but for those its authors cannot check either.
+//! The targets of a workspace that `rust:clippy` checks: all, except those that its authors cannot check either.
 //!
-//! - Tests, examples or benchmarks that enable unstable features, on a toolchain that refuses them: their kind is left
-//!   out, as cargo selects no single target but by naming all others.
-//! - Tests, examples and benchmarks of all packages, where a program has no standard library: the test harness needs it.
+//! - Tests, examples or benchmarks that enable unstable features, on a toolchain that rejects them: the whole kind is
+//!   skipped, because excluding a single target from cargo means naming all others.
+//! - Tests, examples and benchmarks of all packages, if a program has no standard library, which the test harness
+//!   needs.
 //!
-//! A library or program that needs another toolchain stays, because plain `cargo clippy` fails on it too.
+//! A library or program that needs another toolchain stays, because plain `cargo clippy` fails on it, too.
 
 use std::collections::BTreeSet;
 
@@ -16,12 +17,12 @@ use crate::scope::Scope;
 use super::config::cargo_config;
 use super::workspace::Workspace;
 
-/// What is checked, and what is not.
+/// The targets to check, and those to skip.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Selection {
     /// Whether there is a library.
     has_library: bool,
-    /// Kinds that are left out, for a feature that a target of it enables.
+    /// Kinds that are skipped because one of their targets enables an unstable feature.
     unstable: BTreeSet<&'static str>,
     /// The targets that enable one.
     culprits: Vec<RelPath>,
@@ -29,14 +30,14 @@ pub(crate) struct Selection {
     bare: Option<RelPath>,
 }
 
-/// Kinds of targets that are checked only because of `--all-targets`, with the argument for each.
+/// Kinds of targets that are checked only because of `--all-targets`, with their arguments.
 const EXTRA: [(&str, &str); 3] = [
     ("test", "--tests"),
     ("example", "--examples"),
     ("bench", "--benches"),
 ];
 
-/// What the attributes of a target's root file say.
+/// The attributes of a target's root file.
 #[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
 struct Attributes {
     feature: bool,
@@ -59,7 +60,7 @@ impl Attributes {
 }
 
 impl Selection {
-    /// For a workspace whose rustc says this of its version.
+    /// For a workspace with this version of rustc.
     pub(crate) fn of(
         scope: &Scope<'_>,
         dir: &RelPath,
@@ -100,7 +101,7 @@ impl Selection {
         selection
     }
 
-    /// The arguments that select it.
+    /// The arguments that select the targets.
     pub(crate) fn flags(&self) -> Vec<&'static str> {
         if self.bare.is_some() {
             return Vec::new();
@@ -116,11 +117,11 @@ impl Selection {
         flags.chain(kept.map(|(_, flag)| *flag)).collect()
     }
 
-    /// What to tell the user about the targets that are left out of the check `id`.
+    /// The warning about targets that the check `id` skips.
     pub(crate) fn warning(&self, id: &str) -> Option<String> {
         if let Some(path) = &self.bare {
             return Some(format!(
-                "`{id}` checks no tests, examples or benchmarks: `{path}` has no standard library, which they need"
+                "`{id}` skips tests, examples and benchmarks, because they need the standard library and `{path}` has none"
             ));
         }
         let first = self.culprits.first()?;
@@ -130,7 +131,7 @@ impl Selection {
             .map(|kind| format!("{kind} targets"))
             .collect();
         Some(format!(
-            "`{id}` checks no {}: `{first}` enables unstable features, and the toolchain is stable",
+            "`{id}` skips {}, because `{first}` enables unstable features and the toolchain is stable",
             kinds.join(", ")
         ))
     }

@@ -1,8 +1,8 @@
-//! What `cargo metadata` says about a workspace, remembered under the digests of what it was told.
+//! The result of `cargo metadata` for a workspace, memoised by the digests of its inputs.
 //!
-//! Cargo does not see the work tree: it is asked in a skeleton, a temporary folder with the snapshot's manifests and
-//! what else it loads them from ([`Loading`]). So the answer is one about the hashed content, also when that is git's
-//! index. Paths in it are relative to the project root. The same skeleton is where a lockfile is resolved for a
+//! Cargo does not see the work tree: it runs in a skeleton, a temporary directory with the snapshot's manifests and
+//! everything else it loads them from ([`Loading`]). So the answer is about the hashed content, even if that is git's
+//! index. Paths in it are relative to the project root. The same skeleton serves to resolve a lockfile for a
 //! workspace that has none.
 
 use std::cell::OnceCell;
@@ -22,20 +22,20 @@ use super::config;
 use super::loading::Loading;
 use super::manifests::{MANIFEST, manifests};
 
-/// The kind of facts that are lockfiles of workspaces without one; renewed, they are resolved anew.
+/// Kind of facts for resolved lockfiles; renewing it resolves them again.
 pub(crate) const RESOLVED_LOCKFILE: &str = "cargo-resolved-lockfile/1";
 
 /// A workspace (or a single package).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Workspace {
     pub(crate) members: Vec<Member>,
-    /// Folders of packages outside the workspace that it depends on by path, transitively; sorted.
+    /// Folders of path dependencies outside the workspace, including indirect ones; sorted.
     pub(crate) path_dependencies: Vec<RelPath>,
-    /// What `cargo fmt --all` formats, sorted by path.
+    /// The targets that `cargo fmt --all` formats, sorted by path.
     pub(crate) targets: Vec<Target>,
     /// Whether a package here depends on one from a registry or a git repository.
     pub(crate) has_external: bool,
-    /// The highest Rust version, major and minor, that a package of it says it needs.
+    /// The highest Rust version, major and minor, that one of its packages requires.
     #[serde(default)]
     pub(crate) rust_version: Option<(u64, u64)>,
 }
@@ -46,21 +46,21 @@ pub(crate) struct Member {
     /// The package's name.
     pub(crate) name: String,
     pub(crate) dir: RelPath,
-    /// Whether code of it runs while it is compiled: a build script or a procedural macro.
+    /// Whether it has code that runs at build time: a build script or a procedural macro.
     pub(crate) runs_at_build: bool,
 }
 
-/// The root file of a target and the edition it is formatted with.
+/// The root file of a target and its edition for formatting.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Target {
     pub(crate) path: RelPath,
     /// `2021`.
     pub(crate) edition: String,
-    /// `lib`, `bin`, `test`, `bench`, `example` or `custom-build`; empty for one of a package outside the workspace.
+    /// `lib`, `bin`, `test`, `bench`, `example` or `custom-build`; empty for packages outside the workspace.
     pub(crate) kind: String,
 }
 
-/// Asks cargo about workspaces of one snapshot.
+/// Queries cargo about the workspaces of one snapshot.
 pub(crate) struct Workspaces<'a> {
     scope: &'a Scope<'a>,
     loading: Loading,
@@ -107,21 +107,21 @@ impl<'a> Workspaces<'a> {
             })
     }
 
-    /// The files that cargo loads manifests from.
+    /// The files from which cargo loads manifests.
     #[must_use]
     pub(crate) const fn loading(&self) -> &Loading {
         &self.loading
     }
 
-    /// Digest of all that cargo loads manifests from.
+    /// Digest of everything from which cargo loads manifests.
     #[must_use]
     pub(crate) const fn digest(&self) -> Digest {
         self.digest
     }
 
-    /// The text of a lockfile for the workspace in `dir`, which has none: resolved once with the user's own
-    /// configuration and remembered until a manifest, that configuration or the toolchain changes. Where no registry
-    /// can be reached, cargo resolves with what it has.
+    /// A lockfile for the workspace in `dir`, which has none: resolved once with the user's configuration and
+    /// memoised until a manifest, that configuration or the toolchain changes. Without access to a registry, cargo
+    /// resolves with the packages it has.
     pub(crate) fn resolve(&self, dir: &RelPath, toolchain: &Toolchain) -> Result<String, String> {
         let home = config::cargo_home(self.scope).and_then(|home| config::home_digest(&home));
         let mut hasher = Hasher::new();
@@ -132,7 +132,9 @@ impl<'a> Workspaces<'a> {
         let facts = self.scope.facts;
         facts.derive(RESOLVED_LOCKFILE, hasher.finish(), || {
             let skeleton = self.skeleton()?;
-            let cargo = toolchain.program("cargo").ok_or("there is no `cargo`")?;
+            let cargo = toolchain
+                .program("cargo")
+                .ok_or("the toolchain has no `cargo`")?;
             skeleton.resolve(self.scope, cargo, dir, toolchain)
         })
     }
@@ -143,7 +145,7 @@ impl<'a> Workspaces<'a> {
         }
         let skeleton = Skeleton::write(self.scope, &self.loading).map_err(|error| {
             format!(
-                "cannot lay out the manifests for `cargo metadata` in a temporary folder: {error}"
+                "cannot write the manifests for `cargo metadata` to a temporary directory: {error}"
             )
         })?;
         Ok(self.skeleton.get_or_init(|| skeleton))
@@ -153,7 +155,7 @@ impl<'a> Workspaces<'a> {
 #[derive(Debug)]
 struct Skeleton {
     root: PathBuf,
-    // Removes the folder when dropped.
+    // Dropping it deletes the directory.
     _dir: TempDir,
 }
 
@@ -165,7 +167,7 @@ impl Skeleton {
         Ok(Self { root, _dir: dir })
     }
 
-    /// Leaves no lockfile behind: `cargo metadata` is asked in the same place.
+    /// Leaves no lockfile behind, because `cargo metadata` runs in the same place.
     fn resolve(
         &self,
         scope: &Scope<'_>,
@@ -196,7 +198,7 @@ impl Skeleton {
         Ok(text)
     }
 
-    /// What cargo said, with the places of the skeleton made places of the project.
+    /// Cargo's message, with paths of the skeleton turned into project paths.
     fn words(&self, stderr: &[u8]) -> String {
         let text = String::from_utf8_lossy(stderr);
         let folder = format!("{}/", self.root.display());
@@ -209,7 +211,7 @@ impl Skeleton {
     }
 }
 
-/// One walk over a workspace and what it depends on by path, in the order and with the rules of `cargo fmt --all`.
+/// Walks over a workspace and its path dependencies, in the order and with the rules of `cargo fmt --all`.
 struct Reader<'a> {
     scope: &'a Scope<'a>,
     cargo: &'a Path,
@@ -260,14 +262,14 @@ impl Reader<'_> {
         let refused = |why: &str| {
             format!(
                 "cargo cannot read `{manifest}`: {why}\n\
-                 help: fix it, or name its folder in `exclude` of the configuration"
+                 help: fix it, or add its folder to `exclude` in the configuration"
             )
         };
         let output =
             crate::process::capture(self.cargo, &args, &self.skeleton.root, self.scope.env, &[])
                 .map_err(|error| refused(&error.to_string()))?;
         if !output.status.success() {
-            // Cargo also loads what members depend on by path, and the skeleton holds nothing above the root.
+            // Cargo also loads path dependencies of members, and the skeleton contains nothing above the root.
             return Err(climbing_dependency(self.scope, dir)
                 .map(|(manifest, name)| above_root(&name, &manifest))
                 .unwrap_or_else(|| refused(&self.skeleton.words(&output.stderr))));
@@ -282,7 +284,7 @@ impl Reader<'_> {
             return Err(above_root(&package.name, &self.manifest(package)));
         };
         for target in &package.targets {
-            // A target may name a file outside; cargo then reports it, or rustfmt in the room.
+            // A target may name a file outside; then cargo reports it, or rustfmt in the room.
             if let Some(path) = self.skeleton.relative(target.src_path.as_std_path()) {
                 let kind = target
                     .kind
@@ -323,7 +325,7 @@ impl Reader<'_> {
 
     fn finish(self) -> Workspace {
         let mut workspace = self.workspace;
-        // The first edition a file is named with counts, as in cargo-fmt; the sort is stable.
+        // As in cargo-fmt, the first edition of a file counts; the sort is stable.
         workspace.targets.sort_by(|a, b| a.path.cmp(&b.path));
         workspace
             .targets
@@ -336,8 +338,8 @@ impl Reader<'_> {
 
 fn above_root(name: &str, manifest: &str) -> String {
     format!(
-        "the path dependency `{name}` lies above the project root\n  --> {manifest}\n\
-         help: name a workspace in a folder that holds both: `--manifest-path FOLDER/Cargo.toml`"
+        "the path dependency `{name}` is above the project root\n  --> {manifest}\n\
+         help: select a workspace in a directory that contains both with `--manifest-path FOLDER/Cargo.toml`"
     )
 }
 
@@ -352,7 +354,7 @@ fn climbing_dependency(scope: &Scope<'_>, dir: &RelPath) -> Option<(String, Stri
     })
 }
 
-/// The key of a table, however deep, whose `path` leads above the project root. Only dependencies have such.
+/// The key of a table, at any depth, whose `path` leads above the project root. Only dependencies have such keys.
 fn climbing_entry(folder: &RelPath, table: &toml::Table) -> Option<String> {
     table.iter().find_map(|(key, value)| {
         let inner = value.as_table()?;

@@ -1,10 +1,10 @@
-//! `deps:rust` in a container: dependencies, fetched, and compiled once with the skeleton of the workspace.
+//! `deps:rust` in a container: dependencies fetched, and compiled once with the skeleton of the workspace.
 //!
-//! Compiled as `rust:clippy` will: the same packages, targets, place and environment, so that cargo knows them again.
-//! What cannot be compiled here is left to the check, which says why. Nothing of the skeleton stays in the tree.
+//! Compiled like `rust:clippy` does it: the same packages, targets, place and environment, so that cargo reuses them.
+//! Whatever fails to compile here is left to the check, which reports it. Nothing of the skeleton stays in the tree.
 //!
-//! If cargo would change the lockfile of the skeleton, it may, as long as it takes all packages that are planned: own
-//! packages are then described in another way. Else the layer fails.
+//! Cargo may change the skeleton's lockfile, because workspace packages are described differently, as long as it uses
+//! all planned packages. Otherwise the layer fails.
 
 use crate::digest::{Digest, Hasher};
 use crate::path::RelPath;
@@ -22,7 +22,7 @@ use super::super::skeleton::{Skeleton, skeleton};
 use super::super::workspace::{Workspace, Workspaces};
 use super::{FOLDER, Rust, TARGET, homes};
 
-/// The user's variables for cargo's network: these, and all that begin like the others.
+/// The user's variables for cargo's network access, and prefixes of such.
 const NETWORK: [&str; 3] = ["CARGO_HTTP_", "CARGO_REGISTRIES_", "CARGO_REGISTRY_"];
 
 /// Variables that every check has.
@@ -32,7 +32,7 @@ const USUAL: [(&str, &str); 3] = [
     ("TZ", "UTC"),
 ];
 
-/// What the layer is made from.
+/// Describes the layer.
 pub(crate) struct Sought<'a> {
     /// The workspace's folder.
     pub(crate) dir: &'a RelPath,
@@ -48,7 +48,7 @@ pub(crate) fn lockfile() -> String {
 }
 
 impl Sought<'_> {
-    /// The layer; `None` if nothing comes from elsewhere.
+    /// The layer; `None` without external packages.
     ///
     /// # Errors
     /// If the lockfile is none.
@@ -164,7 +164,7 @@ fn sources(scope: &Scope<'_>) -> Vec<FileId> {
     all
 }
 
-/// What the files are; none if there are none.
+/// Digest of the files; `None` if there are none.
 fn digest(scope: &Scope<'_>, files: &[FileId]) -> Option<Digest> {
     let mut hasher = Hasher::new();
     for id in files {
@@ -180,7 +180,7 @@ fn digest(scope: &Scope<'_>, files: &[FileId]) -> Option<Digest> {
     (!files.is_empty()).then(|| hasher.finish())
 }
 
-/// Names of the user's variables that say where packages come from.
+/// Names of the user's variables for package sources.
 fn user_env(scope: &Scope<'_>) -> Vec<String> {
     let all = scope.env.all().filter_map(|(name, _)| name.to_str());
     let mut names: Vec<String> = all

@@ -1,6 +1,7 @@
-//! The lockfile of a skeleton: the packages that own ones reach, with the versions of own ones as they are there.
+//! The lockfile of a skeleton: the packages that workspace packages reach, with the skeleton's versions of the
+//! latter.
 //!
-//! Stays free of judging it: a lockfile that does not fit its manifests does not fit here either.
+//! Does not validate: a lockfile that does not match its manifests does not match here either.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,13 +25,13 @@ impl Lock {
         })
     }
 
-    /// Whether entries can be changed without knowing more: the formats that say their version, from 3 on.
+    /// Whether entries can be changed without further knowledge: in formats that record their version, from 3 on.
     pub(crate) fn can_be_masked(&self) -> bool {
         self.read.version.is_some_and(|version| version >= 3)
     }
 
-    /// The text with what the packages named `own` that lie in the project reach, where those named `masked` have the
-    /// version of a skeleton.
+    /// The text of everything that the project packages named `own` reach; those named `masked` have the version of a
+    /// skeleton.
     pub(crate) fn closure(&self, own: &BTreeSet<&str>, masked: &BTreeSet<&str>) -> String {
         let table: Result<Table, _> = toml::from_str(&self.text);
         let (true, Ok(mut table)) = (self.can_be_masked(), table) else {

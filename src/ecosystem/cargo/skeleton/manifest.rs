@@ -1,4 +1,4 @@
-//! One manifest: what it names, and what of it stays in a skeleton.
+//! One manifest: the paths it names, and the parts of it that stay in a skeleton.
 
 use std::collections::BTreeSet;
 
@@ -8,21 +8,21 @@ use crate::path::RelPath;
 
 use super::VERSION;
 
-/// Where the empty library is.
+/// The empty library.
 pub(crate) const LIBRARY: &str = "src/lib.rs";
 
-/// Where cargo looks for a build script, and where the empty one is.
+/// Cargo's default build script, which is empty here.
 pub(crate) const BUILD_SCRIPT: &str = "build.rs";
 
-/// The empty example: what is no test is compiled in another way where a profile says how to panic, and with it all
-/// dependencies.
+/// The empty example: if a profile sets the panic strategy, cargo compiles everything except tests differently,
+/// including dependencies.
 pub(crate) const EXAMPLE: &str = "examples/dagcache_skeleton.rs";
 
-/// Tables of dependencies that count for every package, and those that count for members only.
+/// Tables of dependencies that apply to every package, and those that apply to members only.
 const DEPENDENCIES: [&str; 3] = ["dependencies", "build-dependencies", "build_dependencies"];
 const DEV_DEPENDENCIES: [&str; 2] = ["dev-dependencies", "dev_dependencies"];
 
-/// Keys of a package that stay as they are.
+/// Keys of a package that stay the same.
 const PACKAGE: [&str; 8] = [
     "default-target",
     "edition",
@@ -45,7 +45,7 @@ pub(crate) fn name(manifest: &Table) -> Option<&str> {
     package(manifest)?.get("name")?.as_str()
 }
 
-/// Where the package says its workspace is.
+/// The workspace named by the package.
 pub(crate) fn workspace_pointer(manifest: &Table) -> Option<&str> {
     package(manifest)?.get("workspace")?.as_str()
 }
@@ -64,7 +64,7 @@ fn is_proc_macro(manifest: &Table) -> bool {
         || kinds.any(|kind| kind.as_str() == Some("proc-macro"))
 }
 
-/// The text of the empty library: one that compiles also where there is no standard library.
+/// The text of the empty library, which also compiles without a standard library.
 pub(crate) fn library(manifest: &Table) -> String {
     if is_proc_macro(manifest) {
         String::new()
@@ -83,7 +83,7 @@ fn tables<'a>(manifest: &'a Table, keys: &'a [&str]) -> impl Iterator<Item = &'a
         .filter_map(Value::as_table)
 }
 
-/// Folders that entries of a table of dependencies name.
+/// Folders named by entries of a table of dependencies.
 fn paths<'a>(folder: &'a RelPath, table: &'a Table) -> impl Iterator<Item = RelPath> + 'a {
     let named = table
         .values()
@@ -91,7 +91,7 @@ fn paths<'a>(folder: &'a RelPath, table: &'a Table) -> impl Iterator<Item = RelP
     named.filter_map(move |path| folder.join(path).ok())
 }
 
-/// Folders of what a package, or the workspace that is declared here, depends on by path.
+/// Folders of path dependencies of a package, or of the workspace declared here.
 pub(crate) fn path_dependencies(
     folder: &RelPath,
     manifest: &Table,
@@ -118,7 +118,7 @@ pub(crate) fn path_dependencies(
     found
 }
 
-/// Folders of packages that stand in for ones from elsewhere.
+/// Folders of packages that replace external ones.
 pub(crate) fn patches(folder: &RelPath, manifest: &Table) -> BTreeSet<RelPath> {
     let sources = manifest.get("patch").and_then(Value::as_table);
     let sources = sources.into_iter().flat_map(Table::values);
@@ -127,17 +127,17 @@ pub(crate) fn patches(folder: &RelPath, manifest: &Table) -> BTreeSet<RelPath> {
     tables.flat_map(|table| paths(folder, table)).collect()
 }
 
-/// Whether a profile of the workspace says how to panic.
+/// Whether a profile of the workspace sets the panic strategy.
 pub(crate) fn sets_panic(manifest: &Table) -> bool {
     let profiles = manifest.get("profile").and_then(Value::as_table);
     let mut profiles = profiles.into_iter().flat_map(Table::values);
     profiles.any(|profile| profile.get("panic").is_some())
 }
 
-/// How one manifest is stripped.
+/// How to strip one manifest.
 pub(crate) struct Strip<'a> {
     pub(crate) folder: &'a RelPath,
-    /// Whether the package in it stays.
+    /// Whether its package stays.
     pub(crate) package: bool,
     /// Whether it belongs to the workspace.
     pub(crate) member: bool,
@@ -145,7 +145,7 @@ pub(crate) struct Strip<'a> {
     pub(crate) members: Option<&'a [&'a RelPath]>,
     /// Names of packages that get another version.
     pub(crate) masked: &'a BTreeSet<&'a str>,
-    /// Whether all packages do.
+    /// Whether all packages get another version.
     pub(crate) all_masked: bool,
     /// Whether the package has a build script.
     pub(crate) build_script: bool,
@@ -227,7 +227,7 @@ impl Strip<'_> {
         }
     }
 
-    /// The tables of dependencies in `table`. Those for tests count for members only.
+    /// The tables of dependencies in `table`. Those for tests apply to members only.
     fn dependencies(&self, table: &Table) -> Table {
         let dev = DEV_DEPENDENCIES.iter().filter(|_| self.member);
         let keys = DEPENDENCIES.iter().chain(dev);
@@ -271,7 +271,7 @@ fn only(table: &Table, keys: &[&str]) -> Table {
         .collect()
 }
 
-/// Dependencies where those by path ask for no version: it is the one that is there.
+/// Removes versions from path dependencies, so that the available one is used.
 fn without_own_versions(dependencies: &Table) -> Table {
     let strip = |entry: &Value| match entry.as_table() {
         Some(table) if table.contains_key("path") => {
