@@ -1,17 +1,17 @@
-//! `[checks.ID]`: parses its table into a [`CheckConfig`] and validates ids and values.
+//! `[checks.ID]`: validates ids, values and relations between keys.
 //!
 //! Does no planning.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::catalogue;
 use crate::config::diagnose::nearest;
 use crate::config::glob::Globs;
-use crate::config::keys::CheckConfig;
 use crate::config::model::{Findings, SECRETS};
 use crate::config::read::Reader;
 use crate::path::RelPath;
@@ -73,34 +73,19 @@ pub(crate) fn is_built_in_form(id: &str) -> bool {
     id.contains(':')
 }
 
-/// `[checks]`.
-pub(super) fn checks(
-    reader: &mut Reader<'_>,
-    top: &DeTable<'_>,
-) -> Option<BTreeMap<String, CheckConfig>> {
-    let mut checks = BTreeMap::new();
-    for (key, value) in reader.any_table(top, "checks")? {
-        let id = key.get_ref().as_ref();
-        if let Some(table) = reader.as_table(value, &format!("checks.{id}")) {
-            checks.insert(id.to_owned(), read(reader, id, &key.span(), table));
-        }
-    }
-    Some(checks)
-}
-
-/// Parses one table. `key` is the span of the id.
-fn read(reader: &mut Reader<'_>, id: &str, key: &Range<usize>, table: &DeTable<'_>) -> CheckConfig {
-    let name = if is_built_in_form(id) {
+/// The name of the table of a check.
+pub(super) fn table_name(id: &str) -> String {
+    if is_built_in_form(id) {
         format!("checks.\"{id}\"")
     } else {
         format!("checks.{id}")
-    };
+    }
+}
+
+/// Reports an id that no check can have, and keys that do not apply to this kind of check. `key` is the span of the id.
+pub(super) fn fits(reader: &mut Reader<'_>, id: &str, key: &Range<usize>, table: &DeTable<'_>) {
     check_id(reader, id, key, table);
     keys_that_fit(reader, id, table);
-    let mut config = CheckConfig::read(reader, table, &name);
-    config.place = reader.place(key);
-    relations(reader, &config, table);
-    config
 }
 
 fn check_id(reader: &mut Reader<'_>, id: &str, key: &Range<usize>, table: &DeTable<'_>) {
@@ -207,16 +192,19 @@ pub(super) fn cache(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Option<Cach
 }
 
 /// Reports keys that conflict or that require another key.
-fn relations(reader: &mut Reader<'_>, config: &CheckConfig, table: &DeTable<'_>) {
-    if config.per_file == Some(true)
-        && config.files.is_none()
+pub(super) fn relations(reader: &mut Reader<'_>, table: &DeTable<'_>) {
+    let is_per_file = table
+        .get("per-file")
+        .is_some_and(|value| matches!(value.get_ref(), DeValue::Boolean(true)));
+    if is_per_file
+        && !table.contains_key("files")
         && let Some((key, _)) = table.get_key_value("per-file")
     {
         let title = "`per-file` needs `files`".to_owned();
         reader.problem(key.span(), title, "there are no files to check");
     }
-    if config.per_file == Some(true)
-        && config.outputs.is_some()
+    if is_per_file
+        && !words(table, "outputs").is_empty()
         && let Some((key, _)) = table.get_key_value("outputs")
     {
         let title = "`outputs` cannot be combined with `per-file`".to_owned();
@@ -224,20 +212,30 @@ fn relations(reader: &mut Reader<'_>, config: &CheckConfig, table: &DeTable<'_>)
             "with `per-file`, each file has a separate result; outputs belong to a whole check";
         reader.problem(key.span(), title, label);
     }
-    let fixed: BTreeSet<&String> = config.set_env.iter().flat_map(|map| map.keys()).collect();
-    let plain: BTreeSet<&String> = config.env.iter().flatten().collect();
-    let secret: BTreeSet<&String> = config.secrets.iter().flatten().collect();
-    for (one, first, other, second) in [
-        ("env", &plain, "set-env", &fixed),
-        ("secrets", &secret, "set-env", &fixed),
-        ("env", &plain, "secrets", &secret),
+    for (one, other) in [
+        ("env", "set-env"),
+        ("secrets", "set-env"),
+        ("env", "secrets"),
     ] {
-        if let Some(both) = first.intersection(second).next()
+        let second = words(table, other);
+        if let Some(both) = words(table, one).intersection(&second).next()
             && let Some((key, _)) = table.get_key_value(other)
         {
             let title = format!("`{both}` is both in `{one}` and in `{other}`");
             reader.problem(key.span(), title, "it can only have one value");
         }
+    }
+}
+
+/// The strings of a list, or the keys of a table.
+fn words<'t>(table: &'t DeTable<'_>, key: &str) -> BTreeSet<&'t str> {
+    match table.get(key).map(Spanned::get_ref) {
+        Some(DeValue::Array(list)) => {
+            let texts = list.iter().filter_map(|value| value.get_ref().as_str());
+            texts.collect()
+        }
+        Some(DeValue::Table(map)) => map.keys().map(|key| key.get_ref().as_ref()).collect(),
+        _ => BTreeSet::new(),
     }
 }
 

@@ -6,17 +6,19 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use toml::de::DeTable;
+
 use crate::config::check::{
-    cache, checks, command, duration, file, findings, folder, no_nul, outputs, timeout, tool,
-    users_variable, variable, word,
+    cache, command, duration, file, findings, fits, folder, no_nul, outputs, relations, table_name,
+    timeout, tool, users_variable, variable, word,
 };
 use crate::config::diagnose::Place;
 use crate::config::glob::Globs;
-use crate::config::model::{EngineKind, Findings};
-use crate::config::schema::{Key, Kind, tables};
+use crate::config::model::{EngineKind, Findings, Key, Kind};
+use crate::config::read::Reader;
+use crate::config::tables::tables;
 use crate::config::values::{
-    ALREADY_FAILING, ENGINES, address, any, base_image, commands, engine_kind, packages, size,
-    tools, warns,
+    self, ALREADY_FAILING, ENGINES, address, any, base_image, engine_kind, packages, size, warns,
 };
 use crate::path::RelPath;
 use crate::plan::CacheMode;
@@ -200,4 +202,28 @@ const fn key(
         default,
         about,
     }
+}
+
+/// `[checks]`.
+fn checks(reader: &mut Reader<'_>, top: &DeTable<'_>) -> Option<BTreeMap<String, CheckConfig>> {
+    let mut checks = BTreeMap::new();
+    for (key, value) in reader.any_table(top, "checks")? {
+        let id = key.get_ref().as_ref();
+        if let Some(table) = reader.as_table(value, &format!("checks.{id}")) {
+            fits(reader, id, &key.span(), table);
+            let mut config = CheckConfig::read(reader, table, &table_name(id));
+            config.place = reader.place(&key.span());
+            relations(reader, table);
+            checks.insert(id.to_owned(), config);
+        }
+    }
+    Some(checks)
+}
+
+fn commands(reader: &mut Reader<'_>, top: &DeTable<'_>) -> Option<BTreeMap<String, Vec<String>>> {
+    values::commands(reader, top, COMMANDS)
+}
+
+fn tools(reader: &mut Reader<'_>, layers: &DeTable<'_>) -> Option<BTreeMap<String, String>> {
+    values::tools(reader, layers, TOOLS)
 }

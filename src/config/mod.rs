@@ -4,9 +4,11 @@
 //! |---|---|
 //! | `source` | finding the one place among `dagcache.toml`, `Cargo.toml`, `pyproject.toml` |
 //! | `keys` | every key: name, type, default, meaning; the typed configuration |
-//! | `schema` | how keys are declared; the JSON schema |
+//! | `tables` | how keys are declared |
+//! | `schema` | the JSON schema |
 //! | `read`, `values`, `check` | from TOML to types, collecting all errors |
-//! | `model` | what follows from the typed configuration |
+//! | `model` | types of keys and of values |
+//! | `effective` | what follows from the typed configuration |
 //! | `diagnose` | errors for display |
 //! | `show` | the effective configuration as text |
 //! | `glob` | patterns |
@@ -15,6 +17,7 @@
 
 mod check;
 mod diagnose;
+mod effective;
 mod glob;
 mod keys;
 mod model;
@@ -22,6 +25,7 @@ mod read;
 mod schema;
 mod show;
 mod source;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod values;

@@ -1,13 +1,8 @@
-//! What follows from the typed configuration. Absent keys of a check stay `None`, so that an override changes only the
-//! keys it names.
+//! Types of keys and of values.
 //!
 //! Knows nothing about TOML and files.
 
 use crate::config::glob::Globs;
-use crate::config::keys::{COMMANDS, CheckConfig, Config};
-use crate::path::RelPath;
-use crate::plan::CacheMode;
-use crate::snapshot::Snapshot;
 
 /// The only check that supports `baseline`.
 pub(crate) const SECRETS: &str = "security:secrets";
@@ -68,51 +63,35 @@ impl Default for Globs {
     }
 }
 
-impl Config {
-    /// The tags that a command runs; `None` for every check.
-    #[must_use]
-    pub(crate) fn tags_of(&self, command: &str) -> Option<Vec<String>> {
-        if let Some(tags) = self.commands.get(command) {
-            return Some(tags.clone());
-        }
-        let key = COMMANDS.iter().find(|key| key.name == command)?;
-        key.default_value()?.try_into().ok()
-    }
-
-    /// For each file of the snapshot, whether it is excluded.
-    #[must_use]
-    pub(crate) fn excluded(&self, snapshot: &Snapshot) -> Vec<bool> {
-        snapshot
-            .entries()
-            .iter()
-            .map(|entry| self.exclude.matches(&entry.path))
-            .collect()
-    }
-
-    /// `[checks."security:secrets"] baseline`.
-    #[must_use]
-    pub(crate) fn secrets_baseline(&self) -> Option<&RelPath> {
-        self.checks.get(SECRETS)?.baseline.as_ref()
-    }
+/// One key of a table.
+#[derive(Debug)]
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    /// The default as a TOML value.
+    pub(super) default: Option<&'static str>,
+    /// Its description, after a space.
+    pub(super) about: &'static str,
 }
 
-impl CheckConfig {
-    /// The tags of a custom check; `lint` by default.
-    #[must_use]
-    pub(crate) fn tags_or_default(&self) -> Vec<String> {
-        self.tags.clone().unwrap_or_else(|| vec!["lint".to_owned()])
-    }
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Kind {
+    Text,
+    Texts,
+    /// A map from names to strings.
+    TextMap,
+    Flag,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// `true`, `false` or one of these words.
+    FlagOrWord(&'static [&'static str]),
+    Table(&'static [Key]),
+    /// Tables under ids of checks.
+    Named(&'static [Key]),
+}
 
-    /// Which results of a custom check are stored: by default everything, but only passes for the tag `test`.
-    #[must_use]
-    pub(crate) fn cache_or_default(&self) -> CacheMode {
-        let test = || self.tags.iter().flatten().any(|tag| tag == "test");
-        self.cache.unwrap_or_else(|| {
-            if test() {
-                CacheMode::Passes
-            } else {
-                CacheMode::All
-            }
-        })
+impl Key {
+    pub(super) fn default_value(&self) -> Option<toml::Value> {
+        self.default?.parse().ok()
     }
 }

@@ -11,7 +11,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::config::diagnose::{Mark, Place, Problem, Source, nearest};
 use crate::config::glob::Globs;
-use crate::config::schema::Key;
+use crate::config::model::Key;
 use crate::snapshot::Snapshot;
 
 /// A value and its place.

@@ -11,7 +11,7 @@ use crate::config::Loaded;
 use crate::config::check::is_built_in_form;
 use crate::config::diagnose::{Place, Source};
 use crate::config::keys::Config;
-use crate::config::schema::{Key, Kind};
+use crate::config::model::{Key, Kind};
 use crate::plan::CacheMode;
 
 /// The given values, by table names and key.

@@ -496,12 +496,12 @@ fn images_and_packages_are_looked_at() {
 /// A value of the wrong type for every key of the schema is refused: so every key is read.
 #[test]
 fn schema_and_reader_know_the_same_keys() {
-    fn walk(keys: &[schema::Key], path: &str) {
+    fn walk(keys: &[model::Key], path: &str) {
         for key in keys {
             let name = format!("{path}{}", key.name);
             match key.kind {
-                schema::Kind::Table(inner) => walk(inner, &format!("{name}.")),
-                schema::Kind::Named(inner) => walk(inner, &format!("{name}.x.")),
+                model::Kind::Table(inner) => walk(inner, &format!("{name}.")),
+                model::Kind::Named(inner) => walk(inner, &format!("{name}.x.")),
                 _ => {
                     let error = bad(&format!("{name} = 1979-05-27"));
                     let said = format!("`{}` must be", key.name);
@@ -515,14 +515,14 @@ fn schema_and_reader_know_the_same_keys() {
 
 #[test]
 fn the_json_schema_describes_every_key() {
-    fn walk(table: &serde_json::Value, keys: &[schema::Key]) {
+    fn walk(table: &serde_json::Value, keys: &[model::Key]) {
         assert_eq!(table["additionalProperties"], false);
         for key in keys {
             let entry = &table["properties"][key.name];
             assert!(entry["description"].is_string(), "{}", key.name);
             match key.kind {
-                schema::Kind::Table(inner) => walk(entry, inner),
-                schema::Kind::Named(inner) => walk(&entry["additionalProperties"], inner),
+                model::Kind::Table(inner) => walk(entry, inner),
+                model::Kind::Named(inner) => walk(&entry["additionalProperties"], inner),
                 _ => assert_eq!(entry.get("default").is_some(), key.default.is_some()),
             }
         }

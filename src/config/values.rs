@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use toml::de::DeTable;
 
 use crate::config::diagnose::nearest;
-use crate::config::keys::{COMMANDS, TOOLS};
-use crate::config::model::EngineKind;
+use crate::config::model::{EngineKind, Key};
 use crate::config::read::Reader;
 use crate::plan::image::{full_name, is_archive};
 use crate::snapshot::Snapshot;
@@ -96,11 +95,12 @@ fn package(name: &str) -> Result<(), String> {
 pub(super) fn tools(
     reader: &mut Reader<'_>,
     layers: &DeTable<'_>,
+    keys: &'static [Key],
 ) -> Option<BTreeMap<String, String>> {
     let table = reader.any_table(layers, "tools")?;
-    reader.known_keys(table, "layers.tools", TOOLS);
+    reader.known_keys(table, "layers.tools", keys);
     let mut tools = BTreeMap::new();
-    for key in TOOLS {
+    for key in keys {
         if let Some(from) = reader.parsed(table, key.name, |_, text| tool_image(text)) {
             tools.insert(key.name.to_owned(), from);
         }
@@ -123,12 +123,13 @@ fn tool_image(text: &str) -> Result<String, String> {
 pub(super) fn commands(
     reader: &mut Reader<'_>,
     top: &DeTable<'_>,
+    keys: &'static [Key],
 ) -> Option<BTreeMap<String, Vec<String>>> {
     let table = reader.any_table(top, "commands")?;
-    reader.known_keys(table, "commands", COMMANDS);
+    reader.known_keys(table, "commands", keys);
     let known: Vec<&str> = TAGS.iter().copied().chain(own_tags(top)).collect();
     let mut commands = BTreeMap::new();
-    for key in COMMANDS {
+    for key in keys {
         let Some(tags) = reader.texts(table, key.name, |tag| known_tag(tag, &known)) else {
             continue;
         };

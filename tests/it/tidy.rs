@@ -144,6 +144,18 @@ fn every_module_says_what_it_is_for() {
     assert!(silent.is_empty(), "no module docs: {silent:?}");
 }
 
+/// Files that use each other can only be understood, changed and tested together.
+///
+/// A file may use the files above it (`super`, its folder's `mod.rs`), whether or not these use it: a folder's face
+/// holds the words that its files share, and calls them. Re-exports are no use: what goes through them counts as use of
+/// the file they lead to.
+#[test]
+fn no_files_use_each_other_in_a_circle() {
+    let graph = Graph::of(&sources());
+    let circles = graph.circles();
+    assert!(circles.is_empty(), "circles of files: {circles:#?}");
+}
+
 #[test]
 fn ecosystems_use_no_other_ecosystem() {
     let graph = Graph::of(&sources());

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::session::patience_of;
 use crate::engine::EngineError;
-use crate::env::Env;
+use crate::env::{self, Env};
 use crate::process::{Ended, Launch, Limits};
 use crate::tool::launcher::{Asker, Leads, follow};
 
@@ -198,6 +197,12 @@ impl Version {
     fn is_supported(&self) -> bool {
         (FIRST..NEXT).contains(&self.numbers)
     }
+}
+
+/// How long the user wants an engine to be waited for.
+pub(super) fn patience_of(env: &Env) -> Option<Duration> {
+    // What is no duration was refused when the engine was chosen.
+    humantime::parse_duration(env.var(env::DAGCACHE_DAGGER_TIMEOUT)?).ok()
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::client::Http;
 use super::failure::{Failure, without_trace};
-use super::program::{Program, QUIET, check_engine};
+use super::program::{Program, QUIET, check_engine, patience_of};
 use crate::engine::EngineError;
 use crate::env::{self, Env};
 use crate::process::Companion;
@@ -98,12 +98,6 @@ const PULSE: Duration = Duration::from_secs(30);
 
 /// How long an engine may take to answer when something went wrong.
 pub(super) const ANSWER: Duration = Duration::from_secs(5);
-
-/// How long the user wants an engine to be waited for.
-pub(super) fn patience_of(env: &Env) -> Option<Duration> {
-    // What is no duration was refused when the engine was chosen.
-    humantime::parse_duration(env.var(env::DAGCACHE_DAGGER_TIMEOUT)?).ok()
-}
 
 /// An open session. Dropping it ends its child at once; [`Session::close`] lets it end well.
 #[derive(Debug)]

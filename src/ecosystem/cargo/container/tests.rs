@@ -203,7 +203,7 @@ fn the_toolchain_file_decides() {
     assert!(text.contains("component add rust-src\n"), "{text}");
     assert_ne!(keys(&other)["tools:rust"], keys(&usual)["tools:rust"]);
     let odd = file("[toolchain]\nchannel = '1.80; reboot'");
-    assert!(missing(&odd, "rust:clippy").contains("no name"));
+    assert!(missing(&odd, "rust:clippy").contains("not a valid name"));
 }
 
 #[test]

@@ -146,7 +146,7 @@ async fn a_port_that_refuses_is_told_without_a_child() {
     drop(nobody);
     fake.connect.address = Some(address.clone());
     let error = fake.open().await.unwrap_err();
-    let expected = format!("no Dagger engine at {address}: Connection refused");
+    let expected = format!("cannot connect to a Dagger engine at {address}: Connection refused");
     assert!(error.starts_with(&expected), "{error}");
     assert!(!fake.path("started").exists());
 }
