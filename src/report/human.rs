@@ -216,7 +216,7 @@ impl<'a> Human<'a> {
 
     fn could_not_run(&mut self, record: &CheckRecord) {
         self.errors.push(record.id.clone());
-        let message = record.message.as_deref().unwrap_or("it could not be run");
+        let message = record.message.as_deref().unwrap_or("could not run");
         // A cause that takes lines to explain is explained once.
         let first = match message.contains('\n') {
             true => self

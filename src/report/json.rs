@@ -11,7 +11,7 @@ use crate::report::{Format, Shell, text};
 /// `--message-format json`.
 pub(crate) const FORMAT: Format = Format {
     name: "json",
-    help: "One JSON object a line, on stdout",
+    help: "One JSON object per line on stdout",
     report: |about| match about.hook {
         Some(_) => Box::new(Held::new(Json::new(about.shell))),
         None => Box::new(Json::new(about.shell)),

@@ -63,7 +63,7 @@ pub(crate) fn apply(
         let executed = executed.map_err(|error| error.to_string())?.map_err(said)?;
         if !matches!(executed.ended, Ended::Exit(0..128)) {
             let said = mask.text(executed.output.stderr.trim());
-            return Err(format!("it did not end well: {said}"));
+            return Err(format!("it failed: {said}"));
         }
         let Some(place) = &executed.place else {
             return Err("this engine cannot return changed files".to_owned());

@@ -26,7 +26,7 @@ pub(crate) fn hint(
     ))
 }
 
-/// Words that may be paths: cut at white space, quotes, brackets and colons; and those with brackets in them whole.
+/// Words that may be paths, split at white space, quotes, brackets and colons; words with brackets also as a whole.
 fn words(output: &str) -> impl Iterator<Item = &str> {
     let quote = |c: char| c.is_whitespace() || "'\"`".contains(c);
     let whole = output.split(quote);
@@ -55,7 +55,7 @@ fn unseen_file(
         path = path.parent()?.join(&target).ok()?;
         id = snapshot.find(&path)?;
     }
-    // What the check makes itself is kept from it.
+    // Its own outputs are withheld from the check.
     let made = Globs::new(&command.outputs).is_ok_and(|globs| globs.matches(&path));
     (!sees(id) && !made).then(|| path.to_string())
 }

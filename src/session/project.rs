@@ -43,7 +43,7 @@ const CONTAINERS: bool = cfg!(all(feature = "dagger", unix));
 /// The configuration that is a file of its own.
 const CONFIG: &str = "dagcache.toml";
 
-/// A shorter key for secrets could be found by trying.
+/// Shorter keys could be guessed.
 const SHORTEST_KEY: usize = 16;
 
 /// How often planning is retried if files change.

@@ -34,7 +34,7 @@ pub(crate) fn clear(context: &Context<'_>, targets: &[String]) -> Result<Exit, F
     }
     if !named.layers.is_empty() {
         let message = format!(
-            "{}: the Dagger engine builds them anew",
+            "{}: the Dagger engine will rebuild them",
             named.layers.join(", ")
         );
         context.shell.status(Tone::Good, "Cleared", &message);
@@ -47,13 +47,13 @@ pub(crate) fn clear(context: &Context<'_>, targets: &[String]) -> Result<Exit, F
 struct Named {
     project: String,
     targets: Vec<Target>,
-    /// Layers that the engine itself keeps, and that it is to build anew.
+    /// Layers in the engine's own cache, which it has to rebuild.
     layers: Vec<String>,
     /// Checks with results in the engine's own cache.
     checks: Vec<String>,
 }
 
-/// What the names stand for in this project.
+/// What the names refer to in this project.
 fn named(context: &Context<'_>, names: &[String]) -> Result<Named, Failure> {
     let project = context.open()?;
     let view = project.look()?;
@@ -91,7 +91,7 @@ fn named(context: &Context<'_>, names: &[String]) -> Result<Named, Failure> {
     Ok(named)
 }
 
-/// The layers of that name or kind with those that stand on them, and the checks that do.
+/// The layers with this name or kind, those on top of them, and their checks.
 fn standing_on<'p>(plan: &'p Plan, name: &str) -> Result<(Vec<&'p Layer>, Vec<String>), Failure> {
     let is_named = |layer: &Layer| layer.name == name || layer.kind.as_str() == name;
     let stands_on = |layers: &[String]| plan_below(plan, layers).into_iter().any(is_named);
@@ -108,7 +108,7 @@ fn standing_on<'p>(plan: &'p Plan, name: &str) -> Result<(Vec<&'p Layer>, Vec<St
     Ok((layers, checks))
 }
 
-/// These layers, and all that they stand on.
+/// These layers and all below them.
 fn plan_below<'p>(plan: &'p Plan, names: &[String]) -> Vec<&'p Layer> {
     let mut below: Vec<&Layer> = names.iter().filter_map(|name| plan.layer(name)).collect();
     let mut at = 0;

@@ -44,9 +44,9 @@ pub(crate) fn cache(context: &Context<'_>, command: CacheCommand) -> Result<Exit
     }
 }
 
-/// The cache folder, or why there is none.
+/// The cache directory, or an error.
 fn folder(context: &Context<'_>) -> Result<PathBuf, Failure> {
-    let missing = "there is no cache folder: neither DAGCACHE_DIR, XDG_CACHE_HOME nor HOME is set";
+    let missing = "no cache directory: none of DAGCACHE_DIR, XDG_CACHE_HOME and HOME is set";
     context.cache_dir().ok_or_else(|| Failure::usage(missing))
 }
 
@@ -59,12 +59,12 @@ fn unknown<'a>(
     let layers = plan.layers.iter().map(|layer| layer.name.as_str());
     let known: Vec<&str> = layers.chain(checks).collect();
     Failure::usage(format!(
-        "no {what} `{name}` in this project; there are: {}",
+        "no {what} `{name}` in this project; known: {}",
         known.join(", ")
     ))
 }
 
-/// The configuration of the project, where there may be one: no snapshot is taken of any other folder.
+/// The configuration, if there may be a project. Takes no snapshot of other directories.
 fn configured(context: &Context<'_>, store: &Store) -> Result<Option<Config>, Failure> {
     let root = context.root()?;
     let files = ["dagcache.toml", "Cargo.toml", "pyproject.toml"];
@@ -77,10 +77,12 @@ fn configured(context: &Context<'_>, store: &Store) -> Result<Option<Config>, Fa
     Ok(Some(loaded.config))
 }
 
-/// What to say of a store that is too large.
+/// The message about a store that is too large.
 pub(super) fn over_bound(size: Size, bound: u64) -> String {
     let (held, bound) = (ByteSize(size.bytes), ByteSize(bound));
-    format!("the cache holds {held}, and may hold {bound}: `cargo dagcache cache prune` makes room")
+    format!(
+        "the cache has {held}, more than its limit of {bound}; run `cargo dagcache cache prune` to shrink it"
+    )
 }
 
 fn sized(size: Size) -> serde_json::Value {

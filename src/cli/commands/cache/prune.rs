@@ -16,7 +16,8 @@ use crate::session::Listener as _;
 use crate::store::Store;
 use crate::store::prune::{DEFAULT_MAX_SIZE, Group, Policy, PrunePlan};
 
-/// Deletes what nobody needs, and then what is worth least until the store is as small as it has to be. Says so first.
+/// Prunes what nothing needs, and then the least valuable results until the store is small enough. Shows the plan
+/// first.
 pub(crate) fn prune(
     context: &Context<'_>,
     max_size: Option<ByteSize>,
@@ -60,19 +61,19 @@ pub(crate) fn prune(
         (true, _) => ("Finished", format!("nothing to prune: {left}")),
         (_, true) => (
             "Finished",
-            format!("dry run: {} would go, leaving {left}", ByteSize(freed)),
+            format!("dry run: would free {}, leaving {left}", ByteSize(freed)),
         ),
         (_, false) => ("Pruned", format!("{}, leaving {left}", ByteSize(freed))),
     };
     context.shell.status(Tone::Good, verb, &message);
     if plan.after.bytes > max_bytes {
-        let message = "what is left is in use: rooms of running checks, or what the last runs were";
+        let message = "the rest is in use by running checks or belongs to the last runs";
         context.shell.status(Tone::Note, "Left", message);
     }
     Ok(Exit::Passed)
 }
 
-/// `[cache] max-size` of the project, where there is one with a configuration.
+/// `[cache] max-size` of the project, if there is a configured one.
 fn bound(context: &Context<'_>) -> Result<u64, Failure> {
     let dir = folder(context)?;
     let store = Store::open_or_fallback(Some(&dir), &|| context.waiting());
@@ -97,7 +98,7 @@ fn prune_json(plan: &PrunePlan, max_bytes: u64, dry_run: bool) -> String {
     format!("{value}\n")
 }
 
-/// Has the engine delete what was used least.
+/// Makes the engine prune what was least recently used.
 pub(crate) fn prune_engine(
     context: &Context<'_>,
     max_size: Option<ByteSize>,
@@ -106,7 +107,7 @@ pub(crate) fn prune_engine(
     let config = configured(context, &project.store)?.unwrap_or_else(Config::default);
     let choice = project.choice(&config)?;
     context.shell.warning(&format!(
-        "the cache of the engine at {} is shared by all who use it: their layers go too",
+        "the engine at {} shares its cache between all its users: their layers are pruned, too",
         choice.dagger.as_deref().unwrap_or_default()
     ));
     let (before, after) = pruned(&project, &choice, max_size.map(|size| size.as_u64()))
@@ -129,7 +130,7 @@ pub(crate) fn prune_engine(
     );
     context.shell.status(Tone::Good, "Pruned", &line);
     if bound.is_some_and(|bound| after.used > bound) {
-        let message = "what is left is in use, or was used by something that is";
+        let message = "the rest is in use";
         context.shell.status(Tone::Note, "Left", message);
     }
     Ok(Exit::Passed)

@@ -247,7 +247,7 @@ fn rows(history: &History, usage: &Usage) -> BTreeMap<(bool, String), Row> {
     rows
 }
 
-/// `30 days`, `12 hours`: humantime's words with a space before the unit.
+/// `30 days`, `12 hours`: humantime's format with a space before the unit.
 fn period(since: Duration) -> String {
     let mut text = String::new();
     let mut previous = ' ';

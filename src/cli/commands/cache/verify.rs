@@ -15,7 +15,7 @@ use crate::session::project::dirs;
 use crate::store::Store;
 use crate::store::verify::Damaged;
 
-/// Reads everything again; what is wrong goes to the quarantine, and is exit code 1.
+/// Verifies the whole store. Quarantines damaged files and exits with 1 if there are any.
 pub(crate) fn verify(context: &Context<'_>) -> Result<Exit, Failure> {
     let begun = Instant::now();
     let dir = folder(context)?;
@@ -52,9 +52,9 @@ pub(crate) fn verify(context: &Context<'_>) -> Result<Exit, Failure> {
         count(inspected.layers, "layer", "layers"),
     ];
     let found = match verified.damaged.len() {
-        0 => "nothing is damaged".to_owned(),
+        0 => "no damage found".to_owned(),
         number if unmoved == 0 => format!("{number} damaged, in {}", quarantine(&store)),
-        number => format!("{number} damaged, {unmoved} still in place"),
+        number => format!("{number} damaged, {unmoved} could not be quarantined"),
     };
     let tone = if verified.damaged.is_empty() {
         Tone::Good
@@ -64,8 +64,8 @@ pub(crate) fn verify(context: &Context<'_>) -> Result<Exit, Failure> {
     let message = format!("{} in {}: {found}", counts.join(", "), text::duration(took));
     context.shell.status(tone, "Verified", &message);
     if verified.foreign > 0 {
-        let number = count(verified.foreign, "file is", "files are");
-        let message = format!("{number} of another version of this program, and not read");
+        let number = count(verified.foreign, "file", "files");
+        let message = format!("skipped {number} of another version of this program");
         context.shell.status(Tone::Note, "Left", &message);
     }
     if verified.damaged.is_empty() {
@@ -86,8 +86,8 @@ fn set_aside(context: &Context<'_>, store: &Store, all: &[Damaged]) -> usize {
         let moved = store.set_aside(&damaged.path, &damaged.reason);
         unmoved += usize::from(moved.is_err());
         let then = moved.map_or_else(
-            |error| format!("cannot be moved to the quarantine: {error}"),
-            |()| "moved to the quarantine".to_owned(),
+            |error| format!("cannot quarantine it: {error}"),
+            |()| "quarantined".to_owned(),
         );
         let path = below(store, &damaged.path);
         let message = format!("{path}: {}; {then}", damaged.reason);

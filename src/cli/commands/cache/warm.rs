@@ -113,7 +113,7 @@ fn unplanned(project: &Project<'_>, view: &View, name: Option<&str>) -> BTreeSet
     all
 }
 
-/// What checks stand on, as far as it was asked for: each a chain, after what it stands on.
+/// The requested layers, each as a chain from the lowest one.
 fn chains<'p>(plan: &'p Plan, name: Option<&str>) -> Result<Vec<Vec<&'p Layer>>, Failure> {
     let is_named =
         |layer: &&Layer| name.is_none_or(|name| layer.name == name || layer.kind.as_str() == name);
