@@ -99,7 +99,7 @@ const AFTER: &str = "\" is not formatted.";
 
 impl Parse for Mdformat {
     fn identity(&self) -> String {
-        "mdformat/1".to_owned()
+        "mdformat/2".to_owned()
     }
 
     fn parse(&self, output: &Output, dir: &RelPath, files: &[&RelPath]) -> Parsed {
@@ -137,12 +137,19 @@ fn next_message(text: &str) -> Option<(&str, &str, &str)> {
     Some((before, path, after))
 }
 
-/// The file named by a message: as given, else relative to the folder or the root.
+/// The file named by a message: as given, else relative to the folder or the root. White space in a name may have been
+/// wrapped.
 fn resolve_path(text: &str, dir: &RelPath, files: &[&RelPath]) -> Option<RelPath> {
     let candidates = [dir.join(text).ok(), RelPath::new(text).ok()];
     let mut candidates = candidates.into_iter().flatten();
     let known = candidates.clone().find(|path| files.contains(&path));
-    known.or_else(|| candidates.next())
+    let unspaced = |text: &str| text.split_whitespace().collect::<String>();
+    let wrapped = || {
+        let meant = unspaced(text);
+        let is_meant = |path: &&&RelPath| unspaced(&path.argument_from(dir)) == meant;
+        files.iter().find(is_meant).map(|&path| path.clone())
+    };
+    known.or_else(wrapped).or_else(|| candidates.next())
 }
 
 fn share(path: &RelPath, text: &str) -> (RelPath, Share) {
@@ -210,6 +217,13 @@ mod tests {
         let stderr = "Error: File\n\"docs/a very long\nname.md\" is not\nformatted.\n";
         let parsed = parse(stderr, 1, "", &["docs/a very long name.md"]);
         assert_eq!(shared(&parsed), Some(vec!["docs/a very long name.md"]));
+    }
+
+    #[test]
+    fn a_line_break_in_a_name_is_no_other_name() {
+        let stderr = "Error: File \"new line.md\" is not formatted.\n";
+        let parsed = parse(stderr, 1, "", &["new\nline.md"]);
+        assert_eq!(parsed.findings[0].path, Some(rel("new\nline.md")));
     }
 
     #[test]

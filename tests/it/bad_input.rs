@@ -77,18 +77,20 @@ fn a_broken_cargo_manifest() {
 }
 
 #[test]
-fn a_broken_poetry_lock() {
-    refused(
-        &[
-            (
-                "pyproject.toml",
-                "[tool.poetry.group.lint.dependencies]\nyamllint = \"*\"\n",
-            ),
-            ("poetry.lock", "[[package]\nname = \n"),
-            ("a.yaml", "a: 1\n"),
-        ],
-        2,
-        &["poetry.lock"],
+fn a_broken_poetry_lock_is_an_error_of_the_checks_that_need_it() {
+    let project = "[tool.poetry.group.lint.dependencies]\nyamllint = \"*\"\n";
+    let sandbox = Sandbox::with(&[
+        ("pyproject.toml", project),
+        ("poetry.lock", "[[package]\nname = \n"),
+        ("a.yaml", "a: 1\n"),
+    ]);
+    let json = sandbox.json(&["dev-check"]).expect(3);
+    assert_eq!(json.check("yaml:syntax")["verdict"], "passed");
+    assert_eq!(json.check("yaml:yamllint")["verdict"], "error");
+    assert!(
+        json.check("yaml:yamllint")
+            .to_string()
+            .contains("poetry.lock:1:")
     );
 }
 

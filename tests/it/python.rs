@@ -616,7 +616,7 @@ fn a_first_party_module_that_joins_reruns_ruff() {
 }
 
 #[test]
-fn a_broken_lock_or_project_file_is_named_with_its_place() {
+fn a_broken_lock_or_project_file_is_named_with_its_place_and_stops_nothing_else() {
     for (path, text, place) in [
         (
             "poetry.lock",
@@ -634,17 +634,23 @@ fn a_broken_lock_or_project_file_is_named_with_its_place() {
             "pyproject.toml:2:",
         ),
         ("pyproject.toml", "[tool.poetry\n", "pyproject.toml:1:"),
+        (
+            "tests/x/poetry.lock",
+            "[[package]]\nname = \"ruff\"\nversion = 1\n",
+            "tests/x/poetry.lock:3:",
+        ),
     ] {
         let sandbox = Sandbox::with(&[
-            ("pyproject.toml", "[tool.ruff]\n"),
+            ("pyproject.toml", "[tool.isort]\n"),
+            ("tests/x/pyproject.toml", ""),
             ("poetry.lock", "package = []\n"),
-            ("a.py", ""),
+            ("broken.yaml", "a: [\n"),
         ]);
         sandbox.write(path, text);
-        let run = sandbox.run(&["lint"]).expect(2);
-        assert!(run.stderr.starts_with("error: "), "{}", run.stderr);
-        assert!(run.stderr.contains(place), "{place}\n{}", run.stderr);
-        assert_eq!(run.stdout, "");
+        let run = sandbox.run(&["lint"]);
+        let all = format!("{}{}", run.stdout, run.stderr);
+        assert!(all.contains(place), "{place}\n{all}");
+        assert!(all.contains("broken.yaml"), "{place}\n{all}");
     }
 }
 

@@ -19,13 +19,14 @@ use std::collections::BTreeSet;
 
 use crate::catalogue;
 use crate::plan::{Plan, Work};
-use crate::provision::python::project::{Site, sites};
+use crate::provision::python::project::{Site, sites, unread};
 use crate::provision::python::tool::ready;
 use crate::provision::python::version::satisfies;
 use crate::scope::{PlanError, Scope};
 
 /// Adds the checks of all Python projects.
 pub(crate) fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
+    plan.warnings.extend(unread(scope));
     for site in sites(scope, "ruff", &ruff_files::configured(scope)?)? {
         plan_ruff(scope, plan, &site)?;
     }

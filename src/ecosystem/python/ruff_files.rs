@@ -50,38 +50,24 @@ pub(crate) fn configured(scope: &Scope<'_>) -> Result<BTreeSet<RelPath>, PlanErr
     Ok(found)
 }
 
+/// What of a file decides about files. Ruff itself says what is wrong with a broken one that it comes to read; such a
+/// `pyproject.toml` configures it if it names its table and is no test data.
 fn config(scope: &Scope<'_>, id: FileId) -> Result<RuffConfig, PlanError> {
     let entry = scope.snapshot.entry(id);
     let is_pyproject = entry.path.file_name() == PYPROJECT;
-    // An invalid file is an error at the root; elsewhere it may be a test fixture, and ruff reports it if it ever
-    // reads it.
-    let at_root = entry.path.as_str() == PYPROJECT;
-    let kind = match (is_pyproject, at_root) {
-        (true, true) => "ruff-root-pyproject/1",
-        (true, false) => "ruff-pyproject/1",
+    let is_fixture = entry.path.is_fixture();
+    let kind = match (is_pyproject, is_fixture) {
+        (true, true) => "ruff-fixture-pyproject/1",
+        (true, false) => "ruff-pyproject/2",
         (false, _) => "ruff-config/1",
     };
-    let foreign = || RuffConfig {
-        present: !is_pyproject,
-        ..RuffConfig::default()
-    };
     scope.facts.derive(kind, entry.digest, || {
-        let Some(text) = scope.text(&entry.path) else {
-            let message = format!("{PYPROJECT} is not valid UTF-8\n  --> {PYPROJECT}");
-            return if at_root {
-                Err(PlanError::new(message))
-            } else {
-                Ok(foreign())
-            };
-        };
-        match read(&text, is_pyproject) {
-            Ok(config) => Ok(config),
-            Err(error) if at_root => Err(PlanError::new(format!(
-                "{PYPROJECT} is invalid: {}\n  --> {PYPROJECT}:{}:{}\nhelp: fix it; it is needed to plan the checks of this project",
-                error.message, error.line, error.column
-            ))),
-            Err(_) => Ok(foreign()),
-        }
+        let text = scope.text(&entry.path).unwrap_or_default();
+        let names_table = text.contains("[tool.ruff") && !is_fixture;
+        Ok(read(&text, is_pyproject).unwrap_or(RuffConfig {
+            present: !is_pyproject || names_table,
+            ..RuffConfig::default()
+        }))
     })
 }
 
@@ -473,19 +459,18 @@ mod tests {
     }
 
     #[test]
-    fn configured_folders_and_a_broken_root() {
+    fn configured_folders() {
         let project = Project::new(&[
             ("a/ruff.toml", ""),
             ("b/pyproject.toml", "[tool.ruff]"),
             ("c/pyproject.toml", "[tool.black]"),
             ("d/pyproject.toml", "broken ="),
+            ("e/pyproject.toml", "[tool.ruff]\nbroken ="),
+            ("tests/f/pyproject.toml", "[tool.ruff]\nbroken ="),
         ]);
         let found = configured(&project.scope()).expect("configured");
         let found: Vec<&str> = found.iter().map(RelPath::as_str).collect();
-        assert_eq!(found, ["a", "b"]);
-        let broken = Project::new(&[("pyproject.toml", "[project]\nname =\n")]);
-        let error = configured(&broken.scope()).expect_err("broken");
-        assert!(error.message.contains("--> pyproject.toml:2:"), "{error}");
+        assert_eq!(found, ["a", "b", "e"]);
     }
 
     proptest! {

@@ -80,7 +80,7 @@ pub(crate) fn closure(
         return Ok(None);
     };
     let search = Search {
-        installable: installable(lock, &groups, env)?,
+        installable: installable(lock, &groups, env),
         groups,
         asked,
         env,
@@ -97,6 +97,9 @@ pub(crate) fn closure(
         seeds.insert(root);
         search.needs(seeds)?
     };
+    for &at in &members {
+        search.readable(at)?;
+    }
     let mut packages: Vec<Locked> = members.iter().map(|&at| search.locked(at)).collect();
     packages.sort_by(|a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
     Ok(Some(Closure {
@@ -115,22 +118,11 @@ fn groups_of<'a>(lock: &'a Lock, tool: &str) -> Option<BTreeSet<&'a str>> {
     found
 }
 
-/// The packages whose own markers match.
-fn installable<'a>(
-    lock: &'a Lock,
-    groups: &BTreeSet<&str>,
-    env: &MarkerEnv,
-) -> Result<Vec<&'a Package>, ClosureError> {
-    let mut found = Vec::new();
-    for package in &lock.packages {
-        if is_installable(package, groups, env).map_err(|source| ClosureError {
-            package: package.name.clone(),
-            source,
-        })? {
-            found.push(package);
-        }
-    }
-    Ok(found)
+/// The packages whose own markers hold, or cannot be read: that is an error only of who needs them.
+fn installable<'a>(lock: &'a Lock, groups: &BTreeSet<&str>, env: &MarkerEnv) -> Vec<&'a Package> {
+    let packages = lock.packages.iter();
+    let holds = |package: &&Package| is_installable(package, groups, env).unwrap_or(true);
+    packages.filter(holds).collect()
 }
 
 /// A package is installed if the marker of one of its groups matches; if the tool has groups, only those count.
@@ -205,6 +197,16 @@ impl<'a> Search<'a> {
                 return Ok(found);
             }
         }
+    }
+
+    /// Refuses a package whose own marker cannot be read.
+    fn readable(&self, at: usize) -> Result<(), ClosureError> {
+        let package = self.installable[at];
+        let read = is_installable(package, &self.groups, self.env);
+        read.map(drop).map_err(|source| ClosureError {
+            package: package.name.clone(),
+            source,
+        })
     }
 
     fn in_groups(&self, at: usize) -> bool {
@@ -491,6 +493,12 @@ tool = "*"
                 "tool 1",
             ],
         );
+    }
+
+    #[test]
+    fn a_marker_that_nobody_needs_is_nobodys_error() {
+        let unneeded = "[[package]]\nname = 'unneeded'\nversion = '1'\nmarkers = 'python_version < \"3.8\" and ()'\n";
+        check(&format!("{unneeded}{CSS}"), "ruff", &[], &["ruff 0.5.7"]);
     }
 
     #[test]

@@ -296,6 +296,7 @@ python-versions = ">=3.8"
             let site = Site {
                 dir: RelPath::root(),
                 lock: Some(lock.clone()),
+                unread: None,
             };
             let mut plan = Plan::default();
             let program = self.program();
@@ -373,6 +374,7 @@ python-versions = ">=3.8"
         let site = Site {
             dir: RelPath::root(),
             lock: Some(lock.clone()),
+            unread: None,
         };
         let mut plan = Plan::default();
         match locked(&scope, &mut plan, &site, &lock, "tool", None).expect("a lock") {

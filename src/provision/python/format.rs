@@ -34,6 +34,25 @@ impl LockFormat {
         }
     }
 
+    /// Decodes a file; the error is what is wrong with its encoding.
+    pub(crate) fn decode(self, bytes: Vec<u8>) -> Result<String, String> {
+        match self {
+            Self::Uv | Self::Poetry => {
+                String::from_utf8(bytes).map_err(|_| "is not valid UTF-8".to_owned())
+            }
+            Self::Requirements => requirements::decode(&bytes),
+        }
+    }
+
+    /// Whether the text of a file, which may be invalid, has an entry for the package.
+    #[must_use]
+    pub(crate) fn names(self, text: &str, package: &str) -> bool {
+        match self {
+            Self::Uv | Self::Poetry => text.contains(&format!("name = \"{package}\"")),
+            Self::Requirements => requirements::names(text, package),
+        }
+    }
+
     /// Parses a file. `read` returns files that it includes.
     pub(crate) fn parse(
         self,

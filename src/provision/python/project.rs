@@ -1,7 +1,9 @@
 //! Finds Python projects and the tools they declare, from `pyproject.toml`, the lock beside it, and the tools' own
 //! configuration files.
 //!
-//! Everything read here is memoised by the digest of the file. Knows nothing about interpreters and environments.
+//! Everything read here is memoised by the digest of the file. A file that cannot be read is an error of the checks of
+//! the tools it names, and a warning if it names none or lies below fixtures ([`unread`]). Knows nothing about
+//! interpreters and environments.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,6 +29,8 @@ pub(crate) struct Site {
     pub(crate) dir: RelPath,
     /// The lock that pins the tool; `None` if it is only configured.
     pub(crate) lock: Option<LockFile>,
+    /// What is wrong with the lock, if it cannot be read.
+    pub(crate) unread: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,32 +66,77 @@ pub(crate) fn sites(
     configured: &BTreeSet<RelPath>,
 ) -> Result<Vec<Site>, PlanError> {
     let mut found: BTreeMap<RelPath, Site> = BTreeMap::new();
-    for (dir, locks) in locks(scope)? {
-        let loose = locks
-            .iter()
-            .any(|(_, summary)| summary.loose.contains(tool));
-        let lock = locks
-            .into_iter()
-            .find(|(_, summary)| summary.tools.contains(tool))
-            .map(|(lock, _)| lock);
-        if lock.is_some() || loose {
-            found.insert(dir.clone(), Site { dir, lock });
+    for (dir, locks) in locks(scope) {
+        let first = |is: fn(&LockSummary) -> &BTreeSet<String>| {
+            let mut locks = locks.iter().filter_map(|lock| lock.read.as_ref().ok());
+            locks.find(|(_, summary)| is(summary).contains(tool))
+        };
+        let lock = first(|summary| &summary.tools).map(|(lock, _)| lock.clone());
+        let is_loose = first(|summary| &summary.loose).is_some();
+        let unread = locks.iter().find_map(|lock| lock.unread_by(tool));
+        let unread = unread.filter(|_| lock.is_none()).map(str::to_owned);
+        if lock.is_some() || is_loose || unread.is_some() {
+            found.insert(dir.clone(), Site { dir, lock, unread });
         }
     }
     for dir in configured {
         let declared = |folder: &RelPath| found.contains_key(folder) || configured.contains(folder);
         if !found.contains_key(dir) && !dir.ancestors().any(|folder| declared(&folder)) {
-            let dir = dir.clone();
-            found.insert(dir.clone(), Site { dir, lock: None });
+            let site = Site {
+                dir: dir.clone(),
+                lock: None,
+                unread: None,
+            };
+            found.insert(dir.clone(), site);
         }
     }
     Ok(found.into_values().collect())
 }
 
-type Summarised = (LockFile, LockSummary);
+/// A lock that was looked at.
+struct Looked {
+    id: FileId,
+    read: Result<(LockFile, LockSummary), Unread>,
+}
+
+/// A lock that cannot be read.
+struct Unread {
+    why: String,
+    /// The tools it names nevertheless.
+    tools: BTreeSet<String>,
+}
+
+impl Looked {
+    /// What is wrong with it, if `tool` would need it.
+    fn unread_by(&self, tool: &str) -> Option<&str> {
+        let unread = self.read.as_ref().err()?;
+        unread.tools.contains(tool).then_some(&*unread.why)
+    }
+}
+
+/// What to tell of the files that cannot be read and that no check names.
+pub(crate) fn unread(scope: &Scope<'_>) -> Vec<String> {
+    let locks = locks(scope).into_values().flatten();
+    let locks = locks.filter_map(|lock| match lock.read {
+        Err(unread) if unread.tools.is_empty() => Some((lock.id, unread.why)),
+        _ => None,
+    });
+    let projects = scope
+        .checked()
+        .filter(|(_, entry)| entry.path.file_name() == PYPROJECT);
+    let projects = projects.filter_map(|(id, _)| Some((id, pyproject(scope, id).err()?.message)));
+    let told = locks.chain(projects).map(|(id, why)| {
+        let plans = match scope.snapshot.entry(id).path.is_fixture() {
+            true => "it looks like test data and plans nothing",
+            false => "no check that is planned needs it",
+        };
+        format!("{why}\nnote: {plans}")
+    });
+    told.collect()
+}
 
 /// The locks of Python projects by folder, in order of preference.
-fn locks(scope: &Scope<'_>) -> Result<BTreeMap<RelPath, Vec<Summarised>>, PlanError> {
+fn locks(scope: &Scope<'_>) -> BTreeMap<RelPath, Vec<Looked>> {
     let mut found = BTreeMap::new();
     let mut dirs = scope.folders_of(&[PYPROJECT, "setup.py", "setup.cfg"]);
     dirs.insert(RelPath::root());
@@ -97,20 +146,50 @@ fn locks(scope: &Scope<'_>) -> Result<BTreeMap<RelPath, Vec<Summarised>>, PlanEr
             continue;
         };
         let mut locks = Vec::new();
-        for format in order(scope, &dir, files)? {
-            for &(_, id) in files.iter().filter(|(known, _)| *known == format) {
-                let summary = summary(scope, format, id)?;
-                let lock = LockFile {
-                    format,
-                    id,
-                    python: summary.python.clone(),
-                };
-                locks.push((lock, summary));
-            }
+        for format in order(scope, &dir, files) {
+            let files = files.iter().filter(|(known, _)| *known == format);
+            locks.extend(files.map(|&(_, id)| look(scope, format, id)));
         }
         found.insert(dir, locks);
     }
-    Ok(found)
+    found
+}
+
+fn look(scope: &Scope<'_>, format: LockFormat, id: FileId) -> Looked {
+    let read = match summary(scope, format, id) {
+        Ok(summary) => {
+            let python = summary.python.clone();
+            Ok((LockFile { format, id, python }, summary))
+        }
+        Err(error) => Err(Unread {
+            why: error.message,
+            tools: named(scope, format, id),
+        }),
+    };
+    Looked { id, read }
+}
+
+/// The tools that an unreadable lock, or the project file beside it, names nevertheless; none for test data, which may
+/// be broken on purpose.
+fn named(scope: &Scope<'_>, format: LockFormat, id: FileId) -> BTreeSet<String> {
+    let tools = catalogue::python_tools().map(str::to_owned);
+    let path = &scope.snapshot.entry(id).path;
+    if path.is_fixture() {
+        return BTreeSet::new();
+    }
+    let Ok(bytes) = scope.snapshot.read(id) else {
+        return tools.collect();
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    let project = path
+        .parent()
+        .and_then(|dir| scope.text(&dir.join(PYPROJECT).ok()?));
+    let project = project.filter(|_| format != LockFormat::Requirements);
+    let project = project.unwrap_or_default();
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let words: BTreeSet<&str> = project.split(|c| !is_word(c)).collect();
+    let is_named = |tool: &String| format.names(&text, tool) || words.contains(tool.as_str());
+    tools.filter(is_named).collect()
 }
 
 /// Candidates for locks, by project folder: requirements may be in a folder named so.
@@ -139,23 +218,19 @@ fn lock_files(scope: &Scope<'_>) -> BTreeMap<RelPath, Vec<(LockFormat, FileId)>>
 
 /// The preference among a folder's locks: that of the tool that `pyproject.toml` configures, uv's before Poetry's if
 /// it configures neither or both, requirements last.
-fn order(
-    scope: &Scope<'_>,
-    dir: &RelPath,
-    files: &[(LockFormat, FileId)],
-) -> Result<[LockFormat; 3], PlanError> {
+fn order(scope: &Scope<'_>, dir: &RelPath, files: &[(LockFormat, FileId)]) -> [LockFormat; 3] {
     use LockFormat::{Poetry, Requirements, Uv};
     let have = |format| files.iter().any(|(known, _)| *known == format);
     if have(Uv)
         && have(Poetry)
         && let Some(id) = beside(scope, dir, PYPROJECT)
     {
-        let tables = pyproject(scope, id)?.tables;
+        let tables = pyproject(scope, id).unwrap_or_default().tables;
         if tables.contains("poetry") && !tables.contains("uv") {
-            return Ok([Poetry, Uv, Requirements]);
+            return [Poetry, Uv, Requirements];
         }
     }
-    Ok([Uv, Poetry, Requirements])
+    [Uv, Poetry, Requirements]
 }
 
 fn beside(scope: &Scope<'_>, dir: &RelPath, name: &str) -> Option<FileId> {
@@ -166,7 +241,7 @@ fn summary(scope: &Scope<'_>, format: LockFormat, id: FileId) -> Result<LockSumm
     let digest = content(scope, format, id);
     // Another set of tools makes another summary.
     let known: BTreeSet<&str> = catalogue::python_tools().collect();
-    let kind = format!("python-lock-summary/3 {known:?}");
+    let kind = format!("python-lock-summary/4 {known:?}");
     scope.facts.derive(&kind, digest, || {
         let lock = parsed(scope, format, id)?;
         let named = |pinned: bool| {
@@ -187,9 +262,12 @@ fn summary(scope: &Scope<'_>, format: LockFormat, id: FileId) -> Result<LockSumm
 
 fn parsed(scope: &Scope<'_>, format: LockFormat, id: FileId) -> Result<Lock, PlanError> {
     let path = &scope.snapshot.entry(id).path;
-    let read = |name: &str| scope.text(&path.parent()?.join(name).ok()?);
+    let read = |name: &str| {
+        let included = scope.snapshot.find(&path.parent()?.join(name).ok()?)?;
+        text(scope, format, included).ok()
+    };
     format
-        .parse(&text(scope, id)?, &read)
+        .parse(&text(scope, format, id)?, &read)
         .map_err(|error| broken(path, &error, format.fix()))
 }
 
@@ -207,8 +285,8 @@ fn content(scope: &Scope<'_>, format: LockFormat, id: FileId) -> Digest {
         let names: Result<Vec<String>, PlanError> =
             scope
                 .facts
-                .derive("requirements-includes/1", entry.digest, || {
-                    Ok(requirements::includes(&text(scope, at)?))
+                .derive("requirements-includes/2", entry.digest, || {
+                    Ok(requirements::includes(&text(scope, format, at)?))
                 });
         for path in names.unwrap_or_default() {
             let path = format!("{}{path}", requirements::folder_of(&name));
@@ -254,7 +332,7 @@ pub(crate) fn locked_closure(
         hasher.update(format!("{name}={value}\n").as_bytes());
     }
     hasher.update(tool.as_bytes());
-    scope.facts.derive("python-closure/2", hasher.finish(), || {
+    scope.facts.derive("python-closure/3", hasher.finish(), || {
         let parsed = parsed(scope, lock.format, lock.id)?;
         let mut extras = match project {
             Some(id) => pyproject(scope, id)?.extras,
@@ -264,15 +342,17 @@ pub(crate) fn locked_closure(
             add(&mut extras, name.clone(), asked.clone());
         }
         let path = &scope.snapshot.entry(lock.id).path;
-        closure(&parsed, tool, &extras, env)
-            .map_err(|error| PlanError::new(format!("{error}\n  --> {path}")))
+        closure(&parsed, tool, &extras, env).map_err(|error| {
+            let help = lock.format.fix();
+            PlanError::new(format!("{error}\n  --> {path}\nhelp: {help}"))
+        })
     })
 }
 
 pub(crate) fn pyproject(scope: &Scope<'_>, id: FileId) -> Result<Pyproject, PlanError> {
     let entry = scope.snapshot.entry(id);
     scope.facts.derive("python-pyproject/2", entry.digest, || {
-        let text = text(scope, id)?;
+        let text = text(scope, LockFormat::Poetry, id)?;
         parse(&text).map_err(|error| {
             let help = format!("fix it, or skip it with `exclude = [\"{}\"]`", entry.path);
             broken(&entry.path, &error, &help)
@@ -280,13 +360,18 @@ pub(crate) fn pyproject(scope: &Scope<'_>, id: FileId) -> Result<Pyproject, Plan
     })
 }
 
-fn text(scope: &Scope<'_>, id: FileId) -> Result<String, PlanError> {
+/// The text of a file as the tool of that format decodes it.
+fn text(scope: &Scope<'_>, format: LockFormat, id: FileId) -> Result<String, PlanError> {
     let path = &scope.snapshot.entry(id).path;
     let bytes = scope
         .snapshot
         .read(id)
         .map_err(|error| PlanError::new(format!("cannot read {path}: {error}")))?;
-    String::from_utf8(bytes).map_err(|_| PlanError::new(format!("{path} is not valid UTF-8")))
+    format.decode(bytes).map_err(|why| {
+        PlanError::new(format!(
+            "{path} {why}\n  --> {path}\nhelp: save it as UTF-8"
+        ))
+    })
 }
 
 fn broken(path: &RelPath, error: &TomlError, help: &str) -> PlanError {
@@ -428,15 +513,51 @@ mod tests {
         assert_eq!(found, []);
     }
 
+    const BROKEN: &str = "[[package]]\nname = \"ruff\"\nversion = \n";
+
+    fn ruff_sites(files: &[(&str, &str)]) -> (Vec<Site>, Vec<String>) {
+        let project = Project::new(files);
+        let sites = sites(&project.scope(), "ruff", &BTreeSet::new()).expect("sites");
+        (sites, unread(&project.scope()))
+    }
+
     #[test]
-    fn a_broken_lock_is_named_with_its_place() {
-        let project = Project::new(&[
-            ("poetry.lock", "[[package]]\nname = \n"),
-            ("pyproject.toml", ""),
-        ]);
-        let error = sites(&project.scope(), "ruff", &BTreeSet::new()).expect_err("broken");
-        assert!(error.message.contains("--> poetry.lock:2:"), "{error}");
-        assert!(error.message.contains("help: "), "{error}");
+    fn a_broken_lock_is_an_error_of_the_tools_it_names() {
+        let (sites, warnings) = ruff_sites(&[("poetry.lock", BROKEN), ("pyproject.toml", "")]);
+        let [site] = sites.as_slice() else {
+            panic!("{sites:?}");
+        };
+        let why = site.unread.as_deref().unwrap_or_default();
+        assert!(why.contains("--> poetry.lock:3:"), "{why}");
+        assert!(why.contains("help: "), "{why}");
+        assert_eq!(warnings, [""; 0]);
+        let other = BROKEN.replace("ruff", "flask");
+        let (sites, warnings) = ruff_sites(&[("poetry.lock", &other), ("pyproject.toml", "")]);
+        assert_eq!(sites, []);
+        assert!(warnings[0].contains("--> poetry.lock:3:"), "{warnings:?}");
+    }
+
+    #[test]
+    fn a_lock_that_can_be_read_comes_before_a_broken_one() {
+        let files = [
+            ("poetry.lock", LOCK),
+            ("uv.lock", BROKEN),
+            ("pyproject.toml", "[tool.poetry]"),
+        ];
+        let (sites, _) = ruff_sites(&files);
+        assert!(sites[0].lock.is_some() && sites[0].unread.is_none());
+    }
+
+    #[test]
+    fn what_is_broken_below_fixtures_is_a_warning() {
+        for dir in ["tests/data", "x/templates", "third_party/x"] {
+            let lock = format!("{dir}/poetry.lock");
+            let project = format!("{dir}/pyproject.toml");
+            let (sites, warnings) = ruff_sites(&[(&lock, BROKEN), (&project, "a = [")]);
+            assert_eq!(sites, []);
+            assert_eq!(warnings.len(), 2, "{warnings:?}");
+            assert!(warnings[0].contains("plans nothing"), "{warnings:?}");
+        }
     }
 
     #[test]

@@ -19,6 +19,93 @@ pub(crate) fn is_requirements(file_name: &str) -> bool {
         .is_some_and(|stem| stem.contains("requirements"))
 }
 
+/// The text of a requirements file, decoded as pip does: by its byte-order mark, else by a comment `coding: NAME` in the
+/// first two lines, else as UTF-8.
+///
+/// # Errors
+/// What is wrong with its encoding.
+pub(crate) fn decode(bytes: &[u8]) -> Result<String, String> {
+    let utf16 = |unit: fn([u8; 2]) -> u16| {
+        let pairs = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
+        let text: Result<String, _> = char::decode_utf16(pairs.skip(1)).collect();
+        text.map_err(|_| "is not the UTF-16 that its byte-order mark says".to_owned())
+    };
+    let utf32 = |unit: fn([u8; 4]) -> u32| {
+        let units = bytes
+            .chunks_exact(4)
+            .map(|four| unit([four[0], four[1], four[2], four[3]]));
+        let text: Option<String> = units.skip(1).map(char::from_u32).collect();
+        text.ok_or_else(|| "is not the UTF-32 that its byte-order mark says".to_owned())
+    };
+    match bytes {
+        [0xff, 0xfe, 0, 0, ..] => utf32(u32::from_le_bytes),
+        [0, 0, 0xfe, 0xff, ..] => utf32(u32::from_be_bytes),
+        [0xff, 0xfe, ..] => utf16(u16::from_le_bytes),
+        [0xfe, 0xff, ..] => utf16(u16::from_be_bytes),
+        [0xef, 0xbb, 0xbf, rest @ ..] => utf8(rest),
+        _ => match coding(bytes) {
+            Some(name) => by_name(bytes, &name),
+            None => utf8(bytes),
+        },
+    }
+}
+
+fn utf8(bytes: &[u8]) -> Result<String, String> {
+    let text = std::str::from_utf8(bytes).map(str::to_owned);
+    text.map_err(|_| {
+        "is not UTF-8, and no comment `coding: NAME` names another encoding".to_owned()
+    })
+}
+
+/// What a comment in the first two lines says about the encoding (PEP 263).
+fn coding(bytes: &[u8]) -> Option<String> {
+    let lines = bytes.split(|byte| *byte == b'\n').take(2);
+    let mut comments = lines.filter(|line| line.starts_with(b"#"));
+    comments.find_map(|line| {
+        let line = String::from_utf8_lossy(line).into_owned();
+        let (_, after) = line.split_once("coding")?;
+        let name = after.strip_prefix([':', '='])?.trim_start();
+        let end = name.find(|c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c));
+        let name = &name[..end.unwrap_or(name.len())];
+        (!name.is_empty()).then(|| name.to_ascii_lowercase().replace('_', "-"))
+    })
+}
+
+/// Names and versions are ASCII, so of an encoding that has one byte a character nothing else has to be known.
+fn by_name(bytes: &[u8], name: &str) -> Result<String, String> {
+    const ONE_BYTE: [&str; 10] = [
+        "latin", "l1", "iso-8859", "iso8859", "8859", "cp", "windows-", "koi8", "mac", "ascii",
+    ];
+    match name {
+        "utf-8" | "utf8" | "u8" | "utf-8-sig" => utf8(bytes),
+        _ if ONE_BYTE.iter().any(|known| name.starts_with(known)) => {
+            Ok(bytes.iter().map(|byte| char::from(*byte)).collect())
+        }
+        _ => Err(format!(
+            "is in the encoding `{name}`, which is not known here"
+        )),
+    }
+}
+
+/// The lines as Python splits them. A carriage return alone ends one, too.
+fn physical_lines(text: &str) -> Vec<String> {
+    const BREAKS: [char; 10] = [
+        '\n', '\r', '\u{b}', '\u{c}', '\u{1c}', '\u{1d}', '\u{1e}', '\u{85}', '\u{2028}',
+        '\u{2029}',
+    ];
+    let text = text.replace("\r\n", "\n");
+    text.split(BREAKS).map(str::to_owned).collect()
+}
+
+/// Whether a line of the text asks for that package. The text may have been decoded wrongly.
+#[must_use]
+pub(crate) fn names(text: &str, package: &str) -> bool {
+    let plain = text.replace('\0', "");
+    physical_lines(&plain)
+        .iter()
+        .any(|line| requirement_name(line) == package)
+}
+
 /// The files that a requirements file includes (`-r`, `-c`), as written.
 #[must_use]
 pub(crate) fn includes(text: &str) -> Vec<String> {
@@ -153,7 +240,7 @@ fn logical_lines(text: &str) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
     let mut continued = false;
     let mut in_via = false;
-    for raw in text.lines() {
+    for raw in &physical_lines(text) {
         let (code, comment) = split_comment(raw);
         let trimmed = code.trim();
         let (part, more) = match trimmed.strip_suffix('\\') {
@@ -357,6 +444,55 @@ mod tests {
             .collect();
         assert_eq!(found, BTreeMap::from([("ruff", "0.5.7")]));
         assert_eq!(includes(text), ["base.txt", "pins.txt"]);
+    }
+
+    #[test]
+    fn text_is_decoded_as_pip_does() {
+        let text = "# café\nruff==1\n";
+        let wide = |unit: fn(u16) -> [u8; 2]| -> Vec<u8> {
+            let marked = format!("\u{feff}{text}");
+            marked.encode_utf16().flat_map(unit).collect()
+        };
+        for bytes in [
+            text.as_bytes().to_vec(),
+            format!("\u{feff}{text}").into_bytes(),
+            wide(u16::to_le_bytes),
+            wide(u16::to_be_bytes),
+        ] {
+            assert_eq!(decode(&bytes).as_deref(), Ok(text));
+        }
+        let latin = |head: &str| decode(&[head.as_bytes(), b"# caf\xe9\nruff==1\n"].concat());
+        for head in [
+            "# -*- coding: latin-1 -*-\n",
+            "#!x\n# vim: set fileencoding=cp1252 :\n",
+        ] {
+            assert!(
+                latin(head).is_ok_and(|text| super::names(&text, "ruff")),
+                "{head}"
+            );
+        }
+        for head in [
+            "",
+            "# -*- coding: utf-8 -*-\n",
+            "# coding: ebcdic\n",
+            "\n\n# coding: latin-1\n",
+        ] {
+            assert!(latin(head).is_err(), "{head}");
+        }
+    }
+
+    #[test]
+    fn lines_end_as_in_python() {
+        for text in [
+            "a==1\rruff==2\r",
+            "a==1\r\nruff==2",
+            "a==1\u{2028}ruff==2",
+            "a==1 \\\r\n --x\r\nruff==2\r\n",
+        ] {
+            let packages = parse(text, &|_| None).packages;
+            let found: Vec<_> = packages.iter().map(|p| (&*p.name, &*p.version)).collect();
+            assert_eq!(found, [("a", "1"), ("ruff", "2")], "{text:?}");
+        }
     }
 
     #[test]

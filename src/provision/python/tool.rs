@@ -11,19 +11,20 @@ use super::project::Site;
 use super::ready::{Ready, Resolved};
 use super::{container, environment};
 
-/// The tool `name`, ready to run for a site that declares it; the layer it takes joins the plan. If it is missing, its
-/// checks join the plan and say why.
+/// The tool `name`, ready to run for a site that declares it; its layer joins the plan. If it is missing, or what
+/// declares it cannot be read, its checks join the plan with the reason.
 pub(crate) fn ready(
     scope: &Scope<'_>,
     plan: &mut Plan,
     site: &Site,
     name: &str,
 ) -> Result<Option<Ready>, PlanError> {
-    let resolved = match scope.images {
-        Some(images) => container::resolve(scope, images, plan, site, name),
-        None => environment::resolve(scope, plan, site, name),
+    let resolved = match (&site.unread, scope.images) {
+        (Some(why), _) => Ok(Resolved::Missing(why.clone())),
+        (None, Some(images)) => container::resolve(scope, images, plan, site, name),
+        (None, None) => environment::resolve(scope, plan, site, name),
     };
-    match resolved? {
+    match resolved.unwrap_or_else(|error| Resolved::Missing(error.message)) {
         Resolved::Ready(ready) => Ok(Some(*ready)),
         Resolved::Missing(why) => {
             let missing = |id| catalogue::planned(id, &site.dir, Work::Missing(why.clone()));
