@@ -188,7 +188,7 @@ pub(crate) fn differences(
 /// What a miss is about, if another engine runs the check.
 const ENGINE: &str = "engine";
 
-/// Stands for a value that is not shown.
+/// Replaces values that must not be shown.
 pub(crate) const HIDDEN: &str = "(hidden)";
 
 /// The value of a part for display and reports.

@@ -35,11 +35,8 @@ pub(crate) trait Resolve {
     /// If there is no answer.
     fn resolve(&self, name: &str) -> Result<(String, String), NoAnswer>;
 
-    /// What a script (for `sh -eu`) prints on standard output in a container that stands on these layers, which are a
-    /// chain, lowest first. They are built as for checks.
-    ///
-    /// # Errors
-    /// As [`Resolve::resolve`].
+    /// The standard output of a script (for `sh -eu`) in a container on this chain of layers, lowest first. The
+    /// layers are built as for checks.
     fn ask(&self, layers: &[Layer], script: &str) -> Result<String, NoAnswer>;
 }
 

@@ -340,6 +340,12 @@ impl Secret {
 }
 
 impl Work {
+    /// Whether there is something to run.
+    #[must_use]
+    pub(crate) fn can_run(&self) -> bool {
+        !matches!(self, Self::Missing(_))
+    }
+
     #[must_use]
     pub(crate) fn command(&self) -> Option<&Command> {
         match self {

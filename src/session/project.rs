@@ -160,7 +160,16 @@ impl<'a> Project<'a> {
         let mut snapshot = self.snapshot_of(files)?;
         for _ in 1..TRIES {
             match self.view(snapshot) {
-                Ok(view) => return Ok(view),
+                // A file that is edited meanwhile may also leave only a check that cannot run.
+                Ok(view) if view.plan.checks.iter().all(|check| check.work.can_run()) => {
+                    return Ok(view);
+                }
+                Ok(view) => {
+                    snapshot = self.snapshot_of(files)?;
+                    if snapshot.entries() == view.snapshot.entries() {
+                        return Ok(view);
+                    }
+                }
                 Err(refused) => {
                     let (failed, failure) = *refused;
                     snapshot = self.snapshot_of(files)?;

@@ -36,7 +36,7 @@ pub(crate) struct Settled {
     pub(crate) files: Vec<File>,
     /// What cannot be read.
     pub(crate) left_out: Vec<LeftOut>,
-    /// How many files were read.
+    /// Number of files read.
     pub(crate) hashed: usize,
 }
 
@@ -139,7 +139,7 @@ impl Settled {
                 file.settled = content.steady && content.stat.is_settled(began);
             }
             Some(Err(error)) if !is_replaced(&error) => self.leave_out(&file),
-            // Gone, or no file any more, since it was listed: its folder has changed too, and says so next time.
+            // Gone or replaced since it was listed. Its folder has changed, too, so the next run notices.
             _ => return,
         }
         self.files.push(file);

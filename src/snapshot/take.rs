@@ -357,7 +357,7 @@ fn submodules(sources: &[Source]) -> Vec<RelPath> {
         .collect()
 }
 
-/// The memo is written by now: what could be read is not read again next time.
+/// The memo has been written, so readable files are not read again next time.
 fn refuse_unreadable(mut folders: Vec<String>) -> Result<(), SnapshotError> {
     folders.sort();
     let others = folders.len().saturating_sub(1);

@@ -153,7 +153,10 @@ fn an_engine_that_is_lost_while_planning_asks_it_is_asked_once() {
     let told = json(&sandbox, &["ci", "--engine", "dagger"]).expect(3);
     let message = told.check("own")["message"].clone();
     let message = message.as_str().expect("a message").to_owned();
-    assert!(message.contains("cargo dagcache lock"), "{message}");
+    assert!(
+        message.contains("where the engine can be reached"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -359,8 +362,12 @@ fn one_cause_is_explained_once_and_the_engine_is_repeated() {
         .expect(3)
         .stderr;
     assert_eq!(said.matches("on fire").count(), 1, "{said}");
+    assert_eq!(
+        said.matches(": for the same reason as o").count(),
+        1,
+        "{said}"
+    );
     for part in [
-        "Error other: for the same reason as own",
         "help: run again where the engine can be reached",
         "Repeat with cargo dagcache lint --engine dagger --only own",
     ] {

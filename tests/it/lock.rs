@@ -88,7 +88,7 @@ fn an_image_that_nobody_can_be_asked_for_is_named_and_nothing_is_written() {
             .exists()
             .then(|| sandbox.read("dagcache.lock"));
         let run = sandbox.run(args).expect(3);
-        for part in [DEBIAN, "dagcache.lock", "help: run `cargo dagcache lock`"] {
+        for part in [DEBIAN, "dagcache.lock", "help: run again where the engine"] {
             assert!(run.stderr.contains(part), "{}", run.stderr);
         }
         let after = sandbox

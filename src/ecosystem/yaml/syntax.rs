@@ -33,7 +33,7 @@ const MAX_DEPTH: usize = 1000;
 /// More places than a file has that only some loaders read.
 const MAX_REPAIRS: usize = 200;
 
-/// The check over these files, each a part.
+/// The check of these files, each a part.
 #[must_use]
 pub(crate) fn check(files: Vec<FileId>) -> Check {
     let work = Work::Builtin(Arc::new(Syntax));
@@ -273,7 +273,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// Notes that a node begins, and tells whether it is a key.
+    /// Records the start of a node and returns whether it is a key.
     fn node(&mut self) -> bool {
         match self.open.last_mut() {
             Some(Frame::Mapping { at_key, .. }) => {

@@ -45,11 +45,11 @@ pub(super) struct Action {
     in_memory: bool,
     /// Whether layers have made something in its place.
     seeded: bool,
-    /// Whether the engine's memory does not count.
+    /// Whether to bypass the engine's cache.
     pub(crate) again: bool,
     /// How often its results were cleared.
     generation: u64,
-    /// Patterns of what it makes, if that is wanted.
+    /// Patterns of its outputs, if wanted.
     pub(crate) outputs: Vec<String>,
     /// The kept place it runs in, if any.
     kept: Option<Kept>,
@@ -166,7 +166,7 @@ impl Action {
         ))
     }
 
-    /// Where what the command left is brought to.
+    /// Where files left by the command are exported to.
     pub(crate) fn out(&self) -> PathBuf {
         self.scratch.join("out")
     }
@@ -416,7 +416,7 @@ fn captured(path: &Path) -> std::io::Result<(Vec<u8>, bool)> {
     Ok((bytes, true))
 }
 
-/// For a check that went on long after its time was up.
+/// For a check that ran far beyond its time limit.
 pub(super) fn too_long() -> Failure {
     Failure::Exec {
         cmd: Vec::new(),

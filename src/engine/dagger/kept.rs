@@ -25,7 +25,7 @@ const VERSION: u32 = 1;
 /// Where the files of a check are before they are copied.
 pub(super) const UPLOAD: &str = "/opt/dagcache/.upload";
 
-/// What a new place begins with: that of the layers.
+/// Initial content of a new place, from the layers.
 pub(super) const SEED: &str = "/opt/dagcache/.seed";
 
 /// With another owner, it would be a different, empty volume.
@@ -151,8 +151,8 @@ pub(super) fn is_seeded(layers: &[(&Layer, Digest)]) -> bool {
         .is_some_and(|(top, _)| top.kind == LayerKind::Deps)
 }
 
-/// Shell text that is run before anything else is in the place. `upload` is where the upload belongs, `tree` the copy
-/// of the project root in it.
+/// Shell text that runs before anything else in the place. `upload` is the path of the upload, `tree` that of the
+/// copy of the project root in it.
 pub(super) fn begin(upload: &str, tree: &str) -> String {
     let functions = match Rule::KeptByContent.holds() {
         true => FUNCTIONS.to_owned(),

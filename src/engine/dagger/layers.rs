@@ -261,7 +261,7 @@ fn lasting(container: &Container, name: &str, value: &str) -> Container {
     container.with_env_variable_opts(name, format!("{value}:${{PATH}}"), opts)
 }
 
-/// The script around a layer's script. Variables are set in it, so that those of the image are there again afterwards.
+/// Wraps a layer's script. Sets its variables inside, so that those of the image are restored afterwards.
 fn around(key: &Digest, variable: &str, set_env: &[(String, String)]) -> String {
     let set: Vec<String> = set_env
         .iter()

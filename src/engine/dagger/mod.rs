@@ -69,7 +69,7 @@ impl Settings {
     }
 }
 
-/// A Dagger engine for one project. Its session is opened when it is first needed.
+/// A Dagger engine for one project. Opens its session on first use.
 #[derive(Debug)]
 pub(crate) struct DaggerEngine {
     settings: Settings,

@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const FIRST: [u64; 3] = [0, 21, 4];
 const NEXT: [u64; 3] = [0, 22, 0];
 
-/// A `dagger` command that this program works with.
+/// A supported `dagger` command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Program {
     path: PathBuf,

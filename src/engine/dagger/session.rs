@@ -99,7 +99,7 @@ const PULSE: Duration = Duration::from_secs(30);
 /// How long an engine may take to answer when something went wrong.
 pub(super) const ANSWER: Duration = Duration::from_secs(5);
 
-/// An open session. Dropping it ends its child at once; [`Session::close`] lets it end well.
+/// An open session. Dropping it kills its child at once; [`Session::close`] shuts it down cleanly.
 #[derive(Debug)]
 pub(crate) struct Session {
     child: Mutex<Option<Companion>>,

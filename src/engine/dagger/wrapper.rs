@@ -99,7 +99,7 @@ before() {
 /// Prints the outcome: a line of what is in the small files, then the output.
 const PRINT: &str = r#"printf '%s %s %s\n' "$(cat "$out/nonce")" "$code" "$((at - began))"; say"#;
 
-/// A place that is kept, as the script takes it.
+/// The script's part for a kept place.
 #[derive(Debug)]
 pub(super) struct Kept {
     /// Shell text that runs first.
