@@ -99,7 +99,7 @@ impl Store {
         Self::open_with(dir, false, &|| {})
     }
 
-    /// Like [`Store::open`], but exclusively. Calls `waiting` before waiting for running checks.
+    /// Opens the store exclusively. Calls `waiting` before waiting for running checks.
     pub(crate) fn open_exclusive(dir: &Path, waiting: &dyn Fn()) -> Result<Self, OpenError> {
         Self::open_with(dir, true, waiting)
     }

@@ -75,21 +75,6 @@ impl Action {
         // Tools honour ignore files only in what looks like a repository.
         made.push(text(tree.join(".git")));
         made.extend(passing.iter().cloned());
-        let mut argv = command.argv.clone();
-        if command.append_files {
-            argv.extend(part_arguments(
-                &command.dir,
-                request.parts,
-                request.snapshot,
-            ));
-        }
-        let secret = |name: &str| command.secrets.iter().any(|secret| secret.name == name);
-        let env = environment(&layout, command, request.env).into_iter();
-        let env = env.filter(|(name, _)| name != PATH && !name.to_str().is_some_and(secret));
-        let env = env.map(|(name, value)| {
-            let text = |word: std::ffi::OsString| word.to_string_lossy().into_owned();
-            (text(name), text(value))
-        });
         let tools = command.tools.iter();
         let needed = tools.filter(|tool| !matches!(tool, Tool::Absent { .. }));
         let before = match &command.refresh {
@@ -120,10 +105,10 @@ impl Action {
             path: path(&command.tools),
             folders: made,
             passing,
-            env: env.collect(),
+            env: plain_environment(request, &layout),
             needs: needed.map(|tool| tool.name().to_owned()).collect(),
             before: before.clone(),
-            argv,
+            argv: arguments(request),
         };
         wrapped.mark = mark(request, &wrapped.arguments());
         Self {
@@ -310,6 +295,27 @@ pub(super) async fn send(query: Query, upload: Upload) -> Result<Id, Failure> {
     };
     let from = upload.from.to_string_lossy();
     Ok(query.host().directory_opts(from, opts).id().await?)
+}
+
+/// The command's argv, with the files of its parts where it takes them.
+fn arguments(request: &Request<'_>) -> Vec<String> {
+    let command = request.command;
+    let mut argv = command.argv.clone();
+    if command.append_files {
+        let parts = part_arguments(&command.dir, request.parts, request.snapshot);
+        argv.extend(parts);
+    }
+    argv
+}
+
+/// The variables of the check except PATH and secrets.
+fn plain_environment(request: &Request<'_>, layout: &Layout) -> Vec<(String, String)> {
+    let command = request.command;
+    let secret = |name: &str| command.secrets.iter().any(|secret| secret.name == name);
+    let env = environment(layout, command, request.env).into_iter();
+    let env = env.filter(|(name, _)| name != PATH && !name.to_str().is_some_and(secret));
+    let text = |word: std::ffi::OsString| word.to_string_lossy().into_owned();
+    env.map(|(name, value)| (text(name), text(value))).collect()
 }
 
 /// Folders of the layers' programs, without duplicates.

@@ -145,12 +145,16 @@ impl Wrapped {
     }
 
     fn script(&self) -> String {
-        let words = |words: &[String]| {
-            let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
-            words.join(" ")
-        };
         let mut lines: Vec<String> = Vec::new();
         let mut line = |text: &str| lines.push(text.to_owned());
+        self.opening(&mut line);
+        self.place(&mut line);
+        self.running(&mut line);
+        lines.join("\n")
+    }
+
+    /// Takes the limit and the nonce, and defines the functions.
+    fn opening(&self, line: &mut impl FnMut(&str)) {
         if Rule::EngineEnvHidden.holds() {
             line(&format!("unset {OF_THE_ENGINE}"));
         }
@@ -166,16 +170,6 @@ impl Wrapped {
             "printf %s \"${NONCE}{mark}\" >\"$out/nonce\" || exit 123"
         ));
         line(&format!("unset {NONCE}{mark} {LIMIT}{mark} {AGAIN}"));
-        let forget = |name: &str, code: i32, rule: Rule| {
-            let then = if rule.holds() {
-                format!("exit {code}")
-            } else {
-                format!(
-                    "[ -f \"$out/stdout\" ] || : >\"$out/stdout\"; [ -f \"$out/stderr\" ] || : >\"$out/stderr\"; printf %s {code} >\"$out/code\"; exit 0"
-                )
-            };
-            format!("{name}() {{ {then}; }}")
-        };
         line(&forget(
             "missing_ends",
             exit::MISSING,
@@ -189,6 +183,10 @@ impl Wrapped {
         ));
         line("timed_out() { say; timed_out_ends; }");
         line(FUNCTIONS);
+    }
+
+    /// Prepares PATH, folders, environment and working directory.
+    fn place(&self, line: &mut impl FnMut(&str)) {
         if !self.path.is_empty() {
             line(&format!("PATH={}:$PATH", quoted(&self.path.join(":"))));
         }
@@ -212,6 +210,10 @@ impl Wrapped {
         for name in &self.needs {
             line(&format!("there {}", quoted(name)));
         }
+    }
+
+    /// Runs the commands and records what became of them.
+    fn running(&self, line: &mut impl FnMut(&str)) {
         line("now; start=$at");
         for (number, argv) in self.before.iter().enumerate() {
             let narrowed = match &self.kept {
@@ -237,8 +239,24 @@ impl Wrapped {
             line(PRINT);
         }
         line("exit 0");
-        lines.join("\n")
     }
+}
+
+/// A shell function that ends the script, so that the engine does not cache the outcome.
+fn forget(name: &str, code: i32, rule: Rule) -> String {
+    let then = if rule.holds() {
+        format!("exit {code}")
+    } else {
+        format!(
+            "[ -f \"$out/stdout\" ] || : >\"$out/stdout\"; [ -f \"$out/stderr\" ] || : >\"$out/stderr\"; printf %s {code} >\"$out/code\"; exit 0"
+        )
+    };
+    format!("{name}() {{ {then}; }}")
+}
+
+fn words(words: &[String]) -> String {
+    let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+    words.join(" ")
 }
 
 /// Seconds for the script; 0 means no limit.

@@ -1,7 +1,7 @@
 //! Python tools locked by a project: which folders declare which tool, and the environment it runs in.
 //!
 //! - [`project`]: which folders declare which tool.
-//! - [`format`], [`poetry`], [`uv`], [`requirements`], [`lock`]: lock files. [`closure`], [`marker`], [`version`]: what
+//! - [`mod@format`], [`poetry`], [`uv`], [`requirements`], [`lock`]: lock files. [`closure`], [`marker`], [`version`]: what
 //!   is locked for a tool. All of these are pure.
 //! - [`interpreter`], [`installed`], [`packages`], [`environment`]: where a tool comes from on the host; `container`: in
 //!   containers. [`install`]: building it from the lock. [`ready`]: what they yield. [`tool`]: checks with it.
