@@ -421,6 +421,10 @@ mod tests {
         let more = with("d/more", Kind::File, 1);
         assert_eq!(between(&usual, &more), ["d/more added"]);
         assert_eq!(between(&more, &usual), ["d/more removed"]);
+        // What came before what went.
+        let mut moved = more.clone();
+        moved.remove("a");
+        assert_eq!(between(&usual, &moved), ["d/more added", "a removed"]);
         let configured = with("t.toml", Kind::File, 4);
         assert_eq!(
             between(&edited, &configured),
@@ -506,6 +510,14 @@ mod tests {
     }
 
     #[test]
+    fn another_engine_is_another_layer_for_reports() {
+        let of = |platform| print(&[(PartKind::Engine, "", Some(platform))]);
+        let mut read = |_: &Digest| None;
+        let all = differences(&of("local"), &of("dagger"), &|_| false, &mut read);
+        assert_eq!(all[0].kind, MissKind::LayerChanged);
+    }
+
+    #[test]
     fn files_from_outside_come_go_and_are_configuration_above_the_root() {
         let none = print(&[]);
         let of = |name| print(&[(PartKind::Outside, name, Some("1"))]);
@@ -540,6 +552,9 @@ mod tests {
         ]);
         let all = all_of(&old, &new, &Objects::new());
         assert_eq!(all, ["option output changed: y → z", "tool gone changed"]);
+        let one = of(&[(PartKind::Env, "A", "1"), (PartKind::Env, "B", "2")]);
+        let other = of(&[(PartKind::Env, "B", "2"), (PartKind::Env, "A", "1")]);
+        assert!(all_of(&one, &other, &Objects::new()).is_empty());
     }
 
     #[test]

@@ -75,7 +75,7 @@ mod tests {
     fn weak(files: &[(&str, &str)]) -> (Weak, Snapshot) {
         let mut print = Fingerprint::default();
         print.push(PartKind::Command, "", Some("c".into()));
-        print.push(PartKind::Inputs, "", Some(files.len().to_string()));
+        print.push(PartKind::Inputs, "", Some(format!("{files:?}")));
         let key = CheckKey {
             whole: Digest::of(b"w"),
             common: Digest::of(b"c"),

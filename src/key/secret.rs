@@ -87,8 +87,8 @@ mod tests {
             mac: None,
             shared: false,
         };
+        let plain = Check::new("plain", "lint", Work::Command(Box::new(command.clone())));
         command.secrets = secrets.iter().map(secret).collect();
-        let plain = Check::new("plain", "lint", Work::Missing(String::new()));
         let check = Check::new("own", "lint", Work::Command(Box::new(command)));
         let mut plan = Plan {
             checks: vec![plain, check],

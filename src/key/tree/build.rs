@@ -174,7 +174,7 @@ impl Builder<'_> {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use proptest::prelude::*;
 
@@ -282,6 +282,35 @@ pub(crate) mod tests {
                 prop_assert_eq!(trees.names(&some), Trees::new(&snapshot).names(&some));
             }
         }
+    }
+
+    #[test]
+    fn kind_content_and_target_of_one_file_count_and_its_name() {
+        let kinds = [Kind::File, Kind::Executable, Kind::Symlink];
+        let one = |path: &str, kind, content| Files::from([(path.to_owned(), (kind, content))]);
+        let all: Vec<Files> = kinds
+            .iter()
+            .flat_map(|kind| (0..3).map(|content| one("d/a", *kind, content)))
+            .chain([
+                one("d/b", Kind::File, 0),
+                one("a", Kind::File, 0),
+                Files::new(),
+            ])
+            .collect();
+        let unlike = |of: fn(&Files) -> Digest| all.iter().map(of).collect::<BTreeSet<_>>().len();
+        assert_eq!(unlike(digest), 12);
+        // Of a file or program only whether it is empty.
+        assert_eq!(unlike(names), 10);
+    }
+
+    #[test]
+    fn a_folder_is_not_taken_for_the_only_one_in_it() {
+        let files = ["a/b/f", "a/b/g", "a/c"].map(|path| (path.to_owned(), (Kind::File, 1)));
+        let snapshot = snapshot(&Files::from(files));
+        let mut trees = Trees::new(&snapshot);
+        trees.digest(&[0, 1, 2]);
+        let alone = Trees::new(&snapshot).digest(&[0, 1]);
+        assert_eq!(trees.digest(&[0, 1]), alone);
     }
 
     #[test]
