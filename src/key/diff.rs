@@ -510,6 +510,67 @@ mod tests {
     }
 
     #[test]
+    fn every_reason_reads_as_a_sentence() {
+        use MissKind::{ConfigChanged, Damaged, Evicted, Expired, New, NotCached};
+
+        let damaged = Miss::unusable("truncated", Some("ac/1".into()));
+        let changed = |from: usize, to: usize| Miss {
+            from: Some("x".repeat(from)),
+            to: Some("y".repeat(to)),
+            ..Miss::about(ConfigChanged, "a")
+        };
+        for (miss, words) in [
+            (Miss::of(New), "first run here"),
+            (Miss::about(New, "a new room"), "a new room"),
+            (Miss::of(NotCached), "last result was not stored"),
+            (Miss::about(NotCached, "why"), "not stored: why"),
+            (Miss::of(Expired), "cached result is older than max-age"),
+            (changed(1, 1), "a changed: x → y"),
+            (changed(30, 30), "a changed"),
+            (
+                changed(1, 58),
+                &format!("a changed: x → {}", "y".repeat(58)),
+            ),
+        ] {
+            assert_eq!(miss.to_string(), words);
+        }
+        for (miss, end) in [
+            (Miss::of(Evicted), "no longer in the store"),
+            (Miss::about(Evicted, "ac/1"), "no longer in the store: ac/1"),
+            (Miss::of(Damaged), "the entry cannot be used: damaged"),
+            (damaged, "the entry ac/1 cannot be used: truncated"),
+        ] {
+            assert!(miss.to_string().ends_with(end), "{miss}");
+        }
+    }
+
+    #[test]
+    fn subjects_name_what_has_no_name_of_its_own() {
+        let subject_of = |kind, name, value| {
+            let now = print(&[(kind, name, Some(value))]);
+            let mut read = |_: &Digest| None;
+            let all = differences(&print(&[]), &now, &|_| false, &mut read);
+            (all[0].kind, all[0].path.clone().unwrap_or_default())
+        };
+        let dir = subject_of(PartKind::Dir, "", "d");
+        assert_eq!(dir, (MissKind::CommandChanged, "dir".to_owned()));
+        let sought = subject_of(PartKind::Option, "missing", "a/b");
+        assert_eq!(sought, (MissKind::InputChanged, "a/b".to_owned()));
+    }
+
+    #[test]
+    fn another_engine_comes_before_what_follows_from_it() {
+        let of = |value: &str| {
+            print(&[
+                (PartKind::Option, "o", Some(value)),
+                (PartKind::Engine, "", Some(value)),
+            ])
+        };
+        let all = all_of(&of("1"), &of("2"), &Objects::new());
+        assert_eq!(all, ["engine changed: 1 → 2", "option o changed: 1 → 2"]);
+    }
+
+    #[test]
     fn another_engine_is_another_layer_for_reports() {
         let of = |platform| print(&[(PartKind::Engine, "", Some(platform))]);
         let mut read = |_: &Digest| None;

@@ -747,6 +747,13 @@ mod tests {
     }
 
     #[test]
+    fn a_fingerprint_without_a_version_is_of_the_first() {
+        let print: Fingerprint = serde_json::from_str(r#"{"parts":[]}"#).expect("JSON");
+        assert_eq!(print.version, 1);
+        assert_eq!(Fingerprint::default().version, KEY_VERSION);
+    }
+
+    #[test]
     fn versions_of_programs_ride_along() {
         let print = with(|c| {
             c.tools = vec![Tool::Host {
