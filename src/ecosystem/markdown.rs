@@ -24,7 +24,7 @@ const CONFIG: &str = ".mdformat.toml";
 const PYPROJECT_PLUGIN: &str = "mdformat-pyproject";
 
 pub(crate) fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
-    for site in sites(scope, "mdformat", &BTreeSet::new())? {
+    for site in sites(scope, "mdformat", &BTreeSet::new()) {
         let files = files(scope, &site.dir);
         if files.is_empty() {
             continue;

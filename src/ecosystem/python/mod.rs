@@ -27,11 +27,11 @@ use crate::scope::{PlanError, Scope};
 /// Adds the checks of all Python projects.
 pub(crate) fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
     plan.warnings.extend(unread(scope));
-    for site in sites(scope, "ruff", &ruff_files::configured(scope)?)? {
+    for site in sites(scope, "ruff", &ruff_files::configured(scope)?) {
         plan_ruff(scope, plan, &site)?;
     }
     for tool in ["mypy", "pytest"] {
-        for site in sites(scope, tool, &BTreeSet::new())? {
+        for site in sites(scope, tool, &BTreeSet::new()) {
             let later = |id| {
                 let why = format!("running {tool} comes in a later version");
                 catalogue::planned(id, &site.dir, Work::Unsupported(why))

@@ -32,7 +32,7 @@ const CONFIGS: [&str; 3] = [".yamllint", ".yamllint.yaml", ".yamllint.yml"];
 const YAML_FILES: [&str; 3] = ["*.yaml", "*.yml", ".yamllint"];
 
 pub(crate) fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
-    for site in sites(scope, "yamllint", &scope.folders_of(&CONFIGS))? {
+    for site in sites(scope, "yamllint", &scope.folders_of(&CONFIGS)) {
         let config = Config::find(scope, &site.dir);
         let files = config.files(scope, &site.dir);
         if files.is_empty() {

@@ -60,11 +60,7 @@ pub(crate) struct Pyproject {
 
 /// The folders that declare `tool`, sorted: by a lock, or by configuration according to `configured`, unless a parent
 /// folder declares it, too (its check sees this folder's configuration).
-pub(crate) fn sites(
-    scope: &Scope<'_>,
-    tool: &str,
-    configured: &BTreeSet<RelPath>,
-) -> Result<Vec<Site>, PlanError> {
+pub(crate) fn sites(scope: &Scope<'_>, tool: &str, configured: &BTreeSet<RelPath>) -> Vec<Site> {
     let mut found: BTreeMap<RelPath, Site> = BTreeMap::new();
     for (dir, locks) in locks(scope) {
         let first = |is: fn(&LockSummary) -> &BTreeSet<String>| {
@@ -90,7 +86,7 @@ pub(crate) fn sites(
             found.insert(dir.clone(), site);
         }
     }
-    Ok(found.into_values().collect())
+    found.into_values().collect()
 }
 
 /// A lock that was looked at.
@@ -478,7 +474,6 @@ mod tests {
             .map(|dir| RelPath::new(dir).expect("a folder"))
             .collect();
         sites(&project.scope(), "ruff", &configured)
-            .expect("sites")
             .into_iter()
             .map(|site| (site.dir.as_str().to_owned(), site.lock.is_some()))
             .collect()
@@ -509,7 +504,7 @@ mod tests {
     fn an_excluded_project_declares_nothing() {
         let mut project = Project::new(&[("a/poetry.lock", LOCK), ("a/pyproject.toml", "")]);
         project.exclude("a");
-        let found = sites(&project.scope(), "ruff", &BTreeSet::new()).expect("sites");
+        let found = sites(&project.scope(), "ruff", &BTreeSet::new());
         assert_eq!(found, []);
     }
 
@@ -517,7 +512,7 @@ mod tests {
 
     fn ruff_sites(files: &[(&str, &str)]) -> (Vec<Site>, Vec<String>) {
         let project = Project::new(files);
-        let sites = sites(&project.scope(), "ruff", &BTreeSet::new()).expect("sites");
+        let sites = sites(&project.scope(), "ruff", &BTreeSet::new());
         (sites, unread(&project.scope()))
     }
 
