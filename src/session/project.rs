@@ -159,25 +159,20 @@ impl<'a> Project<'a> {
     pub(crate) fn look_at(&self, files: &Files) -> Result<View, Failure> {
         let mut snapshot = self.snapshot_of(files)?;
         for _ in 1..TRIES {
-            match self.view(snapshot) {
-                // A file that is edited meanwhile may also leave only a check that cannot run.
+            let looked = self.view(snapshot);
+            // A file that is edited meanwhile fails the plan, or leaves a check that cannot run.
+            let before = match &looked {
                 Ok(view) if view.plan.checks.iter().all(|check| check.work.can_run()) => {
-                    return Ok(view);
+                    return looked.map_err(|refused| refused.1);
                 }
-                Ok(view) => {
-                    snapshot = self.snapshot_of(files)?;
-                    if snapshot.entries() == view.snapshot.entries() {
-                        return Ok(view);
-                    }
-                }
-                Err(refused) => {
-                    let (failed, failure) = *refused;
-                    snapshot = self.snapshot_of(files)?;
-                    if snapshot.entries() == failed.entries() {
-                        return Err(failure);
-                    }
-                }
+                Ok(view) => &view.snapshot,
+                Err(refused) => &refused.0,
+            };
+            let now = self.snapshot_of(files)?;
+            if now.entries() == before.entries() {
+                return looked.map_err(|refused| refused.1);
             }
+            snapshot = now;
         }
         self.view(snapshot).map_err(|refused| refused.1)
     }
