@@ -107,10 +107,8 @@ mod tests {
     use super::*;
     use crate::record::Verdict;
 
-    #[test]
-    fn records_come_back_and_a_damaged_line_is_passed_over() {
-        let store = Store::temporary().expect("store");
-        let record = |started_ms| RunRecord {
+    fn record(started_ms: u64) -> RunRecord {
+        RunRecord {
             started_ms,
             duration_ms: 1,
             command: "lint".into(),
@@ -119,7 +117,12 @@ mod tests {
             verdict: Verdict::Passed,
             saved_ms: -1,
             checks: vec![],
-        };
+        }
+    }
+
+    #[test]
+    fn records_come_back_and_a_damaged_line_is_passed_over() {
+        let store = Store::temporary().expect("store");
         store.append_run(&record(5)).expect("append");
         let path = store.base().join("runs/0.jsonl");
         let mut bytes = std::fs::read(&path).expect("read");
@@ -146,17 +149,7 @@ mod tests {
         std::fs::create_dir_all(store.folder("runs")).expect("folder");
         let link = store.folder("runs").join("0.jsonl");
         std::os::unix::fs::symlink(other.path(), link).expect("link");
-        let record = RunRecord {
-            started_ms: 5,
-            duration_ms: 1,
-            command: "lint".into(),
-            project: "p".into(),
-            engine: "local".into(),
-            verdict: Verdict::Passed,
-            saved_ms: 0,
-            checks: vec![],
-        };
-        assert!(store.append_run(&record).is_err());
+        assert!(store.append_run(&record(5)).is_err());
         assert_eq!(std::fs::read(other.path()).expect("content"), b"");
     }
 
@@ -168,17 +161,7 @@ mod tests {
             let store = Store::temporary().expect("store");
             std::fs::create_dir_all(store.folder("runs")).expect("folder");
             std::fs::write(store.folder("runs").join("0.jsonl"), [&bytes[..], b"\n"].concat()).expect("write");
-            let record = RunRecord {
-                started_ms: 7,
-                duration_ms: 1,
-                command: "lint".into(),
-                project: "p".into(),
-                engine: "local".into(),
-                verdict: Verdict::Passed,
-                saved_ms: 0,
-                checks: vec![],
-            };
-            store.append_run(&record).expect("append");
+            store.append_run(&record(7)).expect("append");
             let last = store.runs(0).pop().map(|record| record.started_ms);
             proptest::prop_assert_eq!(last, Some(7));
         }

@@ -80,14 +80,7 @@ fn a_hook_says_that_a_configuration_is_not_staged() {
 /// Under `-v`, too: what is staged meanwhile is checked instead.
 #[test]
 fn a_hook_says_a_failure_once_though_something_was_staged_meanwhile() {
-    let repo = Repo::with(&[("a", "1\n")]);
-    repo.sandbox.write(
-        "dagcache.toml",
-        "[checks.see]\ncommand = [\"./wait.sh\"]\ninputs = [\"a\"]\ntools = [\"mkfifo\"]\n",
-    );
-    repo.sandbox
-        .script("wait.sh", "mkfifo gate; read line <gate; exit 1");
-    repo.git(&["add", "--all"]).expect(0);
+    let repo = Repo::waiting("exit 1");
     let hook = repo.sandbox.start(&["pre-commit", "-v"]);
     for round in 0..2 {
         let gate = repo.sandbox.gate();

@@ -3,19 +3,6 @@
 use crate::pre_commit::Repo;
 use crate::support::{Json, Run, Sandbox, open_gate};
 
-/// A hook whose check waits at its gate, on what is staged.
-fn staged() -> Repo {
-    let repo = Repo::with(&[("a", "1\n")]);
-    repo.sandbox.write(
-        "dagcache.toml",
-        "[checks.see]\ncommand = [\"./wait.sh\"]\ninputs = [\"a\"]\ntools = [\"mkfifo\"]\n",
-    );
-    repo.sandbox
-        .script("wait.sh", "mkfifo gate; read line <gate");
-    repo.git(&["add", "--all"]).expect(0);
-    repo
-}
-
 const HOOK: [&str; 3] = ["pre-commit", "--message-format", "json"];
 
 fn expect_error(json: &Json, code: i32, said: &str) {
@@ -26,7 +13,7 @@ fn expect_error(json: &Json, code: i32, said: &str) {
 
 #[test]
 fn after_a_broken_configuration_was_staged_meanwhile() {
-    let repo = staged();
+    let repo = Repo::waiting("true");
     let hook = repo.sandbox.start(&HOOK);
     let gate = repo.sandbox.gate();
     repo.sandbox.write("dagcache.toml", "[checks\n");
@@ -37,7 +24,7 @@ fn after_a_broken_configuration_was_staged_meanwhile() {
 
 #[test]
 fn while_something_is_staged_again_and_again() {
-    let repo = staged();
+    let repo = Repo::waiting("true");
     let hook = repo.sandbox.start(&HOOK);
     for round in 0..3 {
         let gate = repo.sandbox.gate();

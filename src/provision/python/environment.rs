@@ -242,6 +242,20 @@ files = [{file = "lib.whl", hash = "sha256:61122637c9e1d9be1329054f3fa216559f0d1
 python-versions = ">=3.8"
 "#;
 
+    fn locked_site(scope: &Scope<'_>) -> (Site, LockFile) {
+        let lock = LockFile {
+            format: super::super::format::LockFormat::Poetry,
+            id: scope.snapshot.find("poetry.lock").expect("the lock"),
+            python: Some(">=3.8".to_owned()),
+        };
+        let site = Site {
+            dir: RelPath::root(),
+            lock: Some(lock.clone()),
+            unread: None,
+        };
+        (site, lock)
+    }
+
     /// A virtual environment with an entry point `tool` and the given distributions.
     struct Venv {
         folder: tempfile::TempDir,
@@ -288,16 +302,7 @@ python-versions = ">=3.8"
                 self.folder.path().as_os_str(),
             );
             let scope = project.scope();
-            let lock = LockFile {
-                format: super::super::format::LockFormat::Poetry,
-                id: scope.snapshot.find("poetry.lock").expect("the lock"),
-                python: Some(">=3.8".to_owned()),
-            };
-            let site = Site {
-                dir: RelPath::root(),
-                lock: Some(lock.clone()),
-                unread: None,
-            };
+            let (site, lock) = locked_site(&scope);
             let mut plan = Plan::default();
             let program = self.program();
             let resolved = locked(&scope, &mut plan, &site, &lock, "tool", Some(&program));
@@ -366,16 +371,7 @@ python-versions = ">=3.8"
     fn without_a_fitting_python_the_tool_is_missing() {
         let project = Project::new(&[("poetry.lock", LOCK), ("pyproject.toml", "")]);
         let scope = project.scope();
-        let lock = LockFile {
-            format: super::super::format::LockFormat::Poetry,
-            id: scope.snapshot.find("poetry.lock").expect("the lock"),
-            python: Some(">=3.8".to_owned()),
-        };
-        let site = Site {
-            dir: RelPath::root(),
-            lock: Some(lock.clone()),
-            unread: None,
-        };
+        let (site, lock) = locked_site(&scope);
         let mut plan = Plan::default();
         match locked(&scope, &mut plan, &site, &lock, "tool", None).expect("a lock") {
             Resolved::Missing(why) => {

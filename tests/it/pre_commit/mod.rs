@@ -27,6 +27,19 @@ pub(crate) struct Repo {
 }
 
 impl Repo {
+    /// With a commit of `a`, and a check of it that waits at its gate before it runs `then`.
+    pub(crate) fn waiting(then: &str) -> Self {
+        let repo = Self::with(&[("a", "1\n")]);
+        repo.sandbox.write(
+            "dagcache.toml",
+            "[checks.see]\ncommand = [\"./wait.sh\"]\ninputs = [\"a\"]\ntools = [\"mkfifo\"]\n",
+        );
+        let script = format!("mkfifo gate; read line <gate; {then}");
+        repo.sandbox.script("wait.sh", &script);
+        repo.git(&["add", "--all"]).expect(0);
+        repo
+    }
+
     /// Without a commit; everything that is there is staged.
     pub(crate) fn new() -> Self {
         let repo = Self {
