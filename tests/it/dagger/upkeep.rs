@@ -56,7 +56,7 @@ fn a_cleared_layer_is_built_anew_in_the_engine_and_no_other() {
     assert!(
         cleared
             .stderr
-            .contains("tools:kustomize: the Dagger engine builds them again"),
+            .contains("tools:kustomize: the Dagger engine will rebuild them"),
         "{}",
         cleared.stderr
     );
