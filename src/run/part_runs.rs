@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use crate::engine::Executed;
+use crate::finding::Finding;
 use crate::path::RelPath;
 use crate::plan::output::{Output, Share};
 use crate::plan::{Builtin, Command};
@@ -117,36 +119,24 @@ fn run_batch(
 ) -> Result<(), Trouble> {
     let files: Vec<FileId> = batch.iter().map(|at| parts.files[*at]).collect();
     let executed = act(parts.session, pending, command, &files)?;
-    if executed.truncated {
-        return Err(Trouble::Error(
-            "its output was truncated because it was too long".to_owned(),
-            executed.output,
-        ));
-    }
-    if reports_signal(&executed.output) {
-        return Err(Trouble::Error(
-            "a process it started was killed by a signal".to_owned(),
-            executed.output,
-        ));
-    }
+    let executed = whole(executed)?;
     parts.room = room(parts.session, &executed);
     parts.replayed = Some(parts.replayed.unwrap_or(true) && executed.replayed);
     let unconfined = !executed.confined;
+    let made_ms = now_ms();
     let micros = u32::try_from(executed.duration.as_micros()).unwrap_or(u32::MAX);
     if let [at] = batch {
         let said = Said {
             unconfined,
             ..said(parts, command, &executed.output, *at)
         };
-        parts.set(
-            *at,
-            PartResult {
-                made_ms: now_ms(),
-                exit_code: executed.output.exit_code,
-                duration_us: micros,
-                said,
-            },
-        );
+        let result = PartResult {
+            made_ms,
+            exit_code: executed.output.exit_code,
+            duration_us: micros,
+            said,
+        };
+        parts.set(*at, result);
         return Ok(());
     }
     let snapshot = parts.session.snapshot;
@@ -160,34 +150,49 @@ fn run_batch(
             .iter()
             .try_for_each(|at| run_batch(parts, pending, command, &[*at]));
     };
-    let mut findings: BTreeMap<RelPath, Vec<_>> = BTreeMap::new();
-    for finding in parsed.findings {
-        if let Some(path) = finding.path.clone() {
-            findings.entry(path).or_default().push(finding);
-        }
-    }
+    let mut findings = by_path(parsed.findings);
     let each = micros / u32::try_from(batch.len()).unwrap_or(u32::MAX).max(1);
     for (at, path) in batch.iter().zip(paths) {
         let share = shares.remove(path).unwrap_or_default();
-        let mut findings = findings.remove(path).unwrap_or_default();
-        findings.sort();
         let said = Said {
             stdout: share.stdout,
             stderr: share.stderr,
-            findings,
+            findings: findings.remove(path).unwrap_or_default(),
             unconfined,
         };
-        parts.set(
-            *at,
-            PartResult {
-                made_ms: now_ms(),
-                exit_code: share.exit_code,
-                duration_us: each,
-                said,
-            },
-        );
+        let result = PartResult {
+            made_ms,
+            exit_code: share.exit_code,
+            duration_us: each,
+            said,
+        };
+        parts.set(*at, result);
     }
     Ok(())
+}
+
+/// Refuses a result that may not be the tool's: cut output, or a child that was killed.
+fn whole(executed: Executed) -> Result<Executed, Trouble> {
+    let why = if executed.truncated {
+        "its output was truncated because it was too long"
+    } else if reports_signal(&executed.output) {
+        "a process it started was killed by a signal"
+    } else {
+        return Ok(executed);
+    };
+    Err(Trouble::Error(why.to_owned(), executed.output))
+}
+
+/// The sorted findings of each file.
+fn by_path(findings: Vec<Finding>) -> BTreeMap<RelPath, Vec<Finding>> {
+    let mut each: BTreeMap<RelPath, Vec<Finding>> = BTreeMap::new();
+    for finding in findings {
+        if let Some(path) = finding.path.clone() {
+            each.entry(path).or_default().push(finding);
+        }
+    }
+    each.values_mut().for_each(|findings| findings.sort());
+    each
 }
 
 /// Whether shares explain the result of a process: only known files, and it failed if and only if one of them did.

@@ -19,6 +19,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::config;
 use crate::env::Env;
 use crate::report::shell::{Shell, Tone};
+use crate::report::text::count;
 use crate::session::Project;
 use crate::session::choice::Choice;
 use crate::session::project::config_failure;
@@ -91,15 +92,55 @@ impl Report<'_> {
         let levels = self.lines.iter().map(|line| line.level);
         levels.max().unwrap_or(Level::Ok)
     }
+
+    /// The JSON object, or the last line for people.
+    fn conclude(&self, usable: bool, engine: Option<&'static str>) {
+        if self.json {
+            let value = json!({
+                "reason": "doctor", "format": 1, "usable": usable, "engine": engine,
+                "worst": self.worst(), "lines": self.lines,
+            });
+            self.shell.data(&format!("{value}\n"));
+        } else if usable {
+            self.finished();
+        } else {
+            self.shell
+                .error("checks cannot run in containers, and no other engine is allowed");
+        }
+    }
+
+    fn finished(&self) {
+        let lines = self.lines.iter();
+        let images = lines.filter(|line| line.level == Level::Fail && line.subject == "image");
+        let (tone, mut said) = match images.count() {
+            0 => (Tone::Good, "checks can run".to_owned()),
+            number => {
+                let images = count(number, "image that failed", "images that failed");
+                (
+                    Tone::Note,
+                    format!("checks can run, except those in {images}"),
+                )
+            }
+        };
+        let warnings = self
+            .lines
+            .iter()
+            .filter(|line| line.level == Level::Warn)
+            .count();
+        if warnings > 0 {
+            said += ", ";
+            said += &count(warnings, "warning", "warnings");
+        }
+        self.shell.status(tone, "Finished", &said);
+    }
 }
 
 /// Examines engine, disk and network. Exit code 3 if no check could run.
 pub(crate) fn doctor(context: &Context<'_>) -> Result<Exit, Failure> {
     let project = context.open()?;
-    let json = context.is_json();
     let mut report = Report {
         shell: context.shell,
-        json,
+        json: context.is_json(),
         lines: Vec::new(),
     };
     let snapshot = project.snapshot()?;
@@ -116,53 +157,13 @@ pub(crate) fn doctor(context: &Context<'_>) -> Result<Exit, Failure> {
     confinement(&mut report, &project);
     store(&mut report, &project);
     git(&mut report, &context.env);
-    let warnings = report.lines.iter();
-    let warnings = warnings.filter(|line| line.level == Level::Warn).count();
-    if json {
-        let engine = choice.as_ref().map(Choice::class).ok();
-        let value = json!({
-            "reason": "doctor", "format": 1, "usable": usable, "engine": engine,
-            "worst": report.worst(), "lines": report.lines,
-        });
-        context.shell.data(&format!("{value}\n"));
-    } else if !usable {
-        context
-            .shell
-            .error("checks cannot run in containers, and no other engine is allowed");
-    } else {
-        let warnings = match warnings {
-            0 => String::new(),
-            number => format!(
-                ", {}",
-                crate::report::text::count(number, "warning", "warnings")
-            ),
-        };
-        let lines = report.lines.iter();
-        let images = lines.filter(|line| line.level == Level::Fail && line.subject == "image");
-        let (tone, can) = match images.count() {
-            0 => (Tone::Good, "checks can run".to_owned()),
-            number => (
-                Tone::Note,
-                format!(
-                    "checks can run, except those in {}",
-                    crate::report::text::count(number, "image that failed", "images that failed")
-                ),
-            ),
-        };
-        context
-            .shell
-            .status(tone, "Finished", &format!("{can}{warnings}"));
-    }
-    project.interrupt.signal().map_or_else(
-        || {
-            Ok(if usable {
-                Exit::Passed
-            } else {
-                Exit::CouldNotRun
-            })
-        },
-        |signal| Ok(Exit::Interrupted(signal)),
-    )
+    let engine = choice.as_ref().map(Choice::class).ok();
+    report.conclude(usable, engine);
+    Ok(match project.interrupt.signal() {
+        Some(signal) => Exit::Interrupted(signal),
+        None if usable => Exit::Passed,
+        None => Exit::CouldNotRun,
+    })
 }
 
 /// Examines the chosen engine; returns whether checks can run on it or on a fallback.

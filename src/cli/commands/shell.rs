@@ -44,6 +44,7 @@ fn open(
     check: &Check,
     command: &Command,
 ) -> Result<(), Failure> {
+    let local = &project.engines.local;
     let program = users_shell(context);
     let furnished = with_shell(command, &program);
     let layers = layers_of(&view.plan, check);
@@ -52,8 +53,8 @@ fn open(
         check,
         &mut Trees::new(&view.snapshot),
         &context.env,
-        project.engines.local.class(),
-        project.engines.local.platform(),
+        local.class(),
+        local.platform(),
     );
     let request = Request {
         id: &format!("{} shell", check.id),
@@ -75,32 +76,25 @@ fn open(
         env: &context.env,
         force: false,
     };
-    let files = if command.append_files { " FILE…" } else { "" };
-    let line = format!("{}{files}", quoted(command.argv.iter().map(String::as_str)));
     let interrupt = &project.interrupt;
     let say = |host: &std::path::Path, seen: &std::path::Path| {
-        context.shell.status(
-            Tone::Good,
-            "Room",
-            &format!("{} (here: {})", seen.display(), host.display()),
-        );
-        context.shell.status(Tone::Good, "Runs", &line);
+        let room = format!("{} (here: {})", seen.display(), host.display());
+        context.shell.status(Tone::Good, "Room", &room);
+        context.shell.status(Tone::Good, "Runs", &line_of(command));
     };
     let opened = async {
-        project
-            .engines
-            .local
-            .prepare(&prepare, interrupt.token())
-            .await?;
-        project
-            .engines
-            .local
-            .open(&request, &name_of(&program), &say)
-            .await
+        local.prepare(&prepare, interrupt.token()).await?;
+        local.open(&request, &name_of(&program), &say).await
     };
     let ended = interrupt.block_on(opened).map_err(anyhow::Error::from)?;
     ended.map_err(anyhow::Error::from)?;
     Ok(())
+}
+
+/// The command as a shell takes it.
+fn line_of(command: &Command) -> String {
+    let files = if command.append_files { " FILE…" } else { "" };
+    format!("{}{files}", quoted(command.argv.iter().map(String::as_str)))
 }
 
 /// The check of that id, and the program it runs.
