@@ -30,6 +30,8 @@ pub(crate) fn plan(scope: &Scope<'_>, config: &Config) -> Result<Plan, PlanError
             check.work = Work::Missing(format!(
                 "cannot read `{path}`, which git tracks\nhelp: make it readable (`chmod u+r {path}`), or stop tracking it"
             ));
+        } else if let Some(why) = not_fetched(scope, check) {
+            check.work = Work::Missing(why);
         }
         if check.not_cached.is_none() {
             check.not_cached = unseen(scope, check).or_else(|| led_out(scope, check, &leaving));
@@ -71,6 +73,25 @@ fn unseen(scope: &Scope<'_>, check: &Check) -> Option<String> {
         .iter()
         .find(|odd| sees_folder(scope, check, &odd.dir))?;
     Some(format!("{} {}", odd.display, odd.reason))
+}
+
+/// What a check would see that a partial clone has not fetched. A check that works per file leaves such files out.
+fn not_fetched(scope: &Scope<'_>, check: &Check) -> Option<String> {
+    if check.inputs.parts.is_some() {
+        return None;
+    }
+    let absent = scope.snapshot.left_out().iter();
+    let mut absent = absent.filter(|odd| odd.reason == Reason::NotFetched);
+    let first = absent.find(|odd| sees_folder(scope, check, &odd.dir))?;
+    Some(format!(
+        "`{0}` is outside the sparse checkout and has not been fetched\nhelp: check it out with `git sparse-checkout add {1}`",
+        first.display,
+        if first.dir.is_root() {
+            "/"
+        } else {
+            first.dir.as_str()
+        },
+    ))
 }
 
 /// The tracked files that may not be read. Leaving them out could turn a failure into a pass.

@@ -17,6 +17,7 @@ use crate::rule::Rule;
 use crate::run::{Options, summarize};
 use crate::session::already_failing::{already_failing, verdict};
 use crate::session::{Failure, Files, Project, View};
+use crate::snapshot::left_out;
 use crate::snapshot::staged::Stamp;
 use crate::store::prune::DEFAULT_MAX_SIZE;
 use crate::store::usage::Size;
@@ -132,8 +133,7 @@ impl Run<'_, '_> {
         for warning in view.loaded.warnings.iter().chain(&view.plan.warnings) {
             self.warn(warning);
         }
-        for odd in view.snapshot.left_out() {
-            let text = format!("skipping {}: {}", odd.display, odd.reason);
+        for text in left_out::told(view.snapshot.left_out()) {
             self.sink.emit(&Event::LeftOut(&text));
         }
         if !selected.unsupported.is_empty() {

@@ -27,6 +27,8 @@ pub(crate) enum Reason {
     Unreadable,
     /// A submodule whose commit has not been fetched.
     NoCommit,
+    /// Outside a sparse checkout, and a partial clone has not fetched its content.
+    NotFetched,
 }
 
 impl Reason {
@@ -37,6 +39,7 @@ impl Reason {
             Self::Repository => 2,
             Self::Unreadable => 3,
             Self::NoCommit => 4,
+            Self::NotFetched => 5,
         }
     }
 
@@ -47,6 +50,7 @@ impl Reason {
             2 => Self::Repository,
             3 => Self::Unreadable,
             4 => Self::NoCommit,
+            5 => Self::NotFetched,
             _ => return None,
         })
     }
@@ -60,6 +64,14 @@ impl fmt::Display for Reason {
             Self::Repository => "separate git repository",
             Self::Unreadable => "cannot read it",
             Self::NoCommit => "the commit of this submodule is missing; try `git submodule update`",
+            Self::NotFetched => "outside the sparse checkout, and not fetched",
         })
     }
+}
+
+/// A line for each entry; none for files outside a sparse checkout, which dev-check does not mention either.
+pub(crate) fn told(left_out: &[LeftOut]) -> impl Iterator<Item = String> {
+    let odd = left_out.iter();
+    let odd = odd.filter(|odd| odd.reason != Reason::NotFetched);
+    odd.map(|odd| format!("skipping {}: {}", odd.display, odd.reason))
 }

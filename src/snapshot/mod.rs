@@ -10,7 +10,7 @@
 pub(crate) mod content;
 mod guard;
 mod index;
-mod left_out;
+pub(crate) mod left_out;
 mod memo;
 mod parallel;
 mod repository;

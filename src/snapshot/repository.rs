@@ -64,6 +64,15 @@ impl Repository {
         self.git_dir.join("index")
     }
 
+    /// Whether it was cloned with a filter, so that objects may be missing until git fetches them.
+    pub(crate) fn is_partial(&self) -> bool {
+        let Ok(packs) = fs::read_dir(self.common_dir.join("objects/pack")) else {
+            return false;
+        };
+        let mut names = packs.flatten().map(|entry| entry.file_name());
+        names.any(|name| name.as_bytes().ends_with(b".promisor"))
+    }
+
     pub(crate) fn info_exclude(&self) -> PathBuf {
         self.common_dir.join("info/exclude")
     }

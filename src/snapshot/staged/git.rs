@@ -6,6 +6,7 @@ use crate::env::{self, Env};
 use crate::process::talk::{self, Talk};
 use crate::snapshot::SnapshotError;
 use crate::snapshot::repository::{Repository, one_line};
+use crate::snapshot::staged::object::ObjectId;
 use crate::snapshot::stat::Stat;
 
 /// Where git makes a commit: as it tells its hooks, or as it finds it from a folder.
@@ -19,6 +20,8 @@ pub(crate) struct Staging {
 /// Identifies the state of the index file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stamp(Stat);
+
+const GIT_OBJECT_DIRECTORY: &str = "GIT_OBJECT_DIRECTORY";
 
 /// Options that keep git from running hooks for written indexes and from other side effects.
 const PLAIN: [&str; 12] = [
@@ -159,15 +162,55 @@ impl Staging {
         input: Vec<u8>,
     ) -> Result<Vec<u8>, SnapshotError> {
         let set = self.variables(work_tree, index)?;
-        let args = [&PLAIN, args].concat();
-        let said = talk::feed(
-            Path::new("git"),
-            &args,
-            work_tree,
-            &self.env,
-            &pairs(&set),
-            input,
+        self.feed(args, work_tree, &set, input)
+    }
+
+    /// Which of these blobs a partial clone has not fetched. Fetches none: git is shown the objects in a repository
+    /// that has no remote, because before 2.45 nothing else stops it from fetching what it is asked about.
+    pub(crate) fn not_fetched(&self, blobs: &[ObjectId]) -> Result<Vec<ObjectId>, SnapshotError> {
+        let alone = self.without_remote();
+        let alone = alone.map_err(|error| self.failed(&error.to_string()))?;
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        let mut set = vec![(env::GIT_DIR, text(alone.path()))];
+        if self.env.var_os(GIT_OBJECT_DIRECTORY).is_none() {
+            let objects = self.repository.common_dir.join("objects");
+            set.push((GIT_OBJECT_DIRECTORY, text(&objects)));
+        }
+        let ids: String = blobs.iter().map(|id| format!("{id}\n")).collect();
+        let args = ["cat-file", "--batch-check"];
+        let said = self.feed(&args, alone.path(), &set, ids.into_bytes())?;
+        let lines = said.split(|byte| *byte == b'\n');
+        let missing = lines.filter_map(|line| line.strip_suffix(b" missing"));
+        Ok(missing.filter_map(ObjectId::from_hex).collect())
+    }
+
+    fn without_remote(&self) -> std::io::Result<tempfile::TempDir> {
+        let dir = tempfile::tempdir()?;
+        for folder in ["objects", "refs"] {
+            std::fs::create_dir(dir.path().join(folder))?;
+        }
+        std::fs::write(dir.path().join("HEAD"), "ref: refs/heads/none\n")?;
+        let format = match self.repository.hash_len() {
+            32 => "sha256",
+            _ => "sha1",
+        };
+        let config = format!(
+            "[core]\nrepositoryformatversion = 1\nbare = true\n[extensions]\nobjectFormat = {format}\n"
         );
+        std::fs::write(dir.path().join("config"), config)?;
+        Ok(dir)
+    }
+
+    fn feed(
+        &self,
+        args: &[&str],
+        dir: &Path,
+        set: &[(&'static str, String)],
+        input: Vec<u8>,
+    ) -> Result<Vec<u8>, SnapshotError> {
+        let args = [&PLAIN, args].concat();
+        let git = Path::new("git");
+        let said = talk::feed(git, &args, dir, &self.env, &pairs(set), input);
         let said = said.map_err(|error| self.failed(&format!("cannot run `git`: {error}")))?;
         if said.status.success() {
             return Ok(said.stdout);

@@ -17,7 +17,7 @@ mod object;
 mod private;
 mod stage;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -245,6 +245,11 @@ impl Taker<'_> {
         let memo_path = Memo::path(self.memo_dir, staging.top());
         let identity = identity(&staging);
         let known = Memo::load(&memo_path, identity);
+        let (listed, absent) = split_fetched(&staging, listed, &known)?;
+        for file in absent.iter().filter(|file| file.path.starts_with(strip)) {
+            let below = file.path.get(strip.len()..).unwrap_or_default();
+            self.leave_out(below, add, Reason::NotFetched);
+        }
         let rules = Rules::now(known.rules.as_ref(), &staging, self.began)?;
         let under = rules.digest(&listed);
         let source = Source {
@@ -409,6 +414,27 @@ impl Taker<'_> {
         // Failing to write a memo only costs time in the next run.
         let _ = memo.save(&source.memo, identity);
     }
+}
+
+/// Splits off the files outside a sparse checkout whose blobs a partial clone has not fetched.
+fn split_fetched(
+    staging: &Staging,
+    listed: Vec<Listed>,
+    memo: &Memo,
+) -> Result<(Vec<Listed>, Vec<Listed>), SnapshotError> {
+    let outside = |file: &Listed| file.apart && file.what != What::Gitlink;
+    if !listed.iter().any(outside) || !staging.repository.is_partial() {
+        return Ok((listed, Vec::new()));
+    }
+    let known = memo.blobs();
+    let ids = listed
+        .iter()
+        .filter(|file| outside(file))
+        .map(|file| file.id);
+    let ids: Vec<ObjectId> = ids.filter(|id| !known.contains_key(id)).collect();
+    let absent: BTreeSet<ObjectId> = staging.not_fetched(&ids)?.into_iter().collect();
+    let is_absent = |file: &Listed| outside(file) && absent.contains(&file.id);
+    Ok(listed.into_iter().partition(|file| !is_absent(file)))
 }
 
 /// Everything that locates a repository's rules, besides files.

@@ -247,6 +247,35 @@ fn a_sparse_checkout() {
 }
 
 #[test]
+fn what_a_partial_clone_has_not_fetched_stops_only_the_checks_that_see_it() {
+    let repo = Repo::with(&[("in/a.yaml", "a: 1\n"), ("out/broken.yaml", "a: [\n")]);
+    repo.git(&["config", "uploadpack.allowFilter", "true"])
+        .expect(0);
+    let from = format!("file://{}", repo.sandbox.project().display());
+    let clone = repo.sandbox.outer().join("partial");
+    let to = clone.to_str().expect("path");
+    let args = ["clone", "-q", "--filter=blob:none", "--sparse", &from, to];
+    repo.git(&args).expect(0);
+    repo.git_in(&clone, &["sparse-checkout", "set", "in"])
+        .expect(0);
+    std::fs::rename(repo.sandbox.path(".git"), repo.sandbox.path("gone")).expect("remote");
+    std::fs::write(clone.join("in/a.yaml"), "a: 2\n").expect("edit");
+    repo.git_in(&clone, &["add", "in"]).expect(0);
+
+    let run = repo.json_in(&clone, &["pre-commit"]).expect(3);
+    assert_eq!(run.check("yaml:syntax")["verdict"], "passed");
+    let error = run.check("see")["message"].as_str().expect("message");
+    let wanted = "`out/broken.yaml` is outside the sparse checkout and has not been fetched";
+    assert!(error.starts_with(wanted), "{error}");
+
+    repo.git_in(&clone, &["mv", "--sparse", "in/a.yaml", "in/b.yaml"])
+        .expect(0);
+    let only = ["pre-commit", "--only", "yaml:syntax"];
+    let run = repo.json_in(&clone, &only).expect(0);
+    assert!(run.run.stderr.is_empty(), "{}", run.run.stderr);
+}
+
+#[test]
 fn indexes_of_every_form() {
     let repo = Repo::with(&[("a", "1\n"), ("d/b", "1\n")]);
     let forms: [&[&str]; 5] = [
