@@ -121,7 +121,7 @@ impl Builtin for Secrets {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn params(&self) -> Vec<(String, String)> {

@@ -10,6 +10,9 @@
 use std::ops::Range;
 
 use aho_corasick::{AhoCorasick, BuildError, MatchKind};
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::general_purpose::{GeneralPurpose, NO_PAD};
 
 use super::escapes::Resolved;
 
@@ -61,6 +64,7 @@ const MANY: usize = 4096;
 #[rustfmt::skip]
 static RULES: &[Rule] = &[
     rule("private-key", "private key", &["-----BEGIN "], Find::With(pem)),
+    rule("private-key", "private key in base64", &["LS0tLS1CRUdJTi"], Find::With(encoded_pem)),
     rule("putty-private-key", "PuTTY private key", &["PuTTY-User-Key-File-"], Find::With(putty)),
     rule("age-secret-key", "age secret key", &["AGE-SECRET-KEY-1"], Find::Token(bech32, 58..59)),
     rule("aws-access-key-id", "AWS access key id", &["AKIA", "ASIA", "ABIA", "ACCA"], Find::With(aws_id)),
@@ -386,6 +390,19 @@ fn pem(text: &[u8], literal: Range<usize>) -> Option<Range<usize>> {
     let secret = label.ends_with(b"PRIVATE KEY") || label == b"PGP PRIVATE KEY BLOCK";
     let body = literal.end + length + 5;
     (secret && key_body(window(text, body, MANY))).then(|| literal.start..pem_end(text, body))
+}
+
+/// The base64 of a private key's file, as a Kubernetes secret or a kubeconfig holds it, on one line or wrapped.
+fn encoded_pem(text: &[u8], literal: Range<usize>) -> Option<Range<usize>> {
+    const ENGINE: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, NO_PAD);
+    let near = window(text, literal.start, MANY);
+    let of_it = |byte: &&u8| base64(**byte) || byte.is_ascii_whitespace();
+    let digits = near.iter().take_while(of_it);
+    let mut digits: Vec<u8> = digits.filter(|b| base64(**b)).copied().collect();
+    digits.truncate(digits.len() / 4 * 4);
+    let file = ENGINE.decode(digits).ok()?;
+    pem(&file, 0.."-----BEGIN ".len())?;
+    Some(run(text, literal.start, base64))
 }
 
 /// The end of the first line of the body: enough to tell two keys apart, and the same whatever follows the key.

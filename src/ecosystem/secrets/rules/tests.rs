@@ -187,6 +187,69 @@ fn tokens_by_chance_are_found_beside_quotes_escapes_and_options() {
     }
 }
 
+/// Labels and the bytes their bodies begin with: what `ssh-keygen` and `openssl` write.
+const KEYS: [(&str, &str); 8] = [
+    ("RSA PRIVATE KEY", "MIIEpAIBAAKCAQEA"),
+    ("RSA PRIVATE KEY", "MIIJKQIBAAKCAgEA"),
+    ("DSA PRIVATE KEY", "MIIBuwIBAAKBgQD"),
+    ("EC PRIVATE KEY", "MHcCAQEEI"),
+    ("PRIVATE KEY", "MC4CAQAwBQYDK2VwBCIEI"),
+    ("PRIVATE KEY", "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC"),
+    (
+        "ENCRYPTED PRIVATE KEY",
+        "MIIFLTBXBgkqhkiG9w0BBQ0wSjApBgkqhkiG9w0BBQww",
+    ),
+    (
+        "OPENSSH PRIVATE KEY",
+        "b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtzc2gtZW",
+    ),
+];
+
+#[test]
+fn private_keys_by_chance_are_found_whatever_their_letters_and_wherever_they_stand() {
+    let mut chance = Chance(3);
+    let scanner = Scanner::new().expect("the literals compile");
+    for (label, head) in KEYS {
+        for at in 0..1000 {
+            let length = [56 + at % 9, 300, 1600][at % 3].max(head.len() + 40);
+            let body = chance.body(base64, length - head.len());
+            let body = format!("{head}{body}==");
+            let width = [64, 70][at % 2];
+            let lines: Vec<&str> = (0..body.len().div_ceil(width))
+                .map(|line| &body[line * width..body.len().min((line + 1) * width)])
+                .collect();
+            let pem = |end: &str| {
+                let lines = lines.join(end);
+                format!("-----BEGIN {label}-----{end}{lines}{end}-----END {label}-----{end}")
+            };
+            let encoded = || base64::engine::general_purpose::STANDARD.encode(pem("\n"));
+            let text = match at % 5 {
+                0 => pem("\n"),
+                1 => pem("\r\n"),
+                2 => format!("{{\"key\": \"{}\"}}", pem("\\n")),
+                3 => format!("  tls.key: {}\nnext: 1\n", encoded()),
+                _ => format!("key: |\n    {}", pem("\n    ")),
+            };
+            let hits = scanner.scan(text.as_bytes());
+            assert_eq!(hits.len(), 1, "{text}");
+            assert_eq!(hits[0].rule.id, "private-key");
+        }
+    }
+}
+
+#[test]
+fn base64_of_a_certificate_is_no_key() {
+    let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+    let pem = |label: &str| format!("-----BEGIN {label}-----\n{BODY}\n{BODY}\n");
+    for label in ["CERTIFICATE", "PUBLIC KEY"] {
+        assert_eq!(ids(&encode(&pem(label))), [""; 0]);
+    }
+    let key = encode(&pem("PRIVATE KEY"));
+    let wrapped: Vec<&str> = [&key[..76], &key[76..152], &key[152..]].into();
+    assert_eq!(ids(&wrapped.join("\n    ")), ["private-key"]);
+    assert_eq!(ids(&key[..60]), [""; 0]);
+}
+
 #[test]
 fn no_token_is_a_placeholder_or_part_of_a_word() {
     let mut chance = Chance(2);
