@@ -13,7 +13,6 @@ use crate::record::INTERRUPTED;
 use crate::rule::Rule;
 use crate::run::lookup::Pending;
 use crate::run::mask::Mask;
-use crate::run::missing_programs::missing_programs;
 use crate::run::result::Trouble;
 use crate::run::{Caching, Session};
 use crate::snapshot::{FileId, Snapshot};
@@ -97,7 +96,7 @@ pub(super) fn act(
     let mask = Mask::of(command, session.env);
     if !Rule::SecretsAreMasked.holds() {
         let executed = executed.map_err(no_runtime)?.map_err(trouble)?;
-        return verdict_of(session, command, executed);
+        return verdict_of(executed);
     }
     let mut executed = executed
         .map_err(no_runtime)?
@@ -107,7 +106,7 @@ pub(super) fn act(
             other => other,
         })?;
     mask.output(&mut executed.output);
-    verdict_of(session, command, executed)
+    verdict_of(executed)
 }
 
 /// Whether to bypass the engine's cache, too: the cached result in the store was not acceptable, or nothing will be
@@ -221,32 +220,7 @@ pub(super) fn reports_signal(output: &Output) -> bool {
         && WORDS.iter().any(|words| output.stderr.contains(words))
 }
 
-/// Rejects a failure caused by missing programs that the user has.
-fn found_all(
-    session: &Session<'_>,
-    command: &Command,
-    executed: Executed,
-) -> Result<Executed, Trouble> {
-    let Output {
-        exit_code,
-        stdout,
-        stderr,
-    } = &executed.output;
-    let programs = match session.options.discover {
-        true => missing_programs(command, session.env, *exit_code, stdout, stderr),
-        false => Vec::new(),
-    };
-    if programs.is_empty() {
-        return Ok(executed);
-    }
-    Err(Trouble::MissingPrograms(programs))
-}
-
-fn verdict_of(
-    session: &Session<'_>,
-    command: &Command,
-    executed: Executed,
-) -> Result<Executed, Trouble> {
+fn verdict_of(executed: Executed) -> Result<Executed, Trouble> {
     let message = match &executed.ended {
         Ended::Timeout(_) if !Rule::Timeouts.holds() => return Ok(executed),
         Ended::Signal(_) if !Rule::Signals.holds() => return Ok(executed),
@@ -254,7 +228,7 @@ fn verdict_of(
         Ended::Exit(code @ 128..=191) if Rule::SignalCodes.holds() => {
             format!("exit code {code}: it, or a process it started, was killed by a signal")
         }
-        Ended::Exit(_) => return found_all(session, command, executed),
+        Ended::Exit(_) => return Ok(executed),
         Ended::Cancelled => INTERRUPTED.to_owned(),
         other => format!("the command {}", describe(*other)),
     };

@@ -71,7 +71,6 @@ pub(super) fn audit(session: &Session<'_>, pending: &Pending<'_>, hit: &CheckRec
     let now = match now {
         Ok(now) => now,
         Err(Trouble::Changed) => return Finished::Changed,
-        Err(Trouble::MissingPrograms(programs)) => return Finished::MissingPrograms(programs),
         Err(Trouble::Error(message, _) | Trouble::Lost(message)) => {
             let text = format!("cannot audit {}: {message}", hit.id);
             session.emit(&Event::Warning(&text));

@@ -2,13 +2,15 @@
 
 use std::time::Instant;
 
+use crate::key::tree::Trees;
 use crate::plan::output::Output;
 use crate::plan::{Build, Builtin, Command, Work};
 use crate::record::{Cache, CheckRecord, Verdict};
 use crate::rule::Rule;
 use crate::run::act::{View, act, check_builtin, prepare, reports_signal, room};
-use crate::run::lookup::{Pending, find};
+use crate::run::lookup::{Pending, find, key_of};
 use crate::run::mask::Mask;
+use crate::run::missing_programs::{TRIALS, missing_programs, needed, refuse, same, with};
 use crate::run::outputs::{collect, deliver, stored};
 use crate::run::result::{
     Done, Trouble, advice, conclude, elapsed_ms, exit_code, kept, quiet_stdout, replay,
@@ -23,8 +25,6 @@ pub(crate) enum Finished {
     Done(Box<CheckRecord>, Option<Seen>),
     /// Its files changed in the meantime: a new snapshot is needed.
     Changed,
-    /// It failed because of these missing programs, which the user has: plan it again with them.
-    MissingPrograms(Vec<String>),
     /// The engine was lost, with this message; there is no verdict.
     Lost(String),
 }
@@ -51,32 +51,20 @@ pub(crate) fn execute(session: &Session<'_>, pending: &Pending<'_>) -> Finished 
     }
     let begun = Instant::now();
     let mut record = fresh_record(session, pending);
-    let result = work(session, pending, &mut record.built);
-    record.duration_ms = elapsed_ms(begun);
-    match result {
-        Ok(mut done) => {
-            record.there = there(session, pending, &record.built);
-            let made = std::mem::take(&mut done.outputs);
-            let room = done.room.take();
-            let seen = conclude(
-                session,
-                pending.check,
-                &pending.key,
-                done,
-                &made,
-                &mut record,
-            );
-            record.message = advice(session, pending.check, &record);
-            if let (Some(room), Verdict::Failed) = (room, record.verdict) {
-                record.message = Some(kept(pending.check, record.message, &room));
-            }
-            deliver(session, &made, &mut record);
-            Finished::Done(Box::new(record), seen)
+    match work(session, pending, &mut record.built) {
+        Ok(done) => settle(session, pending, done, record, begun, 0),
+        Err(trouble) => {
+            record.duration_ms = elapsed_ms(begun);
+            no_verdict(trouble, record)
         }
-        Err(Trouble::Changed) => Finished::Changed,
-        Err(Trouble::MissingPrograms(programs)) => Finished::MissingPrograms(programs),
-        Err(Trouble::Lost(message)) => Finished::Lost(message),
-        Err(Trouble::Error(message, output)) => {
+    }
+}
+
+fn no_verdict(trouble: Trouble, mut record: CheckRecord) -> Finished {
+    match trouble {
+        Trouble::Changed => Finished::Changed,
+        Trouble::Lost(message) => Finished::Lost(message),
+        Trouble::Error(message, output) => {
             record.verdict = Verdict::Error;
             record.message = Some(message);
             record.stdout = output.stdout;
@@ -84,6 +72,67 @@ pub(crate) fn execute(session: &Session<'_>, pending: &Pending<'_>) -> Finished 
             Finished::Done(Box::new(record), None)
         }
     }
+}
+
+/// Runs a check again with the programs it may have been missing. What counts is the last result to which they made a
+/// difference.
+fn settle(
+    session: &Session<'_>,
+    pending: &Pending<'_>,
+    done: Done,
+    mut record: CheckRecord,
+    begun: Instant,
+    trials: usize,
+) -> Finished {
+    let suspects = missing_programs(session, pending.check, &done);
+    if !suspects.is_empty() && session.options.discover && trials < TRIALS {
+        let check = with(session, pending.check, &suspects);
+        let wider = Pending {
+            check: &check,
+            key: key_of(session, &check, &mut Trees::new(session.snapshot)),
+            miss: pending.miss.clone(),
+            expected_ms: pending.expected_ms,
+            audited: None,
+        };
+        match work(session, &wider, &mut record.built) {
+            Ok(second) if !same(&done, &second) => {
+                needed(session, &check, &suspects);
+                return settle(session, &wider, second, record, begun, trials + 1);
+            }
+            Err(trouble @ (Trouble::Changed | Trouble::Lost(_))) => {
+                return no_verdict(trouble, record);
+            }
+            Err(trouble) if session.interrupt.is_set() => return no_verdict(trouble, record),
+            Ok(_) | Err(_) => refuse(session, pending.check, &suspects),
+        }
+    }
+    record.duration_ms = elapsed_ms(begun);
+    finish(session, pending, done, record)
+}
+
+/// Saves and reports a result.
+fn finish(
+    session: &Session<'_>,
+    pending: &Pending<'_>,
+    mut done: Done,
+    mut record: CheckRecord,
+) -> Finished {
+    let check = pending.check;
+    record.there = there(session, pending, &record.built);
+    let missing = missing_programs(session, check, &done);
+    if let (0, Some(program)) = (done.exit_code, missing.first()) {
+        let reason = format!("it passed without `{}`, which you have", program.name);
+        done.not_stored.get_or_insert(reason);
+    }
+    let made = std::mem::take(&mut done.outputs);
+    let room = done.room.take();
+    let seen = conclude(session, check, &pending.key, done, &made, &mut record);
+    record.message = advice(session, check, &record);
+    if let (Some(room), Verdict::Failed) = (room, record.verdict) {
+        record.message = Some(kept(check, record.message, &room));
+    }
+    deliver(session, &made, &mut record);
+    Finished::Done(Box::new(record), seen)
 }
 
 /// Runs the check. Adds the names of built layers to `built`.

@@ -13,7 +13,7 @@ use crate::path::RelPath;
 use crate::plan::{CacheMode, Check, Work};
 use crate::record::{Cache, CheckRecord, NO_CACHE, Verdict};
 use crate::rule::Rule;
-use crate::run::missing_programs::missing_programs;
+use crate::run::missing_programs::{Said, missing_programs};
 use crate::run::outputs::{Made, deliver, stored};
 use crate::run::parts::Parts;
 use crate::run::result::{advice, conclude, replay};
@@ -88,12 +88,19 @@ pub(crate) fn look_up<'a>(
             let parts = Parts::known(session, check, &key);
             let missing = parts.missing_paths();
             if missing.is_empty() {
+                let done = parts.finish();
                 let mut record = CheckRecord::not_run(&check.id, Verdict::Passed, Some(key.whole));
                 record.cache = Cache::Hit;
-                let seen = conclude(session, check, &key, parts.finish(), &[], &mut record);
-                return found(session, check, record, &[], seen, begun);
+                match appeared(session, check, &done) {
+                    Some(miss) => miss,
+                    None => {
+                        let seen = conclude(session, check, &key, done, &[], &mut record);
+                        return found(session, check, record, &[], seen, begun);
+                    }
+                }
+            } else {
+                part_reason(session, check, &key, last, &missing)
             }
-            part_reason(session, check, &key, last, &missing)
         }
         Err(None) => reason(session, check, &key, last),
     };
@@ -185,8 +192,8 @@ pub(super) fn find(
                 let reason = "one of its outputs is missing or damaged";
                 why = Some(Miss::about(MissKind::Damaged, reason));
             }
-            Lookup::Hit(entry) => match appeared(session, check, &entry) {
-                Some(program) => why = Some(Miss::about(MissKind::ToolChanged, program)),
+            Lookup::Hit(entry) => match appeared(session, check, &*entry) {
+                Some(miss) => why = Some(miss),
                 None => return Ok(entry),
             },
             Lookup::Damaged(reason) => {
@@ -202,12 +209,11 @@ pub(super) fn find(
     Err(why)
 }
 
-/// A program that the cached run was missing and that the user now has.
-fn appeared(session: &Session<'_>, check: &Check, entry: &Entry) -> Option<String> {
-    let command = check.work.command()?;
-    let (code, env) = (entry.exit_code, session.env);
-    let programs = missing_programs(command, env, code, &entry.stdout, &entry.stderr);
-    programs.into_iter().next()
+/// A program that the cached run may have been missing and that the user now has.
+fn appeared<'a>(session: &Session<'_>, check: &Check, said: impl Into<Said<'a>>) -> Option<Miss> {
+    let suspects = missing_programs(session, check, said);
+    let first = suspects.into_iter().next()?;
+    Some(Miss::about(MissKind::ToolChanged, first.name))
 }
 
 fn whole(session: &Session<'_>, check: &Check, entry: &Entry) -> bool {

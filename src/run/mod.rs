@@ -6,7 +6,7 @@
 //! - [`act`]: one action on an engine. - [`result`]: the result of a check, and storing it.
 //! - [`parts`]: results of per-file checks. - [`read_keys`]: keys of checks whose reads are detected.
 //! - [`outputs`]: files that checks make. - [`fix`]: files that tools fix. - [`mask`]: masks secrets.
-//! - [`audit`]: re-runs cached checks. - [`missing_programs`]: programs that a failed run did not find.
+//! - [`audit`]: re-runs cached checks. - [`missing_programs`]: programs that a run did not find.
 //! - [`hint`]: suggests configuration after a failure. - [`cancel`]: signals.
 //!
 //! A run emits [`Event`]s and returns what happened. Prints nothing and knows no flags or exit codes. A fully Fresh
@@ -35,6 +35,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use crate::engine::Engine;
 use crate::env::Env;
 use crate::event::{Emit, Event};
+use crate::facts::Facts;
 use crate::key::tree::Trees;
 use crate::plan::{Check, Plan};
 use crate::record::{Cache, CheckLine, CheckRecord, RunRecord, Verdict};
@@ -45,6 +46,8 @@ use crate::run::sources::Sources;
 use crate::snapshot::Snapshot;
 use crate::store::Store;
 use crate::store::last::Last;
+use crate::tool::Tools;
+use crate::tool::discovered::Discovered;
 
 /// How to use cached results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -75,7 +78,7 @@ pub(crate) struct Options {
     pub(crate) narrowed: bool,
     /// Whether to write outputs to the project; a git hook leaves the work tree alone.
     pub(crate) outputs: bool,
-    /// Whether to hand back a check that failed because of missing programs, so that it is planned with them.
+    /// Whether to run checks again with programs that they may have been missing.
     pub(crate) discover: bool,
     /// Which hits to run and compare.
     pub(crate) audit: Option<audit::Sample>,
@@ -106,6 +109,11 @@ pub(crate) struct Session<'a> {
     pub(crate) snapshot: &'a Snapshot,
     /// The user's environment.
     pub(crate) env: &'a Env,
+    pub(crate) facts: &'a Facts,
+    /// The user's programs.
+    pub(crate) tools: &'a Tools,
+    /// Those that checks turned out to need.
+    pub(crate) discovered: &'a Discovered,
     pub(crate) engine: &'a dyn Engine,
     pub(crate) store: &'a Store,
     /// Who else may know results.
@@ -135,9 +143,6 @@ pub(crate) struct Outcome {
     pub(crate) records: Vec<CheckRecord>,
     /// Ids of checks whose files changed while being read: they need a new snapshot.
     pub(crate) changed: Vec<String>,
-    /// Ids of checks that failed because of missing programs that the user has, with their names: plan them again
-    /// with these. Nothing is stored of such runs.
-    pub(crate) missing_programs: Vec<(String, Vec<String>)>,
     /// If the engine was lost: its message and the ids of checks without a verdict, of which nothing is stored.
     pub(crate) lost: Option<(String, Vec<String>)>,
 }
@@ -215,9 +220,6 @@ fn run_pending(
                 outcome.records.push(*record);
             }
             execute::Finished::Changed => outcome.changed.push(id),
-            execute::Finished::MissingPrograms(programs) => {
-                outcome.missing_programs.push((id, programs));
-            }
             execute::Finished::Lost(message) => outcome.lose(message, id),
         }
     }

@@ -51,19 +51,12 @@ impl<'a, 's> Parts<'a, 's> {
             Pack::default()
         };
         let passes_only = check.cache == CacheMode::Passes;
-        let lacks = |part: &PartResult| {
-            let (code, said) = (part.exit_code, &part.said);
-            check.work.command().is_some_and(|command| {
-                !missing_programs(command, session.env, code, &said.stdout, &said.stderr).is_empty()
-            })
-        };
         let known = |key| {
             session
                 .store
                 .part(&pack, key)
                 .filter(|part| part.exit_code == 0 || !passes_only)
                 .filter(|part| !too_old(check, part.made_ms))
-                .filter(|part| !lacks(part))
         };
         let results = keys.iter().map(known).collect();
         Self {
@@ -114,7 +107,7 @@ impl<'a, 's> Parts<'a, 's> {
             ..
         } = self;
         if !ran.is_empty() && reusable(session, check, &key.common) {
-            remember(session, &key.common, &keys, &ran);
+            remember(session, check, &key.common, &keys, &ran);
         }
         let mut done = Done {
             parts_ran: count(ran.len()),
@@ -163,16 +156,16 @@ fn reusable(session: &Session<'_>, check: &Check, common: &Digest) -> bool {
 
 /// Saves the results of parts. Another process may add to the same pack, hence the lock; failing to save only costs a
 /// re-run.
-/// rerun, nothing else.
 fn remember(
     session: &Session<'_>,
+    check: &Check,
     common: &Digest,
     keys: &[Digest],
     ran: &BTreeMap<Digest, PartResult>,
 ) {
-    let doubtful = |result: &PartResult| {
-        let said = &result.said;
-        result.exit_code != 0 && full_disk(&said.stdout, &said.stderr).is_some()
+    let doubtful = |result: &PartResult| match result.exit_code {
+        0 => !missing_programs(session, check, result).is_empty(),
+        _ => full_disk(&result.said.stdout, &result.said.stderr).is_some(),
     };
     let ran = ran.iter().filter(|(_, result)| !doubtful(result));
     let ran = ran.map(|(key, result)| (*key, result.clone())).collect();

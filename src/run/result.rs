@@ -26,8 +26,6 @@ use crate::store::last::Seen;
 pub(super) enum Trouble {
     /// A file changed while being read.
     Changed,
-    /// It failed because of these missing programs, which the user has.
-    MissingPrograms(Vec<String>),
     /// The engine was lost, with this message.
     Lost(String),
     /// It could not run: the message, and the tool's output so far.

@@ -1,7 +1,7 @@
 //! A command's run: passes over the selected checks until each has a verdict.
 //!
-//! Another pass is needed when files changed while being read, when a check did not find a program that the user has,
-//! when the engine was lost, and when something else was staged while a hook ran. Once `run-started` is out,
+//! Another pass is needed when files changed while being read, when the engine was lost, and when something else was
+//! staged while a hook ran. Once `run-started` is out,
 //! `run-finished` always follows: [`run`] emits both, and nothing in between can return early.
 
 use std::collections::BTreeSet;
@@ -24,9 +24,6 @@ use crate::store::usage::Size;
 
 /// How often to take another snapshot because files changed during the run.
 const TRIES: usize = 3;
-
-/// How often to run checks again with missing programs in one run.
-const DISCOVERIES: usize = 3;
 
 /// Selects the wanted checks of a project.
 pub(crate) type Select<'a> = dyn Fn(&View) -> Result<Selection, Failure> + 'a;
@@ -81,7 +78,6 @@ pub(crate) fn run(
         moved: BTreeSet::new(),
         overhead_ms: 0,
         changes: 0,
-        discoveries: 0,
         rounds: 0,
     };
     run.start(&selected);
@@ -113,7 +109,6 @@ struct Run<'r, 'p> {
     /// Milliseconds before the first check.
     overhead_ms: u64,
     changes: usize,
-    discoveries: usize,
     rounds: usize,
 }
 
@@ -177,7 +172,6 @@ impl Run<'_, '_> {
         }
         self.records.extend(outcome.records);
         self.changed(outcome.changed);
-        self.found_missing(outcome.missing_programs);
         if let Some((why, ids)) = outcome.lost {
             self.lost(&why, ids);
         }
@@ -190,16 +184,6 @@ impl Run<'_, '_> {
         }
         let why = format!("its files kept changing while it ran ({TRIES} tries)");
         self.give_up(&ids, &why);
-    }
-
-    fn found_missing(&mut self, found: Vec<(String, Vec<String>)>) {
-        self.discoveries += usize::from(!found.is_empty());
-        self.options.discover = self.request.options.discover && self.discoveries < DISCOVERIES;
-        for (id, programs) in found {
-            self.warn(&discovered(&id, &programs));
-            self.project.discovered.add(&id, &programs);
-            self.waiting.push(id);
-        }
     }
 
     /// If the engine is lost, the remaining checks run locally unless the user named the engine.
@@ -365,25 +349,4 @@ impl Run<'_, '_> {
         let size = store.measure_daily().filter(|size| size.bytes > bound)?;
         Some((size, bound))
     }
-}
-
-/// The message about missing programs with which a check runs again.
-fn discovered(id: &str, programs: &[String]) -> String {
-    let list = |quote: &str| {
-        let all = programs.iter().map(|name| format!("{quote}{name}{quote}"));
-        all.collect::<Vec<_>>().join(", ")
-    };
-    let (names, tools) = (list("`"), list("\""));
-    let (were, them) = match programs {
-        [_] => ("was", "it"),
-        _ => ("were", "them"),
-    };
-    let table = if id.contains(':') {
-        format!("[checks.\"{id}\"]")
-    } else {
-        format!("[checks.{id}]")
-    };
-    format!(
-        "{id}: {names} {were} missing on its PATH; re-running with {them}, now and in later runs; add `tools = [{tools}]` to {table} to make this permanent"
-    )
 }

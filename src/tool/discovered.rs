@@ -1,22 +1,26 @@
-//! Undeclared programs that checks turned out to need, by project and check.
+//! Undeclared programs that checks turned out to need, and those that made no difference, by project and check.
 //!
-//! Later runs plan the check with them, so that they are part of its key. Does not detect from output that a program
-//! was missing.
+//! Later runs plan the check with the programs it needs, so that they are part of its key. Does not detect from output
+//! that a program was missing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::digest::Digest;
 use crate::fs::FsError;
-use crate::fs::sealed::{Reader, Seal};
+use crate::fs::sealed::{Reader, Seal, Writer};
 
 const SEAL: Seal = Seal {
     magic: *b"dc-prog\n",
-    version: 1,
+    version: 2,
 };
 
 /// Limit per check, in case its output keeps naming other programs.
 pub(crate) const MOST: usize = 16;
+
+/// Limit for commands; above it, what was refused is forgotten.
+const MOST_COMMANDS: usize = 1000;
 
 #[derive(Debug, Default)]
 pub(crate) struct Discovered {
@@ -26,25 +30,30 @@ pub(crate) struct Discovered {
 
 #[derive(Debug, Default)]
 struct State {
-    names: Names,
+    known: Known,
     /// Whether the file is missing some names.
     changed: bool,
 }
 
-/// By check id.
-type Names = BTreeMap<String, BTreeSet<String>>;
+#[derive(Debug, Default)]
+struct Known {
+    /// By check id.
+    needed: BTreeMap<String, BTreeSet<String>>,
+    /// By the identity of a check's command.
+    refused: BTreeMap<Digest, BTreeSet<String>>,
+}
 
 impl Discovered {
     /// Loads the names from `path`, where they will be saved again. An absent or damaged file has none.
     #[must_use]
     pub(crate) fn load(path: &Path) -> Self {
-        let names = std::fs::read(path)
+        let known = std::fs::read(path)
             .ok()
             .and_then(|bytes| decode(SEAL.open(&bytes)?));
         Self {
             path: Some(path.to_path_buf()),
             state: Mutex::new(State {
-                names: names.unwrap_or_default(),
+                known: known.unwrap_or_default(),
                 changed: false,
             }),
         }
@@ -53,16 +62,43 @@ impl Discovered {
     #[must_use]
     pub(crate) fn of(&self, check: &str) -> Vec<String> {
         let state = self.lock();
-        let names = state.names.get(check).into_iter().flatten();
+        let names = state.known.needed.get(check).into_iter().flatten();
         names.cloned().collect()
     }
 
     /// Adds programs of a check.
     pub(crate) fn add(&self, check: &str, names: &[String]) {
         let mut state = self.lock();
-        let known = state.names.entry(check.to_owned()).or_default();
+        let known = state.known.needed.entry(check.to_owned()).or_default();
         let free = MOST.saturating_sub(known.len());
         known.extend(names.iter().take(free).cloned());
+        state.changed = true;
+    }
+
+    /// What was tried for a command and made no difference.
+    #[must_use]
+    pub(crate) fn refused(&self, command: &Digest) -> BTreeSet<String> {
+        let state = self.lock();
+        state
+            .known
+            .refused
+            .get(command)
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// Adds what made no difference to a command.
+    pub(crate) fn refuse(&self, command: Digest, names: Vec<String>) {
+        let mut state = self.lock();
+        if state.known.refused.len() >= MOST_COMMANDS {
+            state.known.refused.clear();
+        }
+        state
+            .known
+            .refused
+            .entry(command)
+            .or_default()
+            .extend(names);
         state.changed = true;
     }
 
@@ -74,11 +110,15 @@ impl Discovered {
             return Ok(());
         };
         let mut out = SEAL.writer();
-        for (check, names) in &state.names {
-            for name in names {
-                out.bytes(check.as_bytes());
-                out.bytes(name.as_bytes());
-            }
+        let known = &state.known;
+        out.u64(known.needed.len() as u64);
+        for (check, names) in &known.needed {
+            out.bytes(check.as_bytes());
+            encode(names, &mut out);
+        }
+        for (command, names) in &known.refused {
+            out.raw(command.as_bytes());
+            encode(names, &mut out);
         }
         SEAL.save(path, out)?;
         state.changed = false;
@@ -90,13 +130,31 @@ impl Discovered {
     }
 }
 
-fn decode(payload: &[u8]) -> Option<Names> {
+fn encode(names: &BTreeSet<String>, out: &mut Writer) {
+    out.u64(names.len() as u64);
+    for name in names {
+        out.bytes(name.as_bytes());
+    }
+}
+
+fn decode(payload: &[u8]) -> Option<Known> {
     let mut reader = Reader::new(payload);
-    let mut names = Names::new();
-    while !reader.is_empty() {
+    let mut known = Known::default();
+    for _ in 0..reader.u64()? {
         let check = reader.text()?.to_owned();
-        let name = reader.text()?.to_owned();
-        names.entry(check).or_default().insert(name);
+        known.needed.insert(check, decode_names(&mut reader)?);
+    }
+    while !reader.is_empty() {
+        let command = reader.digest()?;
+        known.refused.insert(command, decode_names(&mut reader)?);
+    }
+    Some(known)
+}
+
+fn decode_names(reader: &mut Reader<'_>) -> Option<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    for _ in 0..reader.u64()? {
+        names.insert(reader.text()?.to_owned());
     }
     Some(names)
 }
@@ -114,10 +172,14 @@ mod tests {
         let discovered = Discovered::load(&path);
         discovered.add("a", &["jq".to_owned()]);
         discovered.add("a", &["awk".to_owned()]);
+        let commands = [Digest::of(b"1"), Digest::of(b"2")];
+        discovered.refuse(commands[0], vec!["sort".to_owned()]);
         discovered.save().unwrap();
         let discovered = Discovered::load(&path);
         assert_eq!(discovered.of("a"), ["awk", "jq"]);
         assert_eq!(discovered.of("b"), [""; 0]);
+        assert!(discovered.refused(&commands[0]).contains("sort"));
+        assert!(discovered.refused(&commands[1]).is_empty());
 
         let many: Vec<String> = (0..2 * MOST).map(|number| number.to_string()).collect();
         discovered.add("b", &many);
