@@ -47,6 +47,8 @@ pub(crate) enum NoAnswer {
     Engine(String),
     /// The engine could not find out.
     Image(String),
+    /// What failed is named, with the ways out.
+    Whole(String),
 }
 
 impl NoAnswer {
@@ -61,6 +63,7 @@ impl NoAnswer {
                 "cannot find out {what}: {why}\n\
                  help: `cargo dagcache lock`, run where the registry can be reached, {pinned}; `--engine local` needs no image"
             ),
+            Self::Whole(message) => message,
         }
     }
 }
@@ -324,8 +327,12 @@ impl Images for Pins<'_> {
         self.facts.derive(SAID, input(&parts), || {
             self.resolver.ask(layers, script).map_err(|no| {
                 let last = layers.last().map_or("base", |layer| layer.name.as_str());
-                let (NoAnswer::Engine(why) | NoAnswer::Image(why)) = no;
-                format!("cannot find out what is in the layer `{last}`: {why}")
+                match no {
+                    NoAnswer::Whole(message) => message,
+                    NoAnswer::Engine(why) | NoAnswer::Image(why) => {
+                        format!("cannot find out what is in the layer `{last}`: {why}")
+                    }
+                }
             })
         })
     }

@@ -46,15 +46,8 @@ pub(crate) enum State<'a> {
 /// The keys of a check. `trees` are those of the session's snapshot, shared by all checks of a run.
 #[must_use]
 pub(crate) fn key_of(session: &Session<'_>, check: &Check, trees: &mut Trees<'_>) -> CheckKey {
-    let engine = session.engine;
-    check_key(
-        session.plan,
-        check,
-        trees,
-        session.env,
-        engine.class(),
-        session.engine.platform(),
-    )
+    let (class, platform) = session.place_of(check);
+    check_key(session.plan, check, trees, session.env, class, &platform)
 }
 
 /// Looks up one check by its key.

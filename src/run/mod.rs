@@ -30,14 +30,15 @@ pub(crate) mod result;
 pub(crate) mod sources;
 mod usable;
 
+use std::borrow::Cow;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use crate::engine::Engine;
+use crate::engine::{Engine, local};
 use crate::env::Env;
 use crate::event::{Emit, Event};
 use crate::facts::Facts;
 use crate::key::tree::Trees;
-use crate::plan::{Check, Plan};
+use crate::plan::{Check, Plan, Work};
 use crate::record::{Cache, CheckLine, CheckRecord, RunRecord, Verdict};
 use crate::run::cancel::Interrupt;
 use crate::run::lookup::{Pending, State};
@@ -133,6 +134,14 @@ pub(crate) struct Session<'a> {
 impl Session<'_> {
     pub(crate) fn emit(&self, event: &Event<'_>) {
         self.sink.emit(event);
+    }
+
+    /// The class and platform of what runs a check. What is built in runs in this process, whatever the engine.
+    pub(crate) fn place_of(&self, check: &Check) -> (&'static str, Cow<'_, str>) {
+        match check.work {
+            Work::Builtin(_) => (local::CLASS, local::platform().into()),
+            _ => (self.engine.class(), self.engine.platform().into()),
+        }
     }
 }
 

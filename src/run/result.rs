@@ -201,6 +201,7 @@ fn new_entry(
     done: &Done,
     fingerprint: Digest,
 ) -> Entry {
+    let (class, platform) = session.place_of(check);
     Entry {
         key: key.whole,
         check: check.id.clone(),
@@ -212,7 +213,7 @@ fn new_entry(
         parts: done.parts_hit + done.parts_ran,
         duration_ms: done.duration_ms,
         peak_memory: done.peak_memory,
-        engine: format!("{} {}", session.engine.class(), session.engine.platform()),
+        engine: format!("{class} {platform}"),
         tools: tool_versions(&check.work),
         confined: !done.unconfined,
         created_ms: now_ms(),

@@ -90,7 +90,10 @@ pub(crate) fn choose(wish: &Wish<'_>, host: &Host<'_>) -> Result<Choice, String>
     };
     match (kind, named) {
         (EngineKind::Local, _) => Ok(Choice::local(true, asked)),
-        (EngineKind::Dagger, Some((address, _))) => Ok(dagger(address.to_owned(), true, asked)),
+        (EngineKind::Dagger, Some((address, from))) => {
+            let why = format!("{asked}, address from {from}");
+            Ok(dagger(address.to_owned(), true, why))
+        }
         (EngineKind::Dagger, None) if default_is_there() => Ok(dagger(default(), true, asked)),
         (EngineKind::Dagger, None) => Err(format!(
             "{asked}, but no address of a Dagger engine is configured, and {DEFAULT_SOCKET} does not exist: set `address` in [engine] or \

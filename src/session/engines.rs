@@ -3,7 +3,7 @@
 //!
 //! Decides what happens if Dagger is lost: unless the user insisted on it, the local engine takes over.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 
 use crate::engine::Engine;
 use crate::engine::local::LocalEngine;
@@ -19,6 +19,8 @@ pub(crate) struct Engines {
     pub(crate) containers: OnceCell<Containers>,
     /// Why containers are no longer used in this run.
     lost: OnceCell<String>,
+    /// Whether containers are left alone for now, because they could not be used last time.
+    resting: Cell<bool>,
 }
 
 impl Engines {
@@ -29,18 +31,37 @@ impl Engines {
             #[cfg(all(feature = "dagger", unix))]
             containers: OnceCell::new(),
             lost: OnceCell::new(),
+            resting: Cell::new(false),
         }
+    }
+
+    /// Leaves containers alone from now on, or not any more.
+    pub(crate) fn rest(&self, resting: bool) {
+        self.resting.set(resting);
     }
 
     /// The current choice: a lost engine is not chosen again unless the user insists on it.
     #[must_use]
     pub(crate) fn settled(&self, choice: Choice) -> Choice {
         match self.lost.get() {
-            Some(why) if !choice.fixed && choice.dagger.is_some() => {
-                Choice::local(false, why.clone())
+            _ if choice.fixed || choice.dagger.is_none() => choice,
+            Some(why) => Choice::local(false, why.clone()),
+            None if self.resting.get() => {
+                let why = "the Dagger engine was not there last time, and nothing has to run";
+                Choice::local(false, why)
             }
-            _ => choice,
+            None => choice,
         }
+    }
+
+    /// Whether a connection was made.
+    #[must_use]
+    pub(crate) fn reached(&self) -> bool {
+        #[cfg(all(feature = "dagger", unix))]
+        if let Some(containers) = self.containers.get() {
+            return containers.was_opened();
+        }
+        false
     }
 
     /// Records that containers cannot be used any more; returns `false` if that was known.
@@ -182,10 +203,18 @@ mod containers {
                 .map_err(|message| EngineError::Lost(message.clone()))
         }
 
+        fn opened(&self) -> Option<&DaggerEngine> {
+            let engine = self.engine.get().and_then(|engine| engine.as_ref().ok());
+            engine.filter(|engine| engine.was_opened())
+        }
+
+        pub(crate) fn was_opened(&self) -> bool {
+            self.opened().is_some()
+        }
+
         /// Closes the session, if any.
         pub(crate) fn close(&self, interrupt: &Interrupt) {
-            let engine = self.engine.get().and_then(|engine| engine.as_ref().ok());
-            if let Some(engine) = engine.filter(|engine| engine.was_opened()) {
+            if let Some(engine) = self.opened() {
                 // Without a runtime there is no session.
                 let _ = interrupt.block_on(engine.close());
             }
@@ -247,11 +276,15 @@ mod containers {
             let answer = self.interrupt.block_on(ask).map_err(no_threads)?;
             answer.map_err(|error| {
                 let message = error.to_string();
-                if let EngineError::Lost(_) = error {
-                    self.engines.lose(&message);
-                    return NoAnswer::Engine(message);
+                match error {
+                    EngineError::Lost(_) => {
+                        self.engines.lose(&message);
+                        NoAnswer::Engine(message)
+                    }
+                    EngineError::Layer { .. } => NoAnswer::Whole(message),
+                    _ if message.contains("\nhelp: ") => NoAnswer::Whole(message),
+                    _ => NoAnswer::Image(message),
                 }
-                NoAnswer::Image(message)
             })
         }
     }

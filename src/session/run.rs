@@ -8,15 +8,15 @@ use std::collections::BTreeSet;
 
 use anyhow::anyhow;
 
-use crate::event::{Emit, Event};
+use crate::event::{Emit, Event, Silent};
 use crate::fs::sealed::Seal;
-use crate::plan::Check;
 use crate::plan::select::{Selected, Selection, select};
+use crate::plan::{Check, Work};
 use crate::record::{CheckRecord, RunRecord, Verdict};
 use crate::rule::Rule;
-use crate::run::{Options, summarize};
+use crate::run::{Caching, Options, summarize};
 use crate::session::already_failing::{already_failing, verdict};
-use crate::session::{Failure, Files, Project, View};
+use crate::session::{Failure, Files, Project, View, away};
 use crate::snapshot::left_out;
 use crate::snapshot::staged::Stamp;
 use crate::store::prune::DEFAULT_MAX_SIZE;
@@ -58,8 +58,14 @@ pub(crate) fn run(
     sink: &dyn Emit,
 ) -> Result<Ran, Failure> {
     let stamp = project.stamp();
-    let view = project.look()?;
-    let selection = (request.select)(&view)?;
+    let (view, selection) = match known_here(project, request)? {
+        Some(known) => known,
+        None => {
+            let view = project.look()?;
+            let selection = (request.select)(&view)?;
+            (view, selection)
+        }
+    };
     let selected = chosen(&view, &selection).map_err(|failure| match project.engines.lost() {
         Some(why) => Failure::CouldNotRun(anyhow!("{failure} without the Dagger engine: {why}")),
         None => failure,
@@ -83,6 +89,48 @@ pub(crate) fn run(
     run.start(&selected);
     let ended = run.until_settled(selected.checks);
     Ok(run.finish(ended.err()))
+}
+
+/// The view of the local engine, if the Dagger engine was lost last time and every command has a local result: then
+/// nobody has to wait until it is lost again.
+fn known_here(
+    project: &Project<'_>,
+    request: &Request<'_>,
+) -> Result<Option<(View, Selection)>, Failure> {
+    let away = away::was_away(project).filter(|_| request.options.caching == Caching::On);
+    let Some(away) = away else {
+        return Ok(None);
+    };
+    project.engines.rest(true);
+    let view = project.look()?;
+    if view.choice.dagger.is_some() {
+        let selection = (request.select)(&view)?;
+        return Ok(Some((view, selection)));
+    }
+    let options = Options {
+        dry_run: true,
+        ..Options::beside(Caching::On)
+    };
+    // What only exists in containers is no mistake yet.
+    let selection = (request.select)(&view);
+    let selected = selection
+        .as_ref()
+        .ok()
+        .and_then(|selection| chosen(&view, selection).ok());
+    let same = project.choice(&view.loaded.config)?.dagger == Some(away);
+    let known = selected.filter(|_| same).is_some_and(|selected| {
+        let commands = selected.checks.iter();
+        let commands: Vec<_> = commands
+            .filter(|check| !matches!(check.work, Work::Builtin(_)))
+            .collect();
+        let outcome = project.run(&view, &commands, options, &Silent);
+        outcome.records.iter().all(|record| record.cache.is_hit())
+    });
+    if known {
+        return Ok(Some((view, selection?)));
+    }
+    project.engines.rest(false);
+    Ok(None)
 }
 
 fn chosen(view: &View, selection: &Selection) -> Result<Selected, Failure> {
@@ -266,6 +314,7 @@ impl Run<'_, '_> {
             None if is_hook => already_failing(self.project, &self.view, &self.records),
             _ => Vec::new(),
         };
+        away::remember(self.project, &self.view);
         self.project.close();
         self.records.sort_by(|a, b| a.id.cmp(&b.id));
         self.say_unconfined();

@@ -79,6 +79,7 @@ fn where_the_engine_is_lost_this_machine_runs_what_is_left() {
     assert_eq!(lines(&first.stderr), 1, "{}", first.stderr);
     assert!(first.stderr.contains(NOWHERE), "{}", first.stderr);
     assert!(!first.stderr.contains("on fire"), "{}", first.stderr);
+    sandbox.script("own.sh", "echo again");
     let verbose = run(&sandbox, &["ci", "-v"]).expect(0);
     assert!(verbose.stderr.contains("on fire"), "{}", verbose.stderr);
 }
@@ -87,6 +88,11 @@ fn where_the_engine_is_lost_this_machine_runs_what_is_left() {
 fn what_this_machine_knows_is_replayed_after_the_engine_was_lost() {
     let sandbox = sandbox(DIES);
     run(&sandbox, &["ci"]).expect(0);
+    // One check has to run, so the engine is looked for.
+    sandbox.script("other.sh", "echo other");
+    let config = sandbox.read("dagcache.toml");
+    let other = "[checks.other]\ncommand = [\"./other.sh\"]\ninputs = [\"other.sh\"]\n";
+    sandbox.write("dagcache.toml", config + other);
     let again = json(&sandbox, &["ci"]).expect(0);
     assert_eq!(again.started()["engine"], "dagger");
     let own = again.check("own");
@@ -97,6 +103,41 @@ fn what_this_machine_knows_is_replayed_after_the_engine_was_lost() {
     // It needs no engine: its result is that of the run.
     assert_eq!(again.check("yaml:syntax")["engine"], json!(null));
     assert_eq!(sessions(&sandbox), 2);
+}
+
+#[test]
+fn an_engine_that_was_lost_is_not_looked_for_until_something_has_to_run() {
+    let sandbox = sandbox(DIES);
+    for pinned in [true, false] {
+        if !pinned {
+            sandbox.remove("dagcache.lock");
+        }
+        let lost = json(&sandbox, &["ci"]).expect(0);
+        assert_eq!(lost.check("own")["verdict"], "passed");
+        let before = sessions(&sandbox);
+        sandbox.write("a.yaml", format!("a: {pinned}\n"));
+        let again = json(&sandbox, &["ci"]).expect(0);
+        assert_eq!(again.started()["engine"], "local");
+        assert_eq!(again.check("own")["cache"], "hit");
+        assert_eq!(again.check("yaml:syntax")["cache"], "miss");
+        assert_eq!(sessions(&sandbox), before);
+        sandbox.script("own.sh", &format!("echo {pinned}"));
+        json(&sandbox, &["ci"]).expect(0);
+        assert_eq!(sessions(&sandbox), before + 1);
+    }
+}
+
+#[test]
+fn a_port_that_refuses_is_not_asked_again() {
+    let sandbox = sandbox("echo 'Error: it was started' >&2; exit 1");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    drop(listener);
+    let mut command = sandbox.command(&["ci", "--engine", "dagger"]);
+    command.env(HOST, format!("tcp://{address}"));
+    let said = Run::of(command).expect(3).stderr;
+    assert!(said.contains("Connection refused"), "{said}");
+    assert_eq!(sessions(&sandbox), 0);
 }
 
 #[test]
@@ -136,8 +177,11 @@ fn what_needs_no_container_starts_nothing() {
     let first = json(&sandbox, &only).expect(0);
     assert_eq!(first.started()["engine"], "dagger");
     assert_eq!(first.check("yaml:syntax")["cache"], "miss");
-    let second = json(&sandbox, &only).expect(0);
-    assert_eq!(second.check("yaml:syntax")["cache"], "hit");
+    // What is built in does not depend on the engine.
+    for args in [&only[..], &["ci", "--skip", "own", "--engine", "local"]] {
+        let second = json(&sandbox, args).expect(0);
+        assert_eq!(second.check("yaml:syntax")["cache"], "hit");
+    }
     run(&sandbox, &["ci", "--dry-run"]).expect(0);
     assert_eq!(called(&sandbox), [""; 0]);
 }
@@ -168,7 +212,7 @@ fn without_an_address_or_a_socket_the_engine_is_this_machine() {
         command.env(HOST, host);
         let run = Run::of(command).expect(0);
         assert_eq!(
-            run.stderr.contains("Engine dagger"),
+            run.stderr.contains("Dagger engine at unix:///:"),
             exists,
             "{}",
             run.stderr

@@ -88,7 +88,10 @@ pub(crate) fn execute(
     if let Some(option) = asked.args.later.given() {
         return Err(Failure::not_yet(option));
     }
-    let deciding = context.global.deciding();
+    let mut deciding = context.global.deciding();
+    if asked.args.no_cache {
+        deciding += " --no-cache";
+    }
     let invocation = format!("cargo dagcache {}{deciding}", asked.repeat);
     let report = context.report(About {
         shell: context.shell,

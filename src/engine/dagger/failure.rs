@@ -142,21 +142,41 @@ fn image(message: &str) -> Option<String> {
 
 fn image_message(image: &str, message: &str) -> String {
     let has = |all: &[&str]| all.iter().any(|text| message.contains(text));
-    let why = if has(&[
+    let refused = [
         "unauthorized",
         "authorization failed",
         "denied",
         "401",
         "403 Forbidden",
-    ]) {
-        "it does not exist, or its registry requires a login"
+    ];
+    let cause = format!("\n{}", image_cause(message));
+    let (why, cause, help) = if has(&refused) {
+        let help = "log in to its registry (`docker login`), or correct its name";
+        (
+            "it does not exist, or its registry requires a login",
+            cause,
+            help,
+        )
     } else if message.trim_end().ends_with("not found") {
-        "it does not exist"
+        let help = "correct its name: `image` in [layers.base], or `[layers.tools]`";
+        ("it does not exist", String::new(), help)
     } else {
-        "cannot reach its registry; offline use requires an image that is pinned by digest (`cargo dagcache lock`) and \
-         was used by this engine before"
+        let help = "an image that is pinned (`cargo dagcache lock`) and was used by this engine before needs no registry";
+        ("cannot reach its registry", cause, help)
     };
-    format!("cannot get the image `{image}`: {why}\n{message}")
+    format!(
+        "cannot get the image `{image}`: {why}{cause}\nhelp: {help}; `--engine local` needs no image"
+    )
+}
+
+/// An error of a registry without what repeats that an image cannot be had.
+fn image_cause(message: &str) -> &str {
+    let rest = |text, mark| text_after(text, mark).unwrap_or(text);
+    rest(rest(message.trim(), "\"): "), "failed to do request: ")
+}
+
+fn text_after<'t>(text: &'t str, mark: &str) -> Option<&'t str> {
+    Some(text.split_once(mark)?.1)
 }
 
 /// A message without the trace that the engine appends.
@@ -255,25 +275,29 @@ mod tests {
         for (message, shows) in [
             (
                 refused,
-                "cannot get the image `docker.io/a/b:1`: cannot reach its registry",
+                "cannot get the image `docker.io/a/b:1`: cannot reach its registry\nHead \"http:",
             ),
             (
                 missing,
-                "cannot get the image `docker.io/a/b:1`: it does not exist",
+                "cannot get the image `docker.io/a/b:1`: it does not exist\nhelp: correct its name",
             ),
             (
                 denied,
-                "cannot get the image `docker.io/a/b:1`: it does not exist, or its registry requires a login",
+                "cannot get the image `docker.io/a/b:1`: it does not exist, or its registry requires a login\npull access denied",
             ),
             (
                 blob,
-                "cannot get the image `h:5000/a/b`: cannot reach its registry",
+                "cannot get the image `h:5000/a/b`: cannot reach its registry\nGet \"https:",
             ),
         ] {
             let failure = told(message.to_owned());
             assert!(matches!(failure, Failure::Image(_)), "{failure:?}");
             let text = failure.to_string();
-            assert!(text.starts_with(shows) && text.ends_with(message), "{text}");
+            assert!(
+                text.starts_with(shows) && text.contains("\nhelp: "),
+                "{text}"
+            );
+            assert!(!text.contains("failed to"), "{text}");
         }
         let lost = |text: &str| matches!(told(text.to_owned()), Failure::Lost(_));
         assert!(lost(&format!("{NO_CONNECTION}: whatever")));

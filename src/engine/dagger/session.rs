@@ -398,6 +398,8 @@ impl Said {
 /// The lines that explain an error among the progress output of `dagger`.
 fn telling(said: &str) -> String {
     const LINES: usize = 6;
+    /// What `dagger` says of its own progress.
+    const STEPS: [&str; 4] = ["connect", "creating ", "starting ", "loading "];
     const WORDS: [&str; 10] = [
         "cannot",
         "denied",
@@ -426,9 +428,11 @@ fn telling(said: &str) -> String {
     }
     if found.is_empty() {
         let lines = plain.lines().map(without_progress);
-        found = lines
-            .filter(|line| !line.is_empty() && !line.contains("dagger.cloud"))
-            .collect();
+        let noise = |line: &str| {
+            let is_step = STEPS.iter().any(|step| line.starts_with(step));
+            line.is_empty() || line.ends_with(']') || is_step || line.contains("dagger.cloud")
+        };
+        found = lines.filter(|line| !noise(line)).collect();
     }
     let last = found.get(found.len().saturating_sub(LINES)..);
     let last = last.unwrap_or_default();

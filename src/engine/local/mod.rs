@@ -36,6 +36,9 @@ use confine::{Confiner, Host, ROOM};
 use layers::Layers;
 use room_setup::{Held, RoomSetup, is_seeded, laid, reads, seed};
 
+/// The class of this engine, as in keys and records.
+pub(crate) const CLASS: &str = "local";
+
 /// Directories of the store that the engine uses.
 #[derive(Debug, Clone)]
 pub(crate) struct Dirs {
@@ -296,7 +299,7 @@ impl LocalEngine {
 
 impl Engine for LocalEngine {
     fn class(&self) -> &'static str {
-        "local"
+        CLASS
     }
 
     fn platform(&self) -> &str {
@@ -355,7 +358,8 @@ const fn exit_code(ended: Ended) -> i32 {
 }
 
 /// `os-arch-libc` of the host, independent of what this program is linked against.
-fn platform() -> String {
+#[must_use]
+pub(crate) fn platform() -> String {
     use std::env::consts::{ARCH, OS};
     format!("{OS}-{ARCH}-{}", crate::tool::libc())
 }

@@ -20,6 +20,7 @@ use crate::session::{Project, View};
 
 /// Builds layers ahead of time: all that checks use, or those of a name or kind, with the layers below them.
 pub(crate) fn warm(context: &Context<'_>, name: Option<&str>) -> Result<Exit, Failure> {
+    let begun = Instant::now();
     let project = context.open()?;
     let view = project.look()?;
     let chains = chains(&view.plan, name)?;
@@ -35,7 +36,6 @@ pub(crate) fn warm(context: &Context<'_>, name: Option<&str>) -> Result<Exit, Fa
     if view.choice.dagger.is_some() {
         say(Tone::Note, "Engine", &view.choice.to_string());
     }
-    let begun = Instant::now();
     let warming = Warming {
         view: &view,
         env: &context.env,
@@ -97,18 +97,19 @@ fn warmed_json(
 
 /// Why layers that were asked for are not even in the plan: their image or engine cannot be had.
 fn unplanned(project: &Project<'_>, view: &View, name: Option<&str>) -> BTreeSet<String> {
-    let mut all: BTreeSet<String> = project
-        .engines
-        .lost()
-        .map(str::to_owned)
-        .into_iter()
-        .collect();
+    let mut all = BTreeSet::new();
     if view.choice.dagger.is_some() && name.is_none() {
         let checks = view.plan.checks.iter();
         all.extend(checks.filter_map(|check| match &check.work {
             Work::Missing(message) => Some(message.clone()),
             _ => None,
         }));
+    }
+    if let Some(why) = project.engines.lost().filter(|_| all.is_empty()) {
+        all.insert(match view.choice.dagger {
+            Some(_) => why.to_owned(),
+            None => format!("no layer of containers was built: {why}"),
+        });
     }
     all
 }

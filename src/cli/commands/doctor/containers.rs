@@ -157,8 +157,11 @@ fn limits(report: &mut Report<'_>, usage: &Usage) {
 /// Whether a pinned image is available, and whether its registry answers.
 async fn had(report: &mut Report<'_>, session: &Session, image: &Image) -> bool {
     if let Err(error) = resolve(session, &image.reference()).await {
-        let help = "the engine does not have this image and cannot pull it: check the engine's network, proxies and logins, or run `cargo dagcache lock --update`";
-        report.fail("image", format!("{}: {error}", image.name), help);
+        let help =
+            "check the engine's network, proxies and logins, or run `cargo dagcache lock --update`";
+        let said = error.to_string();
+        let why = said.split("\nhelp: ").next().unwrap_or_default();
+        report.fail("image", why, help);
         return false;
     }
     match resolve(session, &image.name).await {
