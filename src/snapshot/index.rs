@@ -21,6 +21,7 @@ struct Row {
     start: usize,
     end: usize,
     gitlink: bool,
+    executable: bool,
 }
 
 impl Tracked {
@@ -40,6 +41,11 @@ impl Tracked {
     /// Whether this path is tracked as a commit of another repository.
     pub(crate) fn is_gitlink(&self, path: &[u8]) -> bool {
         self.row(path).is_some_and(|row| row.gitlink)
+    }
+
+    /// Whether this path is tracked as executable.
+    pub(crate) fn is_executable(&self, path: &[u8]) -> bool {
+        self.row(path).is_some_and(|row| row.executable)
     }
 
     fn row(&self, path: &[u8]) -> Option<&Row> {
@@ -66,13 +72,13 @@ impl Tracked {
         })
     }
 
-    /// Equal digests mean equal paths and gitlinks.
+    /// Equal digests mean equal paths and modes.
     pub(crate) fn digest(&self) -> Digest {
         let mut hasher = Hasher::new();
         hasher.update(&self.text);
         for row in &self.rows {
             hasher.update(&(row.end as u64).to_le_bytes());
-            hasher.update(&[u8::from(row.gitlink)]);
+            hasher.update(&[u8::from(row.gitlink), u8::from(row.executable)]);
         }
         hasher.finish()
     }
@@ -97,7 +103,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn push(&mut self, path: &[u8], gitlink: bool) -> Result<(), NotUnderstood> {
+    fn push(&mut self, path: &[u8], mode: u32) -> Result<(), NotUnderstood> {
         let Some(path) = path.strip_prefix(self.strip) else {
             return Ok(());
         };
@@ -107,7 +113,8 @@ impl<'a> Builder<'a> {
         let row = Row {
             start,
             end: self.tracked.text.len(),
-            gitlink,
+            gitlink: mode & MODE_MASK == MODE_GITLINK,
+            executable: mode & MODE_MASK == MODE_FILE && mode & 0o100 != 0,
         };
         if let Some(last) = self.tracked.rows.last() {
             match self.tracked.path(last).cmp(self.tracked.path(&row)) {
@@ -127,6 +134,7 @@ impl<'a> Builder<'a> {
 
 pub(crate) const MODE_MASK: u32 = 0o170_000;
 pub(crate) const MODE_GITLINK: u32 = 0o160_000;
+const MODE_FILE: u32 = 0o100_000;
 const MODE_TREE: u32 = 0o040_000;
 
 /// Reads an index file with object ids of `hash_len` bytes; `strip` and `add` rebase the paths.
@@ -137,9 +145,7 @@ pub(crate) fn parse(
     add: &[u8],
 ) -> Result<Tracked, NotUnderstood> {
     let mut builder = Builder::new(strip, add);
-    entries(bytes, hash_len, |path, row| {
-        builder.push(path, row.mode & MODE_MASK == MODE_GITLINK)
-    })?;
+    entries(bytes, hash_len, |path, row| builder.push(path, row.mode))?;
     Ok(builder.tracked)
 }
 
@@ -196,9 +202,11 @@ pub(crate) fn parse_ls_files(
         let (head, path) = tab
             .and_then(|tab| line.split_at_checked(tab))
             .ok_or(NotUnderstood)?;
+        let mode = std::str::from_utf8(head.get(..6).unwrap_or_default()).ok();
+        let mode = mode.and_then(|mode| u32::from_str_radix(mode, 8).ok());
         builder.push(
             path.get(1..).unwrap_or_default(),
-            head.starts_with(b"160000"),
+            mode.ok_or(NotUnderstood)?,
         )?;
     }
     Ok(builder.tracked)

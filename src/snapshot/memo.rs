@@ -26,7 +26,7 @@ use crate::snapshot::stat::Stat;
 
 const SEAL: Seal = Seal {
     magic: *b"dc-memo\n",
-    version: 1,
+    version: 2,
 };
 
 const ROW: usize = 12 + Stat::LEN;
@@ -34,6 +34,10 @@ const FILE_ROW: usize = ROW + Digest::LEN;
 
 const SETTLED: u32 = 1;
 const TRACKED: u32 = 2;
+/// The executable bit on disk does not count.
+const FIXED_MODE: u32 = 4;
+/// What counts instead.
+const EXECUTABLE: u32 = 8;
 
 const NO_ROW: u32 = u32::MAX;
 
@@ -50,6 +54,8 @@ pub(crate) struct Dir {
 pub(crate) struct File {
     pub(crate) path: String,
     pub(crate) tracked: bool,
+    /// Whether it is executable, if that does not depend on its mode on disk.
+    pub(crate) executable: Option<bool>,
     pub(crate) stat: Stat,
     pub(crate) digest: Option<Digest>,
     pub(crate) settled: bool,
@@ -89,6 +95,7 @@ pub(crate) struct FileRow<'a> {
     pub(crate) path: &'a CStr,
     pub(crate) dir: usize,
     pub(crate) tracked: bool,
+    pub(crate) executable: Option<bool>,
     /// Stat and content, if settled.
     pub(crate) known: Option<(Stat, Digest)>,
 }
@@ -157,6 +164,7 @@ impl Memo {
             path,
             dir: usize::try_from(dir).ok()?,
             tracked: flags & TRACKED != 0,
+            executable: (flags & FIXED_MODE != 0).then_some(flags & EXECUTABLE != 0),
             known: (flags & SETTLED != 0).then_some((stat, digest)),
         })
     }
@@ -227,7 +235,13 @@ pub(crate) fn encode(identity: Digest, head: &Head, dirs: &[Dir], files: &[File]
 fn encode_file(file: &File, dir: u32, out: &mut Writer) {
     let known = file.digest.filter(|_| file.settled);
     let settled = if known.is_some() { SETTLED } else { 0 };
-    out.u32(settled | if file.tracked { TRACKED } else { 0 });
+    let tracked = if file.tracked { TRACKED } else { 0 };
+    let mode = match file.executable {
+        None => 0,
+        Some(false) => FIXED_MODE,
+        Some(true) => FIXED_MODE | EXECUTABLE,
+    };
+    out.u32(settled | tracked | mode);
     out.u32(dir);
     known.map_or(Stat::default(), |_| file.stat).encode(out);
     out.raw(&known.map_or([0; Digest::LEN], |digest| *digest.as_bytes()));
@@ -236,6 +250,7 @@ fn encode_file(file: &File, dir: u32, out: &mut Writer) {
 fn encode_head(head: &Head, out: &mut Writer) {
     let path = |path: &Path, out: &mut Writer| out.bytes(path.as_os_str().as_bytes());
     out.u8(u8::from(head.settings.ignore_case));
+    out.u8(u8::from(head.settings.modes_of_index));
     let excludes = head.settings.excludes_file.as_deref();
     path(excludes.unwrap_or(Path::new("")), out);
     guard::encode(&head.config, out);
@@ -260,11 +275,13 @@ fn encode_head(head: &Head, out: &mut Writer) {
 
 fn decode_head(from: &mut Reader<'_>) -> Option<Head> {
     let ignore_case = from.u8()? != 0;
+    let modes_of_index = from.u8()? != 0;
     let excludes_file = Some(path(from)?).filter(|path| !path.as_os_str().is_empty());
     Some(Head {
         settings: Settings {
             excludes_file,
             ignore_case,
+            modes_of_index,
         },
         config: guard::decode(from)?,
         rules: guard::decode(from)?,

@@ -51,17 +51,18 @@ pub(crate) type FileId = u32;
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Kind {
     File,
-    /// A regular file that its owner may execute.
+    /// A regular file that its owner may execute, or that git tracks as such where it ignores modes on disk.
     Executable,
     /// A symbolic link; its digest is that of the target.
     Symlink,
 }
 
 impl Kind {
-    /// `None` if it is neither a file nor a link.
-    pub(crate) fn of(stat: &Stat) -> Option<Self> {
+    /// `None` if it is neither a file nor a link. `executable` replaces the mode on disk.
+    pub(crate) fn of(stat: &Stat, executable: Option<bool>) -> Option<Self> {
+        let executable = || executable.unwrap_or_else(|| stat.is_executable());
         match stat.file_type() {
-            FileType::RegularFile if stat.is_executable() => Some(Self::Executable),
+            FileType::RegularFile if executable() => Some(Self::Executable),
             FileType::RegularFile => Some(Self::File),
             FileType::Symlink => Some(Self::Symlink),
             _ => None,

@@ -159,6 +159,8 @@ pub(crate) struct Settings {
     pub(crate) excludes_file: Option<PathBuf>,
     /// `core.ignoreCase`.
     pub(crate) ignore_case: bool,
+    /// `core.fileMode=false`: executable bits on disk mean nothing; those of the index count.
+    pub(crate) modes_of_index: bool,
 }
 
 /// The variables that locate configuration, as ordered names and values.
@@ -181,12 +183,15 @@ pub(crate) fn settings(repository: &Repository, env: &Env) -> (Settings, Vec<Pat
     let mut settings = Settings {
         excludes_file: user_folder(env).map(|folder| folder.join("ignore")),
         ignore_case: false,
+        modes_of_index: false,
     };
     let files = configuration(repository, env, |key, value| {
         if key == "core.excludesfile" {
             settings.excludes_file = path_value(repository, "core.excludesfile", env);
         } else if key == "core.ignorecase" {
             settings.ignore_case = value.is_none_or(is_true);
+        } else if key == "core.filemode" {
+            settings.modes_of_index = !value.is_none_or(is_true);
         }
     });
     (

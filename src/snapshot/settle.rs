@@ -23,6 +23,7 @@ const CHUNK: usize = 256;
 pub(crate) struct Row {
     pub(crate) path: String,
     pub(crate) tracked: bool,
+    pub(crate) executable: Option<bool>,
     /// According to the memo.
     pub(crate) known: Option<(Stat, Digest)>,
     /// The current stat, if taken in this run.
@@ -108,7 +109,7 @@ impl Row {
     fn is_stale(&self) -> bool {
         match (self.known, self.now) {
             (Some((stat, _)), Some(now)) => stat != now,
-            (_, now) => now.is_some_and(|now| Kind::of(&now).is_some()),
+            (_, now) => now.is_some_and(|now| Kind::of(&now, None).is_some()),
         }
     }
 
@@ -128,6 +129,7 @@ impl Settled {
         let mut file = File {
             path: row.path,
             tracked: row.tracked,
+            executable: row.executable,
             stat: Stat::default(),
             digest: None,
             settled: false,

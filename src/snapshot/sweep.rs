@@ -95,7 +95,7 @@ fn sweep_file(memo: &Memo, root: BorrowedFd<'_>, at: usize, part: &mut Sweep) ->
     match (row.known, now) {
         (Some((stat, digest)), Some(now)) if stat == now => part.entries.push(Entry {
             path: RelPath::from_normal(row.path.to_str().ok()?.to_owned()),
-            kind: Kind::of(&now)?,
+            kind: Kind::of(&now, row.executable)?,
             digest,
         }),
         _ => part.stale_files.push((at, now)),

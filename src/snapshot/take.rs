@@ -266,6 +266,7 @@ fn kept_rows(memo: &Memo, sweep: &Sweep, keeps: impl Fn(usize) -> bool) -> Vec<R
             rows.push(Row {
                 path: path.to_owned(),
                 tracked: row.tracked,
+                executable: row.executable,
                 known: row.known,
                 now,
             });
@@ -293,6 +294,7 @@ fn universe_of(listing: Listing, mut head: Head) -> Universe {
     let rows = listing.files.into_iter().map(|file| Row {
         path: file.path,
         tracked: file.tracked,
+        executable: file.executable,
         known: None,
         now: None,
     });
@@ -344,7 +346,7 @@ fn finish(
 
 fn entry(file: memo::File) -> Option<Entry> {
     Some(Entry {
-        kind: Kind::of(&file.stat)?,
+        kind: Kind::of(&file.stat, file.executable)?,
         digest: file.digest?,
         path: RelPath::from_normal(file.path),
     })

@@ -275,6 +275,45 @@ fn kinds_are_seen_and_links_are_not_followed() {
 }
 
 #[test]
+fn where_git_ignores_modes_on_disk_those_of_the_index_count() {
+    let project = Project::git();
+    let files = ["script", "text", "untracked"];
+    let chmod = |mode| {
+        for path in files {
+            let mode = fs::Permissions::from_mode(mode);
+            fs::set_permissions(project.root.join(path), mode).unwrap();
+        }
+    };
+    let is_executable = |expect: [bool; 3]| {
+        let snapshot = project.take_later();
+        let kinds = snapshot.entries().iter().map(|entry| entry.kind);
+        let found: Vec<bool> = kinds.map(|kind| kind == Kind::Executable).collect();
+        assert_eq!(found, expect);
+        project.check();
+    };
+    for path in files {
+        project.write(path, path);
+    }
+    project.run(&["add", "script", "text"]);
+    project.run(&["update-index", "--chmod=+x", "script"]);
+    chmod(0o755);
+    is_executable([true, true, true]);
+    project.run(&["config", "core.fileMode", "false"]);
+    is_executable([true, false, false]);
+    project.settle();
+    chmod(0o644);
+    is_executable([true, false, false]);
+    project.run(&["update-index", "--chmod=+x", "text"]);
+    is_executable([true, true, false]);
+    project.write("new", "");
+    project.remove("new");
+    project.settle();
+    is_executable([true, true, false]);
+    project.run(&["config", "core.fileMode", "true"]);
+    is_executable([false, false, false]);
+}
+
+#[test]
 fn changes_of_names_deep_inside_are_seen() {
     let project = Project::git();
     project.write("a/b/c/x", "x");

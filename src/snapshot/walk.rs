@@ -42,6 +42,8 @@ pub(crate) struct Place<'a> {
 pub(crate) struct Found {
     pub(crate) path: String,
     pub(crate) tracked: bool,
+    /// Whether it is executable, if that does not depend on its mode on disk.
+    pub(crate) executable: Option<bool>,
 }
 
 /// The result of listing, unsorted.
@@ -459,6 +461,7 @@ impl<'a> Walker<'a> {
             FileType::RegularFile | FileType::Symlink => self.out.files.push(Found {
                 path: text.to_owned(),
                 tracked: listed,
+                executable: (self.settings.modes_of_index).then(|| tracked.is_executable(below)),
             }),
             _ => self.left_out(below, Reason::Special, dir.to_owned()),
         }
