@@ -119,6 +119,17 @@ impl Scope<'_> {
         })
     }
 
+    /// Whether it is a link that may lead to a folder: to anything but a file of the project.
+    #[must_use]
+    pub(crate) fn may_be_folder(&self, id: FileId) -> bool {
+        let is_file = |target: RelPath| {
+            let found = self.snapshot.find(&target);
+            found.is_some_and(|id| self.snapshot.entry(id).kind != Kind::Symlink)
+        };
+        self.snapshot.entry(id).kind == Kind::Symlink
+            && !link_target(self.snapshot, id).is_some_and(is_file)
+    }
+
     /// The user's home directory.
     #[must_use]
     pub(crate) fn home(&self) -> Option<PathBuf> {
@@ -141,7 +152,7 @@ pub(crate) fn with_link_targets(snapshot: &Snapshot, files: &mut BTreeSet<FileId
 
 /// The target of a link, if it is inside the project.
 #[must_use]
-fn link_target(snapshot: &Snapshot, id: FileId) -> Option<RelPath> {
+pub(crate) fn link_target(snapshot: &Snapshot, id: FileId) -> Option<RelPath> {
     let entry = snapshot.entry(id);
     if entry.kind != Kind::Symlink {
         return None;

@@ -101,6 +101,8 @@ pub(crate) struct Request<'a> {
     /// Files it sees and, with [`Command::append_files`], gets as arguments.
     pub(crate) parts: &'a [FileId],
     pub(crate) outside: &'a [OutsideFile],
+    /// Folders that it finds even if empty.
+    pub(crate) folders: &'a [RelPath],
     /// The user's environment, from which the declared variables are taken.
     pub(crate) env: &'a Env,
     /// Its layers with their keys.
@@ -222,7 +224,8 @@ fn tail(output: &str) -> String {
     }
 }
 
-/// Directories that exist for a check even without files: its working directory and those it writes to.
+/// Directories that exist for a check even without files: its working directory, those it writes to and those it is
+/// given by name.
 #[must_use]
 pub(crate) fn folders(request: &Request<'_>) -> Vec<RelPath> {
     let is_file = |path: &RelPath| {
@@ -230,10 +233,11 @@ pub(crate) fn folders(request: &Request<'_>) -> Vec<RelPath> {
         id.is_some_and(|id| request.shared.binary_search(&id).is_ok())
     };
     let outputs = request.command.output_folders().into_iter();
-    let outputs = outputs.filter(|dir| !is_file(dir) && !dir.ancestors().any(|dir| is_file(&dir)));
+    let all = outputs.chain(request.folders.iter().cloned());
+    let all = all.filter(|dir| !is_file(dir) && !dir.ancestors().any(|dir| is_file(&dir)));
     [request.command.dir.clone()]
         .into_iter()
-        .chain(outputs)
+        .chain(all)
         .collect()
 }
 

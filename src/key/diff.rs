@@ -166,6 +166,13 @@ pub(crate) fn differences(
                 misses.extend(tree_differences(before, now, is_config, read));
             }
             PartKind::Outside => misses.push(outside_difference(before, now, part)),
+            PartKind::Folder => {
+                let kind = match now {
+                    Some(_) => MissKind::InputAdded,
+                    None => MissKind::InputRemoved,
+                };
+                misses.push(Miss::about(kind, format!("{}/", part.name)));
+            }
             PartKind::Layer => misses.extend(layer_differences(before, now, part)),
             // A built-in check's own: a file that it looked for.
             PartKind::Option if part.name == "missing" => {

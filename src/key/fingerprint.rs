@@ -43,6 +43,8 @@ pub(crate) enum PartKind {
     Names,
     /// Replaces `Inputs`: the tree of the files that were read.
     Reads,
+    /// A folder that exists for the check although it sees none of its files.
+    Folder,
 }
 
 /// One named part.
@@ -231,14 +233,20 @@ pub(crate) fn check_key(
             Some(file.digest.to_string()),
         );
     }
+    for folder in &check.inputs.folders {
+        print.push(PartKind::Folder, folder, Some(String::new()));
+    }
     if let Some(files) = &check.inputs.parts {
         print.push(PartKind::Files, "", Some(trees.digest(files).to_string()));
     }
-    let no_files = |kind| !matches!(kind, PartKind::Inputs | PartKind::Files | PartKind::Outside);
+    let is_file = |kind| {
+        use PartKind::{Files, Folder, Inputs, Outside};
+        matches!(kind, Inputs | Files | Outside | Folder)
+    };
     CheckKey {
         whole: print.digest("check", |_| true),
         common: print.digest("common", |kind| kind != PartKind::Files),
-        products: print.digest("products", no_files),
+        products: print.digest("products", |kind| !is_file(kind)),
         fingerprint: print,
     }
 }
@@ -510,6 +518,8 @@ mod tests {
             key(|check, _| check.inputs.outside = vec![outside(1, b"1")]),
             key(|check, _| check.inputs.outside = vec![outside(1, b"2")]),
             key(|check, _| check.inputs.outside = vec![outside(2, b"1")]),
+            key(|check, _| check.inputs.folders = vec![rel("e")]),
+            key(|check, _| check.inputs.folders = vec![rel("e/f")]),
             key(|check, _| check.inputs.parts = None),
             key(|check, _| check.inputs.parts = Some(vec![1])),
             files(&[("a", "9"), ("b", "2"), ("c", "3")]),

@@ -14,6 +14,7 @@
 //! | output parser, outputs, network, products, incremental | `option NAME` |
 //! | shared files: path, kind, content | `inputs` (digest of their [`tree`]) |
 //! | files outside the snapshot that the tool finds | `outside` |
+//! | folders it finds without any of their files | `folder` |
 //! | checked files of a check with parts | `files` (digest of their tree); each part's key holds its own file only |
 //!
 //! Excluded: mtimes, owners, umask, absolute paths, undeclared variables, the order of configuration keys.

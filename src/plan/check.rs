@@ -1,6 +1,6 @@
 //! A check: what runs, what it may see, and how its output is read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -123,6 +123,8 @@ pub(crate) struct Inputs {
     pub(crate) parts: Option<Vec<FileId>>,
     /// Files outside the universe or above the root that the tool would find, by their place in the room.
     pub(crate) outside: Vec<OutsideFile>,
+    /// Folders that exist for the check although it sees none of their files, sorted.
+    pub(crate) folders: Vec<RelPath>,
 }
 
 impl Inputs {
@@ -156,6 +158,13 @@ impl Inputs {
         self.config = config.into_iter().collect();
         let config = self.config.clone();
         self.and_shared(config)
+    }
+
+    /// Adds folders by their mere name.
+    #[must_use]
+    pub(crate) fn and_folders(mut self, folders: BTreeSet<RelPath>) -> Self {
+        self.folders = folders.into_iter().collect();
+        self
     }
 
     /// Files that are no members of the snapshot.

@@ -83,6 +83,7 @@ pub(super) fn act(
         shared: &pending.check.inputs.shared,
         parts: files,
         outside: &pending.check.inputs.outside,
+        folders: &pending.check.inputs.folders,
         env: session.env,
         layers: &layers,
         product_key: pending.key.products,

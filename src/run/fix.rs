@@ -52,6 +52,7 @@ pub(crate) fn apply(
             shared: &check.inputs.shared,
             parts: &files,
             outside: &check.inputs.outside,
+            folders: &check.inputs.folders,
             env: session.env,
             layers: &layers,
             product_key: Digest::of(b"mend"),

@@ -197,6 +197,7 @@ fn describe(part: &Part) -> String {
         PartKind::Files => "files",
         PartKind::Names => "names",
         PartKind::Reads => "reads",
+        PartKind::Folder => "folder",
     };
     // Values of variables may be private, so only their presence is shown.
     let value = match (shown(part), part.kind) {

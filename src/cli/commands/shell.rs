@@ -63,6 +63,7 @@ fn open(
         shared: &check.inputs.shared,
         parts: check.inputs.parts.as_deref().unwrap_or_default(),
         outside: &check.inputs.outside,
+        folders: &check.inputs.folders,
         env: &context.env,
         layers: &layers,
         product_key: key.products,

@@ -12,9 +12,8 @@ use crate::digest::Hasher;
 use crate::path::RelPath;
 use crate::plan::layer::{Build, Layer, LayerKind};
 use crate::scope::Scope;
-use crate::snapshot::Repository;
+use crate::snapshot::{Entry, Repository};
 
-use super::closure::closure;
 use super::deps::Lockfile;
 use super::workspace::Workspace;
 
@@ -58,18 +57,28 @@ pub(crate) fn commit(
     read(&repository)
 }
 
-/// Whether a build script contains the word `git`.
+/// Whether a build script contains the word `git`, or a file beside it, which may be its module.
 fn scripts_ask(scope: &Scope<'_>, workspace: &Workspace) -> bool {
     let targets = workspace.targets.iter();
-    let scripts = targets.filter(|target| target.kind == "custom-build");
-    let scripts: Vec<RelPath> = scripts.map(|target| target.path.clone()).collect();
-    closure(scope, &scripts).files.iter().any(|id| {
-        let entry = scope.snapshot.entry(*id);
-        let asks = scope.facts.derive("rust-asks-git/1", entry.digest, || {
-            scope.text(&entry.path).map(|text| asks(&text)).ok_or(())
-        });
-        asks.unwrap_or_default()
+    let mut scripts = targets.filter(|target| target.kind == "custom-build");
+    scripts.any(|script| {
+        let folder = script.path.parent().unwrap_or_default();
+        let beside = |path: &RelPath| {
+            let below = path.strip_prefix(&folder);
+            path.extension() == Some("rs") && below.is_some_and(|below| !below.contains('/'))
+        };
+        scope.snapshot.below(&folder).any(|id| {
+            let entry = scope.snapshot.entry(id);
+            (entry.path == script.path || beside(&entry.path)) && file_asks(scope, entry)
+        })
     })
+}
+
+fn file_asks(scope: &Scope<'_>, file: &Entry) -> bool {
+    let found = scope.facts.derive("rust-asks-git/1", file.digest, || {
+        scope.text(&file.path).map(|text| asks(&text)).ok_or(())
+    });
+    found.unwrap_or_default()
 }
 
 fn asks(text: &str) -> bool {

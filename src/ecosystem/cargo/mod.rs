@@ -2,7 +2,7 @@
 //!
 //! - `manifests`, `ci`: which Cargo.toml files are roots. - `loading`, `links`: what cargo reads to load them.
 //! - `workspace`: the result of `cargo metadata`.
-//! - `modules`, `closure`: the files rustfmt reads. - `config`: configuration chains.
+//! - `config`: configuration chains.
 //! - `lock`, `deps`: external packages. - `host`: host programs that a build may call.
 //! - `git`: the commit, for build scripts. - `retry`: failures that are not verdicts.
 //! - `programs`: programs of the toolchain. - `container`, `skeleton`: the same for containers.
@@ -13,7 +13,6 @@
 mod ci;
 pub(crate) mod clippy;
 pub(crate) mod clippy_output;
-mod closure;
 mod config;
 mod container;
 pub(crate) mod deps;
@@ -23,7 +22,6 @@ mod links;
 mod loading;
 mod lock;
 mod manifests;
-mod modules;
 mod output;
 mod programs;
 mod refresh;

@@ -17,6 +17,7 @@ pub(crate) mod ruff_files;
 
 use std::collections::BTreeSet;
 
+use self::ruff_files::Task;
 use crate::catalogue;
 use crate::plan::{Plan, Work};
 use crate::provision::python::project::{Site, sites, unread};
@@ -47,7 +48,6 @@ fn plan_ruff(scope: &Scope<'_>, plan: &mut Plan, site: &Site) -> Result<(), Plan
         return Ok(());
     };
     let version = ready.version.as_deref();
-    let (inputs, unknown) = ruff_files::inputs(scope, &site.dir, version)?;
     let old = version.is_some_and(|version| satisfies("<0.2", version) == Some(true));
     let format = match old {
         true => "--output-format=text",
@@ -57,10 +57,13 @@ fn plan_ruff(scope: &Scope<'_>, plan: &mut Plan, site: &Site) -> Result<(), Plan
     let lint = ready.command(site, &argv, ruff::RuffCheck);
     let argv = ["ruff", "format", "--check", "--no-cache", "."];
     let layout = ready.command(site, &argv, ruff::RuffFormat);
-    for (id, command) in [("python:ruff-check", lint), ("python:ruff-format", layout)] {
+    for (id, task, command) in [
+        ("python:ruff-check", Task::Check, lint),
+        ("python:ruff-format", Task::Format, layout),
+    ] {
+        let (inputs, unknown) = ruff_files::inputs(scope, &site.dir, task, version)?;
         let check = ready.check(id, site, command);
-        let check = check.sees(inputs.clone()).not_cached(unknown.clone());
-        plan.checks.push(check);
+        plan.checks.push(check.sees(inputs).not_cached(unknown));
     }
     Ok(())
 }

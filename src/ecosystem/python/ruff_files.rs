@@ -4,27 +4,39 @@
 //! Does not run ruff.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::digest::Digest;
 use crate::path::RelPath;
 use crate::plan::Inputs;
 use crate::plan::check::OutsideFile;
 use crate::provision::python::lock::TomlError;
 use crate::provision::python::project::PYPROJECT;
-use crate::provision::python::version;
-use crate::scope::{PlanError, Scope, with_link_targets};
-use crate::snapshot::{FileId, Snapshot};
+use crate::provision::python::version::satisfies;
+use crate::scope::{PlanError, Scope, link_target, with_link_targets};
+use crate::snapshot::{FileId, Kind};
 
 /// The names of ruff's configuration.
 pub(crate) const CONFIGS: [&str; 3] = ["ruff.toml", ".ruff.toml", PYPROJECT];
 
 const IGNORE_FILES: [&str; 2] = [".gitignore", ".ignore"];
 
-/// The first version that checks Markdown.
-const MARKDOWN_SINCE: &str = ">=0.15";
+/// What ruff is run for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Task {
+    Check,
+    Format,
+}
+
+impl Task {
+    /// The versions that do not read Markdown, as far as they are known (0.15 formats it with `preview`).
+    const fn without_markdown(self) -> &'static str {
+        match self {
+            Self::Check => "<0.18",
+            Self::Format => "<0.15",
+        }
+    }
+}
 
 /// The parts of a configuration file that concern files.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,8 +47,6 @@ struct RuffConfig {
     extend: Option<String>,
     /// Whether it selects unusual files.
     chooses_files: bool,
-    /// Where first-party modules are.
-    src: Option<Vec<String>>,
 }
 
 /// The folders with a ruff configuration.
@@ -91,13 +101,6 @@ fn read(text: &str, is_pyproject: bool) -> Result<RuffConfig, TomlError> {
         chooses_files: ["include", "extend-include", "extension"]
             .iter()
             .any(|key| table.contains_key(*key)),
-        src: table
-            .get("src")
-            .and_then(toml::Value::as_array)
-            .map(|list| {
-                let texts = list.iter().filter_map(toml::Value::as_str);
-                texts.map(str::to_owned).collect()
-            }),
     })
 }
 
@@ -107,6 +110,7 @@ fn read(text: &str, is_pyproject: bool) -> Result<RuffConfig, TomlError> {
 pub(crate) fn inputs(
     scope: &Scope<'_>,
     dir: &RelPath,
+    task: Task,
     version: Option<&str>,
 ) -> Result<(Inputs, Option<String>), PlanError> {
     let mut files = Files {
@@ -119,18 +123,21 @@ pub(crate) fn inputs(
         files.outside = scope.above(&CONFIGS);
     }
     files.follow_extends(scope)?;
-    let markdown = version.is_none_or(|v| version::satisfies(MARKDOWN_SINCE, v) != Some(false));
+    let without = task.without_markdown();
+    let markdown = version.is_none_or(|version| satisfies(without, version) != Some(true));
     let mut shared = below(scope, dir, |name| {
         files.chooses_files || is_usual(name, markdown) || IGNORE_FILES.contains(&name)
     });
     shared.extend(scope.chain(dir, &IGNORE_FILES));
+    shared.extend(scope.chain(dir, &["__init__.py"]));
     shared.extend(&files.config);
     with_link_targets(scope.snapshot, &mut shared);
-    let roots = source_roots(scope, dir, &files.config)?;
-    let namesakes = namesakes(scope, dir, &roots, &shared);
-    shared.extend(namesakes);
+    let packages = match task {
+        Task::Check => packages(scope, dir, &mut shared),
+        Task::Format => BTreeSet::new(),
+    };
     let inputs = Inputs::whole(shared).and_config(files.config);
-    let inputs = inputs.and_outside(files.outside);
+    let inputs = inputs.and_outside(files.outside).and_folders(packages);
     Ok((inputs, files.unknown))
 }
 
@@ -194,147 +201,52 @@ impl Files {
     }
 }
 
-/// What ruff would consider a first-party module by its name although it is not an input: a folder directly below a
-/// source root, whatever it contains (one of its files is sufficient), or a module beside the checked folder.
-fn namesakes(
-    scope: &Scope<'_>,
-    dir: &RelPath,
-    roots: &BTreeSet<RelPath>,
-    inputs: &BTreeSet<FileId>,
-) -> Vec<FileId> {
-    let snapshot = scope.snapshot;
-    let stands_for = |ids: Range<FileId>| {
-        let is_input = inputs.range(ids.clone()).next().is_some();
-        let mut files = ids.filter(|&id| {
-            let path = &snapshot.entry(id).path;
-            !path.starts_with(dir) || !is_usual(path.file_name(), true)
-        });
-        files.next().filter(|_| !is_input)
-    };
-    let hidden: Vec<(&str, FileId)> = roots
-        .iter()
-        .flat_map(|root| modules(snapshot, root))
-        .filter_map(|(name, ids)| Some((name, stands_for(ids)?)))
-        .collect();
-    if hidden.is_empty() {
-        return Vec::new();
-    }
-    let imported = imported(scope, inputs);
-    hidden
-        .into_iter()
-        .filter(|(name, _)| imported.contains(*name))
-        .map(|(_, id)| id)
-        .collect()
-}
-
-/// Possible modules directly below `root`: folders and Python files, with the files they consist of.
-fn modules<'a>(snapshot: &'a Snapshot, root: &RelPath) -> Vec<(&'a str, Range<FileId>)> {
-    let all = snapshot.below(root);
-    let mut found = Vec::new();
-    let mut next = all.start;
-    while next < all.end {
-        let path = &snapshot.entry(next).path;
-        let below = path.strip_prefix(root).unwrap_or_default();
-        let (name, ids) = match below.split_once('/') {
-            Some((name, _)) => {
-                let folder = root.join(name).map(|folder| snapshot.below(&folder));
-                (name, folder.unwrap_or(next..next + 1))
-            }
-            None => {
-                let module = below
-                    .strip_suffix(".py")
-                    .or_else(|| below.strip_suffix(".pyi"));
-                (module.unwrap_or_default(), next..next + 1)
-            }
-        };
-        next = ids.end.max(next + 1);
-        if is_identifier(name) {
-            found.push((name, ids));
+/// What decides by its mere name which imports are first-party: every folder that could be a package, unless a visible
+/// file is in it. Which of them are imported is not asked: that needs a parser that sees exactly the imports ruff sees.
+/// A module outside the checked folder is represented by a folder, which ruff does not distinguish from it. Links to
+/// folders become visible.
+fn packages(scope: &Scope<'_>, dir: &RelPath, shared: &mut BTreeSet<FileId>) -> BTreeSet<RelPath> {
+    let (mut packages, mut linked) = (BTreeSet::new(), BTreeSet::new());
+    let mut last = "";
+    for (entry, id) in scope.snapshot.entries().iter().zip(0..) {
+        let (folder, name) = entry.path.rsplit_once('/').unwrap_or(("", &entry.path));
+        if entry.kind == Kind::Symlink && is_identifier(name) && scope.may_be_folder(id) {
+            shared.insert(id);
+            linked.extend(link_target(scope.snapshot, id));
+        }
+        let module = name.strip_suffix(".py").or(name.strip_suffix(".pyi"));
+        if let Some(module) = module
+            && !entry.path.starts_with(dir)
+        {
+            packages.extend(
+                entry
+                    .path
+                    .parent()
+                    .and_then(|folder| folder.join(module).ok()),
+            );
+        }
+        if folder != last {
+            packages.extend(entry.path.ancestors());
+            last = folder;
         }
     }
-    found
-}
-
-/// The folders whose children ruff considers first-party modules: `src` of the configuration, else its folder and
-/// `src` in it. A pattern stands for every folder.
-fn source_roots(
-    scope: &Scope<'_>,
-    dir: &RelPath,
-    configs: &BTreeSet<FileId>,
-) -> Result<BTreeSet<RelPath>, PlanError> {
-    let usual = || vec![".".to_owned(), "src".to_owned()];
-    let mut roots: BTreeSet<RelPath> = usual().iter().flat_map(|name| dir.join(name)).collect();
-    for &id in configs {
-        let config = config(scope, id)?;
-        let Some(folder) = scope
-            .snapshot
-            .entry(id)
-            .path
-            .parent()
-            .filter(|_| config.present)
-        else {
-            continue;
-        };
-        for name in config.src.unwrap_or_else(usual) {
-            if name.contains(['*', '?', '[', '{']) {
-                let below = scope.snapshot.below(&folder);
-                roots.extend(below.flat_map(|id| scope.snapshot.entry(id).path.ancestors()));
-            } else {
-                roots.extend(folder.join(&name));
-            }
+    let exists = |folder: &RelPath| linked.contains(folder) || is_identifier(folder.file_name());
+    packages.retain(exists);
+    for &id in &*shared {
+        for folder in scope.snapshot.entry(id).path.ancestors() {
+            packages.remove(&folder);
         }
     }
-    Ok(roots)
+    packages
 }
 
+/// Whether it could be the name of a module; in doubt it could.
 fn is_identifier(name: &str) -> bool {
-    name.starts_with(|c: char| c == '_' || c.is_alphabetic())
-        && name.chars().all(|c| c == '_' || c.is_alphanumeric())
-}
-
-/// The top-level names of all imported modules, memoised by the files' digests.
-fn imported(scope: &Scope<'_>, files: &BTreeSet<FileId>) -> BTreeSet<String> {
-    let sources: Vec<FileId> = files
-        .iter()
-        .copied()
-        .filter(|&id| is_usual(scope.snapshot.entry(id).path.file_name(), false))
-        .collect();
-    let digests: Vec<Digest> = sources
-        .iter()
-        .map(|&id| scope.snapshot.entry(id).digest)
-        .collect();
-    let found = scope
-        .facts
-        .derive("python-imports/1", Digest::combined(&digests), || {
-            let mut names = BTreeSet::new();
-            for &id in &sources {
-                let bytes = scope.snapshot.read(id)?;
-                imports(&String::from_utf8_lossy(&bytes), &mut names);
-            }
-            Ok::<_, std::io::Error>(names)
-        });
-    found.unwrap_or_default()
-}
-
-/// Adds the names in `import a.b, c` and `from d import e`. Notebooks contain such lines in quotes.
-fn imports(text: &str, names: &mut BTreeSet<String>) {
-    let mut add = |module: &str| {
-        let module = module.trim_start();
-        let end = module
-            .find(|c: char| c != '_' && !c.is_alphanumeric())
-            .unwrap_or(module.len());
-        if end > 0 {
-            names.insert(module[..end].to_owned());
-        }
-    };
-    for statement in text.split(['\n', ';']) {
-        let statement = statement.trim_start_matches([' ', '\t', '"']);
-        if let Some(modules) = statement.strip_prefix("import ") {
-            modules.split(',').for_each(&mut add);
-        } else if let Some(module) = statement.strip_prefix("from ") {
-            add(module);
-        }
-    }
+    !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name
+            .chars()
+            .all(|c| c == '_' || c.is_ascii_alphanumeric() || !c.is_ascii())
 }
 
 #[cfg(test)]
@@ -345,7 +257,7 @@ mod tests {
 
     fn seen(project: &Project, dir: &str, version: Option<&str>) -> Vec<String> {
         let dir = RelPath::new(dir).expect("a folder");
-        let (inputs, _) = inputs(&project.scope(), &dir, version).expect("inputs");
+        let (inputs, _) = inputs(&project.scope(), &dir, Task::Check, version).expect("inputs");
         project.paths(&inputs.shared)
     }
 
@@ -381,7 +293,14 @@ mod tests {
         ];
         assert_eq!(seen(&project, "sub", Some("0.5.7")), below);
         assert!(seen(&project, "", None).contains(&"README.md".to_owned()));
-        assert!(seen(&project, "", Some("0.16.0")).contains(&"README.md".to_owned()));
+        assert_eq!(seen(&project, "", Some("0.17.6")), all);
+        let formats = |version| {
+            let dir = RelPath::root();
+            let found = inputs(&project.scope(), &dir, Task::Format, Some(version));
+            let seen = project.paths(&found.expect("inputs").0.shared);
+            seen.contains(&"README.md".to_owned())
+        };
+        assert!(!formats("0.14.14") && formats("0.15.12") && formats("0.17.6"));
     }
 
     #[test]
@@ -403,7 +322,8 @@ mod tests {
             ["conf/base.toml", "conf/more.toml", "pyproject.toml"]
         );
         let away = Project::new(&[("ruff.toml", "extend = '~/ruff.toml'")]);
-        let (_, unknown) = inputs(&away.scope(), &RelPath::root(), None).expect("inputs");
+        let (_, unknown) =
+            inputs(&away.scope(), &RelPath::root(), Task::Check, None).expect("inputs");
         assert!(unknown.is_some_and(|why| why.contains("~/ruff.toml")));
     }
 
@@ -416,46 +336,47 @@ mod tests {
         assert_eq!(seen(&project, "", None), ["SConstruct", "ruff.toml"]);
     }
 
-    #[test]
-    fn a_folder_with_the_name_of_an_imported_module_is_there() {
-        let files = [
-            (
-                "a.py",
-                "import kubernetes.client, os\nfrom docker import x\n",
-            ),
-            ("deploy/kubernetes/a.yaml", ""),
-            ("docker/d.yaml", ""),
-            ("docs/c.txt", ""),
-            ("src/kubernetes/a.yaml", ""),
-            ("src/kubernetes/b.yaml", ""),
-        ];
-        assert_eq!(
-            seen(&Project::new(&files), "", Some("0.5.7")),
-            ["a.py", "docker/d.yaml", "src/kubernetes/a.yaml"]
-        );
-        for src in ["src = ['deploy']", "src = ['d*']"] {
-            let configured = Project::new(&[&files[..], &[("ruff.toml", src)]].concat());
-            let seen = seen(&configured, "", Some("0.5.7"));
-            assert!(
-                seen.contains(&"deploy/kubernetes/a.yaml".to_owned()),
-                "{src}"
-            );
-        }
+    /// The folders that `ruff check` in `dir` sees by name.
+    fn packages_of(files: &[(&str, &str)], dir: &str) -> Vec<String> {
+        let project = Project::new(files);
+        let dir = RelPath::new(dir).expect("a folder");
+        let found = inputs(&project.scope(), &dir, Task::Check, None).expect("inputs");
+        let folders = found.0.folders.iter();
+        folders.map(|folder| folder.as_str().to_owned()).collect()
     }
 
     #[test]
-    fn modules_beside_a_nested_project_are_there_if_imported() {
-        let project = Project::new(&[
+    fn a_folder_is_there_by_name_whoever_imports_it() {
+        let files = [
+            ("a.py", "import os\r\u{c}import wandb\r"),
+            ("data/more/x.txt", ""),
+            ("no-module/c.txt", ""),
+            ("package/b.py", ""),
+            ("package/data/c.txt", ""),
+            ("wandb/run.txt", ""),
+        ];
+        let expected = ["data", "data/more", "package/data", "wandb"];
+        assert_eq!(packages_of(&files, ""), expected);
+        let project = Project::new(&files);
+        let (formatted, _) =
+            inputs(&project.scope(), &RelPath::root(), Task::Format, None).expect("inputs");
+        assert!(formatted.folders.is_empty());
+    }
+
+    #[test]
+    fn modules_beside_a_nested_project_are_there_by_name() {
+        let files = [
+            ("__init__.py", ""),
             ("common/__init__.py", ""),
             ("common/x.py", ""),
-            ("other.py", ""),
+            ("other.pyi", ""),
             ("ruff.toml", ""),
-            ("sub/a.py", "import common\nimport os\n"),
-        ]);
-        assert_eq!(
-            seen(&project, "sub", Some("0.5.7")),
-            ["common/__init__.py", "ruff.toml", "sub/a.py"]
-        );
+            ("sub/a.py", ""),
+        ];
+        let expected = ["__init__", "common", "common/__init__", "common/x", "other"];
+        assert_eq!(packages_of(&files, "sub"), expected);
+        let seen = seen(&Project::new(&files), "sub", None);
+        assert_eq!(seen, ["__init__.py", "ruff.toml", "sub/a.py"]);
     }
 
     #[test]
@@ -475,10 +396,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn arbitrary_text_never_panics(text in ".{0,100}", like in "(import |from |\n|,|\\.|é|a| as )*") {
+        fn arbitrary_text_never_panics(text in ".{0,100}") {
             let _ = read(&text, true);
-            imports(&text, &mut BTreeSet::new());
-            imports(&like, &mut BTreeSet::new());
         }
     }
 }

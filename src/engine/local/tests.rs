@@ -78,6 +78,7 @@ impl Bench {
             shared: &shared,
             parts: &parts,
             outside: &[],
+            folders: &[],
             env: &self.env,
             layers: &[],
             product_key: Digest::of(b""),

@@ -27,7 +27,13 @@ const PLACES: &[Place] = &[
     ("app/__init__.py", &["", "import os\n", "VALUE = 1\n"]),
     (
         "app/main.py",
-        &[MIXED, APART, "import helpers, os\n", "x = (\n"],
+        &[
+            MIXED,
+            APART,
+            "import os\n\n\u{c}import numpy\n\u{c}import wandb\n\nprint(os, numpy, wandb)\n",
+            "import os\r\rimport numpy\rimport wandb.runs\r\rprint(os, numpy, wandb)\r",
+            "x = (\n",
+        ],
     ),
     ("tool.py", &[APART, MIXED, "x = 1\n", "x=1\n"]),
     (
@@ -52,6 +58,9 @@ const PLACES: &[Place] = &[
             "[lint]\nselect = [\"F\"]\n",
         ],
     ),
+    ("wandb/run.txt", &["1\n", "2\n"]),
+    ("wandb/runs/run.txt", &["1\n", "2\n"]),
+    ("README.md", &["# One\n", "```python\nx  = 1\n```\n"]),
     ("notes.txt", &["one\n", "two\n"]),
     (".gitignore", &["", "helpers.py\n", "lib/\n"]),
 ];
