@@ -19,7 +19,6 @@ use crate::tool::rustup::Toolchain;
 
 use super::Found;
 use super::config;
-use super::links::follow;
 use super::lock::{LockError, external_closure, own_packages, shared_names};
 use super::manifests::vendored;
 use super::retry::{FAILED, refuses_lockfile};
@@ -206,7 +205,7 @@ pub(super) fn layer(
         build: Build::Host(Arc::new(Fetch {
             cargo: cargo.to_path_buf(),
             sources: Sources {
-                files: files(scope, workspaces, workspace, lockfile),
+                files: files(scope, workspaces, lockfile),
                 outside: outside(scope, lockfile),
                 made: Vec::new(),
                 dir: dir.clone(),
@@ -257,16 +256,9 @@ impl HostBuild for Fetch {
     }
 }
 
-/// Everything cargo loads manifests from, plus target roots, vendored packages and the lockfile.
-fn files(
-    scope: &Scope<'_>,
-    workspaces: &Workspaces<'_>,
-    workspace: &Workspace,
-    lockfile: &Lockfile,
-) -> Vec<FileId> {
-    let mut files: Vec<FileId> = workspaces.loading().by_content().collect();
-    let targets = workspace.targets.iter();
-    files.extend(targets.filter_map(|target| follow(scope.snapshot, &target.path).file));
+/// Everything cargo loads manifests from, vendored packages and the lockfile.
+fn files(scope: &Scope<'_>, workspaces: &Workspaces<'_>, lockfile: &Lockfile) -> Vec<FileId> {
+    let mut files: Vec<FileId> = workspaces.loading().files().collect();
     let vendored = vendored(scope);
     files.extend(vendored.iter().flat_map(|dir| scope.snapshot.below(dir)));
     if let Lockfile::Tracked(id) = lockfile {

@@ -59,6 +59,11 @@ impl Loading {
         Self { parts }
     }
 
+    /// All of them, sorted.
+    pub(crate) fn files(&self) -> impl Iterator<Item = FileId> + '_ {
+        self.parts.keys().copied()
+    }
+
     /// The files whose content matters, sorted.
     pub(crate) fn by_content(&self) -> impl Iterator<Item = FileId> + '_ {
         let content = self
