@@ -99,24 +99,6 @@ fn clippy_warns_again_on_a_hit_and_fails_on_what_does_not_build() {
 }
 
 #[test]
-fn a_path_dependency_above_the_root_is_refused() {
-    let sandbox = Sandbox::with(&[
-        (
-            "Cargo.toml",
-            "[package]\nname = \"a\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[dependencies]\nabove = { path = \"../above\" }\n",
-        ),
-        ("src/lib.rs", ""),
-    ]);
-    let above = sandbox.outer().join("above/src");
-    std::fs::create_dir_all(&above).expect("folder");
-    std::fs::write(above.join("lib.rs"), "").expect("file");
-    let manifest = "[package]\nname = \"above\"\nversion = \"0.1.0\"\nedition = \"2021\"\n";
-    std::fs::write(sandbox.outer().join("above/Cargo.toml"), manifest).expect("file");
-    let run = sandbox.run(&["lint"]).expect(3);
-    assert!(run.stderr.contains("above"), "{}", run.stderr);
-}
-
-#[test]
 fn a_toolchain_file() {
     if !crate::support::have("rustup") {
         return;

@@ -107,6 +107,77 @@ fn vendored_crates_outside_the_project_are_in_the_key() {
 }
 
 #[test]
+fn vendored_crates_above_the_project_are_found_by_a_relative_path() {
+    let sandbox = vendored("../vendor", "vendor");
+    std::fs::rename(
+        sandbox.path("vendor"),
+        sandbox.project().parent().expect("folder").join("vendor"),
+    )
+    .expect("move");
+    lint(&sandbox, "rust:clippy", 0);
+}
+
+#[test]
+fn path_dependencies_above_the_project_are_read_and_in_the_key() {
+    let manifest = package("app") + "[dependencies]\nsibling = { path = \"../libs/sibling\" }\n";
+    let sandbox = Sandbox::with(&[
+        ("Cargo.toml", &manifest),
+        ("src/main.rs", "fn main() {\n    sibling::f();\n}\n"),
+    ]);
+    let above = sandbox.project().parent().expect("folder").to_path_buf();
+    let write = |path: &str, text: &str| {
+        let path = above.join(path);
+        std::fs::create_dir_all(path.parent().expect("folder")).expect("folder");
+        std::fs::write(path, text).expect("file");
+    };
+    let inherits = "[package]\nname = \"sibling\"\nversion.workspace = true\nedition = \"2021\"\n\
+                    [dependencies]\nother = { path = \"../../other\" }\n";
+    write(
+        "libs/Cargo.toml",
+        "[workspace]\nmembers = [\"*\"]\n[workspace.package]\nversion = \"1.0.0\"\n",
+    );
+    write("libs/sibling/Cargo.toml", inherits);
+    write("libs/sibling/src/lib.rs", "pub use other::f;\n");
+    write("other/Cargo.toml", &package("other"));
+    write("other/src/lib.rs", "pub fn f() {}\n");
+    lint(&sandbox, "rust:clippy", 0);
+    lint(&sandbox, "rust:fmt", 0);
+    lint(&sandbox, "rust:clippy", 0).expect_fresh();
+    write("other/src/lib.rs", "pub fn f(_: u8) {}\n");
+    let json = lint(&sandbox, "rust:clippy", 1);
+    let ran = ["rust:clippy config-changed ../other/src/lib.rs"];
+    assert_eq!(json.ran(), ran);
+    std::fs::remove_dir_all(above.join("libs")).expect("remove");
+    let json = lint(&sandbox, "rust:clippy", 3);
+    let message = json.check("rust:clippy")["message"].to_string();
+    assert!(
+        message.contains("`../libs/sibling/Cargo.toml`"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_patch_is_no_member_and_has_its_targets() {
+    let manifest = package("a")
+        + "[dependencies]\ndep = \"1\"\n[patch.crates-io]\ndep = { path = \"fork\" }\n";
+    let lock = "version = 4\n\n[[package]]\nname = \"a\"\nversion = \"0.1.0\"\ndependencies = [\n \"dep\",\n]\n\n\
+                [[package]]\nname = \"dep\"\nversion = \"1.0.0\"\n";
+    let config = "[env]\nPLACE = { value = \"fork\", relative = true }\n";
+    let sandbox = Sandbox::with(&[
+        ("Cargo.toml", &manifest),
+        ("Cargo.lock", lock),
+        (".cargo/config.toml", config),
+        (
+            "src/main.rs",
+            "fn main() {\n    dep::f();\n    println!(env!(\"PLACE\"));\n}\n",
+        ),
+        ("fork/Cargo.toml", &package("dep").replace("0.1.0", "1.0.0")),
+        ("fork/src/lib.rs", "pub fn f() {}\n"),
+    ]);
+    lint(&sandbox, "rust:clippy", 0);
+}
+
+#[test]
 fn vendored_crates_are_used_and_not_checked() {
     let sandbox = vendored("third/party", "third/party");
     let json = sandbox.json(&["lint"]).expect(0);

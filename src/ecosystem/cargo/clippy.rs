@@ -27,7 +27,7 @@ use std::sync::Arc;
 use crate::env;
 use crate::path::RelPath;
 use crate::plan::Images;
-use crate::plan::check::{Command, Inputs, Seed, Tool, Work};
+use crate::plan::check::{Command, Inputs, OutsideFile, Seed, Tool, Work};
 use crate::scope::Scope;
 use crate::snapshot::FileId;
 use crate::tool::rustup::Toolchain;
@@ -65,6 +65,8 @@ pub(crate) struct Clippy<'a> {
     pub(crate) programs: Programs<'a>,
     /// Its lockfile.
     pub(crate) lockfile: &'a Lockfile,
+    /// Files above the project root that cargo reads.
+    pub(crate) above: &'a [OutsideFile],
     /// Cargo's home.
     pub(crate) cargo_home: &'a Path,
 }
@@ -230,6 +232,7 @@ impl Clippy<'_> {
             .and_config(config)
             .and_outside(config::above(scope, self.cargo_home))
             .and_outside(self.lockfile.outside().cloned())
+            .and_outside(self.above.iter().cloned())
     }
 
     /// Whether something in the workspace may read project files outside the workspace's folder.
@@ -388,6 +391,7 @@ mod tests {
             workspace,
             programs: Programs::Host(&Toolchain::for_tests("stable", Digest::of(b"t"))),
             lockfile: &Lockfile::Tracked(0),
+            above: &[],
             cargo_home: Path::new("/nonexistent/.cargo"),
         };
         let inputs = clippy.inputs(&scope);

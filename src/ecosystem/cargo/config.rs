@@ -181,7 +181,7 @@ pub(crate) fn vendored_outside(scope: &Scope<'_>, dir: &RelPath) -> BTreeSet<Pat
 }
 
 /// The folders that a configuration file names as sources.
-fn directories(text: &str) -> Vec<String> {
+pub(crate) fn directories(text: &str) -> Vec<String> {
     let table: toml::Table = toml::from_str(text).unwrap_or_default();
     let sources = table.get("source").and_then(toml::Value::as_table);
     let sources = sources.into_iter().flat_map(toml::Table::values);
@@ -189,54 +189,65 @@ fn directories(text: &str) -> Vec<String> {
     named.map(str::to_owned).collect()
 }
 
-/// Digest of all files below `folder`. Content is read again only if a file was touched.
+/// Digest of all files below `folder`.
 #[must_use]
 pub(crate) fn folder_digest(scope: &Scope<'_>, folder: &Path) -> Digest {
+    let mut content = Hasher::new();
+    for (path, digest) in files_below(scope, folder) {
+        let path = path.strip_prefix(folder).unwrap_or(&path);
+        content.part(path.as_os_str().as_encoded_bytes());
+        content.update(digest.as_bytes());
+    }
+    content.finish()
+}
+
+/// The files below a folder outside the project, sorted, without repositories and products that can be made again, and
+/// digests of their content, which is read again only if a file was touched.
+pub(crate) fn files_below(scope: &Scope<'_>, folder: &Path) -> Vec<(PathBuf, Digest)> {
     use std::os::unix::fs::MetadataExt as _;
-    let walk = walkdir::WalkDir::new(folder)
-        .sort_by_file_name()
-        .into_iter();
-    let files: Vec<_> = walk
-        .flatten()
-        .filter(|entry| entry.file_type().is_file())
-        .collect();
+    let walk = walkdir::WalkDir::new(folder).into_iter();
+    let walk = walk.filter_entry(|entry| entry.file_name() != ".git" && !is_tagged(entry.path()));
+    let entries = walk.flatten().map(walkdir::DirEntry::into_path);
+    let mut files: Vec<PathBuf> = entries.filter(|path| path.is_file()).collect();
+    files.sort_unstable();
     let mut stats = Hasher::new();
-    for entry in &files {
-        stats.update(entry.path().as_os_str().as_encoded_bytes());
-        if let Ok(meta) = entry.metadata() {
+    for path in &files {
+        stats.part(path.as_os_str().as_encoded_bytes());
+        if let Ok(meta) = path.metadata() {
             let numbers = [
                 meta.mtime(),
                 meta.mtime_nsec(),
                 meta.ctime(),
                 meta.ctime_nsec(),
             ];
-            numbers
-                .iter()
-                .for_each(|number| stats.update(&number.to_le_bytes()));
+            let mut bytes = numbers.into_iter().flat_map(i64::to_le_bytes);
+            stats.update(&bytes.by_ref().collect::<Vec<u8>>());
             stats.update(&meta.size().to_le_bytes());
         }
     }
-    let read = || -> std::io::Result<Digest> {
-        let mut content = Hasher::new();
-        for entry in &files {
-            let path = entry.path().strip_prefix(folder).unwrap_or(entry.path());
-            content.update(path.as_os_str().as_encoded_bytes());
-            content.update(&[0]);
-            content.update(Digest::of(&std::fs::read(entry.path())?).as_bytes());
-        }
-        Ok(content.finish())
-    };
     let stats = stats.finish();
-    // Unreadable files are keyed by what is visible of them.
-    scope
-        .facts
-        .derive("cargo-vendored-outside/1", stats, read)
-        .unwrap_or(stats)
+    let read = || -> std::io::Result<Vec<Digest>> {
+        let read = files.iter().map(std::fs::read);
+        read.map(|content| Ok(Digest::of(&content?))).collect()
+    };
+    let digests = scope.facts.derive("files-outside/1", stats, read);
+    // What cannot be read counts by what can be seen of it.
+    let digests = digests.unwrap_or_else(|_| vec![stats; files.len()]);
+    files.into_iter().zip(digests).collect()
+}
+
+/// Whether a folder holds products that can be made again, as cargo marks its target folders.
+fn is_tagged(path: &Path) -> bool {
+    path.join("CACHEDIR.TAG").is_file()
 }
 
 /// A file outside the project, but below one of its parent folders.
 fn outside(root: &Path, path: &Path) -> Option<OutsideFile> {
-    let digest = Digest::of(&std::fs::read(path).ok()?);
+    place(root, path, Digest::of(&std::fs::read(path).ok()?))
+}
+
+/// A file by its place relative to the root; `None` for one inside the project.
+pub(crate) fn place(root: &Path, path: &Path, digest: Digest) -> Option<OutsideFile> {
     let above = (1..).zip(root.ancestors().skip(1));
     let mut places = above.filter_map(|(up, folder)| {
         let path = RelPath::from_path(path.strip_prefix(folder).ok()?).ok()?;

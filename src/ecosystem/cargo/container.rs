@@ -77,6 +77,13 @@ pub(super) fn host_toolchain(scope: &Scope<'_>, dir: &RelPath) -> Result<Toolcha
 /// Like [`Found::plan`], for containers: everything, or nothing and the reason.
 pub(super) fn plan(found: &Found<'_>, images: &dyn Images, plan: &mut Plan) -> Result<(), String> {
     let (scope, dir) = (found.scope, found.dir);
+    if let Some(file) = found.workspaces.above().first() {
+        return Err(format!(
+            "it needs `{}`, which is above the project root and not sent to an engine\n\
+             help: run it on the host with `--engine local`, or run this program in a folder that contains both",
+            file.path
+        ));
+    }
     let rust = Rust::plan(scope, images, plan, dir, found.workspace)?;
     let programs = Programs::Image(rust.version.as_deref());
     let (work, inputs, not_cached) = rustfmt::plan(scope, programs, dir, found.workspace);

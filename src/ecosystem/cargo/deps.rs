@@ -206,7 +206,7 @@ pub(super) fn layer(
             cargo: cargo.to_path_buf(),
             sources: Sources {
                 files: files(scope, workspaces, lockfile),
-                outside: outside(scope, lockfile),
+                outside: outside(scope, workspaces, lockfile),
                 made: Vec::new(),
                 dir: dir.clone(),
             },
@@ -269,8 +269,13 @@ fn files(scope: &Scope<'_>, workspaces: &Workspaces<'_>, lockfile: &Lockfile) ->
     files
 }
 
-fn outside(scope: &Scope<'_>, lockfile: &Lockfile) -> Vec<OutsideFile> {
+fn outside(
+    scope: &Scope<'_>,
+    workspaces: &Workspaces<'_>,
+    lockfile: &Lockfile,
+) -> Vec<OutsideFile> {
     let above = config::cargo_home(scope).map(|home| config::above(scope, &home));
     let config = above.unwrap_or_default().into_iter();
-    config.chain(lockfile.outside().cloned()).collect()
+    let others = lockfile.outside().chain(workspaces.above()).cloned();
+    config.chain(others).collect()
 }

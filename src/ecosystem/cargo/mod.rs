@@ -1,6 +1,7 @@
 //! Cargo workspaces: `rust:fmt` and `rust:clippy`, and the names of future checks.
 //!
 //! - `manifests`, `ci`: which Cargo.toml files are roots. - `loading`, `links`: what cargo reads to load them.
+//! - `above`: what it reads above the project root.
 //! - `workspace`: the result of `cargo metadata`.
 //! - `config`: configuration chains.
 //! - `lock`, `deps`: external packages. - `host`: host programs that a build may call.
@@ -10,6 +11,7 @@
 //!
 //! A Fresh run starts no process: answers of cargo and rustc are memoised by the digests of their inputs.
 
+mod above;
 mod ci;
 pub(crate) mod clippy;
 pub(crate) mod clippy_output;
@@ -186,6 +188,7 @@ fn plan_clippy(
         workspace: found.workspace,
         programs,
         lockfile,
+        above: found.workspaces.above(),
         cargo_home: &cargo_home,
     };
     let check = catalogue::planned("rust:clippy", dir, clippy.work(scope));

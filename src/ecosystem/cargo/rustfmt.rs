@@ -2,8 +2,8 @@
 //!
 //! `cargo fmt` runs one rustfmt per edition. If all targets have the same edition (with inheritance), the check is
 //! this single rustfmt, which sees every Rust file and the `rustfmt.toml` chains: manifests and other files do not
-//! matter. Which files are modules of the targets is not asked: only rustfmt's own parser knows. Otherwise the check is `cargo-fmt`, with the manifests as inputs. In both cases,
-//! configured arguments go to rustfmt.
+//! matter. Which files are modules of the targets is not asked: only rustfmt's own parser knows. Otherwise the check is
+//! `cargo-fmt`, with the manifests as inputs. In both cases, configured arguments go to rustfmt.
 //!
 //! Configuration in the user's home is ignored (a room may be below it although the project is not): if no target
 //! root has any, an empty one is named.
@@ -17,6 +17,7 @@ use crate::plan::check::{Command, Inputs, OutsideFile, Tool, Work};
 use crate::scope::{Scope, with_link_targets};
 use crate::snapshot::FileId;
 
+use super::above;
 use super::config::{RUSTFMT_CONFIG, chains};
 use super::loading::Loading;
 use super::programs::Programs;
@@ -37,6 +38,7 @@ pub(crate) fn plan(
     let roots: Vec<RelPath> = workspace.targets.iter().map(|t| t.path.clone()).collect();
     let (mut files, outside) = sources(scope, &roots);
     let config = configuration(scope, programs, &roots, &files);
+    let mut above = Vec::new();
     let outside = outside.map(|path| {
         format!(
             "a module is outside the project (`#[path = \"{path}\"]`) and cannot be part of the key"
@@ -56,6 +58,7 @@ pub(crate) fn plan(
         ),
         _ => {
             files.extend(Loading::of(scope).by_content());
+            above = above::files(scope);
             (
                 cargo_fmt_argv(config.argument.as_deref()),
                 tools(programs, &["cargo", "cargo-fmt", "rustc", "rustfmt"]),
@@ -63,7 +66,7 @@ pub(crate) fn plan(
         }
     };
     let inputs = Inputs::whole(files).and_config(config.files);
-    let inputs = inputs.and_outside(config.outside);
+    let inputs = inputs.and_outside(config.outside).and_outside(above);
     let work = match tools {
         Ok(tools) => command(argv, dir, tools).into(),
         Err(message) => Work::Missing(message),

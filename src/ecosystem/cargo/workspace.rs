@@ -14,13 +14,15 @@ use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
 use crate::digest::{Digest, Hasher};
-use crate::path::{RelPath, RelPathError};
+use crate::path::RelPath;
+use crate::plan::check::OutsideFile;
 use crate::scope::Scope;
 use crate::tool::rustup::Toolchain;
 
+use super::above;
 use super::config;
 use super::loading::Loading;
-use super::manifests::{MANIFEST, manifests};
+use super::manifests::MANIFEST;
 
 /// Kind of facts for resolved lockfiles; renewing it resolves them again.
 pub(crate) const RESOLVED_LOCKFILE: &str = "cargo-resolved-lockfile/1";
@@ -64,6 +66,7 @@ pub(crate) struct Target {
 pub(crate) struct Workspaces<'a> {
     scope: &'a Scope<'a>,
     loading: Loading,
+    above: Vec<OutsideFile>,
     digest: Digest,
     skeleton: OnceCell<Skeleton>,
 }
@@ -73,10 +76,12 @@ impl<'a> Workspaces<'a> {
     #[must_use]
     pub(crate) fn new(scope: &'a Scope<'a>) -> Self {
         let loading = Loading::of(scope);
+        let above = above::files(scope);
         Self {
             scope,
-            digest: loading.digest(scope),
+            digest: digest(loading.digest(scope), &above),
             loading,
+            above,
             skeleton: OnceCell::new(),
         }
     }
@@ -84,7 +89,7 @@ impl<'a> Workspaces<'a> {
     /// The workspace with its root manifest in `dir`.
     ///
     /// # Errors
-    /// If cargo refuses a manifest, or a path dependency lies above the project root.
+    /// If cargo refuses a manifest.
     pub(crate) fn read(&self, dir: &RelPath, toolchain: &Toolchain) -> Result<Workspace, String> {
         let mut hasher = Hasher::new();
         hasher.update(self.digest.as_bytes());
@@ -111,6 +116,12 @@ impl<'a> Workspaces<'a> {
     #[must_use]
     pub(crate) const fn loading(&self) -> &Loading {
         &self.loading
+    }
+
+    /// The files above the project root that cargo reads.
+    #[must_use]
+    pub(crate) fn above(&self) -> &[OutsideFile] {
+        &self.above
     }
 
     /// Digest of everything from which cargo loads manifests.
@@ -143,7 +154,7 @@ impl<'a> Workspaces<'a> {
         if let Some(skeleton) = self.skeleton.get() {
             return Ok(skeleton);
         }
-        let skeleton = Skeleton::write(self.scope, &self.loading).map_err(|error| {
+        let skeleton = Skeleton::write(self.scope, &self.loading, &self.above).map_err(|error| {
             format!(
                 "cannot write the manifests for `cargo metadata` to a temporary directory: {error}"
             )
@@ -152,19 +163,55 @@ impl<'a> Workspaces<'a> {
     }
 }
 
+/// Other digests where files above the root count.
+fn digest(loading: Digest, above: &[OutsideFile]) -> Digest {
+    if above.is_empty() {
+        return loading;
+    }
+    let mut hasher = Hasher::new();
+    hasher.update(loading.as_bytes());
+    for file in above {
+        hasher.update(&file.up.to_le_bytes());
+        hasher.part(file.path.as_bytes());
+        hasher.update(file.digest.as_bytes());
+    }
+    hasher.finish()
+}
+
 #[derive(Debug)]
 struct Skeleton {
     root: PathBuf,
+    /// The topmost folder here, and the one that it stands for.
+    top: (PathBuf, PathBuf),
     // Dropping it deletes the directory.
     _dir: TempDir,
 }
 
 impl Skeleton {
-    fn write(scope: &Scope<'_>, loading: &Loading) -> std::io::Result<Self> {
+    fn write(scope: &Scope<'_>, loading: &Loading, above: &[OutsideFile]) -> std::io::Result<Self> {
         let dir = TempDir::new()?;
-        let root = dir.path().canonicalize()?;
+        let top = dir.path().canonicalize()?;
+        let levels = above.iter().map(|file| file.up).max().unwrap_or(0);
+        let root = (0..levels).fold(top.clone(), |path, _| path.join("up"));
+        std::fs::create_dir_all(&root)?;
         loading.write(scope, &root)?;
-        Ok(Self { root, _dir: dir })
+        let project = scope.snapshot.root();
+        let level = |root: &Path, up: u32| {
+            let up = usize::try_from(up).unwrap_or(usize::MAX);
+            root.ancestors().nth(up).unwrap_or(root).to_path_buf()
+        };
+        for file in above.iter().filter(|file| is_loaded(&file.path)) {
+            let place = file.path.under(&level(&root, file.up));
+            if let Some(folder) = place.parent() {
+                std::fs::create_dir_all(folder)?;
+            }
+            std::fs::copy(file.path.under(&level(project, file.up)), place)?;
+        }
+        Ok(Self {
+            top: (top, level(project, levels)),
+            root,
+            _dir: dir,
+        })
     }
 
     /// Leaves no lockfile behind, because `cargo metadata` runs in the same place.
@@ -203,6 +250,8 @@ impl Skeleton {
         let text = String::from_utf8_lossy(stderr);
         let folder = format!("{}/", self.root.display());
         let text = text.replace(&folder, "");
+        let (top, real) = &self.top;
+        let text = text.replace(&*top.to_string_lossy(), &real.to_string_lossy());
         text.trim().trim_start_matches("error: ").to_owned()
     }
 
@@ -231,8 +280,9 @@ impl Reader<'_> {
                     self.workspace.has_external |= own;
                     continue;
                 };
+                // Cargo formats packages above the root, too. They are not the project's.
                 let Some(dir) = self.skeleton.relative(path.as_std_path()) else {
-                    return Err(above_root(&dependency.name, &self.manifest(package)));
+                    continue;
                 };
                 let manifest = path.join(MANIFEST);
                 if !here.contains(&manifest)
@@ -269,10 +319,7 @@ impl Reader<'_> {
             crate::process::capture(self.cargo, &args, &self.skeleton.root, self.scope.env, &[])
                 .map_err(|error| refused(&error.to_string()))?;
         if !output.status.success() {
-            // Cargo also loads path dependencies of members, and the skeleton contains nothing above the root.
-            return Err(climbing_dependency(self.scope, dir)
-                .map(|(manifest, name)| above_root(&name, &manifest))
-                .unwrap_or_else(|| refused(&self.skeleton.words(&output.stderr))));
+            return Err(refused(&self.skeleton.words(&output.stderr)));
         }
         serde_json::from_slice(&output.stdout).map_err(|error| refused(&error.to_string()))
     }
@@ -281,7 +328,11 @@ impl Reader<'_> {
         let folder = package.manifest_path.parent();
         let dir = folder.and_then(|dir| self.skeleton.relative(dir.as_std_path()));
         let Some(dir) = dir else {
-            return Err(above_root(&package.name, &self.manifest(package)));
+            return Err(format!(
+                "the workspace member `{}` is above the project root\n\
+                 help: run this program in a folder that contains both, or use `-C`",
+                package.name
+            ));
         };
         for target in &package.targets {
             // A target may name a file outside; then cargo reports it, or rustfmt in the room.
@@ -314,15 +365,6 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn manifest(&self, package: &cargo_metadata::Package) -> String {
-        self.skeleton
-            .relative(package.manifest_path.as_std_path())
-            .map_or_else(
-                || package.manifest_path.to_string(),
-                |path| path.to_string(),
-            )
-    }
-
     fn finish(self) -> Workspace {
         let mut workspace = self.workspace;
         // As in cargo-fmt, the first edition of a file counts; the sort is stable.
@@ -336,61 +378,7 @@ impl Reader<'_> {
     }
 }
 
-fn above_root(name: &str, manifest: &str) -> String {
-    format!(
-        "the path dependency `{name}` is above the project root\n  --> {manifest}\n\
-         help: select a workspace in a directory that contains both with `--manifest-path FOLDER/Cargo.toml`"
-    )
-}
-
-/// The first manifest below `dir` with a path dependency above the project root, and that dependency.
-fn climbing_dependency(scope: &Scope<'_>, dir: &RelPath) -> Option<(String, String)> {
-    manifests(scope).into_iter().find_map(|id| {
-        let path = &scope.snapshot.entry(id).path;
-        let folder = path.parent().filter(|folder| folder.starts_with(dir))?;
-        let table: toml::Table = toml::from_str(&scope.text(path)?).ok()?;
-        let name = climbing_entry(&folder, &table)?;
-        Some((path.to_string(), name))
-    })
-}
-
-/// The key of a table, at any depth, whose `path` leads above the project root. Only dependencies have such keys.
-fn climbing_entry(folder: &RelPath, table: &toml::Table) -> Option<String> {
-    table.iter().find_map(|(key, value)| {
-        let inner = value.as_table()?;
-        let path = inner.get("path").and_then(toml::Value::as_str);
-        match path.map(|path| folder.join(path)) {
-            Some(Err(RelPathError::Outside(_))) => Some(key.clone()),
-            _ => climbing_entry(folder, inner),
-        }
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dependencies_above_the_root_are_found_in_any_table() {
-        let found = |folder: &str, text: &str| {
-            let table = toml::from_str(text).unwrap();
-            climbing_entry(&RelPath::new(folder).unwrap(), &table)
-        };
-        let inside = "[dependencies.x]\npath = \"../x\"";
-        assert_eq!(found("a", inside), None);
-        assert_eq!(found("", inside).as_deref(), Some("x"));
-        let target = "[target.'cfg(unix)'.dev-dependencies]\ny = { path = \"../../y\" }";
-        assert_eq!(found("a", target).as_deref(), Some("y"));
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn nearly_right_manifests_never_panic(text in crate::testing::damaged_text(
-            "[target.'cfg(unix)'.dev-dependencies]\ny = { path = \"../../y\" }\n[dependencies.x]\npath = \"../x\"\n",
-        )) {
-            if let Ok(table) = toml::from_str(&text) {
-                climbing_entry(&RelPath::root(), &table);
-            }
-        }
-    }
+/// Whether cargo loads manifests from a file, or looks for it by name.
+fn is_loaded(path: &RelPath) -> bool {
+    path.file_name() == MANIFEST || path.extension() == Some("rs") || config::is_cargo_config(path)
 }
