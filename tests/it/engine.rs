@@ -313,6 +313,31 @@ fn doctor_tells_what_is_wrong_and_the_way_out() {
 }
 
 #[test]
+fn doctor_says_what_a_run_would() {
+    let sandbox = sandbox(DIES);
+    sandbox.write("Cargo.toml", "x[");
+    sandbox.write("tests/fixtures/Cargo.toml", "x[");
+    let ran = json(&sandbox, &["ci", "--engine", "local"]).expect(3);
+    let message = ran.check("rust:clippy")["message"].clone();
+    let message = message.as_str().expect("a message");
+    let doctor = run(&sandbox, &["doctor", "--engine", "local"]).expect(3);
+    let first = message.lines().next().expect("a line");
+    for said in [
+        &format!("Fail check: rust:clippy: {first}"),
+        "tests/fixtures/Cargo.toml",
+        "error: 2 checks cannot run",
+    ] {
+        assert!(doctor.stderr.contains(said), "{}", doctor.stderr);
+    }
+    sandbox.remove("Cargo.toml");
+    run(&sandbox, &["doctor"]).expect(0);
+    sandbox.write("dagcache.lock", "<<<<<<< ours\n");
+    let broken = run(&sandbox, &["ci"]).expect(2);
+    let doctor = run(&sandbox, &["doctor"]).expect(2);
+    assert_eq!(doctor.stderr, broken.stderr);
+}
+
+#[test]
 fn doctor_without_dagger_looks_at_this_machine() {
     let sandbox = Sandbox::plain();
     let mut command = sandbox.command(&["doctor"]);

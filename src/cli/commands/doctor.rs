@@ -18,11 +18,14 @@ use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::config;
 use crate::env::Env;
+use crate::lock::Lock;
+use crate::plan::Work;
 use crate::report::shell::{Shell, Tone};
 use crate::report::text::count;
 use crate::session::Project;
 use crate::session::choice::Choice;
 use crate::session::project::config_failure;
+use crate::snapshot::left_out::told;
 
 /// Less free space is too little for rooms and results.
 const SCARCE: u64 = 1 << 30;
@@ -104,24 +107,29 @@ impl Report<'_> {
         } else if usable {
             self.finished();
         } else {
-            self.shell
-                .error("checks cannot run in containers, and no other engine is allowed");
+            self.shell.error(&self.blocked());
+        }
+    }
+
+    /// What cannot run.
+    fn blocked(&self) -> String {
+        let failed = |subject| {
+            let lines = self.lines.iter();
+            let lines = lines.filter(|line| line.level == Level::Fail && line.subject == subject);
+            lines.count()
+        };
+        match (failed("check"), failed("image")) {
+            (0, 0) => "checks cannot run in containers, and no other engine is allowed".to_owned(),
+            (0, images) => {
+                let images = count(images, "image that failed", "images that failed");
+                format!("checks cannot run in {images}")
+            }
+            (checks, _) => format!("{} cannot run", count(checks, "check", "checks")),
         }
     }
 
     fn finished(&self) {
-        let lines = self.lines.iter();
-        let images = lines.filter(|line| line.level == Level::Fail && line.subject == "image");
-        let (tone, mut said) = match images.count() {
-            0 => (Tone::Good, "checks can run".to_owned()),
-            number => {
-                let images = count(number, "image that failed", "images that failed");
-                (
-                    Tone::Note,
-                    format!("checks can run, except those in {images}"),
-                )
-            }
-        };
+        let mut said = "checks can run".to_owned();
         let warnings = self
             .lines
             .iter()
@@ -131,11 +139,11 @@ impl Report<'_> {
             said += ", ";
             said += &count(warnings, "warning", "warnings");
         }
-        self.shell.status(tone, "Finished", &said);
+        self.shell.status(Tone::Good, "Finished", &said);
     }
 }
 
-/// Examines engine, disk and network. Exit code 3 if no check could run.
+/// Examines engine, disk and network, and plans as a run does. Exit code 3 if a check cannot run.
 pub(crate) fn doctor(context: &Context<'_>) -> Result<Exit, Failure> {
     let project = context.open()?;
     let mut report = Report {
@@ -146,8 +154,15 @@ pub(crate) fn doctor(context: &Context<'_>) -> Result<Exit, Failure> {
     let snapshot = project.snapshot()?;
     let loaded = config::load(&snapshot).map_err(|error| config_failure(&error))?;
     let choice = project.choice(&loaded.config);
+    if choice.as_ref().is_ok_and(|choice| choice.dagger.is_some()) {
+        // A run reads it before it looks for the engine.
+        Lock::of(&snapshot).map_err(Failure::usage)?;
+    }
     let usable = match &choice {
-        Ok(choice) => engine(&mut report, context, &project, &snapshot, choice),
+        Ok(choice) => {
+            engine(&mut report, context, &project, &snapshot, choice)
+                && checks(&mut report, &project)?
+        }
         Err(failure) => {
             let help = "use `--engine local` to run checks on this machine";
             report.fail("engine", failure.to_string(), help);
@@ -190,8 +205,35 @@ fn engine(
         report.ok("engine", choice.to_string());
     } else if !choice.fixed {
         report.ok("fallback", "checks run on this machine instead");
+        project.engines.lose("the Dagger engine cannot be reached");
     }
     reached || !choice.fixed
+}
+
+/// Plans as a run does, and reports what it would; returns whether every check can run.
+fn checks(report: &mut Report<'_>, project: &Project<'_>) -> Result<bool, Failure> {
+    let view = project.look()?;
+    let left_out = told(view.snapshot.left_out());
+    let warnings = view.loaded.warnings.iter().chain(&view.plan.warnings);
+    for warning in warnings.cloned().chain(left_out) {
+        report.tell(Level::Warn, "plan", warning, None);
+    }
+    let mut able = true;
+    for check in &view.plan.checks {
+        if let Work::Missing(message) = &check.work {
+            let (message, help) = match message.split_once("\nhelp: ") {
+                Some((message, help)) => (message, Some(help.to_owned())),
+                None => (message.as_str(), None),
+            };
+            let message = format!("{}: {message}", check.id);
+            report.tell(Level::Fail, "check", message, help);
+            able = false;
+        }
+    }
+    project.close();
+    let images = report.lines.iter();
+    let mut images = images.filter(|line| line.level == Level::Fail && line.subject == "image");
+    Ok(able && images.next().is_none())
 }
 
 /// Warns that proxies of this shell reach neither the session nor containers.

@@ -70,6 +70,48 @@ fn a_cleared_layer_is_built_anew_in_the_engine_and_no_other() {
 }
 
 #[test]
+fn what_keeps_layers_from_being_built_is_an_error_that_is_said_once() {
+    let Some(engine) = engine() else { return };
+    for (image, packages, said) in [
+        (
+            "docker.io/library/no-such-image:1",
+            "",
+            "cannot get the image `docker.io/library/no-such-image:1`: it does not exist",
+        ),
+        (
+            "registry.invalid/image:1",
+            "",
+            "cannot get the image `registry.invalid/image:1`: cannot reach its registry",
+        ),
+        (
+            super::IMAGES[0],
+            "\"no-such-package\"",
+            "cannot build layer `base:packages`: its script exited with code 100",
+        ),
+    ] {
+        let own = |name: &str| format!("[checks.{name}]\ncommand = [\"true\"]\n");
+        let base = format!("[layers.base]\nimage = \"{image}\"\npackages = [{packages}]\n");
+        let config = base + &own("one") + &own("two");
+        let sandbox = Sandbox::with(&[("dagcache.toml", &config)]);
+        let warmed = engine.run(&sandbox, &["cache", "warm"]).expect(3).stderr;
+        let ran = engine.run(&sandbox, &["lint"]).expect(3).stderr;
+        assert!(
+            ran.contains("two: for the same reason as one")
+                || ran.contains("one: for the same reason as two"),
+            "{ran}"
+        );
+        let told = engine.run(&sandbox, &["doctor"]).expect(3).stderr;
+        assert!(told.contains(said), "{told}");
+        for text in [warmed, ran] {
+            assert_eq!(text.matches(said).count(), 1, "{text}");
+            for noise in ["cannot find out", "failed to resolve", "failed to do"] {
+                assert!(!text.contains(noise), "{text}");
+            }
+        }
+    }
+}
+
+#[test]
 fn status_has_the_engines_usage_and_limits() {
     let Some(engine) = engine() else { return };
     let sandbox = Sandbox::plain();

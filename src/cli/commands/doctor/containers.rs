@@ -109,21 +109,8 @@ async fn inside(report: &mut Report<'_>, session: &Session, snapshot: &Snapshot)
         Ok(usage) => limits(report, usage),
         Err(error) => report.warn("cache", error.to_string(), "is the engine overloaded?"),
     }
-    let lock = match Lock::of(snapshot) {
-        Ok(lock) => lock,
-        Err(message) => {
-            report.fail("images", message, "run `cargo dagcache lock` to write it");
-            return;
-        }
-    };
-    if lock.images().is_empty() {
-        report.warn(
-            "images",
-            "not pinned: tags are looked up in a registry; no container was started",
-            "run `cargo dagcache lock` to pin them, so that every machine uses the same images and runs do not need the registry",
-        );
-        return;
-    }
+    // Planning reports what is not pinned.
+    let lock = Lock::of(snapshot).unwrap_or_default();
     let mut tried = false;
     for image in lock.images() {
         let there = had(report, session, image).await;
