@@ -35,6 +35,7 @@ pub(crate) fn plan(scope: &Scope<'_>, config: &Config) -> Result<Plan, PlanError
         }
         if check.not_cached.is_none() {
             check.not_cached = unseen(scope, check).or_else(|| led_out(scope, check, &leaving));
+            check.lacking = unlisted(scope, check);
         }
         debug_assert!(check.inputs.shared.is_sorted(), "{}", check.id);
     }
@@ -67,12 +68,33 @@ fn unseen(scope: &Scope<'_>, check: &Check) -> Option<String> {
     if !whole || !matches!(check.work, Work::Command(_)) {
         return None;
     }
-    let odd = scope
-        .snapshot
-        .left_out()
-        .iter()
-        .find(|odd| sees_folder(scope, check, &odd.dir))?;
-    Some(format!("{} {}", odd.display, odd.reason))
+    let mut odd = scope.snapshot.left_out().iter();
+    let odd =
+        odd.find(|odd| odd.reason != Reason::NotUtf8 && sees_folder(scope, check, &odd.dir))?;
+    Some(left_out(odd))
+}
+
+/// The folder that a check must not list if its result is to be stored, and why: it holds a name that the snapshot
+/// cannot hold, and that only a listing tells.
+fn unlisted(scope: &Scope<'_>, check: &Check) -> Option<(RelPath, String)> {
+    if check.inputs.parts.is_some() || !Rule::OddEntries.holds() {
+        return None;
+    }
+    check.work.command()?;
+    let mut odd = scope.snapshot.left_out().iter();
+    let odd =
+        odd.find(|odd| odd.reason == Reason::NotUtf8 && sees_folder(scope, check, &odd.dir))?;
+    let folder = nearest(scope, &odd.dir)?;
+    let why = format!(
+        "it may have listed `{}`: {}",
+        folder.display_dot(),
+        left_out(odd)
+    );
+    Some((folder, why))
+}
+
+fn left_out(odd: &LeftOut) -> String {
+    format!("`{}` was left out: {}", odd.display, odd.reason)
 }
 
 /// What a check would see that a partial clone has not fetched. A check that works per file leaves such files out.
@@ -119,11 +141,15 @@ fn needs(scope: &Scope<'_>, check: &Check, odd: &LeftOut) -> bool {
 /// Whether every file of that folder, or of the nearest one above that has any, is among the shared inputs: then it is a
 /// folder that is seen, not some of its files.
 fn sees_folder(scope: &Scope<'_>, check: &Check, dir: &RelPath) -> bool {
-    let below = |dir: &RelPath| scope.snapshot.below(dir);
-    let mut folders = std::iter::once(dir.clone()).chain(dir.ancestors());
-    let folder = folders.find(|folder| !below(folder).is_empty());
     let shared = &check.inputs.shared;
-    folder.is_some_and(|folder| below(&folder).all(|id| shared.binary_search(&id).is_ok()))
+    let seen = |id: FileId| shared.binary_search(&id).is_ok();
+    nearest(scope, dir).is_some_and(|folder| scope.snapshot.below(&folder).all(seen))
+}
+
+/// This folder, or the nearest one above that has files.
+fn nearest(scope: &Scope<'_>, dir: &RelPath) -> Option<RelPath> {
+    let mut folders = std::iter::once(dir.clone()).chain(dir.ancestors());
+    folders.find(|folder| !scope.snapshot.below(folder).is_empty())
 }
 
 /// Why a check's result must not be stored: one of its files is a link to something outside the snapshot.

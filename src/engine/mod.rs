@@ -103,6 +103,8 @@ pub(crate) struct Request<'a> {
     pub(crate) outside: &'a [OutsideFile],
     /// Folders that it finds even if empty.
     pub(crate) folders: &'a [RelPath],
+    /// A folder whose listing lacks an entry.
+    pub(crate) lacking: Option<&'a RelPath>,
     /// The user's environment, from which the declared variables are taken.
     pub(crate) env: &'a Env,
     /// Its layers with their keys.
@@ -135,6 +137,8 @@ pub(crate) struct Executed {
     pub(crate) confined: bool,
     /// The files whose content may have mattered, sorted, if [`Command::reads`] is set and reads can be detected.
     pub(crate) reads: Option<Vec<FileId>>,
+    /// Whether it may have listed [`Request::lacking`].
+    pub(crate) listed: bool,
     /// Whether it got products from [`Command::seed`].
     pub(crate) seeded: bool,
     /// Whether the Dagger engine had it cached, so nothing ran.
@@ -256,6 +260,7 @@ pub(crate) fn failed_before(exit_code: i32, stderr: &str) -> Executed {
         truncated: false,
         confined: true, // Nothing ran.
         reads: None,
+        listed: false,
         seeded: false,
         replayed: false,
         place: None,

@@ -27,6 +27,8 @@ pub(crate) struct Check {
     pub(crate) cache: CacheMode,
     /// If set, the result is never stored; holds the reason (`remote resource https://… is not pinned`).
     pub(crate) not_cached: Option<String>,
+    /// A folder whose listing lacks an entry, and what to say then: if it is listed, the result is not stored.
+    pub(crate) lacking: Option<(RelPath, String)>,
     /// Older entries are misses.
     pub(crate) max_age: Option<Duration>,
     /// Wall time after which it is killed and counts as an error.
@@ -48,6 +50,7 @@ impl Check {
                 _ => CacheMode::All,
             },
             not_cached: None,
+            lacking: None,
             max_age: None,
             timeout: None,
         }

@@ -266,6 +266,19 @@ impl Room {
         Some(inside.map(str::to_owned).collect())
     }
 
+    /// Marks a folder as not listed; `false` if listing cannot be detected here.
+    #[must_use]
+    pub(crate) fn watch_listing(&self, folder: &RelPath) -> bool {
+        reads::listings_are_seen(&self.dir) && reads::mark(&folder.under(&self.tree())).is_ok()
+    }
+
+    /// Whether a folder was listed since [`Room::watch_listing`].
+    #[must_use]
+    pub(crate) fn is_listed(&self, folder: &RelPath) -> bool {
+        let meta = folder.under(&self.tree()).metadata();
+        !meta.is_ok_and(|meta| reads::is_marked(&meta))
+    }
+
     /// How its files changed since its products were up to date.
     #[must_use]
     pub(crate) fn changes(&self) -> &Changes {

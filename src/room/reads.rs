@@ -73,6 +73,18 @@ pub(crate) fn are_seen(folder: &Path) -> bool {
         .or_insert_with(|| keeps_access_times(folder) && probe(folder).unwrap_or(false))
 }
 
+/// Whether listing folders below `folder` can be detected.
+pub(crate) fn listings_are_seen(folder: &Path) -> bool {
+    let probe = || -> io::Result<bool> {
+        let (listed, idle) = (tempfile::tempdir_in(folder)?, tempfile::tempdir_in(folder)?);
+        mark(listed.path())?;
+        mark(idle.path())?;
+        std::fs::read_dir(listed.path())?.for_each(drop);
+        Ok(!is_marked(&listed.path().metadata()?) && is_marked(&idle.path().metadata()?))
+    };
+    keeps_access_times(folder) && probe().unwrap_or(false)
+}
+
 /// Whether reads, maps and executions all update access times here. Others (network, FUSE) may answer from a cache.
 #[cfg(target_os = "linux")]
 fn keeps_access_times(folder: &Path) -> bool {
@@ -147,6 +159,21 @@ mod tests {
         assert!(is_unread(file.path()));
         std::fs::read(file.path()).unwrap();
         assert!(!is_unread(file.path()));
+    }
+
+    #[test]
+    fn listing_a_folder_shows_and_opening_its_files_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        if !listings_are_seen(dir.path()) {
+            return;
+        }
+        let file = dir.path().join("a");
+        std::fs::write(&file, "a").unwrap();
+        mark(dir.path()).unwrap();
+        std::fs::read(&file).unwrap();
+        assert!(is_unread(dir.path()));
+        std::fs::read_dir(dir.path()).unwrap().for_each(drop);
+        assert!(!is_unread(dir.path()));
     }
 
     #[test]

@@ -84,6 +84,7 @@ pub(super) fn act(
         parts: files,
         outside: &pending.check.inputs.outside,
         folders: &pending.check.inputs.folders,
+        lacking: pending.check.lacking.as_ref().map(|(folder, _)| folder),
         env: session.env,
         layers: &layers,
         product_key: pending.key.products,

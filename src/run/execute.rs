@@ -212,8 +212,11 @@ fn run_command(
     }
     prepare(session, pending, built)?;
     let executed = act(session, pending, command, &[])?;
+    let lacking = pending.check.lacking.as_ref().filter(|_| executed.listed);
     let mut not_stored = if executed.truncated {
         Some("its output was truncated".to_owned())
+    } else if let Some((_, why)) = lacking {
+        Some(why.clone())
     } else {
         let signal = "a process it started was killed by a signal".to_owned();
         reports_signal(&executed.output).then_some(signal)

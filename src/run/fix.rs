@@ -53,6 +53,7 @@ pub(crate) fn apply(
             parts: &files,
             outside: &check.inputs.outside,
             folders: &check.inputs.folders,
+            lacking: None,
             env: session.env,
             layers: &layers,
             product_key: Digest::of(b"mend"),

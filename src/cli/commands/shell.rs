@@ -64,6 +64,7 @@ fn open(
         parts: check.inputs.parts.as_deref().unwrap_or_default(),
         outside: &check.inputs.outside,
         folders: &check.inputs.folders,
+        lacking: None,
         env: &context.env,
         layers: &layers,
         product_key: key.products,

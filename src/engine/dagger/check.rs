@@ -101,6 +101,7 @@ impl Action {
                 begin: kept::begin(place, &text(tree.clone())),
                 narrow: narrow.clone(),
             }),
+            lacking: request.lacking.map(&at),
             dir: at(&command.dir),
             path: path(&command.tools),
             folders: made,
@@ -378,6 +379,7 @@ pub(super) fn executed(
     let (stderr, also_cut) = captured("stderr")?;
     let replayed = text("nonce")? != sent && Rule::NonceTells.holds();
     let took: u64 = text("centiseconds")?.trim().parse().unwrap_or(0);
+    let listed = request.lacking.is_some() && !out.join(wrapper::UNLISTED).exists();
     let made = action.made();
     // Outputs are looked up in there; skipped if there are none.
     let place = (!action.outputs.is_empty()).then(|| Place::new(made, hold));
@@ -393,6 +395,7 @@ pub(super) fn executed(
         truncated: cut || also_cut,
         confined: request.command.grants.is_empty(),
         reads: None,
+        listed,
         seeded: false,
         replayed,
         place,
@@ -485,6 +488,7 @@ pub(super) fn failed(
                 truncated: false,
                 confined: true,
                 reads: None,
+                listed: request.lacking.is_some(),
                 seeded: false,
                 replayed: false,
                 place: None,

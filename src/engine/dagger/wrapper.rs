@@ -24,6 +24,23 @@ pub(super) const LIMIT: &str = "DAGCACHE_LIMIT_";
 /// Changes when the engine must not answer from its cache.
 pub(super) const AGAIN: &str = "DAGCACHE_AGAIN";
 
+/// The file that says that [`Wrapped::lacking`] was not listed.
+pub(super) const UNLISTED: &str = "unlisted";
+
+/// Tells by its access time whether a folder was listed, where a folder in it shows that this works.
+const LISTING: &str = r#"
+mark() { TZ=UTC0 touch -a -d '1970-01-01 00:00:01' "$1"; }
+is_marked() { [ "$(stat -c %X "$1")" = 1 ]; }
+watch() {
+    probe=$1/.dagcache-probe; seen=no
+    mkdir "$probe" && mark "$probe" && is_marked "$probe" && {
+        for name in "$probe"/*; do :; done
+        is_marked "$probe" || seen=yes
+    }
+    rmdir "$probe"; mark "$1"
+}
+"#;
+
 /// Exit codes of the script itself.
 pub(super) mod exit {
     /// The program does not exist or cannot be started. Its name is on standard error.
@@ -117,6 +134,8 @@ pub(super) struct Wrapped {
     pub(crate) files: Option<String>,
     /// Whether the outcome is printed instead of kept in files: the engine masks what is printed.
     pub(crate) prints: bool,
+    /// A folder of which it matters whether it is listed.
+    pub(crate) lacking: Option<String>,
     /// Working directory.
     pub(crate) dir: String,
     /// Directories to prepend to the image's PATH.
@@ -214,6 +233,12 @@ impl Wrapped {
 
     /// Runs the commands and records what became of them.
     fn running(&self, line: &mut impl FnMut(&str)) {
+        let lacking = self.lacking.as_ref();
+        let lacking = lacking.map(|folder| quoted(folder));
+        if let Some(folder) = &lacking {
+            line(LISTING);
+            line(&format!("watch {folder} 2>/dev/null"));
+        }
         line("now; start=$at");
         for (number, argv) in self.before.iter().enumerate() {
             let narrowed = match &self.kept {
@@ -229,6 +254,11 @@ impl Wrapped {
         }
         line("printf %s \"$code\" >\"$out/code\" || exit 123");
         line("printf %s \"$((at - began))\" >\"$out/centiseconds\" || exit 123");
+        if let Some(folder) = &lacking {
+            line(&format!(
+                "[ $seen = no ] || ! is_marked {folder} 2>/dev/null || : >\"$out/{UNLISTED}\""
+            ));
+        }
         if !self.passing.is_empty() {
             line(&format!("rm -rf {}", words(&self.passing)));
         }
@@ -315,6 +345,29 @@ mod tests {
             }
         }
         assert!(tried > 0);
+    }
+
+    #[test]
+    fn whether_a_folder_was_listed_is_told() {
+        everywhere(|run, place| {
+            let folder = place.join("lacking");
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join("a"), "").unwrap();
+            let folder = folder.to_string_lossy().into_owned();
+            let unlisted = |script: &str| {
+                let mut command = wrapped(&["sh", "-c", script, "x", &folder]);
+                command.lacking = Some(folder.clone());
+                let output = run(&command, 0);
+                assert_eq!(output.status.code(), Some(0), "{output:?}");
+                place.join("out").join(UNLISTED).exists()
+            };
+            if unlisted("read x <\"$1/a\"") {
+                std::fs::remove_file(place.join("out").join(UNLISTED)).unwrap();
+            } else {
+                return; // This disk does not tell.
+            }
+            assert!(!unlisted("for x in \"$1\"/*; do :; done"));
+        });
     }
 
     #[test]

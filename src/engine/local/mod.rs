@@ -204,7 +204,13 @@ impl LocalEngine {
             request,
             cancel,
         };
+        let watched = request
+            .lacking
+            .is_none_or(|folder| room.watch_listing(folder));
         let ran = action.run(self.limits).await;
+        let listed = request
+            .lacking
+            .is_some_and(|folder| !watched || room.is_listed(folder));
         room.end(ran.is_ok());
         let reads = reads(room, request);
         let ran = match ran {
@@ -224,6 +230,7 @@ impl LocalEngine {
             truncated: ran.truncated,
             confined: setup.drawn.as_ref().is_some_and(|drawn| drawn.confined),
             reads,
+            listed,
             seeded: is_seeded(room, request.command),
             replayed: false,
             place: Some(Place::new(room.tree(), setup.held)),

@@ -79,6 +79,7 @@ impl Bench {
             parts: &parts,
             outside: &[],
             folders: &[],
+            lacking: None,
             env: &self.env,
             layers: &[],
             product_key: Digest::of(b""),

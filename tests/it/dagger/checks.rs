@@ -156,6 +156,25 @@ fn a_cleared_check_runs_again_in_the_engine() {
 }
 
 #[test]
+fn a_name_that_no_snapshot_holds_matters_to_what_lists_its_folder() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let Some(engine) = engine() else { return };
+    for (script, stored) in [("cat a.txt", true), ("for name in *; do :; done", false)] {
+        let sandbox = sandbox("", script);
+        sandbox.write("a.txt", "text");
+        let name = std::ffi::OsStr::from_bytes(b"b\xff");
+        if std::fs::write(sandbox.project().join(name), "").is_err() {
+            return crate::support::skip("this disk takes UTF-8 names only");
+        }
+        lint(engine, &sandbox).expect(0);
+        let again = lint(engine, &sandbox).expect(0);
+        let own = again.check("own");
+        assert_eq!(own["cache"] == "hit", stored, "{own}");
+        assert_eq!(own["not_stored"].is_string(), !stored, "{own}");
+    }
+}
+
+#[test]
 fn an_edit_of_the_same_size_with_kept_mtime_is_uploaded() {
     let Some(engine) = engine() else { return };
     let sandbox = sandbox("", "cat a.txt");
