@@ -295,16 +295,16 @@ fn what_knows_a_secret_leaves_nothing_on_the_engines_disk() {
 #[test]
 fn of_too_much_output_begin_and_end_are_kept() {
     let Some(engine) = engine() else { return };
-    let script = "echo first; head -c 150000000 /dev/zero; echo last";
+    let script = "echo first; head -c 70000000 /dev/zero | tr '\\0' x; echo last";
     let sandbox = sandbox("", script);
     let config = sandbox.read("dagcache.toml");
     sandbox.write(
         "dagcache.toml",
-        config.replace("\"cat\"", "\"cat\", \"head\""),
+        config.replace("\"cat\"", "\"cat\", \"head\", \"tr\""),
     );
     let json = lint(engine, &sandbox).expect(0);
     let said = stdout(&json);
-    assert!(said.starts_with("first\n") && said.ends_with("\0last\n"));
+    assert!(said.starts_with("first\n") && said.ends_with("xlast\n"));
     assert!(said.contains("[dagcache: some of the output is missing]"));
 }
 
