@@ -5,6 +5,7 @@
 
 use crate::config::Config;
 use crate::ecosystem;
+use crate::not_run::not_run;
 use crate::own_checks;
 use crate::path::RelPath;
 use crate::plan::{Build, Check, Layer, LayerKind, Plan, Work};
@@ -40,6 +41,7 @@ pub(crate) fn plan(scope: &Scope<'_>, config: &Config) -> Result<Plan, PlanError
         debug_assert!(check.inputs.shared.is_sorted(), "{}", check.id);
     }
     plan.checks.sort_by(|a, b| a.id.cmp(&b.id));
+    plan.not_run = not_run(scope, &plan);
     Ok(plan)
 }
 

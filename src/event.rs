@@ -5,6 +5,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use crate::key::Miss;
+use crate::plan::NotRun;
 use crate::record::{CheckRecord, RunRecord};
 
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub(crate) enum Event<'a> {
         /// Which engine was chosen and why, for display.
         taken: &'a str,
         checks: usize,
+        /// What the project configures and no check runs.
+        not_run: &'a [NotRun],
     },
     /// Changes no verdict.
     Warning(&'a str),

@@ -25,6 +25,7 @@
 //! | [`provision`] | base images, locked Python tools, programs of the host and of `node_modules` | what programs are run for |
 //! | [`ecosystem`] | one directory per language: recognition, checks, output → findings | other ecosystems |
 //! | [`own_checks`] | configured checks: custom checks, overrides of built-in ones | parsing the configuration |
+//! | [`mod@not_run`] | linters and tests that a project configures and no check runs | planning |
 //! | [`lock`] | `dagcache.lock`, resolving image names | engines |
 //! | [`discover`] | snapshot + configuration → plan | selection |
 //! | [`key`] | action keys and how they differ | IO |
@@ -71,6 +72,8 @@ mod provision;
 
 mod ecosystem;
 mod own_checks;
+
+mod not_run;
 
 mod lock;
 

@@ -28,6 +28,18 @@ pub(crate) struct Plan {
     pub(crate) checks: Vec<Check>,
     /// Messages for the user that affect no verdict.
     pub(crate) warnings: Vec<String>,
+    /// Linters and tests that the project configures and no check runs.
+    pub(crate) not_run: Vec<NotRun>,
+}
+
+/// A linter or test runner that the project configures and no check runs.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct NotRun {
+    pub(crate) tool: String,
+    /// The file that configures it.
+    pub(crate) place: String,
+    /// How a check would run it.
+    pub(crate) command: Vec<String>,
 }
 
 impl Plan {

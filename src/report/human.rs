@@ -383,9 +383,15 @@ impl Sink for Human<'_> {
                 checks,
                 engine,
                 taken,
+                not_run,
                 ..
             } => {
                 self.total = *checks;
+                if !not_run.is_empty() && self.shell.verbosity() > Verbosity::Quiet {
+                    let verbose = self.shell.verbosity() == Verbosity::Verbose;
+                    let line = text::not_run(not_run, verbose);
+                    self.shell.status(Tone::Note, "Note", &line);
+                }
                 let verbose = self.shell.verbosity() == Verbosity::Verbose;
                 self.engine = (*engine != "local" || verbose).then(|| (*taken).to_owned());
                 if verbose {

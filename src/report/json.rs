@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::event::{Event, Sink};
+use crate::plan::NotRun;
 use crate::record::{CheckRecord, RunRecord};
 use crate::report::held::Held;
 use crate::report::{Format, Shell, text};
@@ -45,15 +46,23 @@ impl Sink for Json<'_> {
                 command,
                 engine,
                 checks,
+                not_run,
                 ..
-            } => json!({
-                "reason": "run-started",
-                "format": VERSION,
-                "command": command,
-                "engine": engine,
-                "root": ".",
-                "checks": checks,
-            }),
+            } => {
+                let mut line = json!({
+                    "reason": "run-started",
+                    "format": VERSION,
+                    "command": command,
+                    "engine": engine,
+                    "root": ".",
+                    "checks": checks,
+                });
+                if !not_run.is_empty() {
+                    let tool = |not_run: &NotRun| json!({"tool": not_run.tool, "configured_in": not_run.place});
+                    line["not_run"] = not_run.iter().map(tool).collect();
+                }
+                line
+            }
             Event::CheckFinished(record) => {
                 let mut line = check(record);
                 if let Some(engine) = &self.engine {

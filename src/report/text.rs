@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::finding::{Finding, Severity};
+use crate::plan::NotRun;
 
 /// A duration for display: `85ms`, `1.25s`, `3m 20s`, `2h 05m`.
 #[must_use]
@@ -59,6 +60,50 @@ pub(crate) fn finding(finding: &Finding) -> String {
     text
 }
 
+/// Places and tools of each that are named on the line about what was not run.
+const MOST_NOT_RUN: usize = 6;
+
+/// What the project configures and no check runs, by place, and how to add it.
+pub(super) fn not_run(all: &[NotRun], verbose: bool) -> String {
+    let most = if verbose { usize::MAX } else { MOST_NOT_RUN };
+    let mut places: Vec<(&str, Vec<&str>)> = Vec::new();
+    for NotRun { tool, place, .. } in all {
+        match places.iter_mut().find(|(known, _)| known == place) {
+            Some((_, tools)) => tools.push(tool),
+            None => places.push((place, vec![tool])),
+        }
+    }
+    let named = |(place, tools): &(&str, Vec<&str>)| {
+        let shown = tools.iter().take(most).copied().collect::<Vec<_>>();
+        let more = match tools.len() - shown.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        format!("{}{more} ({place})", shown.join(", "))
+    };
+    let mut text: Vec<_> = places.iter().take(most).map(named).collect();
+    if places.len() > most {
+        text.push(format!(
+            "and more in {}",
+            count(places.len() - most, "file", "files")
+        ));
+    }
+    let is_hook = |not_run: &&NotRun| not_run.place.ends_with(".pre-commit-config.yaml");
+    let example = all.iter().find(|first| !is_hook(first)).or(all.first());
+    let example = example.map(|first| {
+        let is_bare = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let name = first.tool.replace(|c| !is_bare(c), "-");
+        let words = first.command.iter().map(|word| format!("\"{word}\""));
+        let words = words.collect::<Vec<_>>().join(", ");
+        format!("checks.{name}.command = [{words}]")
+    });
+    format!(
+        "not run: {}; add what should run as a check, such as `{}` in dagcache.toml",
+        text.join(", "),
+        example.unwrap_or_default()
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,6 +114,38 @@ mod tests {
         let all = [0, 85, 1250, 200_000, 7_500_000].map(duration);
         assert_eq!(all, ["0ms", "85ms", "1.25s", "3m 20s", "2h 05m"]);
         assert_eq!(signed_duration(-85), "-85ms");
+    }
+
+    #[test]
+    fn what_was_not_run_is_one_bounded_line() {
+        let not_run_of = |tool: String, place: String| NotRun {
+            command: vec![tool.clone(), ".".to_owned()],
+            tool,
+            place,
+        };
+        let few = [
+            ("codespell", ".pre-commit-config.yaml"),
+            ("mypy", "a"),
+            ("pytest", "a"),
+        ];
+        let few = few.map(|(tool, place)| not_run_of(tool.to_owned(), place.to_owned()));
+        assert_eq!(
+            not_run(&few, false),
+            "not run: codespell (.pre-commit-config.yaml), mypy, pytest (a); add what should run as a check, such as \
+             `checks.mypy.command = [\"mypy\", \".\"]` in dagcache.toml"
+        );
+        let many: Vec<_> = (0..20)
+            .map(|number| {
+                not_run_of(
+                    format!("tool{number}"),
+                    format!("file{}", number / 10 * number),
+                )
+            })
+            .collect();
+        let text = not_run(&many, false);
+        assert!(text.contains("tool5 and 4 more (file0)"), "{text}");
+        assert!(text.contains("and more in 5 files;"), "{text}");
+        assert!(not_run(&many, true).contains("tool19 (file19)"), "{text}");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use anyhow::anyhow;
 use crate::event::{Emit, Event, Silent};
 use crate::fs::sealed::Seal;
 use crate::plan::select::{Selected, Selection, select};
-use crate::plan::{Check, Work};
+use crate::plan::{Check, Plan, Work};
 use crate::record::{CheckRecord, RunRecord, Verdict};
 use crate::rule::Rule;
 use crate::run::{Caching, Options, summarize};
@@ -137,6 +137,16 @@ fn chosen(view: &View, selection: &Selection) -> Result<Selected, Failure> {
     select(&view.plan, &view.snapshot, selection).map_err(|error| Failure::usage(error.to_string()))
 }
 
+/// Whether the tool of a check that is not supported yet is already named as not run.
+fn is_named(plan: &Plan, id: &str) -> bool {
+    let tool = match id.split('@').next().and_then(|id| id.split_once(':')) {
+        Some(("rust", tool)) => format!("cargo {tool}"),
+        Some((_, tool)) => tool.to_owned(),
+        None => return false,
+    };
+    plan.not_run.iter().any(|not_run| not_run.tool == tool)
+}
+
 /// A run in progress.
 struct Run<'r, 'p> {
     project: &'r Project<'p>,
@@ -172,6 +182,7 @@ impl Run<'_, '_> {
             engine: self.engine,
             taken: &view.choice.to_string(),
             checks: selected.checks.len(),
+            not_run: &view.plan.not_run,
         });
         for warning in view.loaded.warnings.iter().chain(&view.plan.warnings) {
             self.warn(warning);
@@ -179,8 +190,11 @@ impl Run<'_, '_> {
         for text in left_out::told(view.snapshot.left_out()) {
             self.sink.emit(&Event::LeftOut(&text));
         }
-        if !selected.unsupported.is_empty() {
-            let ids = selected.unsupported.join(", ");
+        let unsupported = selected.unsupported.iter();
+        let unsupported: Vec<_> = unsupported.filter(|id| !is_named(&view.plan, id)).collect();
+        if !unsupported.is_empty() {
+            let ids: Vec<_> = unsupported.into_iter().map(String::as_str).collect();
+            let ids = ids.join(", ");
             self.warn(&format!(
                 "skipping checks that are not supported yet: {ids}"
             ));

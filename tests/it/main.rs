@@ -22,6 +22,7 @@ mod lock;
 mod matrix;
 mod messages;
 mod misses;
+mod not_run;
 mod not_stored;
 mod options;
 mod outputs;

@@ -27,6 +27,7 @@ const ORDER: &[&str] = &[
     "provision",
     "ecosystem",
     "own_checks",
+    "not_run",
     "lock",
     "discover",
     "key",

@@ -331,25 +331,72 @@ fn a_build_finds_the_python_that_a_manager_chooses() {
         ("src/lib.rs", ""),
         ("build.rs", build),
     ]);
+    for (name, root) in ["pyenv", "asdf", "mise"].map(|name| (name, sandbox.outer().join(name))) {
+        let real = sandbox.tool_in(&format!("{name}/installs/3.12.1/bin"), "python3", name);
+        let real = real.join("python3");
+        let manager = root.join("libexec").join(name);
+        let answer = format!(
+            "[ \"$1 $2\" = \"which python3\" ] && echo '{}'",
+            real.display()
+        );
+        executable(&manager, &format!("#!/bin/sh\n{answer}\n"));
+        let exec = format!(
+            "#!/bin/sh\nexec \"{}\" exec python3 \"$@\"\n",
+            manager.display()
+        );
+        let shim = root.join("shims/python3");
+        match name {
+            "mise" => {
+                std::fs::create_dir_all(root.join("shims")).expect("folder");
+                symlink(&manager, &shim).expect("link");
+            }
+            _ => executable(&shim, &exec),
+        }
+        let mut command =
+            sandbox.command(&["lint", "--only", "rust:clippy", "--message-format", "json"]);
+        prepend(&mut command, &root.join("shims"));
+        let json = Json::of(Run::of(command)).expect(0);
+        let tried = json.run.stderr.matches("missing on its PATH").count();
+        assert_eq!(tried, 0, "{name}: {}", json.run.stderr);
+    }
+}
+
+#[test]
+fn pythons_of_a_manager_that_refuses_are_asked_for_once() {
+    let sandbox = Sandbox::with(&[
+        (
+            "pyproject.toml",
+            "[project]\nname = \"a\"\nrequires-python = \">=3.8\"\n[dependency-groups]\ndev = [\"ruff\"]\n",
+        ),
+        (
+            "uv.lock",
+            "version = 1\n[[package]]\nname = \"a\"\nsource = { virtual = \".\" }\n[package.dev-dependencies]\ndev = [{ name = \"ruff\" }]\n[[package]]\nname = \"ruff\"\nversion = \"0.5.7\"\n",
+        ),
+        ("a.py", ""),
+    ]);
     let root = sandbox.outer().join("pyenv");
-    sandbox.tool_in("pyenv/versions/3.12.1/bin", "python3", "a shell");
-    let manager = root.join("libexec/pyenv");
-    let real = root.join("versions/3.12.1/bin/python3");
-    let answer = format!(
-        "[ \"$1 $2\" = \"which python3\" ] && echo '{}'",
-        real.display()
-    );
-    executable(&manager, &format!("#!/bin/sh\n{answer}\n"));
-    let shim = format!(
-        "#!/bin/sh\nexec \"{}\" exec python3 \"$@\"\n",
-        manager.display()
-    );
-    executable(&root.join("shims/python3"), &shim);
-    let mut command =
-        sandbox.command(&["lint", "--only", "rust:clippy", "--message-format", "json"]);
-    prepend(&mut command, &root.join("shims"));
-    let json = Json::of(Run::of(command)).expect(0);
-    assert_eq!(json.run.stderr.matches("missing on its PATH").count(), 0);
+    let (manager, log) = (root.join("libexec/pyenv"), root.join("log"));
+    let refuse = format!("#!/bin/sh\necho \"$2\" >> '{}'\nexit 1\n", log.display());
+    executable(&manager, &refuse);
+    let names = (8..=20).map(|minor| format!("python3.{minor}"));
+    for name in names.chain(["python".to_owned(), "python3".to_owned()]) {
+        let shim = format!(
+            "#!/bin/sh\nexec \"{}\" exec {name} \"$@\"\n",
+            manager.display()
+        );
+        executable(&root.join("shims").join(name), &shim);
+    }
+    let asked = || {
+        let mut command = sandbox.command(&["lint", "--message-format", "json"]);
+        let path = format!("{}:/nowhere", root.join("shims").display());
+        command.env("PATH", path);
+        let _ = Run::of(command);
+        let log = std::fs::read_to_string(&log).unwrap_or_default();
+        log.lines().count()
+    };
+    let first = asked();
+    assert!((1..=15).contains(&first), "{first}");
+    assert_eq!(asked(), first);
 }
 
 const BIN: &str = "#!/usr/bin/env node\nconsole.log(require('lib'));\n";
