@@ -505,6 +505,17 @@ fn yamllint_runs_on_what_changed_and_replays_the_rest() {
     assert_eq!(parts(&json, id), (0, 6));
     assert_eq!(json.check(id)["miss"]["kind"], "config-changed");
     assert_eq!(json.check(id)["miss"]["path"], ".yamllint.yml");
+
+    // Also where the configuration is above the project, yamllint looks here for the file that it names.
+    project.sandbox.remove(".yamllint.yml");
+    let above = project.sandbox.outer().join(".yamllint");
+    std::fs::write(above, "---\nextends: default\nignore-from-file: skip\n").expect("file");
+    project.write("skip", "c.yaml\n");
+    project.json(&["lint"]).expect(1);
+    project.json(&["lint"]).expect(1).expect_fresh();
+    project.write("skip", "a.yaml\n");
+    let json = project.json(&["lint"]).expect(1);
+    assert_eq!(json.check(id)["miss"]["path"], "skip");
 }
 
 #[test]

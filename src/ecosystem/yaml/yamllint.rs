@@ -126,22 +126,18 @@ impl Config {
             .map(|folder| found.path.under(folder));
         let text = path.and_then(|path| std::fs::read_to_string(path).ok());
         let settings = settings(text.as_deref().unwrap_or_default());
-        let unknown = settings
-            .extends
-            .as_deref()
-            .filter(|name| name.contains('/'));
-        let unknown = unknown.map(|name| {
-            format!(
-                "the configuration above the project extends `{name}`, which is not a project file"
-            )
-        });
-        Self {
+        let mut config = Self {
             argument: Some(format!("{up}{}", found.path)),
-            settings,
             outside: vec![found],
-            unknown,
             ..Self::default()
+        };
+        const FILE: &str = "the configuration above the project";
+        config.follow_ignored(scope, dir, &settings, FILE);
+        let base = settings.extends.as_deref();
+        if let Some(name) = base.filter(|name| name.contains('/')) {
+            config.leads_away(FILE, name);
         }
+        Self { settings, ..config }
     }
 
     fn inside(scope: &Scope<'_>, dir: &RelPath, id: FileId) -> Self {
@@ -171,27 +167,32 @@ impl Config {
                 continue;
             }
             let settings = remembered(scope, id);
-            for name in settings.ignore_files() {
-                match find(scope, dir, name) {
-                    Some(id) => self.files.extend([id]),
-                    None => self.leads_away(scope, id, name),
-                }
-            }
+            let path = &scope.snapshot.entry(id).path;
+            self.follow_ignored(scope, dir, &settings, path);
             if let Some(name) = settings.extends.as_deref() {
                 match find(scope, dir, name) {
                     Some(base) => todo.push(base),
                     // Without a slash, it may be one bundled with yamllint.
-                    None if name.contains('/') => self.leads_away(scope, id, name),
+                    None if name.contains('/') => self.leads_away(path, name),
                     None => {}
                 }
             }
         }
     }
 
-    fn leads_away(&mut self, scope: &Scope<'_>, id: FileId, name: &str) {
-        let path = &scope.snapshot.entry(id).path;
+    /// Adds the files with patterns to ignore that a configuration file names.
+    fn follow_ignored(&mut self, scope: &Scope<'_>, dir: &RelPath, settings: &Settings, by: &str) {
+        for name in settings.ignore_files() {
+            match find(scope, dir, name) {
+                Some(id) => self.files.extend([id]),
+                None => self.leads_away(by, name),
+            }
+        }
+    }
+
+    fn leads_away(&mut self, file: &str, name: &str) {
         self.unknown = Some(format!(
-            "{path} refers to `{name}`, which is not a project file"
+            "{file} refers to `{name}`, which is not a project file"
         ));
     }
 
