@@ -38,7 +38,7 @@ impl Parse for CargoJson {
             findings.extend(error_blocks(&output.stderr));
         }
         if output.exit_code != 0 && fails_in_extra_targets(&output.stdout) {
-            findings.push(hint());
+            findings.push(hint(has_library(&output.stdout)));
         }
         Parsed {
             findings,
@@ -116,16 +116,33 @@ fn fails_in_extra_targets(stdout: &str) -> bool {
     kinds.next() == Some(true) && kinds.all(|extra| extra)
 }
 
-fn hint() -> Finding {
+/// Whether cargo named a library among what it checked. Without one, `--lib` is an error.
+fn has_library(stdout: &str) -> bool {
+    const OTHERS: [&str; 5] = ["bin", "test", "bench", "example", "custom-build"];
+    let lines = stdout.lines();
+    let lines = lines.filter_map(|line| serde_json::from_str::<Line>(line).ok());
+    let ours = lines.filter(|line| project_path(&line.manifest_path).is_some());
+    let mut kinds = ours
+        .filter_map(|line| line.target)
+        .flat_map(|target| target.kind);
+    kinds.any(|kind| !OTHERS.contains(&kind.as_str()))
+}
+
+fn hint(has_library: bool) -> Finding {
+    let args = match has_library {
+        true => "[\"--lib\", \"--bins\"]",
+        false => "[\"--bins\"]",
+    };
     Finding {
         path: None,
         line: None,
         column: None,
         severity: Severity::Note,
         code: None,
-        message: "only tests, examples or benchmarks do not compile, which `cargo clippy` alone would not check; \
-                  to leave them out, set `args = [\"--lib\", \"--bins\"]` in `[checks.\"rust:clippy\"]`"
-            .to_owned(),
+        message: format!(
+            "only tests, examples or benchmarks do not compile, which `cargo clippy` alone would not check; to leave \
+             them out, set `args = {args}` in `[checks.\"rust:clippy\"]`"
+        ),
         rendered: None,
     }
 }
@@ -274,6 +291,15 @@ mod tests {
         assert!(hinted(&[error("E0554", "bench"), error("E0432", "test")]));
         assert!(!hinted(&[error("E0554", "bench"), error("E0432", "lib")]));
         assert!(!hinted(&[error("clippy::all", "test")]));
+        let advice = |kind: &str| {
+            let artifact = json!({"reason": "compiler-artifact", "manifest_path": "a/Cargo.toml",
+                "target": {"kind": [kind]}});
+            let lines = [artifact.to_string(), error("E0432", "test")].join("\n");
+            parse(&lines, "", "").pop().expect("advice").message
+        };
+        assert!(advice("lib").contains(r#"["--lib", "--bins"]"#));
+        // Without a library, `--lib` is an error.
+        assert!(advice("bin").contains(r#"`args = ["--bins"]`"#));
     }
 
     proptest! {
