@@ -3,6 +3,8 @@
 //! Runs the catalogue of ecosystems, adds the configured checks, applies overrides and sorts everything in report
 //! order. Does not select: which checks a command runs is decided later.
 
+use std::collections::BTreeSet;
+
 use crate::config::Config;
 use crate::ecosystem;
 use crate::not_run::not_run;
@@ -27,9 +29,9 @@ pub(crate) fn plan(scope: &Scope<'_>, config: &Config) -> Result<Plan, PlanError
     let leaving = leaving_links(scope);
     let unreadable = unreadable(scope);
     for check in &mut plan.checks {
-        if let Some((_, path)) = unreadable.iter().find(|(odd, _)| needs(scope, check, odd)) {
+        if let Some((path, _)) = unreadable.iter().find(|odd| needs(scope, check, odd)) {
             check.work = Work::Missing(format!(
-                "cannot read `{path}`, which git tracks\nhelp: make it readable (`chmod u+r {path}`), or stop tracking it"
+                "cannot read `{path}`, which git tracks\nhelp: make it readable (`chmod -R u+rX {path}`), or stop tracking it"
             ));
         } else if let Some(why) = not_fetched(scope, check) {
             check.work = Work::Missing(why);
@@ -118,24 +120,29 @@ fn not_fetched(scope: &Scope<'_>, check: &Check) -> Option<String> {
     ))
 }
 
-/// The tracked files that may not be read. Leaving them out could turn a failure into a pass.
-fn unreadable<'a>(scope: &Scope<'a>) -> Vec<(&'a LeftOut, RelPath)> {
+/// The files and folders that may not be read, with the tracked files that are missing. Leaving those out could turn a
+/// failure into a pass.
+fn unreadable(scope: &Scope<'_>) -> Vec<(RelPath, Vec<RelPath>)> {
     let unreadable = |odd: &&LeftOut| odd.reason == Reason::Unreadable;
     let all = scope.snapshot.left_out().iter().filter(unreadable);
-    all.filter_map(|odd| Some((odd, RelPath::new(&odd.display).ok()?)))
-        .filter(|(_, path)| scope.snapshot.is_tracked(path, scope.env))
-        .collect()
+    let all = all.filter_map(|odd| {
+        let path = RelPath::new(&odd.display).ok()?;
+        let missing = scope.snapshot.tracked_at(&path, scope.env);
+        (!missing.is_empty()).then_some((path, missing))
+    });
+    all.collect()
 }
 
 /// Whether a check would look at an entry that was left out: by its folder, or as one of the files it checks.
-fn needs(scope: &Scope<'_>, check: &Check, odd: &LeftOut) -> bool {
+fn needs(scope: &Scope<'_>, check: &Check, (path, missing): &(RelPath, Vec<RelPath>)) -> bool {
     match &check.inputs.parts {
-        None => sees_folder(scope, check, &odd.dir),
+        None => sees_folder(scope, check, &path.parent().unwrap_or_default()),
         Some(parts) => {
-            let extension = RelPath::new(&odd.display).ok();
-            let extension = extension.as_ref().and_then(RelPath::extension);
-            let mut parts = parts.iter().map(|id| &scope.snapshot.entry(*id).path);
-            parts.any(|path| path.extension() == extension)
+            let parts = parts.iter();
+            let parts = parts.map(|id| scope.snapshot.entry(*id).path.extension());
+            let extensions: BTreeSet<Option<&str>> = parts.collect();
+            let mut missing = missing.iter();
+            missing.any(|path| extensions.contains(&path.extension()))
         }
     }
 }

@@ -234,7 +234,12 @@ fn deliver_one(session: &Session<'_>, file: &Made) -> Delivered {
         Ok(found) => found,
         Err(error) => return refused(&error.to_string()),
     };
-    if Rule::TrackedOutputsAreCompared.holds() && session.snapshot.is_tracked(path, session.env) {
+    if Rule::TrackedOutputsAreCompared.holds()
+        && session
+            .snapshot
+            .tracked_at(path, session.env)
+            .contains(path)
+    {
         return Delivered::Differs;
     }
     let replaced = match &found {

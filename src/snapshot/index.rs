@@ -4,6 +4,7 @@
 //! index, an unknown required extension, damage) the result is [`NotUnderstood`], and the caller asks git.
 
 use crate::digest::{Digest, Hasher};
+use crate::path::RelPath;
 
 /// Only git itself can read this index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +71,13 @@ impl Tracked {
             let path = self.path(row);
             path.len() > dir.len() && path.iter().zip(below()).all(|(a, b)| a == b)
         })
+    }
+
+    /// This path if it is tracked, and what is tracked below it.
+    pub(crate) fn at_or_below(&self, path: &RelPath) -> Vec<RelPath> {
+        let paths = self.rows.iter().map(|row| self.path(row));
+        let paths = paths.filter_map(|path| RelPath::new(std::str::from_utf8(path).ok()?).ok());
+        paths.filter(|other| other.starts_with(path)).collect()
     }
 
     /// Equal digests mean equal paths and modes.

@@ -110,17 +110,6 @@ pub(crate) enum SnapshotError {
     /// The root is not a directory or not readable.
     #[error("cannot read the directory {}", path.display())]
     Root { path: PathBuf, source: io::Error },
-    /// A directory with tracked files is not readable. Leaving it out could turn a failure into a pass.
-    #[error(
-        "cannot read the tracked directory {path}{}; make it readable or stop tracking it",
-        and_others(*others)
-    )]
-    Unreadable {
-        /// The first such path.
-        path: RelPath,
-        /// How many more there are.
-        others: usize,
-    },
     /// There is no repository to commit to.
     #[error("no git repository with a work tree at {}", .0.display())]
     NoRepository(PathBuf),
@@ -218,9 +207,9 @@ impl Snapshot {
         &self.left_out
     }
 
-    /// Whether git tracks this path, or cannot tell. Reads the index.
+    /// The files that git tracks at this path or below, or the path itself if git cannot tell. Reads the index.
     #[must_use]
-    pub(crate) fn is_tracked(&self, path: &RelPath, env: &Env) -> bool {
+    pub(crate) fn tracked_at(&self, path: &RelPath, env: &Env) -> Vec<RelPath> {
         let inner = self.submodules.iter().filter(|dir| path.starts_with(dir));
         let (repository, strip, add) = match inner.max_by_key(|dir| dir.len()) {
             Some(dir) => (
@@ -234,10 +223,13 @@ impl Snapshot {
                 (around, strip.unwrap_or_default(), String::new())
             }
         };
-        repository.is_some_and(|repository| {
-            let tracked = repository.tracked(&strip, add.as_bytes(), env);
-            tracked.map_or(true, |tracked| tracked.contains(path.as_bytes()))
-        })
+        let Some(repository) = repository else {
+            return Vec::new();
+        };
+        match repository.tracked(&strip, add.as_bytes(), env) {
+            Ok(tracked) => tracked.at_or_below(path),
+            Err(_) => vec![path.clone()],
+        }
     }
 
     /// Folders of checked-out submodules, sorted. Their files are in the snapshot.

@@ -30,7 +30,6 @@ struct Universe {
     head: Head,
     dirs: Vec<Dir>,
     rows: Vec<Row>,
-    unreadable: Vec<String>,
     listed: usize,
 }
 
@@ -301,7 +300,6 @@ fn universe_of(listing: Listing, mut head: Head) -> Universe {
     Universe {
         head,
         rows: rows.collect(),
-        unreadable: listing.unreadable,
         listed: listing.dirs.len(),
         dirs: listing.dirs,
     }
@@ -328,7 +326,6 @@ fn finish(
         // Failing to write a memo only costs time in the next run.
         let _ = fs::write_atomic(memo_path, &bytes);
     }
-    refuse_unreadable(universe.unreadable)?;
     let mut left_out = universe.head.left_out;
     left_out.extend(settled.left_out);
     left_out.sort();
@@ -357,17 +354,4 @@ fn submodules(sources: &[Source]) -> Vec<RelPath> {
     inner
         .map(|source| RelPath::from_normal(source.base.clone()))
         .collect()
-}
-
-/// The memo has been written, so readable files are not read again next time.
-fn refuse_unreadable(mut folders: Vec<String>) -> Result<(), SnapshotError> {
-    folders.sort();
-    let others = folders.len().saturating_sub(1);
-    match folders.into_iter().next() {
-        Some(first) => Err(SnapshotError::Unreadable {
-            path: RelPath::from_normal(first),
-            others,
-        }),
-        None => Ok(()),
-    }
 }

@@ -55,8 +55,6 @@ pub(crate) struct Listing {
     /// All guarded rules, old and new.
     pub(crate) rules: Guards,
     pub(crate) sources: Vec<Source>,
-    /// Folders with tracked files that cannot be listed.
-    pub(crate) unreadable: Vec<String>,
 }
 
 pub(crate) enum Relisted {
@@ -493,9 +491,6 @@ impl<'a> Walker<'a> {
             }),
             Err(_) => {
                 let path = todo.dir.as_bytes();
-                if self.repos[todo.scope.repo].tracked.has_below(path) {
-                    self.out.unreadable.push(todo.dir.clone());
-                }
                 self.left_out(path, Reason::Unreadable, todo.dir.clone());
                 self.out.dirs.push(Dir {
                     path: todo.dir.clone(),

@@ -277,7 +277,13 @@ fn the_schema_is_json_and_knows_every_table() {
 }
 
 #[test]
-fn a_tracked_file_that_may_not_be_read_is_the_error_of_checks_that_see_it() {
+fn a_tracked_file_or_folder_that_may_not_be_read_is_the_error_of_checks_that_see_it() {
+    for unreadable in ["private/key.txt", "closed"] {
+        only_who_sees_it_fails(unreadable);
+    }
+}
+
+fn only_who_sees_it_fails(unreadable: &str) {
     use std::os::unix::process::CommandExt as _;
     let config = "[checks.all]\ncommand = [\"true\"]\n[checks.some]\ncommand = [\"true\"]\ninputs = [\"*.md\"]\n";
     let sandbox = Sandbox::with(&[
@@ -285,9 +291,10 @@ fn a_tracked_file_that_may_not_be_read_is_the_error_of_checks_that_see_it() {
         ("good.md", "key\n"),
         ("notes.txt", "text\n"),
         ("private/key.txt", "text\n"),
+        ("closed/key.txt", "text\n"),
     ]);
     sandbox.commit("files");
-    sandbox.mode("private/key.txt", 0o000);
+    sandbox.mode(unreadable, 0o000);
     let binary = sandbox.outer().join("dagcache");
     crate::support::copy_binary(&binary);
     sandbox.give_to_nobody();
@@ -317,7 +324,8 @@ fn a_tracked_file_that_may_not_be_read_is_the_error_of_checks_that_see_it() {
     let all = json("all", 3);
     let message = all.check("all")["message"].as_str().expect("message");
     assert!(
-        message.contains("`private/key.txt`") && message.contains("chmod"),
+        message.contains(&format!("`{unreadable}`")) && message.contains("chmod"),
         "{message}"
     );
+    sandbox.mode(unreadable, 0o755);
 }
