@@ -16,8 +16,31 @@ pub(crate) struct Lock {
     pub(crate) packages: Vec<Package>,
     /// The extras requested by the project, by package, if the lock lists them.
     pub(crate) asked: BTreeMap<String, BTreeSet<String>>,
+    /// What the project itself asks for, if the lock says so.
+    pub(crate) direct: BTreeSet<String>,
     /// Whether dependencies between packages are unknown.
     pub(crate) flat: bool,
+}
+
+impl Lock {
+    /// Whether the project declares a package, given what its project file names: the project asks for it, nothing else
+    /// does, or it asks for a plugin (`mdformat-gfm`).
+    pub(crate) fn declares(&self, name: &str, named: &BTreeSet<String>) -> bool {
+        if self.direct.contains(name) || named.contains(name) {
+            return true;
+        }
+        let needs = |package: &&Package| {
+            let mut needed = package.dependencies.iter();
+            package.name != name && needed.any(|dependency| dependency.name == name)
+        };
+        let mut users = self.packages.iter().filter(needs).peekable();
+        let is_plugin = |package: &Package| {
+            let rest = package.name.strip_prefix(name);
+            rest.is_some_and(|rest| rest.starts_with('-'))
+        };
+        users.peek().is_none()
+            || users.any(|user| is_plugin(user) && self.declares(&user.name, named))
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -46,19 +46,23 @@ pub(crate) struct LockFile {
 struct LockSummary {
     python: Option<String>,
     tools: BTreeSet<String>,
+    /// Those that the project asks for itself, not only something it depends on.
+    declared: BTreeSet<String>,
     /// Tools listed without a version.
     loose: BTreeSet<String>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Pyproject {
+    /// The packages it asks for.
+    pub(crate) direct: BTreeSet<String>,
     /// The names below `[tool]`.
     pub(crate) tables: BTreeSet<String>,
     /// The requested extras by package.
     pub(crate) extras: BTreeMap<String, BTreeSet<String>>,
 }
 
-/// The folders that declare `tool`, sorted: by a lock, or by configuration according to `configured`, unless a parent
+/// The folders that declare `tool`, sorted: by a dependency that is locked, or by configuration according to `configured`, unless a parent
 /// folder declares it, too (its check sees this folder's configuration).
 pub(crate) fn sites(scope: &Scope<'_>, tool: &str, configured: &BTreeSet<RelPath>) -> Vec<Site> {
     let mut found: BTreeMap<RelPath, Site> = BTreeMap::new();
@@ -69,9 +73,10 @@ pub(crate) fn sites(scope: &Scope<'_>, tool: &str, configured: &BTreeSet<RelPath
         };
         let lock = first(|summary| &summary.tools).map(|(lock, _)| lock.clone());
         let is_loose = first(|summary| &summary.loose).is_some();
+        let is_declared = configured.contains(&dir) || first(|summary| &summary.declared).is_some();
         let unread = locks.iter().find_map(|lock| lock.unread_by(tool));
         let unread = unread.filter(|_| lock.is_none()).map(str::to_owned);
-        if lock.is_some() || is_loose || unread.is_some() {
+        if (is_declared && (lock.is_some() || is_loose)) || unread.is_some() {
             found.insert(dir.clone(), Site { dir, lock, unread });
         }
     }
@@ -234,12 +239,19 @@ fn beside(scope: &Scope<'_>, dir: &RelPath, name: &str) -> Option<FileId> {
 }
 
 fn summary(scope: &Scope<'_>, format: LockFormat, id: FileId) -> Result<LockSummary, PlanError> {
-    let digest = content(scope, format, id);
+    let project = scope.snapshot.entry(id).path.parent();
+    let project = project.and_then(|dir| beside(scope, &dir, PYPROJECT));
+    let mut digests = vec![content(scope, format, id)];
+    digests.extend(project.map(|id| scope.snapshot.entry(id).digest));
+    let digest = Digest::combined(&digests);
     // Another set of tools makes another summary.
     let known: BTreeSet<&str> = catalogue::python_tools().collect();
-    let kind = format!("python-lock-summary/4 {known:?}");
+    let kind = format!("python-lock-summary/5 {known:?}");
     scope.facts.derive(&kind, digest, || {
         let lock = parsed(scope, format, id)?;
+        let project = project.and_then(|id| pyproject(scope, id).ok());
+        let direct = project.unwrap_or_default().direct;
+        let declared = known.iter().filter(|name| lock.declares(name, &direct));
         let named = |pinned: bool| {
             let packages = lock.packages.iter();
             packages
@@ -249,6 +261,7 @@ fn summary(scope: &Scope<'_>, format: LockFormat, id: FileId) -> Result<LockSumm
                 .collect()
         };
         Ok(LockSummary {
+            declared: declared.map(|name| (*name).to_owned()).collect(),
             tools: named(true),
             loose: named(false),
             python: lock.python,
@@ -347,7 +360,7 @@ pub(crate) fn locked_closure(
 
 pub(crate) fn pyproject(scope: &Scope<'_>, id: FileId) -> Result<Pyproject, PlanError> {
     let entry = scope.snapshot.entry(id);
-    scope.facts.derive("python-pyproject/2", entry.digest, || {
+    scope.facts.derive("python-pyproject/3", entry.digest, || {
         let text = text(scope, LockFormat::Poetry, id)?;
         parse(&text).map_err(|error| {
             let help = format!("fix it, or skip it with `exclude = [\"{}\"]`", entry.path);
@@ -383,7 +396,7 @@ fn parse(text: &str) -> Result<Pyproject, TomlError> {
     if let Some(tool) = root.get("tool").and_then(toml::Value::as_table) {
         found.tables = tool.keys().cloned().collect();
         if let Some(poetry) = tool.get("poetry") {
-            poetry_extras(poetry, &mut found.extras);
+            poetry_dependencies(poetry, &mut found);
         }
     }
     let project = root.get("project");
@@ -395,7 +408,7 @@ fn parse(text: &str) -> Result<Pyproject, TomlError> {
             .and_then(|tool| tool.get("uv"))
             .and_then(|uv| uv.get("dev-dependencies")),
     ] {
-        requirement_extras(list, &mut found.extras);
+        requirements_in(list, &mut found);
     }
     Ok(found)
 }
@@ -403,7 +416,7 @@ fn parse(text: &str) -> Result<Pyproject, TomlError> {
 type ExtrasByName = BTreeMap<String, BTreeSet<String>>;
 
 /// `[tool.poetry.dependencies] name = {extras = […]}`, also in groups and in lists.
-fn poetry_extras(poetry: &toml::Value, extras: &mut ExtrasByName) {
+fn poetry_dependencies(poetry: &toml::Value, found: &mut Pyproject) {
     let groups = poetry.get("group").and_then(toml::Value::as_table);
     let tables = ["dependencies", "dev-dependencies"]
         .into_iter()
@@ -420,23 +433,26 @@ fn poetry_extras(poetry: &toml::Value, extras: &mut ExtrasByName) {
             toml::Value::Array(items) => items.as_slice(),
             other => std::slice::from_ref(other),
         };
+        found.direct.insert(normalized(name));
         for alternative in alternatives {
-            add(extras, normalized(name), names(alternative.get("extras")));
+            let wanted = names(alternative.get("extras"));
+            add(&mut found.extras, normalized(name), wanted);
         }
     }
 }
 
 /// Requirements (`name[extra]>=1`) in a list, or in the lists of a table.
-fn requirement_extras(value: Option<&toml::Value>, extras: &mut ExtrasByName) {
+fn requirements_in(value: Option<&toml::Value>, found: &mut Pyproject) {
     match value {
         Some(toml::Value::Table(table)) => {
             for list in table.values() {
-                requirement_extras(Some(list), extras);
+                requirements_in(Some(list), found);
             }
         }
         Some(toml::Value::Array(items)) => {
             for text in items.iter().filter_map(toml::Value::as_str) {
-                add(extras, requirement_name(text), bracketed(text));
+                found.direct.insert(requirement_name(text));
+                add(&mut found.extras, requirement_name(text), bracketed(text));
             }
         }
         _ => {}
@@ -498,6 +514,58 @@ mod tests {
             [here("a", true), here("d", false)]
         );
         assert_eq!(dirs(&files, &["", "d"]), [here("", false), here("a", true)]);
+    }
+
+    #[test]
+    fn a_tool_that_only_a_dependency_needs_is_not_declared() {
+        let other =
+            "[[package]]\nname = 'other'\nversion = '1'\n[package.dependencies]\nruff = '*'\n";
+        let lock = format!("{LOCK}{other}");
+        let with =
+            |project: &str| dirs(&[("poetry.lock", &lock), ("pyproject.toml", project)], &[]);
+        assert_eq!(with("[tool.poetry.dependencies]\nother = '*'\n"), []);
+        for project in [
+            "[tool.poetry.group.lint.dependencies]\nruff = '*'\n",
+            "[project]\ndependencies = ['ruff>=1']\n",
+            "[project.optional-dependencies]\nlint = ['Ruff']\n",
+            "[dependency-groups]\ndev = ['ruff']\n",
+        ] {
+            assert_eq!(with(project), [(String::new(), true)], "{project}");
+        }
+        // Its configuration declares it, and the lock pins it.
+        let files = [("poetry.lock", &*lock), ("pyproject.toml", "")];
+        assert_eq!(dirs(&files, &[""]), [(String::new(), true)]);
+        // A plugin of it is for it.
+        let plugin = lock.replace("other", "ruff-x");
+        let files = [("poetry.lock", &*plugin), ("pyproject.toml", "")];
+        assert_eq!(dirs(&files, &[]), [(String::new(), true)]);
+        let needed = format!(
+            "{plugin}[[package]]\nname = 'y'\nversion = '1'\n[package.dependencies]\nruff-x = '*'\n"
+        );
+        let files = [("poetry.lock", &*needed), ("pyproject.toml", "")];
+        assert_eq!(dirs(&files, &[]), []);
+    }
+
+    #[test]
+    fn each_kind_of_lock_says_what_the_project_asks_for() {
+        let uv = "version = 1\n[[package]]\nname = 'p'\nsource = { virtual = '.' }\ndependencies = [{ name = 'DIRECT' }]\n\
+            [[package]]\nname = 'other'\nversion = '1'\ndependencies = [{ name = 'ruff' }]\n[[package]]\nname = 'ruff'\nversion = '1'\n";
+        let pip = "other==1  # via -r requirements.in\nruff==1  # via DIRECT\n";
+        for (name, text, direct, indirect) in [
+            ("uv.lock", uv, "ruff", "other"),
+            (
+                "requirements.txt",
+                pip,
+                "-r requirements.in, other",
+                "other",
+            ),
+        ] {
+            let found = |by: &str| {
+                let text = text.replace("DIRECT", by);
+                dirs(&[(name, &text), ("pyproject.toml", "")], &[]).len()
+            };
+            assert_eq!((found(direct), found(indirect)), (1, 0), "{name}");
+        }
     }
 
     #[test]

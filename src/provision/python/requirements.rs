@@ -177,6 +177,9 @@ impl Reading {
             }
         }
         let flat = !self.told.iter().all(|told| *told);
+        let users = self.packages.iter().zip(&self.via);
+        let direct = users.filter(|(_, users)| users.contains(""));
+        let direct = direct.map(|(package, _)| package.name.clone()).collect();
         if !flat {
             for (at, users) in self.via.iter().enumerate() {
                 let needed = Dependency {
@@ -195,6 +198,7 @@ impl Reading {
             python: None,
             packages: self.packages,
             asked: BTreeMap::new(),
+            direct,
             flat,
         }
     }

@@ -71,9 +71,11 @@ pub(crate) fn parse(text: &str) -> Result<Lock, TomlError> {
         .partition(|package| raw.is_member(package));
     let mut packages: Vec<Package> = others.iter().map(|package| package.read()).collect();
     let mut asked: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut direct = BTreeSet::new();
     for member in members {
         for (group, list) in member.lists() {
             for dependency in list {
+                direct.insert(normalized(&dependency.name));
                 asked
                     .entry(normalized(&dependency.name))
                     .or_default()
@@ -87,6 +89,7 @@ pub(crate) fn parse(text: &str) -> Result<Lock, TomlError> {
         python: raw.requires_python,
         packages,
         asked,
+        direct,
         flat: false,
     })
 }
