@@ -61,6 +61,18 @@ impl Parse for NoFindings {
     }
 }
 
+/// Whether a line is one of cargo's status lines: a verb aligned to the right in twelve columns.
+#[must_use]
+pub(crate) fn is_status(line: &str) -> bool {
+    let Some((verb, rest)) = line.split_at_checked(12) else {
+        return false;
+    };
+    let verb = verb.trim_start();
+    rest.starts_with(' ')
+        && verb.starts_with(|c: char| c.is_ascii_uppercase())
+        && verb.chars().all(|c| c.is_ascii_alphabetic())
+}
+
 /// Text without colours.
 #[must_use]
 pub(crate) fn plain(text: &str) -> String {

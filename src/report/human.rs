@@ -171,6 +171,10 @@ impl<'a> Human<'a> {
         }
         if self.shell.verbosity() == Verbosity::Verbose && record.findings.is_empty() {
             self.output(record);
+        } else {
+            for line in text::warnings(&record.stderr) {
+                self.shell.line(line);
+            }
         }
         self.findings(record);
         if let Some(reason) = &record.not_stored {

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::finding::{Finding, Severity};
 use crate::plan::NotRun;
+use crate::plan::output::{is_status, plain};
 
 /// A duration for display: `85ms`, `1.25s`, `3m 20s`, `2h 05m`.
 #[must_use]
@@ -60,6 +61,26 @@ pub(crate) fn finding(finding: &Finding) -> String {
     text
 }
 
+/// The warnings that a tool which passed printed on stderr, with the indented lines that belong to them. Cargo's count of
+/// warnings is none of them.
+pub(super) fn warnings(stderr: &str) -> Vec<&str> {
+    let mut within = false;
+    let is_shown = |line: &&str| {
+        let text = plain(line);
+        let goes_on = text.starts_with([' ', '\t']) && !is_status(&text);
+        let lower = text
+            .trim_start_matches(|c: char| !c.is_alphabetic())
+            .to_lowercase();
+        let begins = lower.starts_with("warn") || lower.contains("warning:");
+        within = match begins {
+            true => !(lower.contains(" generated ") && lower.contains(" warning")),
+            false => within && goes_on,
+        };
+        within
+    };
+    stderr.lines().filter(is_shown).collect()
+}
+
 /// Places and tools of each that are named on the line about what was not run.
 const MOST_NOT_RUN: usize = 6;
 
@@ -114,6 +135,23 @@ mod tests {
         let all = [0, 85, 1250, 200_000, 7_500_000].map(duration);
         assert_eq!(all, ["0ms", "85ms", "1.25s", "3m 20s", "2h 05m"]);
         assert_eq!(signed_duration(-85), "-85ms");
+    }
+
+    #[test]
+    fn warnings_are_found_among_other_lines() {
+        let stderr = "   Compiling a v1.0.0\nwarning: unused manifest key: x\n  in Cargo.toml\n    Finished dev\n\
+            warning: `a` (lib) generated 1 warning\n# Warning: 'bases' is deprecated\nx.py:3: DeprecationWarning: old\n\
+            \u{1b}[33mWARN\u{1b}[0m slow\nno warnings at all\n";
+        assert_eq!(
+            warnings(stderr),
+            [
+                "warning: unused manifest key: x",
+                "  in Cargo.toml",
+                "# Warning: 'bases' is deprecated",
+                "x.py:3: DeprecationWarning: old",
+                "\u{1b}[33mWARN\u{1b}[0m slow",
+            ]
+        );
     }
 
     #[test]

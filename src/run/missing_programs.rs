@@ -12,7 +12,7 @@ use crate::digest::{Digest, Hasher};
 use crate::event::Event;
 use crate::finding::{Finding, Severity};
 use crate::own_checks::add_discovered;
-use crate::plan::output::plain;
+use crate::plan::output::{is_status, plain};
 use crate::plan::{Check, Command, Tool};
 use crate::rule::Rule;
 use crate::run::Session;
@@ -300,17 +300,6 @@ fn lines(text: &str) -> Vec<String> {
     let mut lines: Vec<_> = lines.map(without_numbers).collect();
     lines.sort_unstable();
     lines
-}
-
-/// Whether a line is one of cargo's: a verb aligned to the right in twelve columns.
-fn is_status(line: &str) -> bool {
-    let Some((verb, rest)) = line.split_at_checked(12) else {
-        return false;
-    };
-    let verb = verb.trim_start();
-    rest.starts_with(' ')
-        && verb.starts_with(|c: char| c.is_ascii_uppercase())
-        && verb.chars().all(|c| c.is_ascii_alphabetic())
 }
 
 fn advice(id: &str, programs: &[String]) -> String {

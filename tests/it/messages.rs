@@ -100,3 +100,25 @@ fn a_hook_says_a_failure_once_though_something_was_staged_meanwhile() {
     let closing = "1 check failed of ";
     assert!(run.stderr.contains(closing), "{}", run.stderr);
 }
+
+#[test]
+fn warnings_of_a_tool_that_passes_are_printed_each_time() {
+    let config = "[checks.own]\ncommand = [\"./check.sh\"]\n";
+    let sandbox = Sandbox::with(&[("dagcache.toml", config)]);
+    sandbox.script(
+        "check.sh",
+        "echo 'reading' >&2; echo 'warning: old option' >&2; echo done",
+    );
+    for _ in ["first", "fresh"] {
+        let run = sandbox.run(&["lint", "--only", "own"]).expect(0);
+        assert!(
+            run.stderr.contains("\nwarning: old option\n")
+                || run.stderr.starts_with("warning: old option\n"),
+            "{}",
+            run.stderr
+        );
+        assert!(!run.stderr.contains("reading"), "{}", run.stderr);
+    }
+    let run = sandbox.run(&["lint", "--only", "own", "-q"]).expect(0);
+    assert_eq!(run.stderr, "");
+}
