@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use crate::engine::Executed;
-use crate::finding::Finding;
+use crate::finding::{Finding, Severity};
 use crate::path::RelPath;
 use crate::plan::output::{Output, Share};
 use crate::plan::{Builtin, Command};
@@ -205,11 +205,28 @@ fn said(parts: &Parts<'_, '_>, command: &Command, output: &Output, at: usize) ->
     let path = &parts.session.snapshot.entry(parts.files[at]).path;
     let mut findings = command.parse.parse(output, &command.dir, &[path]).findings;
     findings.sort();
+    let is_silent = output.stdout.trim().is_empty() && output.stderr.trim().is_empty();
+    if output.exit_code != 0 && is_silent && findings.is_empty() {
+        findings.push(failed_silently(path, output.exit_code));
+    }
     Said {
         stdout: output.stdout.clone(),
         stderr: output.stderr.clone(),
         findings,
         unconfined: false,
+    }
+}
+
+/// Names the file of a failure without output.
+fn failed_silently(path: &RelPath, exit_code: i32) -> Finding {
+    Finding {
+        path: Some(path.clone()),
+        line: None,
+        column: None,
+        severity: Severity::Error,
+        code: None,
+        message: format!("failed without output, exit code {exit_code}"),
+        rendered: None,
     }
 }
 

@@ -131,3 +131,18 @@ fn a_link_shows_no_part_the_file_of_another() {
     sandbox.write("src/a", "other\n");
     assert_eq!(findings(&sandbox)[1], both[1]);
 }
+
+#[test]
+fn a_failure_without_output_names_its_file() {
+    let config = "[checks.own]\ncommand = [\"test\", \"-s\"]\nfiles = [\"src/*\"]\nper-file = true\ninputs = []\n";
+    let sandbox = Sandbox::with(&[("dagcache.toml", config), ("src/a", ""), ("src/b", "b")]);
+    for _ in ["first", "fresh"] {
+        let json = sandbox.json(&["lint", "--only", "own"]).expect(1);
+        let findings = json.check("own")["findings"].clone();
+        assert_eq!(findings[0]["path"], "src/a", "{findings}");
+        assert_eq!(findings.as_array().map(Vec::len), Some(1), "{findings}");
+    }
+    let run = sandbox.run(&["lint", "--only", "own"]).expect(1);
+    let line = "src/a: error: failed without output, exit code 1";
+    assert!(run.stderr.contains(line), "{}", run.stderr);
+}
