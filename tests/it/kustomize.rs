@@ -94,3 +94,21 @@ fn a_reference_to_nothing_fails_with_its_place() {
     assert_eq!(finding["path"], "components/pvc/kustomization.yaml");
     assert!(finding["line"].is_u64());
 }
+
+#[test]
+fn a_remote_that_cannot_be_reached_is_no_failure_of_the_project() {
+    let url = "https://example.com/o/r//p?ref=main";
+    let kustomization = format!("resources: [\"{url}\"]\n");
+    let sandbox = Sandbox::with(&[("kustomization.yaml", &kustomization)]);
+    let say = |text: &str| {
+        let script = format!("#!/bin/sh\necho \"{text}\" >&2\nexit 1\n");
+        sandbox.program("kustomize", &script);
+        sandbox.program("git", "#!/bin/sh\n");
+        sandbox.json(&["validate", "--only", "kustomize:build:."])
+    };
+    let json = say("fatal: unable to access: Could not resolve host: example.com").expect(3);
+    let message = json.check("kustomize:build:.")["message"].clone();
+    let message = message.as_str().unwrap_or_default();
+    assert!(message.contains("cannot be fetched"), "{message}");
+    say("Error: invalid Kustomization").expect(1);
+}

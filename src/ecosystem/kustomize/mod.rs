@@ -171,6 +171,7 @@ fn tools(dir: &RelPath, closure: &Closure, programs: &Programs) -> Result<Vec<To
 fn command(dir: &RelPath, closure: Closure, tools: Vec<Tool>) -> Command {
     Command {
         network: !closure.remotes.is_empty(),
+        retry: (!closure.remotes.is_empty()).then(|| Arc::new(remote::Unreachable) as Arc<_>),
         quiet_stdout: true,
         ..Command::new(
             ["kustomize", "build", dir.display_dot()]

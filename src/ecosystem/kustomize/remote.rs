@@ -2,6 +2,8 @@
 //!
 //! Follows kustomize's parser of repository URLs. Connects to nothing.
 
+use crate::plan::check::{Failure, Next, Retry};
+
 /// Whether kustomize considers a target that is not a local file a repository to clone.
 pub(super) fn is_repository(target: &str) -> bool {
     let target = strip_prefix_ignoring_case(target, "git::").unwrap_or(target);
@@ -64,6 +66,32 @@ fn without_user(text: &str) -> Option<&str> {
     let letters = |c: char| c.is_ascii_alphanumeric() || c == '-';
     (user.starts_with(|c: char| c.is_ascii_alphabetic()) && user.chars().all(letters))
         .then_some(rest)
+}
+
+/// Failures to fetch, which say nothing about the project.
+#[derive(Debug)]
+pub(super) struct Unreachable;
+
+/// Messages of git, of Go and of the C library if a host cannot be reached.
+const UNREACHABLE: [&str; 9] = [
+    "Could not resolve host",
+    "Connection refused",
+    "Connection timed out",
+    "Network is unreachable",
+    "TLS handshake timeout",
+    "Temporary failure in name resolution",
+    "connection refused",
+    "i/o timeout",
+    "no such host",
+];
+
+impl Retry for Unreachable {
+    fn after(&self, failure: &Failure<'_>) -> Option<Next> {
+        let is_said = |words: &&str| failure.stderr.contains(words);
+        UNREACHABLE.iter().any(is_said).then_some(Next::NoVerdict(
+            "a remote resource cannot be fetched; try again with a network, or vendor it into the project",
+        ))
+    }
 }
 
 #[cfg(test)]
