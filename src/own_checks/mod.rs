@@ -25,7 +25,10 @@ pub(crate) fn plan(scope: &Scope<'_>, config: &Config, plan: &mut Plan) -> Resul
     for (id, table) in config.checks.iter().filter(|(id, _)| is_built_in_form(id)) {
         match plan.checks.iter_mut().find(|check| check.id == *id) {
             Some(check) => apply_override(check, table, scope)?,
-            None => plan.warnings.extend(unmatched(id, table, plan)),
+            None => {
+                let warning = unmatched(id, table, plan);
+                plan.warnings.push(warning);
+            }
         }
     }
     for (id, table) in config.checks.iter().filter(|(id, _)| !is_built_in_form(id)) {
@@ -50,20 +53,16 @@ fn on_base(scope: &Scope<'_>, images: &dyn Images, plan: &mut Plan, check: Check
     }
 }
 
-/// The warning for an override that matches no check. If this project does not need the built-in check, that is fine:
-/// the same configuration may serve many branches.
-fn unmatched(id: &str, table: &CheckConfig, plan: &Plan) -> Option<String> {
-    if catalogue::ids().any(|known| known == id) {
-        return None;
-    }
+/// The warning for an override that matches no check of this project.
+fn unmatched(id: &str, table: &CheckConfig, plan: &Plan) -> String {
     let mut known: Vec<&str> = catalogue::ids().collect();
     known.extend(plan.checks.iter().map(|check| check.id.as_str()));
-    let help = match nearest(id, known) {
+    let help = match nearest(id, known).filter(|meant| *meant != id) {
         Some(meant) => format!("did you mean `{meant}`?"),
         None => "no such check is planned".to_owned(),
     };
     let place = &table.place;
-    Some(format!("`checks.\"{id}\"` has no effect ({place}): {help}"))
+    format!("`checks.\"{id}\"` has no effect ({place}): {help}")
 }
 
 #[cfg(test)]
@@ -72,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_override_of_nothing_is_a_warning_unless_the_check_is_just_not_needed() {
+    fn an_override_of_nothing_is_a_warning() {
         let world = World::new(
             &[("a.yaml", "")],
             "checks.'yaml:yamllint@subb'.tags = ['x']\nchecks.'rust:clippy'.tags = ['x']\nchecks.'kustomize:build:nowhere'.tags = ['x']",
@@ -86,6 +85,7 @@ mod tests {
             steps.warnings,
             [
                 "`checks.\"kustomize:build:nowhere\"` has no effect (dagcache.toml:3:8): no such check is planned",
+                "`checks.\"rust:clippy\"` has no effect (dagcache.toml:2:8): no such check is planned",
                 "`checks.\"yaml:yamllint@subb\"` has no effect (dagcache.toml:1:8): did you mean `yaml:yamllint@sub`?",
             ]
         );

@@ -231,6 +231,24 @@ fn an_unknown_check_with_a_hint() {
 }
 
 #[test]
+fn a_table_for_a_check_that_does_not_exist_is_an_error_and_for_one_that_is_not_planned_a_warning() {
+    let sandbox = Sandbox::with(&[("a.yaml", "a: 1\n")]);
+    sandbox.write(
+        "dagcache.toml",
+        "[checks.\"yaml:sintax\"]\ntags = [\"x\"]\n",
+    );
+    let run = sandbox.run(&["lint"]).expect(2);
+    assert!(run.stderr.contains("`yaml:syntax`"), "{}", run.stderr);
+    sandbox.write(
+        "dagcache.toml",
+        "[checks.\"rust:clippy\"]\ntags = [\"x\"]\n",
+    );
+    let run = sandbox.run(&["lint"]).expect(0);
+    let warning = "`checks.\"rust:clippy\"` has no effect (dagcache.toml:1:9)";
+    assert!(run.stderr.contains(warning), "{}", run.stderr);
+}
+
+#[test]
 fn places_that_are_not_there() {
     let sandbox = Sandbox::with(&[("a.yaml", "a: 1\n")]);
     for args in [
