@@ -15,7 +15,7 @@ use crate::scope::{PlanError, Scope};
 use super::closure::Closure;
 use super::format::LockFormat;
 use super::interpreter::Interpreter;
-use super::project::{LockFile, Site, locked_closure};
+use super::project::{LockFile, Site, locked_closure, way_to_lock};
 use super::ready::{Ready, Resolved, folder, in_layer, layer};
 use super::version;
 
@@ -195,8 +195,9 @@ fn unlocked(
     if !is_chosen(images) {
         return Resolved::Missing(format!(
             "`{name}` is configured in {}, but it is not locked, and default images do not contain it\n\
-             help: lock it (`poetry add --group lint {name}`), or set `[layers.base] image` to an image that contains it",
-            folder(site)
+             help: lock it ({}), or set `[layers.base] image` to an image that contains it",
+            folder(site),
+            way_to_lock(scope, &site.dir, name)
         ));
     }
     match base(scope, images, plan, Wanted::debian(&RelPath::root())) {

@@ -19,7 +19,7 @@ use super::closure::Closure;
 use super::install::Install;
 use super::installed::{AMBIGUOUS, Environment, script};
 use super::interpreter::suitable;
-use super::project::{LockFile, Site, locked_closure};
+use super::project::{LockFile, Site, locked_closure, way_to_lock};
 use super::ready::{Ready, Resolved, folder, in_layer, layer};
 use super::version;
 
@@ -37,8 +37,9 @@ pub(super) fn resolve(
             Some(program) => Resolved::Ready(Box::new(unlocked(scope, name, &program))),
             None => Resolved::Missing(format!(
                 "`{name}` is configured in {}, but `{name}` is not on PATH\n\
-                 help: install it (or lock it with `poetry add --group lint {name}`), or use `--engine dagger`",
-                folder(site)
+                 help: install it, lock it ({}), or use `--engine dagger`",
+                folder(site),
+                way_to_lock(scope, &site.dir, name)
             )),
         }),
     }
@@ -68,10 +69,11 @@ fn locked(
         return Ok(Resolved::Ready(Box::new(ready)));
     }
     let missing = |why: String| {
+        let path = &scope.snapshot.entry(lock.id).path;
+        let install = lock.format.install(path);
         Ok(Resolved::Missing(format!(
-            "`{name}` is locked in {}, but {why}\n\
-             help: install exactly the locked versions in the environment on PATH, or use `--engine dagger`",
-            scope.snapshot.entry(lock.id).path
+            "`{name}` is locked in {path}, but {why}\n\
+             help: install exactly the locked versions in the environment on PATH (`{install}`), or use `--engine dagger`",
         )))
     };
     let range = lock.python.as_deref().unwrap_or("*");

@@ -34,6 +34,16 @@ impl LockFormat {
         }
     }
 
+    /// How to install what the file pins.
+    #[must_use]
+    pub(crate) fn install(self, path: &str) -> String {
+        match self {
+            Self::Uv => "uv sync".to_owned(),
+            Self::Poetry => "poetry install".to_owned(),
+            Self::Requirements => format!("pip install -r {path}"),
+        }
+    }
+
     /// Decodes a file; the error is what is wrong with its encoding.
     pub(crate) fn decode(self, bytes: Vec<u8>) -> Result<String, String> {
         match self {

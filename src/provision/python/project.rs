@@ -323,6 +323,25 @@ fn content(scope: &Scope<'_>, format: LockFormat, id: FileId) -> Digest {
     hasher.finish()
 }
 
+/// How to lock `tool` with the package manager of the project in `dir`.
+pub(crate) fn way_to_lock(scope: &Scope<'_>, dir: &RelPath, tool: &str) -> String {
+    let project = beside(scope, dir, PYPROJECT);
+    let project = project.and_then(|id| pyproject(scope, id).ok());
+    let uses = |manager: &str, lock: &str| {
+        beside(scope, dir, lock).is_some()
+            || project
+                .as_ref()
+                .is_some_and(|project| project.tables.contains(manager))
+    };
+    if uses("poetry", "poetry.lock") {
+        format!("`poetry add --group lint {tool}`")
+    } else if uses("uv", "uv.lock") {
+        format!("`uv add --dev {tool}`")
+    } else {
+        format!("`{tool}==VERSION` in requirements.txt")
+    }
+}
+
 /// The closure of `tool` in the lock of `dir`, for the interpreter described by `env`.
 pub(crate) fn locked_closure(
     scope: &Scope<'_>,
@@ -566,6 +585,21 @@ mod tests {
             };
             assert_eq!((found(direct), found(indirect)), (1, 0), "{name}");
         }
+    }
+
+    #[test]
+    fn hints_name_the_package_manager_of_the_project() {
+        let way = |files: &[(&str, &str)]| {
+            let project = Project::new(files);
+            way_to_lock(&project.scope(), &RelPath::root(), "ruff")
+        };
+        let uv = "`uv add --dev ruff`";
+        assert_eq!(way(&[("uv.lock", "")]), uv);
+        assert_eq!(way(&[("pyproject.toml", "[tool.uv]")]), uv);
+        let poetry = "`poetry add --group lint ruff`";
+        assert_eq!(way(&[("poetry.lock", "")]), poetry);
+        assert_eq!(way(&[("pyproject.toml", "[tool.poetry]")]), poetry);
+        assert!(way(&[("pyproject.toml", "")]).contains("requirements.txt"));
     }
 
     #[test]
