@@ -78,8 +78,8 @@ pub(super) fn named(scope: &Scope<'_>) -> Vec<Named> {
     let names = Names::new();
     let mut found = Vec::new();
     for (_, entry) in scope.checked() {
-        let file = entry.path.file_name();
-        let Some(source) = names.get(file).filter(|_| !entry.path.is_fixture()) else {
+        let source = names.get(&entry.path);
+        let Some(source) = source.filter(|_| !entry.path.is_fixture()) else {
             continue;
         };
         match source {
@@ -190,7 +190,7 @@ fn of_text(
     add(found, kind, entry, tools.unwrap_or_default());
 }
 
-/// File names with their sources. Most names of a project are ruled out by a few of their bytes.
+/// File names with their sources. Most paths of a project are ruled out by their last bytes.
 struct Names {
     by_name: HashMap<String, Source>,
     filter: [u64; 64],
@@ -198,19 +198,20 @@ struct Names {
 
 impl Names {
     fn new() -> Self {
-        let mut by_name: HashMap<_, _> = FILES
-            .iter()
-            .map(|(name, source)| ((*name).to_owned(), *source))
-            .collect();
+        let mut by_name = HashMap::with_capacity(512);
+        by_name.extend(
+            FILES
+                .iter()
+                .map(|(name, source)| ((*name).to_owned(), *source)),
+        );
         for tool in TOOLS {
+            let source = Source::Tool(tool.name);
             for file in tool.files {
-                let source = Source::Tool(tool.name);
-                match file.strip_suffix('*') {
-                    Some(stem) => {
-                        by_name.extend(ENDS.iter().map(|end| (format!("{stem}{end}"), source)));
-                    }
-                    None => drop(by_name.insert((*file).to_owned(), source)),
-                }
+                let (stem, ends) = match file.strip_suffix('*') {
+                    Some(stem) => (stem, ENDS),
+                    None => (*file, &[""][..]),
+                };
+                by_name.extend(ends.iter().map(|end| (format!("{stem}{end}"), source)));
             }
         }
         let mut filter = [0; 64];
@@ -221,17 +222,24 @@ impl Names {
         Self { by_name, filter }
     }
 
-    fn get(&self, name: &str) -> Option<Source> {
-        let (word, bit) = place_in_filter(name);
-        (self.filter[word] & bit != 0).then(|| self.by_name.get(name).copied())?
+    fn get(&self, path: &RelPath) -> Option<Source> {
+        let (word, bit) = place_in_filter(path);
+        (self.filter[word] & bit != 0).then(|| self.by_name.get(path.file_name()).copied())?
     }
 }
 
-fn place_in_filter(name: &str) -> (usize, u64) {
-    let bytes = name.as_bytes();
-    let at = |index: usize| usize::from(bytes.get(index).copied().unwrap_or_default());
-    let hash = name.len() * 131 + at(1) * 31 + at(bytes.len() / 2) * 7 + at(0);
-    (hash / 64 % 64, 1 << (hash % 64))
+/// A bit for the last five bytes: no name is shorter.
+fn place_in_filter(path: &str) -> (usize, u64) {
+    let end = path
+        .as_bytes()
+        .last_chunk::<5>()
+        .copied()
+        .unwrap_or_default();
+    let end = end
+        .into_iter()
+        .fold(0_u64, |hash, byte| (hash << 8) | u64::from(byte));
+    let hash = end.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52;
+    ((hash >> 6) as usize, 1 << (hash & 63))
 }
 
 fn pyproject(text: &str) -> Vec<Tool> {

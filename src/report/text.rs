@@ -109,8 +109,12 @@ pub(super) fn not_run(all: &[NotRun], verbose: bool) -> String {
             count(places.len() - most, "file", "files")
         ));
     }
-    let is_hook = |not_run: &&NotRun| not_run.place.ends_with(".pre-commit-config.yaml");
-    let example = all.iter().find(|first| !is_hook(first)).or(all.first());
+    // What has a configuration of its own is the likeliest to be wanted.
+    let is_own = |not_run: &&NotRun| {
+        let place = &not_run.place;
+        !place.ends_with(".pre-commit-config.yaml") && !place.starts_with(".github/")
+    };
+    let example = all.iter().find(is_own).or(all.first());
     let example = example.map(|first| {
         let is_bare = |c: char| c.is_ascii_alphanumeric() || c == '_';
         let name = first.tool.replace(|c| !is_bare(c), "-");
