@@ -479,11 +479,11 @@ fn build(
         .get("rustc")
         .ok_or(ToolchainError::NoProgram("rustc"))?
         .clone();
-    let identity =
-        identity(host.tools, sysroot, &programs).map_err(|source| ToolchainError::Unreadable {
-            path: sysroot.to_path_buf(),
-            source,
-        })?;
+    let identity = identity(host.tools, sysroot, name.as_deref(), &programs);
+    let identity = identity.map_err(|source| ToolchainError::Unreadable {
+        path: sysroot.to_path_buf(),
+        source,
+    })?;
     Ok(Toolchain {
         name,
         bin_dir: rustc.parent().unwrap_or(sysroot).to_path_buf(),
@@ -494,9 +494,12 @@ fn build(
     })
 }
 
+/// In a toolchain that rustup installed, the standard libraries of targets other than the host do not count: its
+/// release determines their content, and a build for a target that is not there fails without a verdict.
 fn identity(
     tools: &Tools,
     sysroot: &Path,
+    name: Option<&str>,
     programs: &BTreeMap<&'static str, PathBuf>,
 ) -> io::Result<Digest> {
     let mut hasher = Hasher::new();
@@ -514,7 +517,12 @@ fn identity(
         }
     }
     let rustlib = lib.join("rustlib");
+    let released = rustlib.join("multirust-channel-manifest.toml").is_file();
+    let host = name.filter(|_| released);
     for target in names(&rustlib)? {
+        if host.is_some_and(|name| !name.ends_with(&target)) {
+            continue;
+        }
         let folder = rustlib.join(&target).join("lib");
         if !folder.is_dir() {
             continue;
@@ -659,7 +667,8 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             install(folder.path(), files);
             let programs = in_folder(&folder.path().join("bin"));
-            identity(&Tools::default(), folder.path(), &programs).unwrap()
+            let name = Some("stable-h");
+            identity(&Tools::default(), folder.path(), name, &programs).unwrap()
         };
         let files = [
             ("bin/rustc", "r"),
@@ -674,6 +683,12 @@ mod tests {
             let counts = !files[index].0.starts_with("share");
             assert_eq!(of(&files) != of(&other), counts, "{}", files[index].0);
         }
+        // Another target counts only where no release determines it.
+        let target = ("lib/rustlib/other/lib/libstd.rlib", "s");
+        let released = ("lib/rustlib/multirust-channel-manifest.toml", "");
+        assert_ne!(of(&[&files[..], &[target]].concat()), of(&files));
+        let official = [&files[..], &[released]].concat();
+        assert_eq!(of(&[&official[..], &[target]].concat()), of(&official));
     }
 
     proptest! {

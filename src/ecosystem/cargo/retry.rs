@@ -24,6 +24,9 @@ const OF_ARTIFACTS: [&str; 6] = [
     "file too short",
 ];
 
+/// What rustc says if it has no standard library for a target; which are installed is not in the key.
+const NO_TARGET: &str = "target may not be installed";
+
 /// Messages of git and git libraries if there is no repository.
 const WITHOUT_GIT: [&str; 2] = ["not a git repository", "could not find repository"];
 
@@ -51,6 +54,10 @@ impl Retry for Failures {
             Some(Next::WithNewLayers)
         } else if failure.seeded && OF_ARTIFACTS.iter().any(says) && Rule::SeedsAreDoubted.holds() {
             Some(Next::WithoutSeed)
+        } else if says(&NO_TARGET) {
+            Some(Next::NoVerdict(
+                "the standard library of a target is not installed\nhelp: run `rustup target add TARGET`",
+            ))
         } else if WITHOUT_GIT.iter().any(says) {
             // The rooms of most checks have no repository.
             Some(Next::NoVerdict(
