@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime};
 
 use anyhow::Context as _;
 
-use crate::cli::args::Global;
+use crate::cli::args::{Global, RunArgs};
 use crate::cli::exit::Failure;
 use crate::env::{self, Env};
 use crate::event::Sink;
@@ -121,12 +121,24 @@ impl<'a> Context<'a> {
     }
 
     pub(crate) fn open(&self) -> Result<Project<'_>, Failure> {
-        self.open_at(self.root()?, Files::WorkTree)
+        self.open_at(self.root()?, Files::WorkTree, false)
     }
 
-    /// Like [`Context::open`], for staged files or a commit of the project at `root`.
-    pub(crate) fn open_at(&self, root: PathBuf, files: Files) -> Result<Project<'_>, Failure> {
+    /// Like [`Context::open`], for a run with these arguments.
+    pub(crate) fn open_for(&self, args: &RunArgs) -> Result<Project<'_>, Failure> {
+        self.open_at(self.root()?, Files::WorkTree, args.dry_run)
+    }
+
+    /// Like [`Context::open`], for staged files or a commit of the project at `root`. `reads_only`: nothing is written
+    /// to the store.
+    pub(crate) fn open_at(
+        &self,
+        root: PathBuf,
+        files: Files,
+        reads_only: bool,
+    ) -> Result<Project<'_>, Failure> {
         let host = Host {
+            reads_only,
             env: &self.env,
             engine: self.global.engine.map(Into::into),
             started: self.started,

@@ -56,6 +56,8 @@ pub(crate) struct Host<'a> {
     pub(crate) env: &'a Env,
     /// The engine named by the user.
     pub(crate) engine: Option<EngineKind>,
+    /// Whether nothing is written to the store.
+    pub(crate) reads_only: bool,
     /// Start of the process.
     pub(crate) started: (Instant, SystemTime),
     /// Receives urgent messages.
@@ -121,12 +123,18 @@ impl<'a> Project<'a> {
         files: Files,
     ) -> Result<Self, Failure> {
         let id = id_of(&root);
-        let (store, warning) = Store::open_or_fallback(cache_dir, &|| host.listener.waiting())
-            .map_err(anyhow::Error::from)?;
-        if let Some(warning) = warning {
-            host.listener.warning(&warning);
-        }
-        let memo = store.folder("memo");
+        let waiting = || host.listener.waiting();
+        let store = if host.reads_only {
+            Store::for_reading(cache_dir, &waiting).map_err(anyhow::Error::from)?
+        } else {
+            let opened = Store::open_or_fallback(cache_dir, &waiting);
+            let (store, warning) = opened.map_err(anyhow::Error::from)?;
+            if let Some(warning) = warning {
+                host.listener.warning(&warning);
+            }
+            store
+        };
+        let memo = store.memo_folder();
         let facts = Arc::new(Facts::load(&memo.join(format!("facts-{id}"))));
         let tools = Arc::new(Tools::new(host.env, &memo));
         let local = LocalEngine::new(dirs(&store), &id).confining(confine::Host {
@@ -215,7 +223,7 @@ impl<'a> Project<'a> {
     }
 
     fn snapshot_of(&self, files: &Files) -> Result<Snapshot, Failure> {
-        let memo = self.store.folder("memo");
+        let memo = self.store.memo_folder();
         let snapshot = match files {
             Files::WorkTree => Snapshot::take(&self.root, &memo, self.host.env),
             Files::Staged(staging) => Snapshot::staged(&self.root, staging, &memo),

@@ -67,8 +67,8 @@ pub(crate) struct Store {
     base: PathBuf,
     writable: bool,
     _lock: Option<std::fs::File>,
-    /// Set if the store is a temporary directory.
-    _temporary: Option<tempfile::TempDir>,
+    /// Set if the store is a temporary directory, or if it is only read.
+    temporary: Option<tempfile::TempDir>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -131,7 +131,7 @@ impl Store {
             base,
             writable: true,
             _lock: Some(file),
-            _temporary: None,
+            temporary: None,
         })
     }
 
@@ -156,7 +156,7 @@ impl Store {
                         base,
                         writable: false,
                         _lock: None,
-                        _temporary: None,
+                        temporary: None,
                     },
                     Some(warning),
                 ))
@@ -165,6 +165,37 @@ impl Store {
                 Self::temporary()?,
                 Some(format!("{error}; results are not cached")),
             )),
+        }
+    }
+
+    /// Opens the store for looking into it: nothing in it is created or changed.
+    pub(crate) fn for_reading(dir: Option<&Path>, waiting: &dyn Fn()) -> Result<Self, OpenError> {
+        let Some(dir) = dir else {
+            return Self::temporary();
+        };
+        let fail = |source| OpenError {
+            path: dir.to_owned(),
+            source,
+        };
+        let base = dir.join(LAYOUT);
+        let lock = std::fs::File::open(base.join("locks/store")).ok();
+        if let Some(file) = lock.as_ref().filter(|_| Rule::StoreLock.holds()) {
+            lock::take(file, false, waiting).map_err(fail)?;
+        }
+        Ok(Self {
+            temporary: Some(memos(&base.join("memo")).map_err(fail)?),
+            base,
+            writable: false,
+            _lock: lock,
+        })
+    }
+
+    /// Where memos are read and written: of a store that is only read, links to them in a temporary directory.
+    #[must_use]
+    pub(crate) fn memo_folder(&self) -> PathBuf {
+        match &self.temporary {
+            Some(own) if !self.writable => own.path().join("memo"),
+            _ => self.folder("memo"),
         }
     }
 
@@ -184,7 +215,7 @@ impl Store {
             base,
             writable: true,
             _lock: None,
-            _temporary: Some(temporary),
+            temporary: Some(temporary),
         })
     }
 
@@ -195,7 +226,7 @@ impl Store {
 
     #[must_use]
     pub(crate) fn is_temporary(&self) -> bool {
-        self._temporary.is_some()
+        self.writable && self.temporary.is_some()
     }
 
     #[must_use]
@@ -255,6 +286,17 @@ impl Store {
         }
         Ok(crate::fs::write_atomic(path, bytes)?)
     }
+}
+
+/// Links to the memos in a new directory. Writing one replaces the link.
+fn memos(folder: &Path) -> io::Result<tempfile::TempDir> {
+    let own = tempfile::Builder::new().prefix("dagcache-").tempdir()?;
+    let to = own.path().join("memo");
+    std::fs::create_dir(&to)?;
+    for memo in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        std::os::unix::fs::symlink(memo.path(), to.join(memo.file_name()))?;
+    }
+    Ok(own)
 }
 
 /// Whether the name is `v` and a number.

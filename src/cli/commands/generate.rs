@@ -34,7 +34,7 @@ pub(crate) fn generate(context: &Context<'_>, args: &GenerateArgs) -> Result<Exi
         repeat: "validate",
         ..Asked::new("generate", &args.run)
     };
-    let (exit, records) = execute(&context.open()?, context, &asked)?;
+    let (exit, records) = execute(&context.open_for(&args.run)?, context, &asked)?;
     let dir = context.cwd.join(&args.output_dir);
     for (name, overlay) in &targets {
         let id = kustomize::build_id(overlay);

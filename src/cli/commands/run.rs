@@ -30,7 +30,7 @@ pub(crate) fn lint(context: &Context<'_>, args: &LintArgs) -> Result<Exit, Failu
         paths,
         ..Selection::default()
     };
-    let project = context.open()?;
+    let project = context.open_for(&args.run)?;
     let asked = Asked {
         selection,
         ..Asked::new("lint", &args.run)
@@ -67,7 +67,7 @@ pub(crate) fn validate(context: &Context<'_>, args: &ValidateArgs) -> Result<Exi
         overlays: &args.overlay,
         ..Asked::new("validate", &args.run)
     };
-    Ok(execute(&context.open()?, context, &asked)?.0)
+    Ok(execute(&context.open_for(&args.run)?, context, &asked)?.0)
 }
 
 /// A command that runs the checks selected by its tags.
@@ -76,7 +76,12 @@ pub(crate) fn by_tags(
     command: &str,
     args: &RunArgs,
 ) -> Result<Exit, Failure> {
-    Ok(execute(&context.open()?, context, &Asked::new(command, args))?.0)
+    Ok(execute(
+        &context.open_for(args)?,
+        context,
+        &Asked::new(command, args),
+    )?
+    .0)
 }
 
 /// Selects, runs and reports. Also returns the records.

@@ -71,7 +71,7 @@ fn configured(context: &Context<'_>, store: &Store) -> Result<Option<Config>, Fa
     if !files.iter().any(|file| root.join(file).is_file()) {
         return Ok(None);
     }
-    let snapshot = Snapshot::take(&root, &store.folder("memo"), &context.env);
+    let snapshot = Snapshot::take(&root, &store.memo_folder(), &context.env);
     let snapshot = snapshot.map_err(anyhow::Error::from)?;
     let loaded = config::load(&snapshot).map_err(|error| config_failure(&error))?;
     Ok(Some(loaded.config))

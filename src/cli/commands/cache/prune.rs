@@ -26,9 +26,14 @@ pub(crate) fn prune(
     let dir = folder(context)?;
     let max_bytes = match max_size {
         Some(size) => size.as_u64(),
-        None => bound(context)?,
+        None => bound(context, dry_run)?,
     };
-    let store = Store::open_exclusive(&dir, &|| context.waiting()).map_err(anyhow::Error::from)?;
+    let waiting = || context.waiting();
+    let store = match dry_run {
+        true => Store::for_reading(Some(&dir), &waiting),
+        false => Store::open_exclusive(&dir, &waiting),
+    };
+    let store = store.map_err(anyhow::Error::from)?;
     let plan = store.plan_prune(&Policy {
         max_bytes,
         now: SystemTime::now(),
@@ -74,10 +79,14 @@ pub(crate) fn prune(
 }
 
 /// `[cache] max-size` of the project, if there is a configured one.
-fn bound(context: &Context<'_>) -> Result<u64, Failure> {
+fn bound(context: &Context<'_>, dry_run: bool) -> Result<u64, Failure> {
     let dir = folder(context)?;
-    let store = Store::open_or_fallback(Some(&dir), &|| context.waiting());
-    let (store, _) = store.map_err(anyhow::Error::from)?;
+    let waiting = || context.waiting();
+    let store = match dry_run {
+        true => Store::for_reading(Some(&dir), &waiting),
+        false => Store::open_or_fallback(Some(&dir), &waiting).map(|(store, _)| store),
+    };
+    let store = store.map_err(anyhow::Error::from)?;
     let config = configured(context, &store)?;
     let bound = config.and_then(|config| config.cache.max_size);
     Ok(bound.unwrap_or(DEFAULT_MAX_SIZE))

@@ -31,7 +31,7 @@ fn run_hook(context: &Context<'_>, args: &HookArgs) -> Result<Exit, Failure> {
     let staging = staging(context)?;
     let root = root(context, &staging)?;
     if !args.pushed {
-        let project = context.open_at(root, Files::Staged(staging))?;
+        let project = context.open_at(root, Files::Staged(staging), args.run.dry_run)?;
         let asked = asked("pre-commit", "commit", args);
         if args.fix {
             run::fix(&project, context, &asked)?;
@@ -46,7 +46,7 @@ fn run_hook(context: &Context<'_>, args: &HookArgs) -> Result<Exit, Failure> {
             continue;
         }
         let files = Files::Commit(staging.clone(), commit);
-        let project = context.open_at(root.clone(), files)?;
+        let project = context.open_at(root.clone(), files, args.run.dry_run)?;
         exit = exit.max(execute(&project, context, &asked)?.0);
     }
     Ok(exit)
