@@ -50,6 +50,9 @@ pub(crate) struct Miss {
     /// The previous value; a digest for files. For [`MissKind::Damaged`], what is wrong.
     pub(crate) from: Option<String>,
     pub(crate) to: Option<String>,
+    /// Whatever else differs, less important.
+    #[serde(skip)]
+    pub(crate) also: Vec<Self>,
 }
 
 impl Miss {
@@ -61,7 +64,17 @@ impl Miss {
             path: None,
             from: None,
             to: None,
+            also: Vec::new(),
         }
+    }
+
+    /// The most important reason, with all others.
+    #[must_use]
+    pub(crate) fn first_of(all: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let mut all = all.into_iter();
+        let mut first = all.next()?;
+        first.also.extend(all);
+        Some(first)
     }
 
     /// A reason with its subject.
@@ -98,16 +111,17 @@ impl fmt::Display for Miss {
             MissKind::InputRemoved => write!(f, "{subject} removed"),
             MissKind::ModeChanged => write!(f, "mode of {subject} changed"),
             MissKind::EnvChanged => write!(f, "variable {subject} changed"),
-            MissKind::ToolChanged => write!(f, "tool {subject} changed"),
-            MissKind::CommandChanged => f.write_str("command changed"),
+            MissKind::ToolChanged => {
+                write!(f, "tool {subject} changed")?;
+                self.values(f, 2 * LONGEST)
+            }
+            MissKind::CommandChanged => {
+                f.write_str("command changed")?;
+                self.words(f)
+            }
             MissKind::LayerChanged | MissKind::ConfigChanged => {
                 write!(f, "{subject} changed")?;
-                match (&self.from, &self.to) {
-                    (Some(from), Some(to)) if from.len() + to.len() < 60 => {
-                        write!(f, ": {from} → {to}")
-                    }
-                    _ => Ok(()),
-                }
+                self.values(f, LONGEST)
             }
             MissKind::Evicted => {
                 f.write_str("was cached, but the entry is no longer in the store")?;
@@ -127,6 +141,42 @@ impl fmt::Display for Miss {
         }
     }
 }
+
+impl Miss {
+    /// `: FROM → TO`, if it is short and says more than two digests would.
+    fn values(&self, f: &mut fmt::Formatter<'_>, longest: usize) -> fmt::Result {
+        let (Some(from), Some(to)) = (&self.from, &self.to) else {
+            return Ok(());
+        };
+        let are_digests = [from, to]
+            .iter()
+            .all(|value| value.parse::<Digest>().is_ok());
+        if are_digests || from.len() + to.len() >= longest {
+            return Ok(());
+        }
+        write!(f, ": {from} → {to}")
+    }
+
+    /// `: -GONE +NEW` for the words of a command, if they are few.
+    fn words(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = |value: &Option<String>| -> Vec<String> {
+            let value = value.as_deref().unwrap_or_default();
+            serde_json::from_str(value).unwrap_or_default()
+        };
+        let (from, to) = (words(&self.from), words(&self.to));
+        let gone = from.iter().filter(|word| !to.contains(word));
+        let new = to.iter().filter(|word| !from.contains(word));
+        let gone = gone.map(|word| format!(" -{word}"));
+        let all: String = gone.chain(new.map(|word| format!(" +{word}"))).collect();
+        match all.len() {
+            1..=LONGEST => write!(f, ":{all}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The longest values in a line.
+const LONGEST: usize = 60;
 
 /// `: SUBJECT`, unless it is empty.
 fn named(f: &mut fmt::Formatter<'_>, subject: &str) -> fmt::Result {
@@ -167,7 +217,7 @@ pub(crate) fn differences(
             }
             PartKind::Outside => misses.push(outside_difference(before, now, part)),
             PartKind::Folder => {
-                let kind = match now {
+                let kind = match now.and_then(|part| part.value.as_ref()) {
                     Some(_) => MissKind::InputAdded,
                     None => MissKind::InputRemoved,
                 };
@@ -184,6 +234,7 @@ pub(crate) fn differences(
                 path: Some(subject(part)),
                 from: before.and_then(shown),
                 to: now.and_then(shown),
+                also: Vec::new(),
             }),
         }
     }
@@ -286,6 +337,7 @@ fn outside_difference(before: Option<&Part>, now: Option<&Part>, part: &Part) ->
         path: Some(part.name.clone()),
         from: before.and_then(|part| part.value.clone()),
         to: now.and_then(|part| part.value.clone()),
+        also: Vec::new(),
     }
 }
 
@@ -304,6 +356,7 @@ fn layer_differences(before: Option<&Part>, now: Option<&Part>, part: &Part) -> 
             path: Some(format!("{}: {name}", part.name)),
             from: old.get(name).cloned(),
             to: new.get(name).cloned(),
+            also: Vec::new(),
         })
         .collect();
     if misses.is_empty() {
@@ -360,6 +413,7 @@ fn file_miss(change: Change, is_config: &dyn Fn(&str) -> bool) -> Miss {
         path: Some(change.path),
         from: value(change.before),
         to: value(change.now),
+        also: Vec::new(),
     }
 }
 
@@ -486,12 +540,28 @@ mod tests {
 
     #[test]
     fn every_kind_of_part_has_its_words() {
-        use PartKind::{Command, Dir, Engine, Env, Option, Outside, SetEnv, Tool};
+        use PartKind::{Command, Dir, Engine, Env, Folder, Option, Outside, SetEnv, Tool};
 
         for (kind, name, old, new, words) in [
             (Engine, "", Some("a"), Some("b"), "engine changed: a → b"),
             (Command, "", Some("a"), Some("b"), "command changed"),
             (Dir, "", Some("a"), Some("b"), "command changed"),
+            (
+                Command,
+                "",
+                Some("[\"ruff\",\"-x\"]"),
+                Some("[\"ruff\",\"-y\",\"z\"]"),
+                "command changed: --x +-y +z",
+            ),
+            (
+                Tool,
+                "ruff",
+                Some("1.0 (a)"),
+                Some("1.0 (b)"),
+                "tool ruff changed: 1.0 (a) → 1.0 (b)",
+            ),
+            (Folder, "d", None, Some(""), "d/ added"),
+            (Folder, "d", Some(""), None, "d/ removed"),
             (Env, "MODE", Some("a"), Some("b"), "variable MODE changed"),
             (Env, "MODE", None, Some(""), "variable MODE changed"),
             (Tool, "ruff", Some("a"), None, "tool ruff changed"),

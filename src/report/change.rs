@@ -91,6 +91,7 @@ mod tests {
             path: Some(path.to_owned()).filter(|path| !path.is_empty()),
             from: from.map(str::to_owned),
             to: to.map(str::to_owned),
+            also: Vec::new(),
         };
         change(&miss, "  ")
     }

@@ -32,6 +32,8 @@ const MOST_REPEATED: usize = 10;
 
 /// Checks that run for the first time and are named: more, and nobody reads their lines.
 const MOST_FIRST: usize = 20;
+/// The most further reasons of a check that are named.
+const MOST_REASONS: usize = 20;
 
 /// Writes events as status lines.
 #[derive(Debug)]
@@ -106,6 +108,22 @@ impl<'a> Human<'a> {
         };
         self.shell
             .status(Tone::Good, verb, &format!("{id}{reason}"));
+        self.also(miss);
+    }
+
+    /// Says what else differs, if everything is to be said.
+    fn also(&self, miss: Option<&Miss>) {
+        let also = miss.map(|miss| miss.also.as_slice()).unwrap_or_default();
+        if self.shell.verbosity() < Verbosity::Verbose {
+            return;
+        }
+        for miss in also.iter().take(MOST_REASONS) {
+            self.shell.status(Tone::Note, "and", &miss.to_string());
+        }
+        if also.len() > MOST_REASONS {
+            let line = format!("{} more differences", also.len() - MOST_REASONS);
+            self.shell.status(Tone::Note, "and", &line);
+        }
     }
 
     fn check_finished(&mut self, record: &CheckRecord) {
@@ -140,6 +158,7 @@ impl<'a> Human<'a> {
             Some(miss) => {
                 self.shell
                     .status(Tone::Note, "Dirty", &format!("{} ({miss})", record.id));
+                self.also(Some(miss));
             }
         }
     }

@@ -234,7 +234,7 @@ fn dry(check: &Check, key: Digest, miss: Option<Miss>) -> CheckRecord {
 fn reason(session: &Session<'_>, check: &Check, key: &CheckKey, last: &Last) -> Miss {
     match compare(session, check, key, last) {
         Past::Nothing(miss) | Past::Same(miss) => miss,
-        Past::Other(all) => all.into_iter().next().unwrap_or_else(unknown),
+        Past::Other(all) => Miss::first_of(all).unwrap_or_else(unknown),
     }
 }
 

@@ -118,6 +118,55 @@ fn a_change_carries_both_digests() {
     assert_eq!(miss["to"].as_str().map(str::len), Some(64));
 }
 
+/// Everything below a folder, with its size and time of modification.
+fn everything(folder: &std::path::Path) -> Vec<String> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let meta = path.symlink_metadata().expect("stat");
+        all.push(format!("{path:?} {:?} {:?}", meta.len(), meta.modified()));
+        all.extend(everything(&path));
+    }
+    all.sort();
+    all
+}
+
+#[test]
+fn a_dry_run_writes_nothing_into_the_store() {
+    let sandbox = sandbox();
+    let dry = || {
+        sandbox.run(&["dev-check", "--dry-run"]);
+        sandbox.run(&["pre-commit", "run", "--dry-run"]);
+        sandbox.run(&["cache", "prune", "--dry-run"]).expect(0);
+    };
+    dry();
+    assert!(everything(&sandbox.cache()).is_empty());
+    sandbox.run(&["dev-check"]);
+    sandbox.run(&["pre-commit", "run"]);
+    let before = everything(&sandbox.cache());
+    assert!(!before.is_empty());
+    dry();
+    sandbox.write("src/a", "edited\n");
+    sandbox.write("new.yaml", "a: 1\n");
+    dry();
+    assert_eq!(everything(&sandbox.cache()), before);
+}
+
+#[test]
+fn every_reason_is_named_if_asked_for() {
+    let sandbox = sandbox();
+    sandbox.run(&["lint"]);
+    for path in ["one.yaml", "two.yaml"] {
+        sandbox.write(path, "a: 1\n");
+    }
+    let run = |args: &[&str]| sandbox.run(args).stderr;
+    assert!(!run(&["lint", "--dry-run"]).contains("and two.yaml added"));
+    for args in [&["lint", "-v", "--dry-run"], &["lint", "-v"][..]] {
+        let said = run(args);
+        assert!(said.contains("and two.yaml added"), "{said}");
+    }
+}
+
 #[test]
 fn a_dry_run_has_keys_states_and_reasons() {
     let sandbox = sandbox();

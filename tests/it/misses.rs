@@ -264,7 +264,7 @@ fn how_arguments_are_divided() {
     misses(
         |s| reconfigure(s, r#""first", "second""#, r#""first second""#),
         "command-changed",
-        "command changed",
+        "command changed: -first -second +first second",
     );
 }
 
