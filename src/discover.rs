@@ -167,7 +167,7 @@ fn led_out(scope: &Scope<'_>, check: &Check, leaving: &[FileId]) -> Option<Strin
         return None;
     }
     let inputs = &check.inputs;
-    let parts = inputs.parts.as_deref().unwrap_or_default();
+    let parts = inputs.checked().unwrap_or_default();
     let id = leaving
         .iter()
         .find(|id| inputs.shared.binary_search(id).is_ok() || parts.contains(id))?;

@@ -9,8 +9,8 @@ use crate::digest::Digest;
 use crate::env::Env;
 use crate::facts::Facts;
 use crate::path::RelPath;
-use crate::plan::Images;
 use crate::plan::check::OutsideFile;
+use crate::plan::{Images, Inputs};
 use crate::rule::Rule;
 use crate::snapshot::{Entry, FileId, Kind, Snapshot};
 use crate::tool::Tools;
@@ -108,15 +108,34 @@ impl Scope<'_> {
             .collect()
     }
 
-    /// Whether a file is checked separately. Links to other checked files, to folders or to nothing are not.
+    /// Whether it is a file or a link that leads to one: not a link to a folder or to nothing.
     #[must_use]
-    pub(crate) fn is_file(&self, id: FileId, extension: &str) -> bool {
-        if self.snapshot.entry(id).kind != Kind::Symlink {
+    pub(crate) fn leads_to_file(&self, id: FileId) -> bool {
+        let is_link = |id: FileId| self.snapshot.entry(id).kind == Kind::Symlink;
+        if !is_link(id) {
             return true;
         }
-        link_target(self.snapshot, id).is_some_and(|target| {
-            !target.ends_with(extension) && self.snapshot.find(&target).is_some()
-        })
+        let mut seen = BTreeSet::from([id]);
+        with_link_targets(self.snapshot, &mut seen);
+        seen.into_iter().any(|id| !is_link(id))
+    }
+
+    /// These files as parts. A link is one under its own name, as tools that walk folders check it, and sees what it
+    /// leads to.
+    #[must_use]
+    pub(crate) fn per_file(&self, files: Vec<FileId>) -> Inputs {
+        let links = files.iter().copied();
+        let links = links.filter(|id| self.snapshot.entry(*id).kind == Kind::Symlink);
+        let linked = links.map(|id| {
+            let mut targets = BTreeSet::from([id]);
+            with_link_targets(self.snapshot, &mut targets);
+            targets.remove(&id);
+            (id, targets.into_iter().collect())
+        });
+        Inputs {
+            linked: linked.collect(),
+            ..Inputs::per_file(files)
+        }
     }
 
     /// Whether it is a link that may lead to a folder: to anything but a file of the project.

@@ -47,7 +47,7 @@ fn files(scope: &Scope<'_>, dir: &RelPath) -> Vec<FileId> {
         .checked()
         .filter(|(_, entry)| entry.path.starts_with(dir) && entry.path.ends_with(".md"))
         .map(|(id, _)| id)
-        .filter(|&id| scope.is_file(id, ".md"))
+        .filter(|&id| scope.leads_to_file(id))
         .collect()
 }
 
@@ -64,13 +64,7 @@ fn inputs(scope: &Scope<'_>, site: &Site, files: Vec<FileId>, closure: Option<&C
     config.extend(scope.chain(&site.dir, &names));
     let mut shared: BTreeSet<FileId> = config.clone();
     with_link_targets(snapshot, &mut shared);
-    for &id in &files {
-        let mut targets = BTreeSet::from([id]);
-        with_link_targets(snapshot, &mut targets);
-        targets.remove(&id);
-        shared.extend(targets);
-    }
-    let inputs = Inputs::per_file(files).and_shared(shared);
+    let inputs = scope.per_file(files).and_shared(shared);
     inputs.and_config(config).and_outside(scope.above(&names))
 }
 

@@ -175,11 +175,18 @@ pub(crate) fn layers_of<'p>(plan: &'p Plan, check: &Check) -> Vec<(&'p Layer, Di
     with_keys(plan, names.filter_map(|name| plan.layer(name)))
 }
 
-/// The key of one part of a check: the common key and its file.
+/// The key of one part of a check: the common key, its file and, for a link, what it leads to.
 #[must_use]
-pub(crate) fn part_key(common: &Digest, file: &Entry) -> Digest {
+pub(crate) fn part_key<'e>(
+    common: &Digest,
+    file: &Entry,
+    linked: impl IntoIterator<Item = &'e Entry>,
+) -> Digest {
     let mut encoder = Encoder::new("part");
     encoder.digest(common).bytes(&tree::entry(file));
+    for entry in linked {
+        encoder.bytes(&tree::entry(entry));
+    }
     encoder.finish()
 }
 
@@ -233,11 +240,14 @@ pub(crate) fn check_key(
             Some(file.digest.to_string()),
         );
     }
+    if let Some(file) = check.work.command().and_then(|c| c.reduced.as_ref()) {
+        print.push(PartKind::Outside, &file.path, Some(file.digest.to_string()));
+    }
     for folder in &check.inputs.folders {
         print.push(PartKind::Folder, folder, Some(String::new()));
     }
-    if let Some(files) = &check.inputs.parts {
-        print.push(PartKind::Files, "", Some(trees.digest(files).to_string()));
+    if let Some(files) = check.inputs.checked() {
+        print.push(PartKind::Files, "", Some(trees.digest(&files).to_string()));
     }
     let is_file = |kind| {
         use PartKind::{Files, Folder, Inputs, Outside};
@@ -331,7 +341,7 @@ mod tests {
 
     use super::*;
     use crate::path::RelPath;
-    use crate::plan::check::Secret;
+    use crate::plan::check::{Reduced, Secret};
     use crate::plan::output::{NoFindings, Output, Parsed};
     use crate::plan::{Inputs, LayerKind};
     use crate::snapshot::Snapshot;
@@ -413,7 +423,7 @@ mod tests {
         assert_eq!(keys.whole.short(), "573e2accf13e");
         assert_eq!(keys.common.short(), "f13bf163aa7e");
         let snapshot = Snapshot::in_memory(FILES);
-        let part = part_key(&keys.common, snapshot.entry(1));
+        let part = part_key(&keys.common, snapshot.entry(1), []);
         assert_eq!(part.short(), "c275fa344245");
     }
 
@@ -459,6 +469,13 @@ mod tests {
             name: "MODE".into(),
             mac: mac.map(Digest::of),
             shared: false,
+        };
+        let reduced = |content: &[u8]| {
+            Some(Reduced {
+                path: rel("a"),
+                digest: Digest::of(content),
+                reduce: str::to_owned,
+            })
         };
         let outside = |up, content: &[u8]| OutsideFile {
             up,
@@ -510,6 +527,8 @@ mod tests {
             with(|c| c.tools = vec![in_layer("base", "bin/sh")]),
             with(|c| c.tools = vec![in_layer("base", "bin/dash")]),
             with(|c| c.products = vec![rel("o")]),
+            with(|c| c.reduced = reduced(b"1")),
+            with(|c| c.reduced = reduced(b"2")),
             with(|c| c.outputs = vec!["o".into()]),
             with(|c| c.keep = Some("true".into())),
             with(|c| c.network = true),
@@ -520,6 +539,7 @@ mod tests {
             key(|check, _| check.inputs.outside = vec![outside(2, b"1")]),
             key(|check, _| check.inputs.folders = vec![rel("e")]),
             key(|check, _| check.inputs.folders = vec![rel("e/f")]),
+            key(|check, _| check.inputs.linked = [(1, vec![0])].into()),
             key(|check, _| check.inputs.parts = None),
             key(|check, _| check.inputs.parts = Some(vec![1])),
             files(&[("a", "9"), ("b", "2"), ("c", "3")]),
@@ -731,14 +751,16 @@ mod tests {
         assert_ne!(before.common, other.common);
         // No two of them: other content, the same content at another path, under another common key.
         let files = Snapshot::in_memory(&[("a", "1"), ("b", "1"), ("c", "2")]);
-        let part = |common, file| part_key(common, files.entry(file));
+        let part = |common, file| part_key(common, files.entry(file), []);
         let keys = BTreeSet::from([
             part(&before.common, 0),
             part(&before.common, 1),
             part(&before.common, 2),
             part(&other.common, 0),
+            part_key(&before.common, files.entry(0), [files.entry(1)]),
+            part_key(&before.common, files.entry(0), [files.entry(2)]),
         ]);
-        assert_eq!(keys.len(), 4);
+        assert_eq!(keys.len(), 6);
     }
 
     #[test]

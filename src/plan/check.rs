@@ -1,5 +1,6 @@
 //! A check: what runs, what it may see, and how its output is read.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
@@ -124,6 +125,8 @@ pub(crate) struct Inputs {
     /// The checked files of a per-file check. Each is one part, which sees `shared` and itself. `None` means that the
     /// whole check is one part.
     pub(crate) parts: Option<Vec<FileId>>,
+    /// What links among the parts lead to, which only that part sees.
+    pub(crate) linked: BTreeMap<FileId, Vec<FileId>>,
     /// Files outside the universe or above the root that the tool would find, by their place in the room.
     pub(crate) outside: Vec<OutsideFile>,
     /// Folders that exist for the check although it sees none of their files, sorted.
@@ -161,6 +164,30 @@ impl Inputs {
         self.config = config.into_iter().collect();
         let config = self.config.clone();
         self.and_shared(config)
+    }
+
+    /// The checked files and what links among them lead to, sorted; `None` for a check without parts.
+    #[must_use]
+    pub(crate) fn checked(&self) -> Option<Vec<FileId>> {
+        let mut files = self.parts.clone()?;
+        if !self.linked.is_empty() {
+            files.extend(self.linked.values().flatten());
+            files.sort_unstable();
+            files.dedup();
+        }
+        Some(files)
+    }
+
+    /// What a run on these parts sees besides them, sorted.
+    #[must_use]
+    pub(crate) fn seen_with(&self, parts: &[FileId]) -> Cow<'_, [FileId]> {
+        let mut linked = parts.iter().filter_map(|id| self.linked.get(id)).peekable();
+        if linked.peek().is_none() {
+            return Cow::Borrowed(&self.shared);
+        }
+        let all = self.shared.iter().chain(linked.flatten()).copied();
+        let all: BTreeSet<FileId> = all.filter(|id| !parts.contains(id)).collect();
+        Cow::Owned(all.into_iter().collect())
     }
 
     /// Adds folders by their mere name.
@@ -254,6 +281,9 @@ pub(crate) struct Command {
     pub(crate) grants: BTreeMap<String, PathBuf>,
     /// Files that are not the project's and are put into its room, by path. Not in the key, like the content of grants.
     pub(crate) laid: Vec<(RelPath, Vec<u8>)>,
+    /// A file of the project that it sees in a reduced form, which is in the key instead of its content. Not among its
+    /// inputs.
+    pub(crate) reduced: Option<Reduced>,
     pub(crate) tools: Vec<Tool>,
     /// Names of undeclared `tools` that were added because earlier runs failed without them.
     pub(crate) discovered: Vec<String>,
@@ -305,6 +335,7 @@ impl Command {
             set_env: BTreeMap::new(),
             grants: BTreeMap::new(),
             laid: Vec::new(),
+            reduced: None,
             tools,
             discovered: Vec::new(),
             products: Vec::new(),
@@ -328,6 +359,15 @@ impl Command {
         self.batch = true;
         self
     }
+}
+
+/// A file without what does not matter in it.
+#[derive(Debug, Clone)]
+pub(crate) struct Reduced {
+    pub(crate) path: RelPath,
+    /// Digest of the reduced form.
+    pub(crate) digest: Digest,
+    pub(crate) reduce: fn(&str) -> String,
 }
 
 /// A secret variable: its value is masked in output and never written anywhere.

@@ -146,6 +146,7 @@ fn narrowed(check: &Check, snapshot: &Snapshot, paths: &[RelPath]) -> Option<Che
                 .collect();
             let mut check = check.clone();
             let some = !parts.is_empty();
+            check.inputs.linked.retain(|id, _| parts.contains(id));
             check.inputs.parts = Some(parts);
             some.then_some(check)
         }

@@ -80,7 +80,7 @@ pub(super) fn act(
         id: &pending.check.id,
         command,
         snapshot: session.snapshot,
-        shared: &pending.check.inputs.shared,
+        shared: &pending.check.inputs.seen_with(files),
         parts: files,
         outside: &pending.check.inputs.outside,
         folders: &pending.check.inputs.folders,
@@ -134,7 +134,7 @@ pub(super) fn expect(session: &Session<'_>, pending: &[Pending<'_>]) -> Result<(
         }
         any = true;
         files.extend(&check.inputs.shared);
-        files.extend(check.inputs.parts.iter().flatten());
+        files.extend(check.inputs.checked().unwrap_or_default());
         outside.extend(check.inputs.outside.iter().cloned());
     }
     if !any {

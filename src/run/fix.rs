@@ -36,7 +36,12 @@ pub(crate) fn apply(
     let said = |error| mask.text(&format!("{:#}", anyhow::Error::new(error)));
     prepared.map_err(|error| error.to_string())?.map_err(said)?;
     let batches = match &check.inputs.parts {
-        Some(parts) => batches(parts.iter().copied(), |file| session.snapshot.entry(file)),
+        Some(parts) => {
+            let entry = |file| session.snapshot.entry(file);
+            // What a link leads to is fixed under its own name.
+            let is_file = |file: &FileId| entry(*file).kind != Kind::Symlink;
+            batches(parts.iter().copied().filter(is_file), entry)
+        }
         None => vec![Vec::new()],
     };
     let mut command = command.clone();
@@ -49,7 +54,7 @@ pub(crate) fn apply(
             id: &format!("{} --fix", check.id),
             command: &command,
             snapshot: session.snapshot,
-            shared: &check.inputs.shared,
+            shared: &check.inputs.seen_with(&files),
             parts: &files,
             outside: &check.inputs.outside,
             folders: &check.inputs.folders,

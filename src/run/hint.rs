@@ -47,7 +47,8 @@ fn unseen_file(
     let mut path = command.dir.join(word).ok()?;
     let mut id = snapshot.find(&path)?;
     let sees = |id: FileId| {
-        let mut parts = inputs.parts.iter().flatten();
+        let linked = inputs.linked.values().flatten();
+        let mut parts = inputs.parts.iter().flatten().chain(linked);
         inputs.shared.binary_search(&id).is_ok() || parts.any(|part| *part == id)
     };
     if sees(id) && snapshot.entry(id).kind == Kind::Symlink {

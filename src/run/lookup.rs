@@ -322,11 +322,10 @@ fn compare(session: &Session<'_>, check: &Check, key: &CheckKey, last: &Last) ->
     };
     // The current trees are only in the store if the check ran on them before.
     let now = LazyCell::new(|| {
-        let sets = [Some(&check.inputs.shared), check.inputs.parts.as_ref()];
-        let sets = sets.into_iter().flatten();
         let mut all = read_keys::objects(session, check, &read);
-        for files in sets {
-            all.extend(tree::objects(session.snapshot, files).1);
+        all.extend(tree::objects(session.snapshot, &check.inputs.shared).1);
+        if let Some(files) = check.inputs.checked() {
+            all.extend(tree::objects(session.snapshot, &files).1);
         }
         all
     });

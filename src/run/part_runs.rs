@@ -68,24 +68,20 @@ pub(super) fn run_command(
     if !missing.is_empty() {
         prepare(session, pending, built)?;
     }
-    let batches = if command.batch && !has_links(&parts, pending, &missing) {
-        let entry = |at: usize| session.snapshot.entry(parts.files[at]);
-        batches(missing, entry)
-    } else {
-        missing.into_iter().map(|at| vec![at]).collect()
-    };
+    let entry = |at: usize| session.snapshot.entry(parts.files[at]);
+    // A link may lead to the file of another part, which would only exist while both run in one process.
+    let is_link = |entry: &Entry| entry.kind == Kind::Symlink;
+    let mut shared = pending.check.inputs.shared.iter();
+    let alone = !command.batch || shared.any(|id| is_link(session.snapshot.entry(*id)));
+    let (alone, together): (Vec<_>, Vec<_>) = missing
+        .into_iter()
+        .partition(|at| alone || is_link(entry(*at)));
+    let mut batches = batches(together, entry);
+    batches.extend(alone.into_iter().map(|at| vec![at]));
     for batch in batches {
         run_batch(&mut parts, pending, command, &batch)?;
     }
     Ok(parts.finish())
-}
-
-/// Whether parts see links: one may lead to the file of another part, which only exists while both run in one
-/// process, and whose content is not in the key.
-fn has_links(parts: &Parts<'_, '_>, pending: &Pending<'_>, missing: &[usize]) -> bool {
-    let missing = missing.iter().map(|at| &parts.files[*at]);
-    let mut seen = pending.check.inputs.shared.iter().chain(missing);
-    seen.any(|id| parts.session.snapshot.entry(*id).kind == Kind::Symlink)
 }
 
 /// Splits a list into batches whose files fit on a command line.

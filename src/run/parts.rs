@@ -43,7 +43,11 @@ impl<'a, 's> Parts<'a, 's> {
         let common = key.common;
         let keys: Vec<Digest> = files
             .iter()
-            .map(|id| part_key(&common, session.snapshot.entry(*id)))
+            .map(|id| {
+                let linked = check.inputs.linked.get(id).into_iter().flatten();
+                let linked = linked.map(|id| session.snapshot.entry(*id));
+                part_key(&common, session.snapshot.entry(*id), linked)
+            })
             .collect();
         let pack = if reusable(session, check, &key.common) {
             session.store.pack(&common)

@@ -169,9 +169,10 @@ fn save(
         store.save(&entry).ok()?;
     }
     let fingerprint = store.put_fingerprint(print).ok()?;
+    let checked = check.inputs.checked();
     let sets = [
         (PartKind::Inputs, Some(&check.inputs.shared)),
-        (PartKind::Files, check.inputs.parts.as_ref()),
+        (PartKind::Files, checked.as_ref()),
     ];
     for (kind, files) in sets {
         let root = print.value(kind).and_then(|value| value.parse().ok());

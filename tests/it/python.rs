@@ -452,6 +452,43 @@ fn a_configured_tool_that_is_nowhere_is_an_error_and_the_rest_is_checked() {
 }
 
 #[test]
+fn a_link_is_checked_under_its_own_name_whatever_happens_to_its_target() {
+    let files = [
+        (".yamllint", "ignore: |\n  third/\n"),
+        ("dagcache.toml", "exclude = [\"docs\"]\n"),
+        ("docs/d.md", "a\n"),
+        ("other.md", "a\n"),
+        ("other.yaml", "a: 1\n"),
+        ("third/x.yaml", "a: 1\n"),
+    ];
+    let locked = [PATHSPEC, YAMLLINT, MDFORMAT];
+    let Some(project) = Project::new(&locked, &files) else {
+        return;
+    };
+    project.install(&["yamllint-1.37.1", "pathspec-0.12.1", "mdformat-0.7.22"]);
+    let link = |to, at| std::os::unix::fs::symlink(to, project.sandbox.path(at)).expect("link");
+    link("third/x.yaml", "mine.yaml");
+    link("other.yaml", "same.yaml");
+    link("docs/d.md", "mine.md");
+    let lint = |code| project.json(&["lint"]).expect(code);
+    let json = lint(0);
+    assert_eq!(parts(&json, "yaml:yamllint"), (0, 4));
+    assert_eq!(parts(&json, "markdown:mdformat"), (0, 2));
+    project.write("third/x.yaml", LONG);
+    project.write("docs/d.md", "a \n");
+    let json = lint(1);
+    for (id, finding, ran) in [
+        ("yaml:yamllint", "error mine.yaml:2", (3, 1)),
+        ("markdown:mdformat", "error mine.md:null", (1, 1)),
+    ] {
+        let found = findings(&json, id);
+        assert!(found.contains(&finding.to_owned()), "{found:?}");
+        assert_eq!(parts(&json, id), ran);
+    }
+    lint(1).expect_fresh();
+}
+
+#[test]
 fn yamllint_runs_on_what_changed_and_replays_the_rest() {
     let id = "yaml:yamllint";
     let locked = [PATHSPEC, YAMLLINT];

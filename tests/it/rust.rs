@@ -1,6 +1,6 @@
 //! Rust workspaces: format and clippy. Few runs: each starts cargo.
 
-use crate::support::Sandbox;
+use crate::support::{Json, Run, Sandbox};
 
 fn sandbox() -> Sandbox {
     let package = |name: &str| {
@@ -66,6 +66,30 @@ fn a_file_beside_a_module_is_seen() {
 }
 
 #[test]
+fn what_no_build_uses_leaves_clippy_fresh() {
+    let sandbox = sandbox();
+    let python = sandbox.tool_in("other", "python3", "other");
+    let path = std::env::var("PATH").unwrap_or_default();
+    let with_python = format!("{}:{path}", python.display());
+    let clippy = |path: &str| {
+        let args = ["lint", "--only", "rust:clippy", "--message-format", "json"];
+        let mut command = sandbox.command(&args);
+        command.env("PATH", path);
+        Json::of(Run::of(command)).expect(0)
+    };
+    clippy(&path);
+    clippy(&with_python).expect_fresh();
+    let lock = sandbox.read("Cargo.lock");
+    sandbox.write("Cargo.lock", format!("# A comment.\n\n{lock}"));
+    clippy(&path).expect_fresh();
+    // A build script that may run it.
+    sandbox.write("a/build.rs", "fn main() {} // python\n");
+    clippy(&path);
+    let json = clippy(&with_python);
+    assert_eq!(json.ran(), ["rust:clippy tool-changed python3"]);
+}
+
+#[test]
 fn clippy_warns_again_on_a_hit_and_fails_on_what_does_not_build() {
     let sandbox = sandbox();
     sandbox.write(
@@ -78,7 +102,7 @@ fn clippy_warns_again_on_a_hit_and_fails_on_what_does_not_build() {
             .expect(code)
     };
     let first = clippy(0);
-    let warning = |json: &crate::support::Json| json.check("rust:clippy")["findings"][0].clone();
+    let warning = |json: &Json| json.check("rust:clippy")["findings"][0].clone();
     assert_eq!(warning(&first)["code"], "clippy::needless_return");
     assert_eq!(warning(&first)["path"], "b/src/lib.rs");
     let second = clippy(0);

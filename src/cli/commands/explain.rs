@@ -112,8 +112,8 @@ impl Explained<'_, '_> {
         for part in &self.key.fingerprint.parts {
             let _ = writeln!(text, "  {}", describe(part));
         }
-        let checked = check.inputs.parts.iter().flatten();
-        for id in check.inputs.shared.iter().chain(checked) {
+        let checked = check.inputs.checked().unwrap_or_default();
+        for id in check.inputs.shared.iter().chain(&checked) {
             let entry = self.session.snapshot.entry(*id);
             let _ = writeln!(text, "    {} {}", entry.digest.short(), entry.path);
         }

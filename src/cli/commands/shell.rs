@@ -56,12 +56,13 @@ fn open(
         local.class(),
         local.platform(),
     );
+    let parts = check.inputs.parts.as_deref().unwrap_or_default();
     let request = Request {
         id: &format!("{} shell", check.id),
         command: &furnished,
         snapshot: &view.snapshot,
-        shared: &check.inputs.shared,
-        parts: check.inputs.parts.as_deref().unwrap_or_default(),
+        shared: &check.inputs.seen_with(parts),
+        parts,
         outside: &check.inputs.outside,
         folders: &check.inputs.folders,
         lacking: None,

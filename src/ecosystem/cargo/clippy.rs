@@ -35,7 +35,8 @@ use crate::tool::rustup::Toolchain;
 use super::clippy_output::CargoJson;
 use super::config::{self, CLIPPY_CONFIG, TOOLCHAIN_FILE, cargo_config, chains};
 use super::deps::Lockfile;
-use super::host::build_tools;
+use super::git::scripts_contain;
+use super::host::{build_tools, runs_python};
 use super::manifests::MANIFEST;
 use super::programs::{Programs, environment, keeps_going};
 use super::refresh::Packages;
@@ -154,6 +155,7 @@ impl Clippy<'_> {
             set_env.insert(env::RUSTUP_TOOLCHAIN.to_owned(), name.clone());
         }
         Command {
+            reduced: self.lockfile.reduced(scope),
             refresh: Some(Arc::new(packages)),
             set_env,
             grants: self.grants(toolchain, outside),
@@ -181,7 +183,7 @@ impl Clippy<'_> {
 
     fn tools(&self, scope: &Scope<'_>) -> Result<Vec<Tool>, String> {
         let mut tools = match self.programs {
-            Programs::Host(_) => build_tools(scope, self.dir),
+            Programs::Host(_) => build_tools(scope, self.dir, self.runs_python(scope)),
             // The image determines the other programs; its digest is in the key.
             Programs::Image(_) => vec![Tool::Image {
                 name: "cc".to_owned(),
@@ -201,6 +203,14 @@ impl Clippy<'_> {
         }
         tools.sort_by(|a, b| a.name().cmp(b.name()));
         Ok(tools)
+    }
+
+    /// Whether something that is built may run Python.
+    fn runs_python(&self, scope: &Scope<'_>) -> bool {
+        let packages = self.lockfile.packages(scope, self.dir).unwrap_or_default();
+        let says = |text: &str| text.contains("python");
+        packages.iter().any(|(name, _)| runs_python(name))
+            || scripts_contain(scope, self.workspace, "rust-says-python/1", says)
     }
 
     /// What it may see.
@@ -228,7 +238,13 @@ impl Clippy<'_> {
         } else {
             self.dir.clone()
         };
-        Inputs::whole(scope.snapshot.below(&tree))
+        let reduced = self
+            .programs
+            .host()
+            .and_then(|_| self.lockfile.reduced(scope));
+        let reduced = reduced.and_then(|file| scope.snapshot.find(&file.path));
+        let files = scope.snapshot.below(&tree);
+        Inputs::whole(files.filter(|id| Some(*id) != reduced))
             .and_config(config)
             .and_outside(config::above(scope, self.cargo_home))
             .and_outside(self.lockfile.outside().cloned())

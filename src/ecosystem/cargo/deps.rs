@@ -10,16 +10,16 @@ use std::sync::Arc;
 
 use crate::digest::Digest;
 use crate::path::RelPath;
-use crate::plan::check::OutsideFile;
+use crate::plan::check::{OutsideFile, Reduced};
 use crate::plan::id_at;
 use crate::plan::layer::{Build, HostBuild, Layer, LayerKind, Sources, Step};
 use crate::scope::Scope;
-use crate::snapshot::FileId;
+use crate::snapshot::{FileId, Kind};
 use crate::tool::rustup::Toolchain;
 
 use super::Found;
 use super::config;
-use super::lock::{LockError, external_closure, own_packages, shared_names};
+use super::lock::{LockError, external_closure, own_packages, shared_names, without_comments};
 use super::manifests::vendored;
 use super::retry::{FAILED, refuses_lockfile};
 use super::workspace::{Workspace, Workspaces};
@@ -120,6 +120,24 @@ impl Lockfile {
             Self::None => return BTreeSet::new(),
         };
         names.unwrap_or_default()
+    }
+
+    /// What a check on this host sees of it: all but its comments.
+    pub(crate) fn reduced(&self, scope: &Scope<'_>) -> Option<Reduced> {
+        let Self::Tracked(id) = self else { return None };
+        let entry = scope.snapshot.entry(*id);
+        let is_plain = entry.kind != Kind::Symlink && entry.path.file_name() == "Cargo.lock";
+        let digest = scope
+            .facts
+            .derive("cargo-lock-reduced/1", entry.digest, || {
+                let text = scope.text(&entry.path).filter(|_| is_plain).ok_or(())?;
+                Ok::<_, ()>(Digest::of(without_comments(&text).as_bytes()))
+            });
+        Some(Reduced {
+            path: entry.path.clone(),
+            digest: digest.ok()?,
+            reduce: without_comments,
+        })
     }
 
     /// Its text; `None` if unreadable.

@@ -50,15 +50,27 @@ pub(crate) fn commit(
 ) -> Option<Commit> {
     let packages = lockfile.packages(scope, dir).unwrap_or_default();
     let known = |(name, _): &(String, String)| PACKAGES.contains(&name.as_str());
-    if !packages.iter().any(known) && !scripts_ask(scope, workspace) {
+    if !packages.iter().any(known) && !scripts_contain(scope, workspace, "rust-asks-git/1", asks) {
         return None;
     }
     let repository = Repository::around(scope.snapshot.root(), scope.env)?;
     read(&repository)
 }
 
-/// Whether a build script contains the word `git`, or a file beside it, which may be its module.
-fn scripts_ask(scope: &Scope<'_>, workspace: &Workspace) -> bool {
+/// Whether the text of a build script, or of a file beside it, which may be its module, passes a test. The answers are
+/// memoised as facts of this kind.
+pub(super) fn scripts_contain(
+    scope: &Scope<'_>,
+    workspace: &Workspace,
+    kind: &str,
+    test: fn(&str) -> bool,
+) -> bool {
+    let passes = |file: &Entry| {
+        let found = scope.facts.derive(kind, file.digest, || {
+            scope.text(&file.path).map(|text| test(&text)).ok_or(())
+        });
+        found.unwrap_or_default()
+    };
     let targets = workspace.targets.iter();
     let mut scripts = targets.filter(|target| target.kind == "custom-build");
     scripts.any(|script| {
@@ -69,16 +81,9 @@ fn scripts_ask(scope: &Scope<'_>, workspace: &Workspace) -> bool {
         };
         scope.snapshot.below(&folder).any(|id| {
             let entry = scope.snapshot.entry(id);
-            (entry.path == script.path || beside(&entry.path)) && file_asks(scope, entry)
+            (entry.path == script.path || beside(&entry.path)) && passes(entry)
         })
     })
-}
-
-fn file_asks(scope: &Scope<'_>, file: &Entry) -> bool {
-    let found = scope.facts.derive("rust-asks-git/1", file.digest, || {
-        scope.text(&file.path).map(|text| asks(&text)).ok_or(())
-    });
-    found.unwrap_or_default()
 }
 
 fn asks(text: &str) -> bool {

@@ -34,7 +34,7 @@ const PROGRAMS: &[&str] = &[
     "perl",
     "pkg-config",
     "protoc",
-    "python3",
+    PYTHON,
     "ranlib",
     "strip",
     //
@@ -83,10 +83,23 @@ const PROGRAMS: &[&str] = &[
     "xargs",
 ];
 
-/// All of them, as they are on this host for a build in `dir`.
+/// The interpreter that few builds run.
+const PYTHON: &str = "python3";
+
+/// Packages that run Python at build time, besides those whose names say so.
+const RUN_PYTHON: &[&str] = &["mozjs_sys", "numpy", "skia-bindings", "v8"];
+
+/// Whether a package may run Python at build time. If another one does, its build fails by that name and is run again
+/// with it.
 #[must_use]
-pub(crate) fn build_tools(scope: &Scope<'_>, dir: &RelPath) -> Vec<Tool> {
-    let count = |_: &&&str| Rule::AbsentTools.holds();
+pub(crate) fn runs_python(package: &str) -> bool {
+    package.starts_with("py") || package.contains("python") || RUN_PYTHON.contains(&package)
+}
+
+/// All of them, as they are on this host for a build in `dir`; `python3` only if something may run it.
+#[must_use]
+pub(crate) fn build_tools(scope: &Scope<'_>, dir: &RelPath, python: bool) -> Vec<Tool> {
+    let count = |name: &&&str| Rule::AbsentTools.holds() && (python || **name != PYTHON);
     let programs = PROGRAMS.iter().filter(count);
     programs.map(|name| tool(scope, dir, name)).collect()
 }

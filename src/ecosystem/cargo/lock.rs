@@ -74,6 +74,17 @@ pub(crate) fn parse(text: &str) -> Result<Lock, LockError> {
     })
 }
 
+/// The text without comment lines and empty lines. Cargo reads the same packages from it.
+pub(crate) fn without_comments(text: &str) -> String {
+    let counts = |line: &&str| !matches!(line.trim_start().chars().next(), None | Some('#'));
+    // Lines of a longer text are not comments; cargo writes none.
+    if ["\"\"\"", "'''"].iter().any(|quotes| text.contains(quotes)) {
+        return text.to_owned();
+    }
+    let lines = text.lines().filter(counts);
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
+
 /// Names of the packages in the project: its own, and their path dependencies.
 pub(crate) fn own_packages(text: &str) -> Result<BTreeSet<String>, LockError> {
     let lock = parse(text)?;
@@ -216,6 +227,20 @@ source = "registry+x"
         let error = external_closure(&format!("version = 4\na = {}", "[".repeat(100_000)));
         let said = error.unwrap_err().to_string();
         assert!(said.starts_with("line 2: ") && said.len() < 200, "{said}");
+    }
+
+    #[test]
+    fn only_comments_and_empty_lines_are_left_out() {
+        let commented = LOCK.replace("[[package]]", "\n# [[package]]\r\n  #\n[[package]]");
+        assert_ne!(commented, LOCK);
+        assert_eq!(without_comments(&commented), without_comments(LOCK));
+        let plain = without_comments(&commented);
+        assert_eq!(
+            external_closure(&plain).unwrap(),
+            external_closure(LOCK).unwrap()
+        );
+        let odd = "a = \"\"\"\n# b\n\"\"\"\n";
+        assert_eq!(without_comments(odd), odd);
     }
 
     proptest! {

@@ -223,7 +223,7 @@ impl Config {
                 })
             })
             .map(|(id, _)| id)
-            .filter(|&id| scope.is_file(id, ".yaml") && scope.is_file(id, ".yml"))
+            .filter(|&id| scope.leads_to_file(id))
             .collect()
     }
 
@@ -248,13 +248,7 @@ impl Config {
     fn inputs(self, scope: &Scope<'_>, files: Vec<FileId>) -> Inputs {
         let mut shared = self.files.clone();
         with_link_targets(scope.snapshot, &mut shared);
-        for &id in &files {
-            let mut targets = BTreeSet::from([id]);
-            with_link_targets(scope.snapshot, &mut targets);
-            targets.remove(&id);
-            shared.extend(targets);
-        }
-        let inputs = Inputs::per_file(files).and_shared(shared);
+        let inputs = scope.per_file(files).and_shared(shared);
         inputs.and_config(self.files).and_outside(self.outside)
     }
 }

@@ -252,7 +252,7 @@ impl LocalEngine {
             snapshot: request.snapshot,
             files: &[request.shared, request.parts],
             outside: request.outside,
-            extra: &laid(request),
+            extra: &laid(request)?,
             folders: &crate::engine::folders(request),
             products: &command.products,
             product_key: self.product_key(request.product_key),

@@ -9,7 +9,7 @@ use crate::path::RelPath;
 use crate::plan::check::Changes;
 use crate::plan::{Build, Command};
 use crate::process::Confined;
-use crate::room::{Layout, Room, remove};
+use crate::room::{Layout, Room, RoomError, remove};
 use crate::snapshot::FileId;
 
 use super::confine::Drawn;
@@ -88,17 +88,32 @@ pub(super) fn reads(room: &Room, request: &Request<'_>) -> Option<Vec<FileId>> {
         .reads()
         .filter(|paths| paths.contains(proof.as_str()))?;
     let found = paths.iter().filter_map(|path| request.snapshot.find(path));
-    let mut ids: Vec<FileId> = found.collect();
+    // A file that is seen in another form is in the key in that form.
+    let is_shared = |id: &FileId| request.shared.binary_search(id).is_ok();
+    let mut ids: Vec<FileId> = found.filter(is_shared).collect();
     ids.sort_unstable();
     Some(ids)
 }
 
-/// Files that are not the project's: laid by the check's layers, or by itself.
-pub(super) fn laid(request: &Request<'_>) -> Vec<(RelPath, Vec<u8>)> {
+/// Files that are not the project's, or not as they are there: laid by the check's layers, or by itself.
+///
+/// # Errors
+/// If a file that is to be reduced changed.
+pub(super) fn laid(request: &Request<'_>) -> Result<Vec<(RelPath, Vec<u8>)>, RoomError> {
+    let reduced = request.command.reduced.as_ref().map(|file| {
+        let text = request.snapshot.find(&file.path);
+        let text = text.and_then(|id| request.snapshot.read(id).ok());
+        let text = text.and_then(|text| String::from_utf8(text).ok());
+        let changed = || RoomError::Changed(file.path.under(request.snapshot.root()));
+        let text = (file.reduce)(&text.ok_or_else(changed)?);
+        Ok((file.path.clone(), text.into_bytes()))
+    });
+    let reduced = reduced.transpose()?;
     let layers = request.layers.iter();
     let laid = layers.filter_map(|(layer, _)| match &layer.build {
         Build::Host(build) => build.lays(),
         _ => None,
     });
-    laid.chain(request.command.laid.iter().cloned()).collect()
+    let own = request.command.laid.iter().cloned();
+    Ok(laid.chain(own).chain(reduced).collect())
 }
