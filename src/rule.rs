@@ -81,6 +81,9 @@ rules! {
     /// Configuration above the root counts.
     ConfigAbove = "config-above",
 
+    /// What was installed with a program counts, as it can load that.
+    Neighbours = "neighbours",
+
     // What is stored.
     /// A timeout is no verdict.
     Timeouts = "timeouts",

@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | a launcher ([`crate::tool::launcher`]) | that of the program it starts in this folder | |
 //! | a program of a Rust toolchain behind a proxy | the toolchain's | its other programs |
-//! | a binary | its content | |
+//! | a binary | its content; outside system directories, that of its installation | |
 //! | a Python interpreter | binary, version, content of everything installed for it | |
 //! | a Python entry point (also one of pipx) | script, interpreter, installed packages, content of its own packages | |
 //! | a script of a package in `node_modules` | script, content of its packages | Node |
@@ -13,7 +13,7 @@
 //!
 //! Runs no checks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
@@ -22,6 +22,7 @@ use crate::plan::check::Tool;
 use crate::rule::Rule;
 use crate::scope::Scope;
 use crate::tool::Program;
+use crate::tool::installation::Private;
 use crate::tool::launcher::Leads;
 
 use super::launcher::leads;
@@ -31,6 +32,9 @@ use super::rust::toolchain;
 
 /// Linux does not accept longer interpreter lines.
 const SHEBANG_LIMIT: usize = 256;
+
+/// The most files of an installation that are stat'ed in every run.
+const MOST_FILES: usize = 20_000;
 
 /// A longer chain of interpreters is a cycle.
 const DEPTH: u32 = 4;
@@ -224,7 +228,41 @@ impl Identify<'_> {
             }
             Ok(Some(line)) => self.script(program, &line, depth),
             Ok(None) if is_python(&program.path) => self.python(program),
-            Ok(None) => Behind::plain(program),
+            Ok(None) => self.binary(program),
+        }
+    }
+
+    /// A binary: it can load or start everything that was installed with it. System directories are not included, as
+    /// for every program.
+    fn binary(&self, program: &Program) -> Behind {
+        let home = self.scope.home();
+        let private = Private {
+            project: self.scope.snapshot.root(),
+            store: self.scope.tools.memo_folder(),
+            home: home.as_deref(),
+        };
+        let places = [&program.path, &program.real];
+        if !Rule::Neighbours.holds() || places.iter().all(|path| private.is_plain_system(path)) {
+            return Behind::plain(program);
+        }
+        let folders = places.iter().filter_map(|path| private.installation(path));
+        let folders: Vec<PathBuf> = folders.collect::<BTreeSet<_>>().into_iter().collect();
+        if folders.is_empty() {
+            return Behind::plain(program);
+        }
+        match self.scope.tools.content_up_to(&folders, MOST_FILES) {
+            Ok(content) => Behind {
+                identity: Digest::combined([&program.digest, &content]),
+                ..Behind::plain(program)
+            },
+            Err(error) => {
+                let why = format!(
+                    "cannot tell what `{}` loads of `{}`: {error}",
+                    program.name,
+                    folders[0].display()
+                );
+                Behind::hidden(program, why)
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use crate::plan::{Build, Builtin, Command, Work};
 use crate::record::{Cache, CheckRecord, Verdict};
 use crate::rule::Rule;
 use crate::run::act::{View, act, check_builtin, prepare, reports_signal, room};
+use crate::run::hint::out_of_reach;
 use crate::run::lookup::{Pending, find, key_of};
 use crate::run::mask::Mask;
 use crate::run::missing_programs::{TRIALS, missing_programs, needed, refuse, same, with};
@@ -219,7 +220,9 @@ fn run_command(
         Some(why.clone())
     } else {
         let signal = "a process it started was killed by a signal".to_owned();
-        reports_signal(&executed.output).then_some(signal)
+        let failed = executed.output.exit_code != 0;
+        let names = || out_of_reach(session, command, &executed.output).filter(|_| failed);
+        (reports_signal(&executed.output).then_some(signal)).or_else(names)
     };
     let outputs = collect(
         pending.check,

@@ -1,10 +1,15 @@
-//! Suggests configuration after a custom check failed because it could not see something.
-//!
-//! The output of a failed run often names what was missing. This is only a suggestion; the tool's verdict stays.
+//! What a failed check could not see, as its output names it: the configuration to add, or why the result may differ
+//! where it can be seen. The tool's verdict stays.
+
+use std::path::{Path, PathBuf};
 
 use crate::config::Globs;
-use crate::plan::{Check, Command, Inputs};
+use crate::env::HOME;
+use crate::plan::{Check, Command, Inputs, Output, Tool};
+use crate::run::Session;
 use crate::snapshot::{FileId, Kind, Snapshot};
+use crate::tool::installation::Private;
+use crate::tool::is_program_at;
 
 /// The suggestion if the output names a project file that is not an input.
 #[must_use]
@@ -23,6 +28,45 @@ pub(crate) fn hint(
     let pattern = globset::escape(&path);
     Some(format!(
         "the check does not see {path}: add \"{pattern}\" to `inputs` of [checks.{id}] if it needs it"
+    ))
+}
+
+/// Why a failure is not stored: it names a program of this host that exists, but is out of the check's reach here.
+#[must_use]
+pub(super) fn out_of_reach(
+    session: &Session<'_>,
+    command: &Command,
+    output: &Output,
+) -> Option<String> {
+    if session.engine.class() != "local" {
+        return None;
+    }
+    let home = session.env.path(HOME);
+    let private = Private {
+        project: session.snapshot.root(),
+        store: Some(session.store.base()),
+        home: home.as_deref(),
+    };
+    let mut reach: Vec<PathBuf> = command.grants.values().cloned().collect();
+    reach.push(session.store.base().to_path_buf());
+    for tool in &command.tools {
+        let Tool::Host { path, .. } = tool else {
+            continue;
+        };
+        for path in path.canonicalize().into_iter().chain([path.clone()]) {
+            reach.extend(private.installation(&path));
+            reach.push(path);
+        }
+    }
+    let is_out = |path: &Path| {
+        !private.is_plain_system(path) && !reach.iter().any(|place| path.starts_with(place))
+    };
+    let named = words(&output.stdout).chain(words(&output.stderr));
+    let mut named = named.map(Path::new).filter(|path| path.is_absolute());
+    let program = named.find(|path| is_out(path) && is_program_at(path))?;
+    Some(format!(
+        "it failed and names {}, which is out of its reach here",
+        program.display()
     ))
 }
 

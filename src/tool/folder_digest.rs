@@ -71,6 +71,11 @@ impl Tools {
     /// to. The location of the paths does not matter, but their last names and their order do. A missing path counts
     /// as absent.
     pub(crate) fn content(&self, paths: &[PathBuf]) -> io::Result<Digest> {
+        self.content_up_to(paths, MOST)
+    }
+
+    /// Like [`Tools::content`], an error if there are more files than `most`.
+    pub(crate) fn content_up_to(&self, paths: &[PathBuf], most: usize) -> io::Result<Digest> {
         let mut list = Hasher::new();
         for path in paths {
             list.update(path.as_os_str().as_bytes());
@@ -82,7 +87,7 @@ impl Tools {
             return Ok(known.content);
         }
         let mut stats = Stats::new(self.began);
-        walk(paths, &mut |entry| {
+        walk(paths, most, &mut |entry| {
             stats.add(entry.path, &entry.stat);
             Ok(())
         })?;
@@ -93,7 +98,7 @@ impl Tools {
             known.used = true;
             return Ok(known.content);
         }
-        let (content, stats, steady) = read(paths, self.began)?;
+        let (content, stats, steady) = read(paths, most, self.began)?;
         if steady {
             let mut state = self.lock();
             let known = Known {
@@ -110,11 +115,11 @@ impl Tools {
 }
 
 /// The content of everything, its stats, and whether both are from the same moment.
-fn read(paths: &[PathBuf], began: Time) -> io::Result<(Digest, (Digest, bool), bool)> {
+fn read(paths: &[PathBuf], most: usize, began: Time) -> io::Result<(Digest, (Digest, bool), bool)> {
     let mut hasher = Hasher::new();
     let mut stats = Stats::new(began);
     let mut steady = true;
-    walk(paths, &mut |entry| {
+    walk(paths, most, &mut |entry| {
         stats.add(entry.path, &entry.stat);
         hasher.part(entry.name.as_os_str().as_bytes());
         match entry.stat.file_type() {
@@ -178,10 +183,10 @@ struct Entry<'a> {
 type Visit<'a> = &'a mut dyn FnMut(Entry<'_>) -> io::Result<()>;
 
 /// Visits everything in a fixed order.
-fn walk(paths: &[PathBuf], visit: Visit<'_>) -> io::Result<()> {
+fn walk(paths: &[PathBuf], most: usize, visit: Visit<'_>) -> io::Result<()> {
     let mut walk = Walk {
         seen: HashSet::new(),
-        left: MOST,
+        left: most,
         visit,
     };
     for path in paths {
@@ -203,7 +208,7 @@ impl Walk<'_> {
         self.left = self
             .left
             .checked_sub(1)
-            .ok_or_else(|| io::Error::other("too many files"))?;
+            .ok_or_else(|| io::Error::other("it has too many files"))?;
         let found = match Stat::of_link(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             found => found?,

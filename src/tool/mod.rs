@@ -5,6 +5,7 @@
 
 pub(crate) mod discovered;
 mod folder_digest;
+pub(crate) mod installation;
 pub(crate) mod launcher;
 pub(crate) mod rustup;
 
@@ -163,6 +164,12 @@ impl Tools {
         Ok(content.digest)
     }
 
+    /// The folder of the store that has the memo, if any.
+    #[must_use]
+    pub(crate) fn memo_folder(&self) -> Option<&Path> {
+        self.memo.as_deref()?.parent()
+    }
+
     /// Writes new digests to the memo. If two runs save at once, the last one wins.
     pub(crate) fn save(&self) -> Result<(), FsError> {
         let mut state = self.lock();
@@ -216,7 +223,13 @@ fn candidates<'a>(folders: &'a [PathBuf], name: &'a str) -> impl Iterator<Item =
     let folders = folders.iter().filter(move |_| is_name);
     folders
         .map(move |folder| folder.join(name))
-        .filter(|path| Stat::of(path).is_ok_and(|stat| is_program(&stat)))
+        .filter(|path| is_program_at(path))
+}
+
+/// Whether an executable is at this path.
+#[must_use]
+pub(crate) fn is_program_at(path: &Path) -> bool {
+    Stat::of(path).is_ok_and(|stat| is_program(&stat))
 }
 
 fn is_program(stat: &Stat) -> bool {

@@ -205,6 +205,10 @@ pub(crate) const RULES: &[(&str, &str)] = &[
         "tool-content",
         "misses::a_program_replaced_at_the_same_path",
     ),
+    (
+        "neighbours",
+        "tools::what_was_installed_with_a_program_counts",
+    ),
     ("interpreter", "misses::the_interpreter_of_a_script"),
     (
         "venv-packages",

@@ -172,6 +172,47 @@ fn behind_a_shim_stands_the_program_it_would_run() {
 }
 
 #[test]
+fn what_was_installed_with_a_program_counts() {
+    let sandbox = Sandbox::with(&[("dagcache.toml", CONFIG), ("src/a", "")]);
+    let folder = sandbox.tool_in("kit/bin", "mytool", "1");
+    let library = sandbox.outer().join("kit/lib/deep/libw.so");
+    std::fs::create_dir_all(library.parent().expect("folder")).expect("folder");
+    std::fs::write(&library, "1").expect("library");
+    let run = || {
+        let mut command = sandbox.command(&["lint", "--only", "own", "--message-format", "json"]);
+        prepend(&mut command, &folder);
+        Json::of(Run::of(command)).expect(0)
+    };
+    run();
+    run().expect_fresh();
+    std::fs::write(&library, "2").expect("library");
+    assert_eq!(run().ran(), ["own tool-changed mytool"]);
+    std::fs::write(&library, "1").expect("library");
+    run().expect_fresh();
+    // What cannot be read cannot be loaded.
+    std::fs::create_dir(sandbox.outer().join("kit.d")).expect("folder");
+    run().expect_fresh();
+}
+
+#[test]
+fn a_failure_for_want_of_a_program_out_of_reach_is_not_stored() {
+    let real = |sandbox: &Sandbox| sandbox.tool_in("elsewhere", "real", "1").join("real");
+    let sandbox = Sandbox::with(&[("src/a", "")]);
+    let program = real(&sandbox);
+    let config = format!(
+        "[checks.own]\ncommand = [\"sh\", \"-c\", \"exec {} -c :\"]\ninputs = [\"src/**\"]\n",
+        program.display()
+    );
+    sandbox.write("dagcache.toml", config);
+    let json = own(&sandbox).expect(1);
+    expect_not_stored(&json, "out of its reach");
+    // What was never there is no reason.
+    std::fs::remove_file(program).expect("removed");
+    own(&sandbox).expect(1);
+    own(&sandbox).expect(1).expect_fresh();
+}
+
+#[test]
 fn a_shim_whose_manager_does_not_answer_is_not_stored() {
     let [pyenv, ..] = MANAGERS;
     let sandbox = pyenv.sandbox();

@@ -21,15 +21,10 @@ use crate::process::launcher::Support;
 use crate::process::launcher::spec::{Access, Bounds, Root};
 use crate::room::Layout;
 use crate::rule::Rule;
+use crate::tool::installation::{Private, SYSTEM};
 
 /// Path of the room in a private file system: the same on every machine, so that products are the same, too.
 pub(crate) const ROOM: &str = "/dagcache";
-
-/// Readable for every check: parts of the operating system, which contain nothing of the user.
-const SYSTEM: &[&str] = &[
-    "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt", "/nix", "/gnu",
-    "/proc", "/sys",
-];
 
 /// Covered by empty directories in a private file system: files that others leave there are no inputs.
 const SHARED: &[&str] = &["/tmp", "/var/tmp", "/dev/shm"];
@@ -60,6 +55,16 @@ pub(crate) struct Host {
     pub(crate) project: PathBuf,
     pub(crate) store: PathBuf,
     pub(crate) home: Option<PathBuf>,
+}
+
+impl Host {
+    fn private(&self) -> Private<'_> {
+        Private {
+            project: &self.project,
+            store: Some(&self.store),
+            home: self.home.as_deref(),
+        }
+    }
 }
 
 /// Determines the confinement of checks.
@@ -330,14 +335,16 @@ impl<'a> Needs<'a> {
             return;
         }
         let Some(real) = self.trace(path) else { return };
-        if self.is_plain_system(&real) && self.is_plain_system(path) {
+        let private = self.host.private();
+        if private.is_plain_system(&real) && private.is_plain_system(path) {
             return;
         }
         self.real.insert(real.clone());
-        for place in [path, &real] {
-            for folder in self.parts_of_installation(place) {
-                self.path(&folder);
-            }
+        for folder in [path, &real]
+            .into_iter()
+            .filter_map(|place| private.installation(place))
+        {
+            self.path(&folder);
         }
         if let Some(interpreter) = interpreter(&real) {
             self.program(&interpreter);
@@ -350,58 +357,6 @@ impl<'a> Needs<'a> {
         for name in ["python", "python3"] {
             self.program(&folder.join("bin").join(name));
         }
-    }
-
-    /// Whether every check may read and see it. A path in a system directory may still be in the work tree.
-    fn is_plain_system(&self, path: &Path) -> bool {
-        let host = self.host;
-        let hidden = [Some(&host.project), Some(&host.store), host.home.as_ref()];
-        SYSTEM.iter().any(|folder| path.starts_with(folder))
-            && !hidden
-                .into_iter()
-                .flatten()
-                .any(|folder| path.starts_with(folder))
-    }
-
-    /// What was installed with a program: the directory above its `bin`, if it is an installation and nothing more.
-    /// Of `~/.local`, which contains many other files, only the libraries.
-    fn parts_of_installation(&self, program: &Path) -> Vec<PathBuf> {
-        // A Node program loads its packages from all such directories above it.
-        let modules = program
-            .ancestors()
-            .filter(|dir| dir.ends_with("node_modules"));
-        if let Some(outermost) = modules.last() {
-            return vec![outermost.to_path_buf()];
-        }
-        const PLACES: [&str; 5] = ["bin", "sbin", "shims", "libexec", "Scripts"];
-        const MARKS: [&str; 6] = ["lib", "lib64", "libexec", "share", "pkg", "pyvenv.cfg"];
-        let folder = program.parent().filter(|folder| {
-            let name = folder.file_name().and_then(|name| name.to_str());
-            name.is_some_and(|name| PLACES.contains(&name))
-        });
-        let Some(prefix) = folder.and_then(Path::parent) else {
-            return Vec::new();
-        };
-        if self.is_plain_system(prefix) || !MARKS.iter().any(|mark| prefix.join(mark).exists()) {
-            return Vec::new();
-        }
-        if self.is_users(prefix) {
-            return vec![prefix.join("lib")];
-        }
-        vec![prefix.to_path_buf()]
-    }
-
-    /// Whether a directory contains more of the user's files than an installation.
-    fn is_users(&self, prefix: &Path) -> bool {
-        let host = self.host;
-        let home = host.home.as_deref();
-        let whole = [Some(&*host.project), Some(&*host.store), home];
-        whole
-            .into_iter()
-            .flatten()
-            .any(|folder| folder.starts_with(prefix))
-            || home
-                .is_some_and(|home| prefix == home.join(".local") || prefix == home.join(".cargo"))
     }
 
     /// Adds a granted place of the host, without its secrets.
