@@ -228,41 +228,13 @@ impl Identify<'_> {
             }
             Ok(Some(line)) => self.script(program, &line, depth),
             Ok(None) if is_python(&program.path) => self.python(program),
-            Ok(None) => self.binary(program),
-        }
-    }
-
-    /// A binary: it can load or start everything that was installed with it. System directories are not included, as
-    /// for every program.
-    fn binary(&self, program: &Program) -> Behind {
-        let home = self.scope.home();
-        let private = Private {
-            project: self.scope.snapshot.root(),
-            store: self.scope.tools.memo_folder(),
-            home: home.as_deref(),
-        };
-        let places = [&program.path, &program.real];
-        if !Rule::Neighbours.holds() || places.iter().all(|path| private.is_plain_system(path)) {
-            return Behind::plain(program);
-        }
-        let folders = places.iter().filter_map(|path| private.installation(path));
-        let folders: Vec<PathBuf> = folders.collect::<BTreeSet<_>>().into_iter().collect();
-        if folders.is_empty() {
-            return Behind::plain(program);
-        }
-        match self.scope.tools.content_up_to(&folders, MOST_FILES) {
-            Ok(content) => Behind {
-                identity: Digest::combined([&program.digest, &content]),
-                ..Behind::plain(program)
+            Ok(None) => match binary_identity(self.scope, program) {
+                Ok(identity) => Behind {
+                    identity,
+                    ..Behind::plain(program)
+                },
+                Err(why) => Behind::hidden(program, why),
             },
-            Err(error) => {
-                let why = format!(
-                    "cannot tell what `{}` loads of `{}`: {error}",
-                    program.name,
-                    folders[0].display()
-                );
-                Behind::hidden(program, why)
-            }
         }
     }
 
@@ -342,6 +314,37 @@ impl Identify<'_> {
     fn first_line(&self, program: &Program) -> std::io::Result<Option<String>> {
         let facts = self.scope.facts;
         facts.derive("first-line/1", program.digest, || head(&program.real))
+    }
+}
+
+/// The identity of a binary: it can load or start everything that was installed with it. System directories are not
+/// included, as for every program.
+///
+/// # Errors
+/// Why that cannot be told.
+pub(crate) fn binary_identity(scope: &Scope<'_>, program: &Program) -> Result<Digest, String> {
+    let home = scope.home();
+    let private = Private {
+        project: scope.snapshot.root(),
+        store: scope.tools.memo_folder(),
+        home: home.as_deref(),
+    };
+    let places = [&program.path, &program.real];
+    if !Rule::Neighbours.holds() || places.iter().all(|path| private.is_plain_system(path)) {
+        return Ok(program.digest);
+    }
+    let folders = places.iter().filter_map(|path| private.installation(path));
+    let folders: Vec<PathBuf> = folders.collect::<BTreeSet<_>>().into_iter().collect();
+    let Some(folder) = folders.first() else {
+        return Ok(program.digest);
+    };
+    match scope.tools.content_up_to(&folders, MOST_FILES) {
+        Ok(content) => Ok(Digest::combined([&program.digest, &content])),
+        Err(error) => Err(format!(
+            "cannot tell what `{}` loads from `{}`: {error}",
+            program.name,
+            folder.display()
+        )),
     }
 }
 

@@ -5,6 +5,7 @@
 use crate::path::RelPath;
 use crate::plan::check::Tool;
 use crate::provision::launcher::leads;
+use crate::provision::program::binary_identity;
 use crate::rule::Rule;
 use crate::scope::Scope;
 use crate::tool::launcher::Leads;
@@ -117,8 +118,10 @@ fn tool(scope: &Scope<'_>, dir: &RelPath, name: &str) -> Tool {
     match found {
         Some(program) => Tool::Host {
             name,
+            // Of an installation that is too big for this, only the program itself counts: most builds run none of
+            // these programs, and none would ever be cached.
+            identity: binary_identity(scope, &program).unwrap_or(program.digest),
             path: program.path,
-            identity: program.digest,
             version: None,
         },
         None => Tool::Absent { name },
