@@ -88,16 +88,24 @@ pub(super) fn fits(reader: &mut Reader<'_>, id: &str, key: &Range<usize>, table:
     keys_that_fit(reader, id, table);
 }
 
+/// The built-in checks of the same language, or all.
+fn alike(id: &str) -> Vec<&'static str> {
+    let language = |id: &str| id.split(':').next().map(str::to_owned);
+    let same = catalogue::ids().filter(|known| language(known) == language(id));
+    let same: Vec<_> = same.collect();
+    match same.is_empty() {
+        true => catalogue::ids().collect(),
+        false => same,
+    }
+}
+
 fn check_id(reader: &mut Reader<'_>, id: &str, key: &Range<usize>, table: &DeTable<'_>) {
     if is_built_in_form(id) {
         if catalogue::find(id).is_none() {
             let kind = id.split_once('@').map_or(id, |(kind, _)| kind);
             let help = match nearest(kind, catalogue::ids()) {
                 Some(meant) => format!("did you mean `{meant}`?"),
-                None => format!(
-                    "built-in checks: {}",
-                    catalogue::ids().collect::<Vec<_>>().join(", ")
-                ),
+                None => format!("built-in checks: {}", alike(kind).join(", ")),
             };
             let title = format!("there is no built-in check `{id}`");
             reader.problem_with_help(key.clone(), title, "", help);

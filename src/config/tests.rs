@@ -407,6 +407,10 @@ fn names_of_checks_follow_the_rules() {
         ),
         ("checks.'x:nowhere'.tags = ['x']", "built-in checks: rust"),
         (
+            "checks.'yaml:nosuch'.tags = ['x']",
+            "help: built-in checks: yaml:syntax, yaml:yamllint",
+        ),
+        (
             "checks.'rust:fmt' = { command = ['x'] }",
             "`command` of a built-in check cannot be changed",
         ),
