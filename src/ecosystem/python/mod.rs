@@ -27,8 +27,9 @@ use crate::scope::{PlanError, Scope};
 
 /// Adds the checks of all Python projects.
 pub(crate) fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
-    plan.warnings.extend(unread(scope));
-    for site in sites(scope, "ruff", &ruff_files::configured(scope)?) {
+    let configured = ruff_files::configured(scope)?;
+    plan.warnings.extend(unread(scope, &configured));
+    for site in sites(scope, "ruff", &configured) {
         plan_ruff(scope, plan, &site)?;
     }
     for tool in ["mypy", "pytest"] {
@@ -111,6 +112,19 @@ mod tests {
         assert_eq!(parts(LOCK), parts(&unrelated));
         let bumped = LOCK.replace("version = \"0.5.7\"", "version = \"0.5.8\"");
         assert_ne!(parts(LOCK), parts(&bumped));
+    }
+
+    #[test]
+    fn a_broken_project_file_is_named_before_a_tool_that_is_nowhere() {
+        let project = Project::new(&[("pyproject.toml", "[tool.ruff\n")]);
+        let mut found = Plan::default();
+        plan(&project.scope(), &mut found).expect("a plan");
+        let check = found.check("python:ruff-check").expect("planned");
+        let Work::Missing(why) = &check.work else {
+            panic!("{:?}", check.work);
+        };
+        assert!(why.contains("pyproject.toml is invalid"), "{why}");
+        assert_eq!(found.warnings, [""; 0]);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::closure::Closure;
 use super::install::Install;
 use super::installed::{AMBIGUOUS, Environment, script};
 use super::interpreter::suitable;
-use super::project::{LockFile, Site, locked_closure, way_to_lock};
+use super::project::{LockFile, Site, broken_project, locked_closure, way_to_lock};
 use super::ready::{Ready, Resolved, folder, in_layer, layer};
 use super::version;
 
@@ -35,12 +35,15 @@ pub(super) fn resolve(
         Some(lock) => locked(scope, plan, site, lock, name, program.as_ref()),
         None => Ok(match program {
             Some(program) => Resolved::Ready(Box::new(unlocked(scope, name, &program))),
-            None => Resolved::Missing(format!(
-                "`{name}` is configured in {}, but `{name}` is not on PATH\n\
-                 help: install it, lock it ({}), or use `--engine dagger`",
-                folder(site),
-                way_to_lock(scope, &site.dir, name)
-            )),
+            // What else the project says of the tool is in the file that cannot be read.
+            None => Resolved::Missing(broken_project(scope, &site.dir).unwrap_or_else(|| {
+                format!(
+                    "`{name}` is configured in {}, but `{name}` is not on PATH\n\
+                     help: install it, lock it ({}), or use `--engine dagger`",
+                    folder(site),
+                    way_to_lock(scope, &site.dir, name)
+                )
+            })),
         }),
     }
 }

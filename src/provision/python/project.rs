@@ -115,8 +115,15 @@ impl Looked {
     }
 }
 
-/// What to tell of the files that cannot be read and that no check names.
-pub(crate) fn unread(scope: &Scope<'_>) -> Vec<String> {
+/// What is wrong with the project file of a folder, if it cannot be read.
+pub(crate) fn broken_project(scope: &Scope<'_>, dir: &RelPath) -> Option<String> {
+    let id = beside(scope, dir, PYPROJECT)?;
+    Some(pyproject(scope, id).err()?.message)
+}
+
+/// What to tell of the files that cannot be read and that no check names. The project files of the folders in
+/// `configured` are named by checks.
+pub(crate) fn unread(scope: &Scope<'_>, configured: &BTreeSet<RelPath>) -> Vec<String> {
     let locks = locks(scope).into_values().flatten();
     let locks = locks.filter_map(|lock| match lock.read {
         Err(unread) if unread.tools.is_empty() => Some((lock.id, unread.why)),
@@ -124,7 +131,13 @@ pub(crate) fn unread(scope: &Scope<'_>) -> Vec<String> {
     });
     let projects = scope
         .checked()
-        .filter(|(_, entry)| entry.path.file_name() == PYPROJECT);
+        .filter(|(_, entry)| entry.path.file_name() == PYPROJECT)
+        .filter(|(_, entry)| {
+            !entry
+                .path
+                .parent()
+                .is_some_and(|dir| configured.contains(&dir))
+        });
     let projects = projects.filter_map(|(id, _)| Some((id, pyproject(scope, id).err()?.message)));
     let told = locks.chain(projects).map(|(id, why)| {
         let plans = match scope.snapshot.entry(id).path.is_fixture() {
@@ -615,7 +628,7 @@ mod tests {
     fn ruff_sites(files: &[(&str, &str)]) -> (Vec<Site>, Vec<String>) {
         let project = Project::new(files);
         let sites = sites(&project.scope(), "ruff", &BTreeSet::new());
-        (sites, unread(&project.scope()))
+        (sites, unread(&project.scope(), &BTreeSet::new()))
     }
 
     #[test]
