@@ -5,6 +5,7 @@
 //! | `base:rust` | the configured image, else `rust:VERSION-slim` | its digest |
 //! | `tools:rust` | the toolchain with clippy and rustfmt | requested toolchain, components and targets |
 //! | `deps:rust` | fetched and compiled dependencies | the packages in the lockfile, and the [`super::skeleton`] |
+//! | `deps:rust:lockfile` | the lockfile without comments | its text |
 //!
 //! VERSION comes from the toolchain file if it is a number. Otherwise it is [`USUAL`], or the highest `rust-version`
 //! of the workspace's packages if that is higher: the same on every machine, whatever is installed there. `stable`
@@ -17,6 +18,7 @@
 //! reads manifests, and its version hardly matters.
 
 mod deps;
+mod unread;
 
 use crate::catalogue;
 use crate::digest::Digest;
@@ -29,6 +31,7 @@ use crate::plan::{
 use crate::provision::base::{Base, PROXIES, Wanted, base};
 use crate::provision::rust::{reader, with_host};
 use crate::scope::Scope;
+use crate::snapshot::FileId;
 use crate::tool::rustup::{Asked, Toolchain, asked_for, resolve_any};
 
 use super::deps::Lockfile;
@@ -127,31 +130,39 @@ fn plan_dependent(
     let mut layers = rust.layers.clone();
     layers.extend(deps.iter().map(|layer| layer.name.clone()));
     plan.layers.extend(deps);
+    let below = layers.last().cloned().into_iter().collect();
+    let lock = unread::lock_layer(scope, dir, &lockfile, below);
     let programs = Programs::Image(rust.version.as_deref());
     let mut check = plan_clippy(found, plan, programs, &lockfile);
     if let Work::Command(command) = &mut check.work {
         let keep = images.incremental();
         let packages = keep.then(|| Packages::of(scope, found.workspace));
-        clippy(dir, &lockfile, packages.as_ref(), command);
+        let laid = matches!(lockfile, Lockfile::Resolved(_)) || lock.is_some();
+        clippy(dir, laid, packages.as_ref(), command);
     }
+    let unread = unread::documents(scope, dir, found.workspace, &check.inputs.shared);
+    let locked = lock.as_ref().map(|(id, _)| *id);
+    let needed = |id: &FileId| locked != Some(*id) && !unread.contains(id);
+    check.inputs.shared.retain(needed);
+    layers.extend(lock.iter().map(|(_, layer)| layer.name.clone()));
+    plan.layers.extend(lock.map(|(_, layer)| layer));
     Ok(check.on(layers))
 }
 
 /// `rust:clippy` in a container. Every run starts from the deps layer, so the artifacts of workspace packages, which
 /// come from a skeleton, are always removed first. With `packages`, its place is kept, and only artifacts that cargo
-/// would wrongly trust are removed.
-fn clippy(dir: &RelPath, lockfile: &Lockfile, packages: Option<&Packages>, command: &mut Command) {
+/// would wrongly trust are removed. `laid`: a layer brings the lockfile.
+fn clippy(dir: &RelPath, laid: bool, packages: Option<&Packages>, command: &mut Command) {
     command.set_env = environment(TARGET);
     command.set_env.extend(homes());
-    if matches!(lockfile, Lockfile::Resolved(_)) {
+    if laid {
         let copy = ["cp", &deps::lockfile(), "Cargo.lock"];
         command.before.insert(0, copy.map(str::to_owned).to_vec());
     }
     command.keep = packages.map(|packages| {
         // It is not uploaded: whatever runs leave of it is replaced by the original.
-        let resolved = matches!(lockfile, Lockfile::Resolved(_));
-        let resolved = resolved.then(|| dir.join("Cargo.lock").ok()).flatten();
-        packages.narrow(resolved.as_ref())
+        let lockfile = laid.then(|| dir.join("Cargo.lock").ok()).flatten();
+        packages.narrow(lockfile.as_ref())
     });
 }
 

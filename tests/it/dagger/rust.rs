@@ -162,6 +162,33 @@ fn in_a_place_that_is_kept_the_content_decides() {
 }
 
 #[test]
+fn what_cargo_does_not_read_runs_nothing_again() {
+    let Some(engine) = engine() else { return };
+    let lock = "version = 4\n\n[[package]]\nname = \"app\"\nversion = \"0.1.0\"\n";
+    let manifest = "[package]\nname = \"app\"\nversion = \"0.1.0\"\nedition = \"2021\"\n";
+    let sandbox = Sandbox::with(&[
+        ("Cargo.toml", manifest),
+        ("Cargo.lock", lock),
+        ("README.md", "# app\n"),
+        ("src/lib.rs", "pub fn one() -> i32 {\n    1\n}\n"),
+    ]);
+    sandbox.commit("files");
+    clippy(engine, &sandbox, &[]).expect(0);
+    sandbox.write("README.md", "# app\n\nA line.\n");
+    sandbox.write("Cargo.lock", format!("# A comment.\n{lock}"));
+    clippy(engine, &sandbox, &[]).expect(0).expect_fresh();
+    // The lockfile still counts: it does not fit any more.
+    sandbox.write("Cargo.lock", lock.replace("0.1.0", "0.1.1"));
+    clippy(engine, &sandbox, &[]).expect(1);
+    sandbox.write("Cargo.lock", lock);
+    let source = "#![doc = include_str!(\"../README.md\")]\n//! a\n";
+    sandbox.write("src/lib.rs", source);
+    clippy(engine, &sandbox, &[]).expect(0);
+    sandbox.remove("README.md");
+    clippy(engine, &sandbox, &[]).expect(1);
+}
+
+#[test]
 fn verdicts_are_those_of_this_host() {
     let Some(engine) = engine() else { return };
     let lock = "version = 4\n\n[[package]]\nname = \"app\"\nversion = \"0.1.0\"\n";

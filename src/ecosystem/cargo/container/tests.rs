@@ -34,6 +34,8 @@ checksum = "bb"
 const MANIFEST: &str =
     "[package]\nname = 'a'\nversion = '1.0.0'\nedition = '2021'\n[dependencies]\nserde = '1'\n";
 
+const LOCKFILE: &str = "deps:rust:lockfile";
+
 const PROJECT: &[(&str, &str)] = &[
     ("Cargo.lock", LOCK),
     ("Cargo.toml", MANIFEST),
@@ -95,12 +97,44 @@ fn missing<'a>(plan: &'a Plan, id: &str) -> &'a str {
 fn layers_are_a_chain_and_checks_stand_on_its_end() {
     let plan = planned(&[], &images());
     assert_eq!(layers(&plan, "rust:fmt"), ["base:rust", "tools:rust"]);
-    let all = ["base:rust", "tools:rust", "deps:rust"];
+    let all = ["base:rust", "tools:rust", "deps:rust", LOCKFILE];
     assert_eq!(layers(&plan, "rust:clippy"), all);
     let below = |name: &str| plan.layer(name).expect(name).on.clone();
     assert_eq!(below("base:rust"), [""; 0]);
     assert_eq!(below("tools:rust"), ["base:rust"]);
     assert_eq!(below("deps:rust"), ["tools:rust"]);
+    assert_eq!(below(LOCKFILE), ["deps:rust"]);
+}
+
+/// What `rust:clippy` sees.
+fn seen(changes: &[(&str, &str)]) -> usize {
+    let plan = planned(changes, &images());
+    plan.check("rust:clippy")
+        .expect("a check")
+        .inputs
+        .shared
+        .len()
+}
+
+#[test]
+fn documents_that_nothing_mentions_and_comments_of_the_lockfile_are_not_seen() {
+    let seen_alone = seen(&[]);
+    assert_eq!(seen_alone, 2);
+    let readme = ("README.md", "# a\n");
+    assert_eq!(seen(&[readme]), seen_alone);
+    for (path, text) in [
+        ("src/lib.rs", "#![doc = include_str!(\"../README.md\")]"),
+        ("src/lib.rs", "embed!(env!(\"CARGO_MANIFEST_DIR\"));"),
+        ("build.rs", "fn main() {}"),
+    ] {
+        let others = seen(&[(path, text)]);
+        assert_eq!(seen(&[readme, (path, text)]), others + 1, "{path}: {text}");
+    }
+    assert_eq!(seen(&[("docs/a.md", "")]), seen_alone + 1);
+    let commented = format!("# a comment\r\n\n{LOCK}");
+    let before = keys(&planned(&[], &images()));
+    let after = planned(&[("Cargo.lock", &commented)], &images());
+    assert_eq!(keys(&after), before);
 }
 
 #[test]
@@ -118,7 +152,11 @@ fn checks_use_nothing_of_the_host() {
     }
     let clippy = command(&plan, "rust:clippy");
     assert_eq!(clippy.set_env["CARGO_TARGET_DIR"], TARGET);
-    assert!(clippy.before[0].ends_with(&["-p".to_owned(), "a".to_owned()]));
+    assert_eq!(
+        clippy.before[0].last().map(String::as_str),
+        Some("Cargo.lock")
+    );
+    assert!(clippy.before[1].ends_with(&["-p".to_owned(), "a".to_owned()]));
 }
 
 #[test]
@@ -154,7 +192,9 @@ fn what_does_not_matter_to_dependencies_leaves_their_layer() {
         &[("src/lib.rs", "pub fn b() {}")],
     ];
     for changes in others {
-        assert_eq!(keys(&planned(changes, &images())), before, "{changes:?}");
+        let mut after = keys(&planned(changes, &images()));
+        after.insert(LOCKFILE.to_owned(), before[LOCKFILE].clone());
+        assert_eq!(after, before, "{changes:?}");
     }
 }
 
@@ -176,7 +216,8 @@ fn what_matters_to_dependencies_changes_their_layer_alone() {
         let changed = after
             .iter()
             .filter(|(name, key)| before.get(*name) != Some(key));
-        let changed: Vec<&String> = changed.map(|(name, _)| name).collect();
+        let changed = changed.map(|(name, _)| name);
+        let changed: Vec<&String> = changed.filter(|name| *name != LOCKFILE).collect();
         assert_eq!(changed, ["deps:rust"], "{changes:?}");
     }
 }
@@ -246,7 +287,8 @@ fn without_packages_from_elsewhere_nothing_is_compiled_before() {
     let manifest = "[package]\nname = 'a'\nversion = '1.0.0'\n";
     let lock = "version = 4\n[[package]]\nname = 'a'\nversion = '1.0.0'\n";
     let plan = planned(&[("Cargo.toml", manifest), ("Cargo.lock", lock)], &images());
-    assert_eq!(layers(&plan, "rust:clippy"), ["base:rust", "tools:rust"]);
+    let all = ["base:rust", "tools:rust", LOCKFILE];
+    assert_eq!(layers(&plan, "rust:clippy"), all);
 }
 
 #[test]
@@ -295,7 +337,7 @@ fn the_place_of_clippy_is_kept_only_if_that_is_wanted() {
     let kept = |images: &FakeImages| {
         let plan = planned(&[("Cargo.lock", &LOCK.replace("unreached", "a"))], images);
         let clippy = command(&plan, "rust:clippy");
-        let cleaned = clippy.before[0].ends_with(&["-p".to_owned(), "a".to_owned()]);
+        let cleaned = clippy.before[1].ends_with(&["-p".to_owned(), "a".to_owned()]);
         (
             clippy.keep.is_some(),
             cleaned,

@@ -221,11 +221,11 @@ fn the_child_gets_the_users_variables_and_reaches_itself_without_a_proxy() {
 }
 
 #[test]
-fn lines_that_tell_nothing_are_shown_only_if_there_are_no_others() {
-    assert_eq!(
-        telling("1   : connect\n2   : ┆ starting engine\n"),
-        "\nconnect\nstarting engine"
-    );
+fn progress_is_not_shown_and_other_lines_only_if_none_names_an_error() {
+    let progress = "1   : connect\n2   : ┆ starting engine\n2   : ┆ starting engine DONE [0.0s]\n";
+    assert_eq!(telling(progress), "");
+    assert_eq!(telling(&format!("{progress}it is odd\n")), "\nit is odd");
+    assert_eq!(telling("it is odd\nError: no\n"), "\nno");
     assert_eq!(telling(""), "");
 }
 
