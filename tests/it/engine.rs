@@ -313,6 +313,15 @@ fn doctor_tells_what_is_wrong_and_the_way_out() {
 }
 
 #[test]
+fn explain_claims_no_limits_that_a_container_does_not_have() {
+    let sandbox = sandbox(DIES);
+    let said = run(&sandbox, &["explain", "own"]).expect(0).stdout;
+    assert!(said.contains("network cannot be cut off"), "{said}");
+    let said = run(&sandbox, &["explain", "own", "--engine", "local"]).expect(0);
+    assert!(said.stdout.contains("network false"), "{}", said.stdout);
+}
+
+#[test]
 fn doctor_says_what_a_run_would() {
     let sandbox = sandbox(DIES);
     sandbox.write("Cargo.toml", "x[");

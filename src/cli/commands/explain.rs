@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use crate::cli::args::ExplainArgs;
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
+use crate::engine::local;
 use crate::event::Silent;
 use crate::key::diff::shown;
 use crate::key::fingerprint::{Part, PartKind};
@@ -110,6 +111,12 @@ impl Explained<'_, '_> {
             let _ = writeln!(text, "  checks   {files}, one part each");
         }
         for part in &self.key.fingerprint.parts {
+            let of_container = self.session.engine.class() != local::CLASS;
+            if of_container && part.kind == PartKind::Option && part.name == "network" {
+                // Whatever was asked for.
+                text.push_str("  option   network cannot be cut off in a container\n");
+                continue;
+            }
             let _ = writeln!(text, "  {}", describe(part));
         }
         let checked = check.inputs.checked().unwrap_or_default();

@@ -125,10 +125,8 @@ async fn ask(path: &Path, env: &Env, cancel: &CancellationToken) -> Result<Strin
         Ended::Cancelled => Err(EngineError::Cancelled),
         ended => {
             let said = ran.tail();
-            Err(failed(format!(
-                "{}\n{said}",
-                crate::engine::describe(ended)
-            )))
+            let ended = crate::engine::describe(ended);
+            Err(failed(format!("{ended}\n{said}").trim_end().to_owned()))
         }
     }
 }
