@@ -153,7 +153,7 @@ impl<'a> Project<'a> {
             host,
             facts,
             tools,
-            discovered: Discovered::load(&memo.join(format!("programs-{id}"))),
+            discovered: Discovered::load(&memo, &id),
             id,
         })
     }

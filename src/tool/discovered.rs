@@ -1,7 +1,8 @@
-//! Undeclared programs that checks turned out to need, and those that made no difference, by project and check.
+//! Undeclared programs that checks turned out to need, by project and check, and those that made no difference to a
+//! command, by command.
 //!
-//! Later runs plan the check with the programs it needs, so that they are part of its key. Does not detect from output
-//! that a program was missing.
+//! Later runs plan the check with the programs it needs, so that they are part of its key. What made no difference is
+//! shared by all projects of a store, as results are. Does not detect from output that a program was missing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -11,9 +12,14 @@ use crate::digest::Digest;
 use crate::fs::FsError;
 use crate::fs::sealed::{Reader, Seal, Writer};
 
-const SEAL: Seal = Seal {
+const NEEDED: Seal = Seal {
     magic: *b"dc-prog\n",
-    version: 2,
+    version: 3,
+};
+
+const REFUSED: Seal = Seal {
+    magic: *b"dc-prox\n",
+    version: 1,
 };
 
 /// Limit per check, in case its output keeps naming other programs.
@@ -22,106 +28,104 @@ pub(crate) const MOST: usize = 16;
 /// Limit for commands; above it, what was refused is forgotten.
 const MOST_COMMANDS: usize = 1000;
 
+/// By check id.
+type Needed = BTreeMap<String, BTreeSet<String>>;
+
+/// By the identity of a check's command.
+type Refused = BTreeMap<Digest, BTreeSet<String>>;
+
 #[derive(Debug, Default)]
 pub(crate) struct Discovered {
-    path: Option<PathBuf>,
+    /// The files of the project's programs and of what made no difference.
+    files: Option<(PathBuf, PathBuf)>,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    known: Known,
-    /// Whether the file is missing some names.
-    changed: bool,
-}
-
-#[derive(Debug, Default)]
-struct Known {
-    /// By check id.
-    needed: BTreeMap<String, BTreeSet<String>>,
-    /// By the identity of a check's command.
-    refused: BTreeMap<Digest, BTreeSet<String>>,
+    needed: Needed,
+    refused: Refused,
+    /// Whether the files are missing some names.
+    changed: (bool, bool),
 }
 
 impl Discovered {
-    /// Loads the names from `path`, where they will be saved again. An absent or damaged file has none.
+    /// Loads what is known in the folder of memos about a project, and saves it there again. An absent or damaged file
+    /// has no names.
     #[must_use]
-    pub(crate) fn load(path: &Path) -> Self {
-        let known = std::fs::read(path)
-            .ok()
-            .and_then(|bytes| decode(SEAL.open(&bytes)?));
+    pub(crate) fn load(memo: &Path, project: &str) -> Self {
+        let files = (
+            memo.join(format!("programs-{project}")),
+            memo.join("refused-programs"),
+        );
+        let state = State {
+            needed: read(&files.0, NEEDED, needed_of),
+            refused: read(&files.1, REFUSED, refused_of),
+            changed: (false, false),
+        };
         Self {
-            path: Some(path.to_path_buf()),
-            state: Mutex::new(State {
-                known: known.unwrap_or_default(),
-                changed: false,
-            }),
+            files: Some(files),
+            state: Mutex::new(state),
         }
     }
 
     #[must_use]
     pub(crate) fn of(&self, check: &str) -> Vec<String> {
         let state = self.lock();
-        let names = state.known.needed.get(check).into_iter().flatten();
+        let names = state.needed.get(check).into_iter().flatten();
         names.cloned().collect()
     }
 
     /// Adds programs of a check.
     pub(crate) fn add(&self, check: &str, names: &[String]) {
         let mut state = self.lock();
-        let known = state.known.needed.entry(check.to_owned()).or_default();
+        let known = state.needed.entry(check.to_owned()).or_default();
         let free = MOST.saturating_sub(known.len());
         known.extend(names.iter().take(free).cloned());
-        state.changed = true;
+        state.changed.0 = true;
     }
 
     /// What was tried for a command and made no difference.
     #[must_use]
     pub(crate) fn refused(&self, command: &Digest) -> BTreeSet<String> {
         let state = self.lock();
-        state
-            .known
-            .refused
-            .get(command)
-            .cloned()
-            .unwrap_or_default()
+        state.refused.get(command).cloned().unwrap_or_default()
     }
 
     /// Adds what made no difference to a command.
     pub(crate) fn refuse(&self, command: Digest, names: Vec<String>) {
         let mut state = self.lock();
-        if state.known.refused.len() >= MOST_COMMANDS {
-            state.known.refused.clear();
+        if state.refused.len() >= MOST_COMMANDS {
+            state.refused.clear();
         }
-        state
-            .known
-            .refused
-            .entry(command)
-            .or_default()
-            .extend(names);
-        state.changed = true;
+        state.refused.entry(command).or_default().extend(names);
+        state.changed.1 = true;
     }
 
-    /// Writes new names back to the file. If two runs save at once, the last one wins and the other's names are
+    /// Writes new names back to the files. If two runs save at once, the last one wins and the other's names are
     /// discovered again.
     pub(crate) fn save(&self) -> Result<(), FsError> {
         let mut state = self.lock();
-        let Some(path) = self.path.as_deref().filter(|_| state.changed) else {
+        let Some((needed, refused)) = &self.files else {
             return Ok(());
         };
-        let mut out = SEAL.writer();
-        let known = &state.known;
-        out.u64(known.needed.len() as u64);
-        for (check, names) in &known.needed {
-            out.bytes(check.as_bytes());
-            encode(names, &mut out);
+        if state.changed.0 {
+            let mut out = NEEDED.writer();
+            for (check, names) in &state.needed {
+                out.bytes(check.as_bytes());
+                encode(names, &mut out);
+            }
+            NEEDED.save(needed, out)?;
         }
-        for (command, names) in &known.refused {
-            out.raw(command.as_bytes());
-            encode(names, &mut out);
+        if state.changed.1 {
+            let mut out = REFUSED.writer();
+            for (command, names) in &state.refused {
+                out.raw(command.as_bytes());
+                encode(names, &mut out);
+            }
+            REFUSED.save(refused, out)?;
         }
-        SEAL.save(path, out)?;
-        state.changed = false;
+        state.changed = (false, false);
         Ok(())
     }
 
@@ -137,18 +141,29 @@ fn encode(names: &BTreeSet<String>, out: &mut Writer) {
     }
 }
 
-fn decode(payload: &[u8]) -> Option<Known> {
+fn read<T: Default>(path: &Path, seal: Seal, decode: fn(&[u8]) -> Option<T>) -> T {
+    let bytes = std::fs::read(path).unwrap_or_default();
+    seal.open(&bytes).and_then(decode).unwrap_or_default()
+}
+
+fn needed_of(payload: &[u8]) -> Option<Needed> {
     let mut reader = Reader::new(payload);
-    let mut known = Known::default();
-    for _ in 0..reader.u64()? {
+    let mut needed = Needed::new();
+    while !reader.is_empty() {
         let check = reader.text()?.to_owned();
-        known.needed.insert(check, decode_names(&mut reader)?);
+        needed.insert(check, decode_names(&mut reader)?);
     }
+    Some(needed)
+}
+
+fn refused_of(payload: &[u8]) -> Option<Refused> {
+    let mut reader = Reader::new(payload);
+    let mut refused = Refused::new();
     while !reader.is_empty() {
         let command = reader.digest()?;
-        known.refused.insert(command, decode_names(&mut reader)?);
+        refused.insert(command, decode_names(&mut reader)?);
     }
-    Some(known)
+    Some(refused)
 }
 
 fn decode_names(reader: &mut Reader<'_>) -> Option<BTreeSet<String>> {
@@ -166,20 +181,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn programs_are_remembered_by_check_and_not_without_end() {
+    fn programs_are_remembered_by_project_and_check_and_not_without_end() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("programs");
-        let discovered = Discovered::load(&path);
+        let load = |project| Discovered::load(dir.path(), project);
+        let discovered = load("p");
         discovered.add("a", &["jq".to_owned()]);
         discovered.add("a", &["awk".to_owned()]);
-        let commands = [Digest::of(b"1"), Digest::of(b"2")];
-        discovered.refuse(commands[0], vec!["sort".to_owned()]);
         discovered.save().unwrap();
-        let discovered = Discovered::load(&path);
+        let discovered = load("p");
         assert_eq!(discovered.of("a"), ["awk", "jq"]);
         assert_eq!(discovered.of("b"), [""; 0]);
-        assert!(discovered.refused(&commands[0]).contains("sort"));
-        assert!(discovered.refused(&commands[1]).is_empty());
+        assert_eq!(load("other").of("a"), [""; 0]);
 
         let many: Vec<String> = (0..2 * MOST).map(|number| number.to_string()).collect();
         discovered.add("b", &many);
@@ -187,17 +199,33 @@ mod tests {
     }
 
     #[test]
+    fn what_made_no_difference_to_a_command_is_known_in_every_project() {
+        let dir = tempfile::tempdir().unwrap();
+        let commands = [Digest::of(b"1"), Digest::of(b"2")];
+        let discovered = Discovered::load(dir.path(), "p");
+        discovered.refuse(commands[0], vec!["sort".to_owned()]);
+        discovered.save().unwrap();
+        let other = Discovered::load(dir.path(), "other");
+        assert!(other.refused(&commands[0]).contains("sort"));
+        assert!(other.refused(&commands[1]).is_empty());
+    }
+
+    #[test]
     fn a_damaged_file_remembers_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("programs");
-        std::fs::write(&path, "damaged").unwrap();
-        assert_eq!(Discovered::load(&path).of("a"), [""; 0]);
+        for file in ["programs-p", "refused-programs"] {
+            std::fs::write(dir.path().join(file), "damaged").unwrap();
+        }
+        let discovered = Discovered::load(dir.path(), "p");
+        assert_eq!(discovered.of("a"), [""; 0]);
+        assert!(discovered.refused(&Digest::of(b"1")).is_empty());
     }
 
     proptest! {
         #[test]
         fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
-            decode(&bytes);
+            needed_of(&bytes);
+            refused_of(&bytes);
         }
     }
 }
