@@ -677,7 +677,7 @@ fn a_broken_lock_or_project_file_is_named_with_its_place_and_stops_nothing_else(
         ),
         (
             "pyproject.toml",
-            "[tool.ruff]\nline-length = \n",
+            "[tool.isort]\nline-length = \n",
             "pyproject.toml:2:",
         ),
         ("pyproject.toml", "[tool.poetry\n", "pyproject.toml:1:"),

@@ -121,7 +121,7 @@ impl Builtin for Secrets {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn params(&self) -> Vec<(String, String)> {

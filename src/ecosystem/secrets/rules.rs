@@ -1,11 +1,15 @@
 //! The shapes of secrets, and the scanner that finds them in one pass.
 //!
+//! - [`vendors`]: tokens that only the name of their vendor beside them tells from other text.
+//!
 //! Every shape is anchored on a literal (`ghp_`, `-----BEGIN `). One automaton finds all literals; only there is the
 //! shape of the rule looked at. A shape is narrow on purpose: exact alphabet, exact or minimal length, a boundary on
 //! both sides, and a body that is no placeholder ([`plausible`]). Sources: the vendors' own descriptions of their
 //! token formats. Shapes are looked for in text without escapes ([`Resolved`]).
 //!
 //! Not looked for, as too noisy: JSON web tokens, passwords in URLs, text that is merely random.
+
+mod vendors;
 
 use std::ops::Range;
 
@@ -15,6 +19,7 @@ use base64::alphabet;
 use base64::engine::general_purpose::{GeneralPurpose, NO_PAD};
 
 use super::escapes::Resolved;
+use vendors::{VENDORS, assigned};
 
 /// One kind of secret.
 #[derive(Debug)]
@@ -74,6 +79,7 @@ static RULES: &[Rule] = &[
     rule("github-token", "GitHub token", &["ghp_", "gho_", "ghu_", "ghs_", "ghr_"], Find::Token(alnum, 36..256)),
     rule("github-token", "GitHub token", &["github_pat_"], Find::Token(underscored, 82..83)),
     rule("gitlab-token", "GitLab token", &["glpat-", "gldt-", "glrt-", "glptt-", "glcbt-", "glffct-", "glft-", "glimt-", "glagent-", "gloas-", "glsoat-", "GR1348941"], Find::Token(dotted, 20..MANY)),
+    rule("gitlab-session", "GitLab session cookie", &["_gitlab_session="], Find::Token(alnum, 32..33)),
     rule("slack-token", "Slack token", &["xoxb-", "xoxp-", "xoxa-", "xoxr-", "xoxs-", "xoxe-", "xoxe.xoxb-", "xoxe.xoxp-", "xapp-"], Find::With(slack)),
     rule("slack-webhook", "Slack webhook", &["hooks.slack.com/"], Find::With(slack_webhook)),
     rule("stripe-key", "Stripe live key", &["sk_live_", "rk_live_"], Find::Token(alnum, 24..MANY)),
@@ -89,26 +95,33 @@ static RULES: &[Rule] = &[
     rule("openai-key", "OpenAI key", &["sk-proj-", "sk-svcacct-", "sk-admin-"], Find::Token(dashed, 40..MANY)),
     rule("openai-key", "OpenAI key", &["T3BlbkFJ"], Find::With(openai)),
     rule("huggingface-token", "Hugging Face token", &["hf_"], Find::With(hugging_face)),
+    rule("huggingface-token", "Hugging Face token", &["api_org_"], Find::Token(alnum, 34..35)),
     rule("digitalocean-token", "DigitalOcean token", &["dop_v1_", "doo_v1_", "dor_v1_"], Find::Token(hex, 64..65)),
     rule("vault-token", "Vault token", &["hvs.", "hvb."], Find::With(vault)),
     rule("azure-storage-key", "Azure storage account key", &["AccountKey", "accountKey", "account_key", "ACCOUNT_KEY"], Find::With(azure)),
     rule("databricks-token", "Databricks token", &["dapi"], Find::Token(hex, 32..33)),
     rule("1password-token", "1Password service account token", &["ops_eyJ"], Find::Token(padded, 200..MANY)),
+    rule("1password-secret-key", "1Password secret key", &["A3-"], Find::Parts(upper_alnum, b'-', &[6, 11, 5, 5, 5])),
+    rule("1password-secret-key", "1Password secret key", &["A3-"], Find::Parts(upper_alnum, b'-', &[6, 6, 5, 5, 5, 5])),
     rule("adobe-secret", "Adobe client secret", &["p8e-"], Find::Token(alnum, 32..33)),
     rule("airtable-token", "Airtable token", &["pat"], Find::Parts(alnum, b'.', &[14, 64])),
     rule("alibaba-key-id", "Alibaba access key id", &["LTAI"], Find::Token(alnum, 20..21)),
     rule("artifactory-key", "Artifactory API key", &["AKCp"], Find::Token(alnum, 69..70)),
     rule("artifactory-token", "Artifactory reference token", &["cmVmdGtu"], Find::Token(alnum, 56..57)),
     rule("bedrock-key", "Amazon Bedrock API key", &["ABSKQmVkcm9ja0FQSUtleS"], Find::Token(padded, 60..MANY)),
+    rule("azure-client-secret", "Azure client secret", &["Q~"], Find::With(azure_client)),
+    rule("bedrock-key", "Amazon Bedrock API key", &["bedrock-api-key-"], Find::Token(padded, 28..MANY)),
+    rule("clickhouse-key", "ClickHouse Cloud key", &["4b1d"], Find::Token(alnum, 38..39)),
     rule("clojars-token", "Clojars token", &["CLOJARS_"], Find::Token(alnum, 60..61)),
     rule("cloudflare-ca-key", "Cloudflare origin CA key", &["v1.0-"], Find::Parts(hex, b'-', &[24, 146])),
     rule("defined-networking-key", "Defined Networking key", &["dnkey-"], Find::Parts(alnum, b'-', &[26, 52])),
     rule("doppler-token", "Doppler token", &["dp.pt.", "dp.st.", "dp.sa."], Find::Token(dotted, 40..64)),
-    rule("duffel-token", "Duffel token", &["duffel_live_", "duffel_test_"], Find::Token(dashed, 43..44)),
+    rule("duffel-token", "Duffel token", &["duffel_live_", "duffel_test_"], Find::Token(dashed_padded, 43..44)),
     rule("dynatrace-token", "Dynatrace token", &["dt0c01.", "dt0s01.", "dt0s02."], Find::Parts(alnum, b'.', &[24, 64])),
     rule("easypost-key", "EasyPost key", &["EZAK", "EZTK"], Find::Token(alnum, 54..55)),
     rule("facebook-token", "Facebook page token", &["EAACEdEose0cBA", "EAAM", "EAAC"], Find::Token(alnum, 96..MANY)),
     rule("flutterwave-key", "Flutterwave key", &["FLWSECK-", "FLWSECK_TEST-"], Find::Token(hex, 32..33)),
+    rule("flutterwave-key", "Flutterwave key", &["FLWSECK_TEST-"], Find::Token(alnum, 12..13)),
     rule("fly-token", "Fly.io token", &["fo1_"], Find::Token(dashed, 43..44)),
     rule("fly-token", "Fly.io token", &["fm1a_", "fm1r_", "fm2_"], Find::Token(padded, 100..MANY)),
     rule("frameio-token", "Frame.io token", &["fio-u-"], Find::Token(dashed, 64..65)),
@@ -120,6 +133,7 @@ static RULES: &[Rule] = &[
     rule("infracost-key", "Infracost API key", &["ico-"], Find::With(infracost)),
     rule("42-secret", "42 client secret", &["s-s4t2ud-", "s-s4t2af-"], Find::Token(hex, 64..65)),
     rule("linear-key", "Linear API key", &["lin_api_"], Find::Token(alnum, 40..41)),
+    rule("maxmind-key", "MaxMind license key", &["_mmk"], Find::With(maxmind)),
     rule("mailgun-key", "Mailgun key", &["key-"], Find::Token(hex, 32..33)),
     rule("new-relic-key", "New Relic key", &["NRAK-"], Find::Token(alnum, 27..28)),
     rule("new-relic-key", "New Relic key", &["NRII-"], Find::Token(dashed, 32..33)),
@@ -128,7 +142,7 @@ static RULES: &[Rule] = &[
     rule("openshift-token", "OpenShift token", &["sha256~"], Find::Token(dashed, 43..44)),
     rule("perplexity-key", "Perplexity API key", &["pplx-"], Find::Token(alnum, 48..49)),
     rule("plaid-token", "Plaid access token", &["access-production-", "access-development-", "access-sandbox-"], Find::Parts(hex, b'-', &[8, 4, 4, 4, 12])),
-    rule("planetscale-token", "PlanetScale token", &["pscale_tkn_", "pscale_oauth_", "pscale_pw_"], Find::Token(dotted, 32..65)),
+    rule("planetscale-token", "PlanetScale token", &["pscale_tkn_", "pscale_oauth_", "pscale_pw_"], Find::Token(dotted_padded, 32..65)),
     rule("postman-key", "Postman API key", &["PMAK-"], Find::Parts(any_hex, b'-', &[24, 34])),
     rule("prefect-key", "Prefect API key", &["pnu_"], Find::Token(alnum, 36..37)),
     rule("pulumi-token", "Pulumi token", &["pul-"], Find::Token(hex, 40..41)),
@@ -143,10 +157,10 @@ static RULES: &[Rule] = &[
     rule("shopify-token", "Shopify token", &["shpat_", "shpca_", "shppa_", "shpss_"], Find::Token(any_hex, 32..33)),
     rule("sourcegraph-token", "Sourcegraph token", &["sgp_", "sgp_local_"], Find::Token(any_hex, 40..41)),
     rule("sourcegraph-token", "Sourcegraph token", &["sgp_"], Find::Parts(any_hex, b'_', &[16, 40])),
-    rule("square-token", "Square token", &["sq0atp-"], Find::Token(dashed, 22..23)),
+    rule("square-token", "Square token", &["sq0atp-"], Find::Token(dashed, 22..61)),
     rule("square-secret", "Square secret", &["sq0csp-"], Find::Token(dashed, 43..44)),
     rule("terraform-token", "Terraform Cloud token", &[".atlasv1."], Find::With(terraform)),
-    rule("typeform-token", "Typeform token", &["tfp_"], Find::Token(dotted, 44..80)),
+    rule("typeform-token", "Typeform token", &["tfp_"], Find::Token(dotted_padded, 44..80)),
     rule("yandex-key", "Yandex Cloud API key", &["AQVN"], Find::Token(dashed, 35..39)),
 ];
 
@@ -156,7 +170,19 @@ pub(super) struct Scanner {
     automaton: AhoCorasick,
     /// For each literal of the automaton, the rules anchored on it.
     rules: Vec<Vec<&'static Rule>>,
+    /// The names of vendors, in any case.
+    vendors: AhoCorasick,
+    /// For each of these names, the vendor's place in [`VENDORS`].
+    places: Vec<usize>,
 }
+
+/// Tokens that only the name beside them tells from other text.
+static VENDOR: Rule = rule(
+    "vendor-token",
+    "token beside the name of its vendor",
+    &[],
+    Find::With(|_, _| None),
+);
 
 impl Scanner {
     pub(crate) fn new() -> Result<Self, BuildError> {
@@ -176,7 +202,19 @@ impl Scanner {
         let automaton = AhoCorasick::builder()
             .match_kind(MatchKind::LeftmostLongest)
             .build(literals)?;
-        Ok(Self { automaton, rules })
+        let names = VENDORS.iter().enumerate();
+        let names = names.flat_map(|(at, (names, _))| names.iter().map(move |name| (at, name)));
+        let (places, names): (Vec<usize>, Vec<&str>) = names.unzip();
+        let vendors = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .ascii_case_insensitive(true)
+            .build(names)?;
+        Ok(Self {
+            automaton,
+            rules,
+            vendors,
+            places,
+        })
     }
 
     /// All secrets of `text`, in order, each once.
@@ -184,20 +222,26 @@ impl Scanner {
         let resolved = Resolved::new(raw);
         let text = resolved.text.as_ref();
         let mut hits: Vec<Hit> = Vec::new();
+        let mut add = |rule: &'static Rule, range: Range<usize>| {
+            let known = |hit: &Hit| hit.range.start < range.end && range.start < hit.range.end;
+            if !hits.iter().any(known) {
+                hits.push(Hit { rule, range });
+            }
+        };
         for found in self.automaton.find_iter(text) {
-            for rule in self
-                .rules
-                .get(found.pattern().as_usize())
-                .into_iter()
-                .flatten()
-            {
-                let Some(range) = rule.find(text, found.range()) else {
-                    continue;
-                };
-                let known = |hit: &Hit| hit.range.start < range.end && range.start < hit.range.end;
-                if !hits.iter().any(known) {
-                    hits.push(Hit { rule, range });
+            let rules = self.rules.get(found.pattern().as_usize());
+            for rule in rules.into_iter().flatten() {
+                if let Some(range) = rule.find(text, found.range()) {
+                    add(rule, range);
                 }
+            }
+        }
+        for found in self.vendors.find_iter(text) {
+            let place = self.places.get(found.pattern().as_usize());
+            let vendor = place.and_then(|place| VENDORS.get(*place));
+            let token = vendor.and_then(|(_, shapes)| assigned(text, &found.range(), shapes));
+            if let Some(range) = token {
+                add(&VENDOR, range);
             }
         }
         for hit in &mut hits {
@@ -274,6 +318,14 @@ fn dashed(byte: u8) -> bool {
 
 fn dotted(byte: u8) -> bool {
     dashed(byte) || byte == b'.'
+}
+
+fn dashed_padded(byte: u8) -> bool {
+    dashed(byte) || byte == b'='
+}
+
+fn dotted_padded(byte: u8) -> bool {
+    dotted(byte) || byte == b'='
 }
 
 fn base64(byte: u8) -> bool {
@@ -584,9 +636,31 @@ fn sentry(text: &[u8], literal: Range<usize>) -> Option<Range<usize>> {
 /// Fourteen characters, `.atlasv1.`, 60 or more.
 fn terraform(text: &[u8], literal: Range<usize>) -> Option<Range<usize>> {
     let start = run_back(text, literal.start, alnum);
-    let body = run(text, literal.end, dashed);
+    let body = run(text, literal.end, dashed_padded);
     let right = literal.start - start == 14 && body.len() >= 60;
     (right && starts_word(text, start) && plausible(&text[body.clone()])).then_some(start..body.end)
+}
+
+/// Six characters, `_`, 29, `_mmk`.
+fn maxmind(text: &[u8], literal: Range<usize>) -> Option<Range<usize>> {
+    let start = run_back(text, literal.start, underscored);
+    let body = &text[start..literal.start];
+    let right = body.len() == 36 && body[6] == b'_';
+    let ends = !text.get(literal.end).is_some_and(|b| dashed(*b));
+    (right && ends && plausible(body)).then_some(start..literal.end)
+}
+
+/// Three characters, a digit, `Q~`, 31 to 34 characters.
+fn azure_client(text: &[u8], literal: Range<usize>) -> Option<Range<usize>> {
+    let start = literal.start.checked_sub(4)?;
+    let of_it = |b: u8| dotted(b) || b == b'~';
+    let head = &text[start..literal.start];
+    let body = run(text, literal.end, of_it);
+    let apart = start == 0 || !of_it(text[start - 1]);
+    let right = apart && head.iter().all(|b| of_it(*b)) && head[3].is_ascii_digit();
+    let secret = &text[body.clone()];
+    (right && (31..=34).contains(&body.len()) && mixed(secret) && plausible(secret))
+        .then_some(start..body.end)
 }
 
 fn azure(text: &[u8], literal: Range<usize>) -> Option<Range<usize>> {

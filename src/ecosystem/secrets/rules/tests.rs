@@ -34,6 +34,12 @@ const ROWS: &[Row] = &[
             "-----BEGIN| PRIVATE KEY-----\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n",
             "if line.starts_with(\"-----BEGIN| PRIVATE KEY-----\") { return Some(parse_the_key_that_follows(line)); }",
         ] },
+    Row { rule: "maxmind-key",
+        found: &["key = Ab3dE6_q7RkZ2mNf84LsTw0YbVx3JcDh6GpA|_mmk"],
+        missed: &["Ab3dE6-q7RkZ2mNf84LsTw0YbVx3JcDh6GpA|_mmk", "xxAb3dE6_q7RkZ2mNf84LsTw0YbVx3JcDh6GpA|_mmk", "Ab3dE6_q7RkZ2mNf84LsTw0YbVx3JcDh6GpA|_mmks"] },
+    Row { rule: "azure-client-secret",
+        found: &["secret: 'aB.8|Q~q7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9U'"],
+        missed: &["aB.c|Q~q7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9U", "xaB.8|Q~q7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9U", "aB.8|Q~q7RkZ2mNf84LsTw0YbVx3JcDh"] },
     Row { rule: "putty-private-key",
         found: &["PuTTY-User-Key|-File-2: ssh-rsa\nEncryption: none\nPublic-Lines: 1\nBODY\nPrivate-Lines: 2\nBODY\nBODY\nPrivate-MAC: 0\n"],
         missed: &["PuTTY-User-Key|-File-2: ssh-rsa\nPublic-Lines: 1\nBODY\n"] },
@@ -235,6 +241,61 @@ fn private_keys_by_chance_are_found_whatever_their_letters_and_wherever_they_sta
             assert_eq!(hits[0].rule.id, "private-key");
         }
     }
+}
+
+#[test]
+fn tokens_by_chance_are_found_where_they_are_assigned_to_their_vendor() {
+    const FORMS: [(&str, &str); 10] = [
+        ("NAME_api_token = \"", "\""),
+        ("NAMEToken=", "\n"),
+        ("var NAMEToken string = \"", "\""),
+        ("NAMEToken := `", "`"),
+        ("string NAME_KEY = \"", "\";"),
+        ("{\"NAME_TOKEN\": \"", "\"}"),
+        ("NAME-token: ", "\n"),
+        ("<NAMEToken>", "</NAMEToken>"),
+        ("config[\"NAME_secret\"] = '", "'"),
+        ("NAME_TOKEN := ", " # comment"),
+    ];
+    let mut chance = Chance(4);
+    let scanner = Scanner::new().expect("the literals compile");
+    let (mut asked, mut missed) = (0, 0);
+    for (names, shapes) in VENDORS {
+        for (at, (before, after)) in FORMS.iter().cycle().take(60).enumerate() {
+            let (prefix, alphabet, length) = &shapes[at % shapes.len()];
+            // Shapes with separators at fixed places are not drawn by chance.
+            if alphabet(b'-') && alphabet(b'a') && !alphabet(b'g') {
+                continue;
+            }
+            let body = chance.body(*alphabet, length.start);
+            let name = [names[0].to_owned(), names[0].to_uppercase()][at % 2].clone();
+            let text = format!("{before}{prefix}{body}{after}").replace("NAME", &name);
+            let hits = scanner.scan(text.as_bytes());
+            asked += 1;
+            // A short body may lack digits by chance.
+            missed += usize::from(hits.len() != 1);
+        }
+    }
+    assert!(asked > 3000 && missed * 50 < asked, "{missed} of {asked}");
+}
+
+#[test]
+fn what_stands_beside_the_name_of_a_vendor_is_not_always_its_token() {
+    for text in [
+        "datadog_api_key = os.environ[\"DATADOG_API_KEY_OF_PRODUCTION_TEAM\"]",
+        "uses: codecov/codecov-action@ab904c41d6ece82784817410c45d8b8c02684457",
+        "jira = \"xxxxxxxxxxxxxxxxxxxxxxxx\"",
+        "twitter: abcdefghijklmnopqrstuvwxy",
+        "heroku = 00000000-0000-0000-0000-000000000000",
+        "trello and then q7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9U",
+        "asana_token = \"q7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9Uq7RkZ2\"",
+    ] {
+        assert_eq!(ids(text), [""; 0], "{text}");
+    }
+    assert_eq!(
+        ids("heroku_key = 6a1e9c0d|-3b5f-4a7e-9d21-8c4f0b7a2e65"),
+        ["vendor-token"]
+    );
 }
 
 #[test]
