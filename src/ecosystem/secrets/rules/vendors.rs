@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::{alnum, any_hex, dashed, mixed, plausible, run};
+use super::{alnum, any_hex, dashed, dashed_padded, dotted_padded, mixed, plausible, run};
 
 /// A shape: what a token begins with, the bytes of the rest, and how many.
 type Shape = (&'static str, fn(u8) -> bool, Range<usize>);
@@ -20,49 +20,49 @@ pub(super) static VENDORS: &[(&[&str], &[Shape])] = &[
     (&["alibaba"], &[("", alnum, 30..31)]),
     (&["artifactory", "bintray", "jfrog", "xray"], &[("", alnum, 64..65), ("", alnum, 73..74)]),
     (&["asana"], &[("", alnum, 32..33)]),
-    (&["atlassian", "confluence", "jira"], &[("", alnum, 24..25), ("ATATT3", padded, 186..187)]),
-    (&["beamer"], &[("b_", padded, 44..45)]),
-    (&["bitbucket"], &[("", alnum, 32..33), ("", padded, 64..65)]),
+    (&["atlassian", "confluence", "jira"], &[("", alnum, 24..25), ("ATATT3", dashed_padded, 186..187)]),
+    (&["beamer"], &[("b_", dashed_padded, 44..45)]),
+    (&["bitbucket"], &[("", alnum, 32..33), ("", dashed_padded, 64..65)]),
     (&["bittrex"], &[("", alnum, 32..33)]),
-    (&["cloudflare"], &[("", padded, 40..41), ("", any_hex, 37..38)]),
+    (&["cloudflare"], &[("", dashed_padded, 40..41), ("", any_hex, 37..38)]),
     (&["codecov"], &[("", alnum, 32..33), ("", uuid, 36..37)]),
     (&["cohere", "co_api_key"], &[("", alnum, 40..41)]),
     (&["coinbase"], &[("", dashed, 64..65)]),
     (&["confluent"], &[("", alnum, 64..65), ("", alnum, 16..17)]),
-    (&["contentful"], &[("", padded, 43..44)]),
+    (&["contentful"], &[("", dashed_padded, 43..44)]),
     (&["datadog"], &[("", alnum, 40..41)]),
-    (&["discord"], &[("", any_hex, 64..65), ("", padded, 32..33)]),
+    (&["discord"], &[("", any_hex, 64..65), ("", dashed_padded, 32..33)]),
     (&["droneci"], &[("", alnum, 32..33)]),
-    (&["dropbox"], &[("", alnum, 15..16), ("sl.", padded, 135..136), ("", padded, 64..65)]),
+    (&["dropbox"], &[("", alnum, 15..16), ("sl.", dashed_padded, 135..136), ("", dashed_padded, 64..65)]),
     (&["etsy"], &[("", alnum, 24..25)]),
     (&["facebook"], &[("", any_hex, 32..33)]),
-    (&["fastly"], &[("", padded, 32..33)]),
+    (&["fastly"], &[("", dashed_padded, 32..33)]),
     (&["finicity"], &[("", alnum, 20..21), ("", any_hex, 32..33)]),
     (&["finnhub"], &[("", alnum, 20..21)]),
     (&["flickr"], &[("", alnum, 32..33)]),
     (&["freshbooks"], &[("", alnum, 64..65)]),
     (&["gitter"], &[("", dashed, 40..41)]),
-    (&["gocardless"], &[("live_", padded, 40..41)]),
+    (&["gocardless"], &[("live_", dashed_padded, 40..41)]),
     (&["heroku"], &[("", uuid, 36..37)]),
     (&["hubspot"], &[("", uuid, 36..37)]),
-    (&["intercom"], &[("", padded, 60..61)]),
+    (&["intercom"], &[("", dashed_padded, 60..61)]),
     (&["kraken"], &[("", slashed, 80..91)]),
     (&["kucoin"], &[("", any_hex, 24..25), ("", uuid, 36..37)]),
-    (&["launchdarkly"], &[("", padded, 40..41)]),
+    (&["launchdarkly"], &[("", dashed_padded, 40..41)]),
     (&["linear"], &[("", any_hex, 32..33)]),
     (&["linkedin", "linked_in", "linked-in"], &[("", alnum, 16..17), ("", alnum, 14..15)]),
     (&["lob"], &[("live_pub_", any_hex, 31..32), ("test_pub_", any_hex, 31..32), ("live_", any_hex, 35..36), ("test_", any_hex, 35..36)]),
     (&["looker"], &[("", alnum, 20..21), ("", alnum, 24..25)]),
     (&["mailchimp"], &[("", dashed, 37..38)]),
     (&["mailgun"], &[("key-", any_hex, 32..33), ("pubkey-", any_hex, 32..33), ("", dashed, 50..51)]),
-    (&["mapbox"], &[("pk.", dotted, 83..84)]),
+    (&["mapbox"], &[("pk.", dotted_padded, 83..84)]),
     (&["mattermost"], &[("", alnum, 26..27)]),
     (&["meraki"], &[("", any_hex, 40..41)]),
     (&["messagebird", "message_bird", "message-bird"], &[("", alnum, 25..26), ("", uuid, 36..37)]),
-    (&["netlify"], &[("", padded, 40..47)]),
+    (&["netlify"], &[("", dashed_padded, 40..47)]),
     (&["newrelic", "new-relic", "new_relic"], &[("", alnum, 64..65), ("NRJS-", any_hex, 19..20)]),
-    (&["newyorktimes", "new-york-times", "nytimes"], &[("", padded, 32..33)]),
-    (&["okta"], &[("00", padded, 40..41)]),
+    (&["newyorktimes", "new-york-times", "nytimes"], &[("", dashed_padded, 32..33)]),
+    (&["okta"], &[("00", dashed_padded, 40..41)]),
     (&["plaid"], &[("", alnum, 24..25), ("", alnum, 30..31)]),
     (&["privateai", "private_ai", "private-ai"], &[("", alnum, 32..33)]),
     (&["rapidapi"], &[("", dashed, 50..51)]),
@@ -70,27 +70,19 @@ pub(super) static VENDORS: &[(&[&str], &[Shape])] = &[
     (&["sentry"], &[("", any_hex, 64..65)]),
     (&["contribsys__com"], &[("", sidekiq, 17..18)]),
     (&["snyk"], &[("", uuid, 36..37)]),
-    (&["sonar"], &[("", padded, 40..45)]),
+    (&["sonar"], &[("", dashed_padded, 40..45)]),
     (&["squarespace"], &[("", uuid, 36..37)]),
     (&["sumo"], &[("su", alnum, 12..13), ("", alnum, 64..65)]),
     (&["travis"], &[("", alnum, 22..23)]),
     (&["trello"], &[("", dashed, 32..33)]),
     (&["twitch"], &[("", alnum, 30..31)]),
     (&["twitter"], &[("", alnum, 25..26), ("", alnum, 45..46), ("", alnum, 50..51), ("", dashed, 36..67), ("AAAAAAAAAAAAAAAAAAAAAA", escaped, 80..101)]),
-    (&["yandex"], &[("YC", dashed, 38..39), ("t1.", dotted, 88..300)]),
+    (&["yandex"], &[("YC", dashed, 38..39), ("t1.", dotted_padded, 88..300)]),
     (&["zendesk"], &[("", alnum, 40..41)]),
 ];
 
-fn padded(byte: u8) -> bool {
-    dashed(byte) || byte == b'='
-}
-
-fn dotted(byte: u8) -> bool {
-    padded(byte) || byte == b'.'
-}
-
 fn slashed(byte: u8) -> bool {
-    padded(byte) || byte == b'/' || byte == b'+'
+    dashed_padded(byte) || byte == b'/' || byte == b'+'
 }
 
 fn escaped(byte: u8) -> bool {
