@@ -28,12 +28,13 @@ pub(crate) fn plan(scope: &Scope<'_>, config: &Config) -> Result<Plan, PlanError
     own_checks::plan(scope, config, &mut plan)?;
     let leaving = leaving_links(scope);
     let unreadable = unreadable(scope);
+    let absent = absent(scope);
     for check in &mut plan.checks {
         if let Some((path, _)) = unreadable.iter().find(|odd| needs(scope, check, odd)) {
             check.work = Work::Missing(format!(
                 "cannot read `{path}`, which git tracks\nhelp: make it readable (`chmod -R u+rX {path}`), or stop tracking it"
             ));
-        } else if let Some(why) = not_fetched(scope, check) {
+        } else if let Some(why) = not_fetched(scope, check, &absent) {
             check.work = Work::Missing(why);
         }
         if check.not_cached.is_none() {
@@ -101,13 +102,20 @@ fn left_out(odd: &LeftOut) -> String {
     format!("`{}` was left out: {}", odd.display, odd.reason)
 }
 
-/// What a check would see that a partial clone has not fetched. A check that works per file leaves such files out.
-fn not_fetched(scope: &Scope<'_>, check: &Check) -> Option<String> {
+/// What a partial clone has not fetched: one file of each folder, as there may be many.
+fn absent<'a>(scope: &Scope<'a>) -> Vec<&'a LeftOut> {
+    let all = scope.snapshot.left_out().iter();
+    let mut all: Vec<_> = all.filter(|odd| odd.reason == Reason::NotFetched).collect();
+    all.dedup_by(|later, first| later.dir == first.dir);
+    all
+}
+
+/// What a check would see of it. A check that works per file leaves such files out.
+fn not_fetched(scope: &Scope<'_>, check: &Check, absent: &[&LeftOut]) -> Option<String> {
     if check.inputs.parts.is_some() {
         return None;
     }
-    let absent = scope.snapshot.left_out().iter();
-    let mut absent = absent.filter(|odd| odd.reason == Reason::NotFetched);
+    let mut absent = absent.iter();
     let first = absent.find(|odd| sees_folder(scope, check, &odd.dir))?;
     Some(format!(
         "`{0}` is outside the sparse checkout and has not been fetched\nhelp: check it out with `git sparse-checkout add {1}`",

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// A project-relative path: UTF-8, `/`-separated, without empty, `.` or `..` segments. The project root is the empty
 /// path. Ordered by bytes.
@@ -251,6 +251,19 @@ impl<'de> serde::Deserialize<'de> for RelPath {
         let text = String::deserialize(deserializer)?;
         Self::new(&text).map_err(serde::de::Error::custom)
     }
+}
+
+/// Resolves `.` and `..` by name.
+pub(crate) fn normal(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => _ = out.pop(),
+            other => out.push(other),
+        }
+    }
+    out
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use crate::cli::exit::Failure;
 use crate::env::{self, Env};
 use crate::event::Sink;
 use crate::path::RelPath;
+use crate::path::normal;
 use crate::report::shell::Tone;
 use crate::report::{About, FORMATS, Format, Shell, Verbosity, json, text};
 use crate::session::project::Host;
@@ -215,21 +216,6 @@ fn workspace_root(cwd: &Path) -> Option<PathBuf> {
         .find(is_workspace)
         .or(manifests.first())
         .map(|dir| dir.to_path_buf())
-}
-
-/// Resolves `.` and `..` by name.
-fn normal(path: &Path) -> PathBuf {
-    let mut out = PathBuf::new();
-    for part in path.components() {
-        match part {
-            std::path::Component::CurDir => {}
-            std::path::Component::ParentDir => {
-                out.pop();
-            }
-            other => out.push(other),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

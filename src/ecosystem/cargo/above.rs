@@ -4,10 +4,10 @@
 //! Their files have the same place relative to the project in a room and count by content. Nothing in them is checked.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use crate::digest::{Digest, Hasher};
-use crate::path::RelPathError;
+use crate::path::{RelPathError, normal};
 use crate::plan::check::OutsideFile;
 use crate::scope::Scope;
 
@@ -32,7 +32,7 @@ pub(crate) fn files(scope: &Scope<'_>) -> Vec<OutsideFile> {
                 continue;
             };
             let dir = manifest.parent().unwrap_or(&folder);
-            queue.extend(paths(&table).iter().map(|path| lexical(dir, path)));
+            queue.extend(paths(&table).iter().map(|path| normal(&dir.join(path))));
             if !manifest.starts_with(&folder)
                 && let Ok(bytes) = std::fs::read(&manifest)
             {
@@ -81,7 +81,7 @@ fn named(scope: &Scope<'_>) -> Vec<PathBuf> {
         });
         let folder = base.under(scope.snapshot.root());
         let climbing = climbing.unwrap_or_default();
-        folders.extend(climbing.iter().map(|path| lexical(&folder, path)));
+        folders.extend(climbing.iter().map(|path| normal(&folder.join(path))));
     }
     folders
 }
@@ -109,19 +109,6 @@ fn read(manifest: &Path) -> Option<toml::Table> {
     toml::from_str(&std::fs::read_to_string(manifest).ok()?).ok()
 }
 
-/// `base/path` with `..` resolved by name.
-fn lexical(base: &Path, path: &str) -> PathBuf {
-    let mut result = base.to_path_buf();
-    for part in Path::new(path).components() {
-        match part {
-            Component::ParentDir => _ = result.pop(),
-            Component::CurDir => {}
-            other => result.push(other),
-        }
-    }
-    result
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,6 +129,6 @@ mod tests {
         assert_eq!(place("/a/b/x/y"), Some((1, "x/y".to_owned())));
         assert_eq!(place("/x"), Some((3, "x".to_owned())));
         assert_eq!(place("/a/b/c/d"), None);
-        assert_eq!(lexical(Path::new("/a/b"), "../../x/./y"), Path::new("/x/y"));
+        assert_eq!(normal(Path::new("/a/b/../../x/./y")), Path::new("/x/y"));
     }
 }

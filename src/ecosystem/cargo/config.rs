@@ -220,8 +220,9 @@ pub(crate) fn files_below(scope: &Scope<'_>, folder: &Path) -> Vec<(PathBuf, Dig
                 meta.ctime(),
                 meta.ctime_nsec(),
             ];
-            let mut bytes = numbers.into_iter().flat_map(i64::to_le_bytes);
-            stats.update(&bytes.by_ref().collect::<Vec<u8>>());
+            for number in numbers {
+                stats.update(&number.to_le_bytes());
+            }
             stats.update(&meta.size().to_le_bytes());
         }
     }

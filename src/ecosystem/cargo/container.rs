@@ -89,7 +89,8 @@ pub(super) fn plan(found: &Found<'_>, images: &dyn Images, plan: &mut Plan) -> R
     }
     let rust = Rust::plan(scope, images, plan, dir, found.workspace)?;
     let programs = Programs::Image(rust.version.as_deref());
-    let (work, inputs, not_cached) = rustfmt::plan(scope, programs, dir, found.workspace);
+    let (work, inputs, not_cached) =
+        rustfmt::plan(scope, found.workspaces, programs, dir, found.workspace);
     let work = match work {
         Work::Command(mut command) => {
             command.set_env.extend(homes());

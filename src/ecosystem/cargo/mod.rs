@@ -127,8 +127,13 @@ impl Found<'_> {
     fn plan(&self, plan: &mut Plan) {
         let programs = Programs::Host(self.toolchain);
         let tools = tools_layer(plan, self.dir, self.toolchain);
-        let (work, inputs, not_cached) =
-            rustfmt::plan(self.scope, programs, self.dir, self.workspace);
+        let (work, inputs, not_cached) = rustfmt::plan(
+            self.scope,
+            self.workspaces,
+            programs,
+            self.dir,
+            self.workspace,
+        );
         let fmt = catalogue::planned("rust:fmt", self.dir, work).sees(inputs);
         let layers = vec!["base".to_owned(), tools.clone()];
         plan.checks.push(fmt.on(layers).not_cached(not_cached));

@@ -17,12 +17,10 @@ use crate::plan::check::{Command, Inputs, OutsideFile, Tool, Work};
 use crate::scope::{Scope, with_link_targets};
 use crate::snapshot::FileId;
 
-use super::above;
 use super::config::{RUSTFMT_CONFIG, chains};
-use super::loading::Loading;
 use super::programs::Programs;
 use super::rustfmt_output::RustfmtOutput;
-use super::workspace::{Target, Workspace};
+use super::workspace::{Target, Workspace, Workspaces};
 
 /// The configuration for rustfmt if the project has none.
 const EMPTY_CONFIG: &str = "/dev/null";
@@ -31,6 +29,7 @@ const EMPTY_CONFIG: &str = "/dev/null";
 #[must_use]
 pub(crate) fn plan(
     scope: &Scope<'_>,
+    workspaces: &Workspaces<'_>,
     programs: Programs<'_>,
     dir: &RelPath,
     workspace: &Workspace,
@@ -38,7 +37,7 @@ pub(crate) fn plan(
     let roots: Vec<RelPath> = workspace.targets.iter().map(|t| t.path.clone()).collect();
     let (mut files, outside) = sources(scope, &roots);
     let config = configuration(scope, programs, &roots, &files);
-    let mut above = Vec::new();
+    let mut above: &[OutsideFile] = &[];
     let outside = outside.map(|path| {
         format!(
             "a module is outside the project (`#[path = \"{path}\"]`) and cannot be part of the key"
@@ -57,8 +56,8 @@ pub(crate) fn plan(
             tools(programs, &["rustfmt"]),
         ),
         _ => {
-            files.extend(Loading::of(scope).by_content());
-            above = above::files(scope);
+            files.extend(workspaces.loading().by_content());
+            above = workspaces.above();
             (
                 cargo_fmt_argv(config.argument.as_deref()),
                 tools(programs, &["cargo", "cargo-fmt", "rustc", "rustfmt"]),
@@ -66,7 +65,9 @@ pub(crate) fn plan(
         }
     };
     let inputs = Inputs::whole(files).and_config(config.files);
-    let inputs = inputs.and_outside(config.outside).and_outside(above);
+    let inputs = inputs
+        .and_outside(config.outside)
+        .and_outside(above.iter().cloned());
     let work = match tools {
         Ok(tools) => command(argv, dir, tools).into(),
         Err(message) => Work::Missing(message),
