@@ -14,6 +14,7 @@ use crate::plan::{Build, Check, Layer, LayerKind, Plan, Work};
 use crate::rule::Rule;
 use crate::scope::{PlanError, Scope};
 use crate::snapshot::{Entry, FileId, Kind, LeftOut, Reason};
+use crate::visible;
 
 /// Plans all checks of a project.
 pub(crate) fn plan(scope: &Scope<'_>, config: &Config) -> Result<Plan, PlanError> {
@@ -90,16 +91,16 @@ fn unlisted(scope: &Scope<'_>, check: &Check) -> Option<(RelPath, String)> {
     let odd =
         odd.find(|odd| odd.reason == Reason::NotUtf8 && sees_folder(scope, check, &odd.dir))?;
     let folder = nearest(scope, &odd.dir)?;
-    let why = format!(
-        "it may have listed `{}`: {}",
-        folder.display_dot(),
-        left_out(odd)
-    );
+    let why = format!("it may have listed `{folder}`: {}", left_out(odd));
     Some((folder, why))
 }
 
 fn left_out(odd: &LeftOut) -> String {
-    format!("`{}` was left out: {}", odd.display, odd.reason)
+    format!(
+        "`{}` was left out: {}",
+        visible::name(&odd.display),
+        odd.reason
+    )
 }
 
 /// What a partial clone has not fetched: one file of each folder, as there may be many.

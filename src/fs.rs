@@ -15,9 +15,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::rule::Rule;
+use crate::visible::Shown as _;
 
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {action} {}", path.display())]
+#[error("cannot {action} {}", path.shown())]
 pub(crate) struct FsError {
     /// `read` or `write`.
     pub(crate) action: &'static str,

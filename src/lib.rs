@@ -13,7 +13,7 @@
 //!
 //! | module | owns | stays free of |
 //! |---|---|---|
-//! | [`digest`], [`path`], [`finding`] | the vocabulary | IO |
+//! | [`visible`], [`digest`], [`path`], [`finding`] | the vocabulary; how names and text are printed | IO |
 //! | [`rule`] | switches that turn rules off in debug builds, for the tests | everything else |
 //! | [`mod@env`], [`fs`], [`process`] | the edges to the system | policy |
 //! | [`snapshot`], [`facts`], [`tool`] | the project's files, facts derived from them, the host's programs | what matters to a check |
@@ -49,6 +49,7 @@ mod digest;
 mod finding;
 mod path;
 mod rule;
+mod visible;
 
 mod env;
 mod fs;

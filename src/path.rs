@@ -7,6 +7,8 @@ use std::fmt;
 use std::ops::Deref;
 use std::path::{Component, Path, PathBuf};
 
+use crate::visible::{self, Shown as _};
+
 /// A project-relative path: UTF-8, `/`-separated, without empty, `.` or `..` segments. The project root is the empty
 /// path. Ordered by bytes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -47,7 +49,7 @@ impl RelPath {
     pub(crate) fn from_path(path: &Path) -> Result<Self, RelPathError> {
         let text = path
             .to_str()
-            .ok_or_else(|| RelPathError::NotUtf8(path.display().to_string()))?;
+            .ok_or_else(|| RelPathError::NotUtf8(path.shown().to_string()))?;
         Self::new(text)
     }
 
@@ -80,7 +82,7 @@ impl RelPath {
         &self.0
     }
 
-    /// The text for display and argv: `.` for the root.
+    /// The text for argv: `.` for the root.
     #[must_use]
     pub(crate) fn display_dot(&self) -> &str {
         if self.0.is_empty() { "." } else { &self.0 }
@@ -229,8 +231,9 @@ impl std::borrow::Borrow<str> for RelPath {
 }
 
 impl fmt::Display for RelPath {
+    /// One line for people, see [`visible::name`]. For programs, use [`RelPath::as_str`].
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.display_dot())
+        f.write_str(&visible::name(self.display_dot()))
     }
 }
 

@@ -18,6 +18,7 @@ use crate::report::shell::Tone;
 use crate::report::{About, FORMATS, Format, Shell, Verbosity, json, text};
 use crate::session::project::Host;
 use crate::session::{Files, Listener, Project};
+use crate::visible::Shown as _;
 
 pub(crate) struct Context<'a> {
     pub(crate) shell: &'a Shell,
@@ -51,7 +52,7 @@ impl<'a> Context<'a> {
                     .ok()
                     .filter(|dir| dir.is_dir())
                     .ok_or_else(|| {
-                        Failure::usage(format!("-C {}: no such directory", dir.display()))
+                        Failure::usage(format!("-C {}: no such directory", dir.shown()))
                     })?
             }
         };
@@ -78,7 +79,7 @@ impl<'a> Context<'a> {
         let cwd = self
             .cwd
             .canonicalize()
-            .with_context(|| format!("cannot use {}", self.cwd.display()))?;
+            .with_context(|| format!("cannot use {}", self.cwd.shown()))?;
         let Some(manifest) = &self.global.manifest_path else {
             return Ok(root_of(&cwd));
         };
@@ -86,13 +87,13 @@ impl<'a> Context<'a> {
         if path.file_name() != Some("Cargo.toml".as_ref()) || !path.is_file() {
             return Err(Failure::usage(format!(
                 "--manifest-path {}: not a Cargo.toml file; use the one at the workspace root",
-                manifest.display()
+                manifest.shown()
             )));
         }
         let folder = path.parent().unwrap_or(&cwd);
         let folder = folder
             .canonicalize()
-            .with_context(|| format!("cannot use {}", folder.display()))?;
+            .with_context(|| format!("cannot use {}", folder.shown()))?;
         Ok(workspace_root(&folder).unwrap_or(folder))
     }
 
@@ -161,11 +162,11 @@ impl<'a> Context<'a> {
 
     /// A path from the command line, relative to `root`.
     pub(crate) fn project_path(&self, root: &Path, typed: &Path) -> Result<RelPath, Failure> {
-        let shown = typed.display();
+        let shown = typed.shown();
         let absolute = normal(&self.cwd.join(typed));
         let absolute = absolute.canonicalize().unwrap_or(absolute);
         let below = absolute.strip_prefix(root).map_err(|_| {
-            Failure::usage(format!("{shown} is outside the project {}", root.display()))
+            Failure::usage(format!("{shown} is outside the project {}", root.shown()))
         })?;
         RelPath::from_path(below).map_err(|error| Failure::usage(error.to_string()))
     }

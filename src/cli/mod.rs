@@ -6,6 +6,7 @@ pub(crate) mod context;
 pub(crate) mod exit;
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime};
 
@@ -16,6 +17,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::env::Env;
 use crate::process::launcher;
 use crate::report::{Shell, Verbosity};
+use crate::visible;
 
 /// Runs the program: parses arguments, dispatches, reports errors, and returns the documented exit code.
 #[must_use]
@@ -59,11 +61,14 @@ fn without_subcommand(argv: impl Iterator<Item = OsString>) -> Vec<OsString> {
 
 /// Help and version go to stdout with exit code 0, errors to stderr with 2.
 fn usage(error: &clap::Error) -> ExitCode {
+    let text = error.render().ansi().to_string();
+    let text = visible::output(&text);
     // A closed stdout is ignored.
-    let _ = error.print();
     if error.use_stderr() {
+        let _ = write!(anstream::stderr(), "{text}");
         Exit::Usage.into()
     } else {
+        let _ = write!(anstream::stdout(), "{text}");
         Exit::Passed.into()
     }
 }

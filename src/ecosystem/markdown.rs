@@ -17,6 +17,7 @@ use crate::provision::python::tool::ready;
 use crate::scope::with_link_targets;
 use crate::scope::{PlanError, Scope};
 use crate::snapshot::FileId;
+use crate::visible::Shown as _;
 
 const CONFIG: &str = ".mdformat.toml";
 
@@ -79,7 +80,7 @@ fn stray(scope: &Scope<'_>, inputs: &Inputs) -> Option<String> {
     path.is_file().then(|| {
         format!(
             "mdformat may use {} because the project has no configuration; add a {CONFIG} at the root to prevent that",
-            path.display()
+            path.shown()
         )
     })
 }

@@ -23,6 +23,7 @@ use crate::plan::check::{Failure, Next, OutsideFile};
 use crate::plan::{Command, Layer, Output};
 pub(crate) use crate::process::{Ended, Live};
 use crate::snapshot::{FileId, Snapshot};
+use crate::visible::Shown as _;
 
 #[cfg(all(feature = "dagger", unix))]
 pub(crate) mod dagger;
@@ -179,7 +180,7 @@ impl fmt::Debug for Place {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EngineError {
     /// A file is no longer what was hashed, so a new snapshot is needed.
-    #[error("{} changed while preparing the check", .0.display())]
+    #[error("{} changed while preparing the check", .0.shown())]
     Changed(PathBuf),
     #[error("cannot build layer `{layer}`: {message}{}", tail(.output))]
     Layer {
@@ -204,7 +205,7 @@ pub(crate) enum EngineError {
         /// The reason, and what to do.
         message: String,
     },
-    #[error("cannot use {}", path.display())]
+    #[error("cannot use {}", path.shown())]
     Io {
         path: PathBuf,
         source: std::io::Error,

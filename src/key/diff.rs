@@ -9,6 +9,7 @@ use crate::digest::Digest;
 use crate::key::fingerprint::{Fingerprint, Part, PartKind};
 use crate::key::tree::{self, Change, Leaf, Tree};
 use crate::snapshot::Kind;
+use crate::visible;
 
 /// The kind of a miss reason, as used in reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -102,6 +103,21 @@ impl Miss {
 impl fmt::Display for Miss {
     /// One line for display, without the word Dirty.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&visible::name(&Line(self).to_string()))
+    }
+}
+
+/// A difference with names and values as they are.
+struct Line<'a>(&'a Miss);
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.line(f)
+    }
+}
+
+impl Miss {
+    fn line(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let subject = self.path.as_deref().unwrap_or("");
         match self.kind {
             MissKind::New if subject.is_empty() => f.write_str("first run here"),
@@ -140,9 +156,7 @@ impl fmt::Display for Miss {
             MissKind::NotCached => write!(f, "not stored: {subject}"),
         }
     }
-}
 
-impl Miss {
     /// `: FROM → TO`, if it is short and says more than two digests would.
     fn values(&self, f: &mut fmt::Formatter<'_>, longest: usize) -> fmt::Result {
         let (Some(from), Some(to)) = (&self.from, &self.to) else {

@@ -266,7 +266,11 @@ fn push_command(print: &mut Fingerprint, command: &Command, env: &Env) {
         print.push(PartKind::Command, "before", Some(argv(earlier)));
     }
     print.push(PartKind::Command, "", Some(argv(&command.argv)));
-    print.push(PartKind::Dir, "", Some(command.dir.to_string()));
+    print.push(
+        PartKind::Dir,
+        "",
+        Some(command.dir.display_dot().to_owned()),
+    );
     for name in &command.env {
         print.push(PartKind::Env, name, env.var_os(name).map(env_value));
     }
@@ -297,7 +301,11 @@ fn push_command(print: &mut Fingerprint, command: &Command, env: &Env) {
         }
     }
     for product in &command.products {
-        print.push(PartKind::Option, "product", Some(product.to_string()));
+        print.push(
+            PartKind::Option,
+            "product",
+            Some(product.display_dot().to_owned()),
+        );
     }
     for output in &command.outputs {
         print.push(PartKind::Option, "output", Some(output.clone()));
@@ -329,7 +337,7 @@ fn env_value(value: &OsString) -> String {
 /// The path of an outside file for display: `../../rustfmt.toml`.
 #[must_use]
 pub(crate) fn outside_name(file: &OutsideFile) -> String {
-    format!("{}{}", "../".repeat(file.up as usize), file.path)
+    format!("{}{}", "../".repeat(file.up as usize), file.path.as_str())
 }
 
 #[cfg(test)]

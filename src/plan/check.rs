@@ -12,6 +12,7 @@ use crate::finding::Finding;
 use crate::path::RelPath;
 use crate::plan::output::Parse;
 use crate::snapshot::FileId;
+use crate::visible;
 
 /// A step that yields a verdict.
 #[derive(Debug, Clone)]
@@ -89,7 +90,7 @@ pub(crate) fn id_at(id: &str, dir: &RelPath) -> String {
     if dir.is_root() {
         id.to_owned()
     } else {
-        format!("{id}@{dir}")
+        format!("{id}@{}", visible::id(dir))
     }
 }
 

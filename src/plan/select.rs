@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::path::RelPath;
 use crate::plan::{Check, Plan, Work};
 use crate::snapshot::Snapshot;
+use crate::visible;
 
 /// The requested selection. Empty lists do not restrict it.
 #[derive(Debug, Clone, Default)]
@@ -34,7 +35,7 @@ pub(crate) struct Selected {
 
 /// An id or a tag that matches no check of the project.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{} `{name}` in this project{}", self.what(), self.hint())]
+#[error("{} `{}` in this project{}", self.what(), visible::name(.name), self.hint())]
 pub(crate) struct Unknown {
     pub(crate) is_tag: bool,
     pub(crate) name: String,

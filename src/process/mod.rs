@@ -2,7 +2,7 @@
 //!
 //! - [`capture`]: a short helper, run to completion. - [`talk`]: helpers that read input.
 //! - [`run`]: possibly long work: own process group, time limit, cancellation, bounded output.
-//! - [`quoted`]: quotes a word for a command line.
+//! - [`quoted`], [`pasted`]: quote a word for a command line.
 //! - [`attend`]: a program at the user's terminal.
 //! - [`Companion`]: a child that serves this program while it runs.
 //! - [`launcher`]: starts confined commands.
@@ -15,6 +15,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{PoisonError, RwLock};
 
 use crate::env::Env;
+use crate::visible;
 
 mod companion;
 pub(crate) mod launcher;
@@ -63,6 +64,20 @@ pub(crate) fn quoted(word: &str) -> String {
         return word.to_owned();
     }
     format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// Like [`quoted`], for people who paste it: a control character is written as bash, zsh and ksh read it, in one line.
+#[must_use]
+pub(crate) fn pasted(word: &str) -> String {
+    if !word.contains(visible::is_hidden) {
+        return quoted(word);
+    }
+    let escaped = word.chars().map(|c| match c {
+        '\'' | '\\' => format!("\\{c}"),
+        c if visible::is_hidden(c) => format!("\\u{:04x}", u32::from(c)),
+        c => c.to_string(),
+    });
+    format!("$'{}'", escaped.collect::<String>())
 }
 
 /// Between fork and exec a child holds every file that is open here, and a program that any process has open for

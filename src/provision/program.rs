@@ -24,6 +24,7 @@ use crate::scope::Scope;
 use crate::tool::Program;
 use crate::tool::installation::Private;
 use crate::tool::launcher::Leads;
+use crate::visible::Shown as _;
 
 use super::launcher::leads;
 use super::node;
@@ -249,7 +250,7 @@ impl Identify<'_> {
             None => {
                 let why = format!(
                     "cannot tell what is installed for `{}`; it may have editable packages or share those of another environment",
-                    program.path.display()
+                    program.path.shown()
                 );
                 Behind::hidden(program, why)
             }
@@ -343,7 +344,7 @@ pub(crate) fn binary_identity(scope: &Scope<'_>, program: &Program) -> Result<Di
         Err(error) => Err(format!(
             "cannot tell what `{}` loads from `{}`: {error}",
             program.name,
-            folder.display()
+            folder.shown()
         )),
     }
 }

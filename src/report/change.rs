@@ -3,6 +3,7 @@
 use crate::digest::Digest;
 use crate::key::diff::HIDDEN;
 use crate::key::{Miss, MissKind};
+use crate::visible;
 
 /// Longer values get separate lines.
 const LONG: usize = 70;
@@ -23,7 +24,7 @@ pub(crate) fn change(miss: &Miss, indent: &str) -> String {
     let Some((from, to)) = values(miss) else {
         return format!("{indent}{head}");
     };
-    if from.len() + to.len() > LONG || from.contains('\n') || to.contains('\n') {
+    if from.len() + to.len() > LONG {
         return format!("{indent}{head}\n{indent}  from {from}\n{indent}  to   {to}");
     }
     format!("{indent}{head}: {from} → {to}")
@@ -77,7 +78,7 @@ fn shown(kind: MissKind, value: &str) -> String {
             None => format!("{value:?}"),
         },
         _ if value.is_empty() => "empty".to_owned(),
-        _ => value.to_owned(),
+        _ => visible::name(value).into_owned(),
     }
 }
 

@@ -162,7 +162,7 @@ impl<'a> Commit<'a> {
     fn stream(&self, text: &str) {
         let text = text.trim_end();
         if !text.is_empty() {
-            self.shell.line(text);
+            self.shell.output(text);
         }
     }
 }

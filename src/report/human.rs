@@ -192,7 +192,7 @@ impl<'a> Human<'a> {
             self.output(record);
         } else {
             for line in text::warnings(&record.stderr) {
-                self.shell.line(line);
+                self.shell.output(line);
             }
         }
         self.findings(record);
@@ -277,7 +277,7 @@ impl<'a> Human<'a> {
     fn stream(&self, text: &str) {
         let text = text.trim_end();
         if !text.is_empty() {
-            self.shell.line(text);
+            self.shell.output(text);
         }
     }
 

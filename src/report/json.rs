@@ -80,7 +80,7 @@ impl Sink for Json<'_> {
             Event::AlreadyFailing(ids) => json!({"reason": "already-failing", "ids": ids}),
             Event::CheckStarted { .. } | Event::LayerBuilt { .. } | Event::Audited(_) => return,
         };
-        self.shell.data(&format!("{line}\n"));
+        self.shell.json(&line);
     }
 }
 

@@ -1,4 +1,5 @@
-//! All output goes through here: status lines on stderr, data on stdout, colour, verbosity, progress.
+//! All output goes through here: status lines on stderr, data on stdout, colour, verbosity, progress. So it is here
+//! that nothing from elsewhere controls the terminal: every method shows control characters, see [`visible`].
 //!
 //! Looks like cargo: a verb right-aligned in 12 columns, green for progress, yellow for notes, red for failures. A
 //! closed stdout or stderr is ignored: the run still exits with the code of its verdict.
@@ -11,6 +12,7 @@ use owo_colors::OwoColorize as _;
 
 use crate::env::Env;
 use crate::report::text;
+use crate::visible;
 
 /// `--color`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -86,12 +88,13 @@ impl Shell {
     /// Prints `        Verb message` on stderr.
     pub(crate) fn status(&self, tone: Tone, verb: &str, message: &str) {
         let padded = format!("{verb:>12}");
+        let message = visible::text(message);
         let line = match tone {
             Tone::Good => format!("{} {message}", padded.green().bold()),
             Tone::Note => format!("{} {message}", padded.yellow().bold()),
             Tone::Bad => format!("{} {message}", padded.red().bold()),
         };
-        self.line(&line);
+        self.write(&line);
     }
 
     /// Prints a line on stderr if verbose.
@@ -104,17 +107,28 @@ impl Shell {
     /// Prints `warning: message` on stderr unless quiet.
     pub(crate) fn warning(&self, message: &str) {
         if self.verbosity > Verbosity::Quiet {
-            self.line(&format!("{}: {message}", "warning".yellow().bold()));
+            let message = visible::text(message);
+            self.write(&format!("{}: {message}", "warning".yellow().bold()));
         }
     }
 
     /// Prints `error: message` on stderr.
     pub(crate) fn error(&self, message: &str) {
-        self.line(&format!("{}: {message}", "error".red().bold()));
+        let message = visible::text(message);
+        self.write(&format!("{}: {message}", "error".red().bold()));
     }
 
     /// Prints a line on stderr.
     pub(crate) fn line(&self, line: &str) {
+        self.write(&visible::text(line));
+    }
+
+    /// Prints what a tool printed on stderr, in its colours.
+    pub(crate) fn output(&self, text: &str) {
+        self.write(&visible::output(text));
+    }
+
+    fn write(&self, line: &str) {
         let write = || {
             let _ = writeln!(anstream::stderr(), "{line}");
         };
@@ -124,10 +138,18 @@ impl Shell {
         }
     }
 
-    /// Prints data on stdout.
+    /// Prints text on stdout.
     pub(crate) fn data(&self, text: &str) {
-        let mut stdout = anstream::stdout();
-        let _ = stdout.write_all(text.as_bytes());
+        let mut stdout = std::io::stdout();
+        let _ = stdout.write_all(visible::text(text).as_bytes());
+        let _ = stdout.flush();
+    }
+
+    /// Prints a JSON object in a line on stdout.
+    pub(crate) fn json(&self, value: &serde_json::Value) {
+        let line = format!("{}\n", visible::json(&value.to_string()));
+        let mut stdout = std::io::stdout();
+        let _ = stdout.write_all(line.as_bytes());
         let _ = stdout.flush();
     }
 
@@ -148,7 +170,7 @@ impl Shell {
         }
         bar.set_length(total as u64);
         bar.set_position(done as u64);
-        bar.set_message(running.join(", "));
+        bar.set_message(visible::name(&running.join(", ")).into_owned());
     }
 
     /// Clears the progress line.

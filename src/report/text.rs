@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::finding::{Finding, Severity};
 use crate::plan::NotRun;
 use crate::plan::output::{is_status, plain};
+use crate::visible;
 
 /// A duration for display: `85ms`, `1.25s`, `3m 20s`, `2h 05m`.
 #[must_use]
@@ -43,7 +44,7 @@ pub(crate) fn count(number: usize, one: &str, many: &str) -> String {
 pub(crate) fn finding(finding: &Finding) -> String {
     let mut text = String::new();
     if let Some(path) = &finding.path {
-        text.push_str(path.display_dot());
+        let _ = write!(text, "{path}");
         for number in [finding.line, finding.column].into_iter().flatten() {
             let _ = write!(text, ":{number}");
         }
@@ -54,9 +55,9 @@ pub(crate) fn finding(finding: &Finding) -> String {
         Severity::Warning => "warning",
         Severity::Note => "note",
     };
-    let _ = write!(text, "{severity}: {}", finding.message);
+    let _ = write!(text, "{severity}: {}", visible::name(&finding.message));
     if let Some(code) = &finding.code {
-        let _ = write!(text, " [{code}]");
+        let _ = write!(text, " [{}]", visible::name(code));
     }
     text
 }
@@ -122,11 +123,12 @@ pub(super) fn not_run(all: &[NotRun], verbose: bool) -> String {
         let words = words.collect::<Vec<_>>().join(", ");
         format!("checks.{name}.command = [{words}]")
     });
-    format!(
+    let line = format!(
         "not run: {}; add what should run as a check, such as `{}` in dagcache.toml",
         text.join(", "),
         example.unwrap_or_default()
-    )
+    );
+    visible::name(&line).into_owned()
 }
 
 #[cfg(test)]

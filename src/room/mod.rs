@@ -29,6 +29,7 @@ use crate::path::RelPath;
 use crate::plan::check::{Change, Changes, OutsideFile};
 use crate::rule::Rule;
 use crate::snapshot::{FileId, Kind, Snapshot};
+use crate::visible::Shown as _;
 
 mod after;
 mod layout;
@@ -74,14 +75,14 @@ const COMPLETE: &[u8] = b"complete\n";
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RoomError {
     /// An input changed since it was hashed, so a new snapshot is needed.
-    #[error("{} changed since it was hashed", .0.display())]
+    #[error("{} changed since it was hashed", .0.shown())]
     Changed(PathBuf),
-    #[error("cannot use {}", path.display())]
+    #[error("cannot use {}", path.shown())]
     Io { path: PathBuf, source: io::Error },
     /// The room was deleted while a check ran in it.
-    #[error("the room {} was deleted while the check ran, so its result is void", .0.display())]
+    #[error("the room {} was deleted while the check ran, so its result is void", .0.shown())]
     Gone(PathBuf),
-    #[error("{MAX_ROOMS} rooms at {} are in use; check for processes left by earlier runs", .0.display())]
+    #[error("{MAX_ROOMS} rooms at {} are in use; check for processes left by earlier runs", .0.shown())]
     Full(PathBuf),
 }
 

@@ -10,6 +10,7 @@ use crate::run::Session;
 use crate::snapshot::{FileId, Kind, Snapshot};
 use crate::tool::installation::Private;
 use crate::tool::is_program_at;
+use crate::visible::Shown as _;
 
 /// The suggestion if the output names a project file that is not an input.
 #[must_use]
@@ -66,7 +67,7 @@ pub(super) fn out_of_reach(
     let program = named.find(|path| is_out(path) && is_program_at(path))?;
     Some(format!(
         "it failed and names {}, which is out of its reach here",
-        program.display()
+        program.shown()
     ))
 }
 
@@ -102,7 +103,7 @@ fn unseen_file(
     }
     // Its own outputs are withheld from the check.
     let made = Globs::new(&command.outputs).is_ok_and(|globs| globs.matches(&path));
-    (!sees(id) && !made).then(|| path.to_string())
+    (!sees(id) && !made).then(|| path.display_dot().to_owned())
 }
 
 #[cfg(test)]

@@ -269,7 +269,7 @@ fn part_reason(
     match all.iter().find(|miss| of_a_part(miss) && !gone(miss)) {
         Some(miss) => miss.clone(),
         None => Miss {
-            path: missing.first().map(ToString::to_string),
+            path: missing.first().map(|path| path.display_dot().to_owned()),
             ..Miss::of(MissKind::Evicted)
         },
     }

@@ -16,7 +16,7 @@ use crate::finding::{Finding, Severity};
 use crate::fs::beneath::{Content, Found, look, put};
 use crate::path::RelPath;
 use crate::plan::{Check, Command};
-use crate::process::quoted;
+use crate::process::pasted;
 use crate::record::{CheckRecord, Verdict};
 use crate::rule::Rule;
 use crate::run::Session;
@@ -254,8 +254,8 @@ fn deliver_one(session: &Session<'_>, file: &Made) -> Delivered {
             Ok(kept) => kept.map(|kept| {
                 format!(
                     "replaced {path} with the output of the check; to restore the old file: cp {} {}",
-                    quoted(&kept.to_string_lossy()),
-                    quoted(path)
+                    pasted(&kept.to_string_lossy()),
+                    pasted(path)
                 )
             }),
             Err(error) => return refused(&format!("cannot keep the existing file: {error}")),
@@ -299,13 +299,13 @@ fn how_to_update(session: &Session<'_>, differing: &[&Made]) -> String {
     let commands = differing.iter().map(|file| match file.kind {
         Kind::Symlink => {
             let target = String::from_utf8_lossy(&file.bytes);
-            format!("ln -sfn {} {}", quoted(&target), quoted(&file.path))
+            format!("ln -sfn {} {}", pasted(&target), pasted(&file.path))
         }
         _ => match session.store.keep(&file.bytes) {
             Ok(kept) => format!(
                 "cp {} {}",
-                quoted(&kept.to_string_lossy()),
-                quoted(&file.path)
+                pasted(&kept.to_string_lossy()),
+                pasted(&file.path)
             ),
             Err(_) => format!(
                 "run the check's command in the project to write {}",

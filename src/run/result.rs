@@ -20,6 +20,7 @@ use crate::run::{Caching, Session, now_ms, read_keys};
 use crate::snapshot::FileId;
 use crate::store::entry::Entry;
 use crate::store::last::Seen;
+use crate::visible::Shown as _;
 
 /// Why an action had no result.
 #[derive(Debug)]
@@ -301,7 +302,7 @@ pub(super) fn advice(session: &Session<'_>, check: &Check, record: &CheckRecord)
 pub(super) fn kept(check: &Check, advice: Option<String>, room: &Path) -> String {
     let kept = format!(
         "its room is kept at {} until the check runs again",
-        room.display()
+        room.shown()
     );
     match advice {
         Some(advice) => format!("{advice}\nhelp: {kept}"),

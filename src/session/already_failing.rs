@@ -71,7 +71,7 @@ fn is_old(now: &CheckRecord, before: &CheckRecord) -> bool {
 }
 
 fn content(finding: &Finding) -> (String, String, String) {
-    let path = finding.path.as_ref().map(ToString::to_string);
+    let path = finding.path.as_ref().map(|path| path.as_str().to_owned());
     let code = finding.code.clone();
     let message = finding.message.clone();
     (path.unwrap_or_default(), code.unwrap_or_default(), message)

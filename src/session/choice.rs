@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::config::EngineKind;
 use crate::env::DAGGER_RUNNER_HOST;
+use crate::visible::Shown as _;
 
 /// Dagger's default address.
 pub(crate) const DEFAULT_SOCKET: &str = "/run/dagger/engine.sock";
@@ -104,7 +105,7 @@ pub(crate) fn choose(wish: &Wish<'_>, host: &Host<'_>) -> Result<Choice, String>
             Ok(match socket {
                 Some(socket) if !(host.exists)(socket) => Choice::local(
                     false,
-                    format!("{} from {from} does not exist", socket.display()),
+                    format!("{} from {from} does not exist", socket.shown()),
                 ),
                 _ if !(host.has_program)() => {
                     Choice::local(false, format!("{from} is set, but `dagger` is not on PATH"))

@@ -36,6 +36,7 @@ use crate::snapshot::staged::{Staging, Stamp};
 use crate::store::Store;
 use crate::tool::discovered::Discovered;
 use crate::tool::{Tools, is_on_path};
+use crate::visible::Shown as _;
 
 /// Whether this build supports containers.
 const CONTAINERS: bool = cfg!(all(feature = "dagger", unix));
@@ -231,7 +232,7 @@ impl<'a> Project<'a> {
                 Snapshot::committed(&self.root, staging, commit, &memo)
             }
         };
-        Ok(snapshot.with_context(|| format!("cannot read the project {}", self.root.display()))?)
+        Ok(snapshot.with_context(|| format!("cannot read the project {}", self.root.shown()))?)
     }
 
     /// Builds the view of a snapshot. Returns the snapshot if that fails.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::path::RelPath;
+use crate::visible;
 
 /// An entry that git would list or a tool may find, but that is left out. Results of checks that would see it are not
 /// stored.
@@ -73,5 +74,5 @@ impl fmt::Display for Reason {
 pub(crate) fn told(left_out: &[LeftOut]) -> impl Iterator<Item = String> {
     let odd = left_out.iter();
     let odd = odd.filter(|odd| odd.reason != Reason::NotFetched);
-    odd.map(|odd| format!("skipping {}: {}", odd.display, odd.reason))
+    odd.map(|odd| format!("skipping {}: {}", visible::name(&odd.display), odd.reason))
 }

@@ -39,6 +39,7 @@ use crate::fs::beneath::{Found, look};
 use crate::path::RelPath;
 use crate::rule::Rule;
 use crate::snapshot::stat::{Stat, Time};
+use crate::visible::Shown as _;
 pub(crate) use repository::Repository;
 
 pub(crate) use left_out::{LeftOut, Reason};
@@ -108,10 +109,10 @@ pub(crate) struct Effort {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SnapshotError {
     /// The root is not a directory or not readable.
-    #[error("cannot read the directory {}", path.display())]
+    #[error("cannot read the directory {}", path.shown())]
     Root { path: PathBuf, source: io::Error },
     /// There is no repository to commit to.
-    #[error("no git repository with a work tree at {}", .0.display())]
+    #[error("no git repository with a work tree at {}", .0.shown())]
     NoRepository(PathBuf),
     /// The index has conflicts.
     #[error("{path}{} is in conflict; resolve it and `git add` it", and_others(*others))]
@@ -121,7 +122,7 @@ pub(crate) enum SnapshotError {
         others: usize,
     },
     /// Git cannot read its objects.
-    #[error("cannot read staged or committed files of {}: {reason}", path.display())]
+    #[error("cannot read staged or committed files of {}: {reason}", path.shown())]
     Staged {
         /// Top folder of the work tree.
         path: PathBuf,
@@ -129,7 +130,7 @@ pub(crate) enum SnapshotError {
         reason: String,
     },
     /// Git cannot list the tracked files.
-    #[error("cannot list the files that git tracks in {}: {reason}", path.display())]
+    #[error("cannot list the files that git tracks in {}: {reason}", path.shown())]
     Git {
         /// Top folder of the work tree.
         path: PathBuf,
@@ -215,7 +216,7 @@ impl Snapshot {
             Some(dir) => (
                 Repository::at(&dir.under(&self.root)),
                 Vec::new(),
-                format!("{dir}/"),
+                format!("{}/", dir.as_str()),
             ),
             None => {
                 let around = Repository::around(&self.root, env);
@@ -294,8 +295,8 @@ impl Snapshot {
         if dir.is_root() {
             return 0..FileId::try_from(self.entries.len()).unwrap_or(FileId::MAX);
         }
-        let first = format!("{dir}/");
-        let last = format!("{dir}0"); // '0' is the byte after '/'
+        let first = format!("{}/", dir.as_str());
+        let last = format!("{}0", dir.as_str()); // '0' is the byte after '/'
         let at = |text: &str| {
             let index = self
                 .entries

@@ -13,6 +13,7 @@ use crate::env::{self, Env};
 use crate::process;
 use crate::snapshot::SnapshotError;
 use crate::snapshot::index::{self, Tracked};
+use crate::visible::Shown as _;
 
 /// A repository with a work tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,7 +100,7 @@ impl Repository {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Ok(Tracked::default());
             }
-            Err(error) => return Err(self.error(&format!("{}: {error}", self.index().display()))),
+            Err(error) => return Err(self.error(&format!("{}: {error}", self.index().shown()))),
         };
         if let Ok(tracked) = index::parse(&bytes, self.hash_len(), strip, add) {
             return Ok(tracked);

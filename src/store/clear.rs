@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use crate::digest::Digest;
 use crate::store::Store;
 use crate::store::usage::{Size, files_below};
+use crate::visible::Shown as _;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Target {
@@ -108,7 +109,7 @@ impl Store {
             crate::fs::remove::remove(path).map_err(|error| {
                 io::Error::new(
                     error.kind(),
-                    format!("cannot delete {}: {error}", path.display()),
+                    format!("cannot delete {}: {error}", path.shown()),
                 )
             })?;
         }

@@ -56,6 +56,7 @@ use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
 use crate::rule::Rule;
+use crate::visible::Shown as _;
 
 /// Each layout has its own directory, so that different program versions never read each other's files.
 pub(crate) const LAYOUT: &str = "v1";
@@ -276,7 +277,7 @@ impl Store {
         let folder = self.base.parent().unwrap_or(&self.base);
         path.strip_prefix(folder)
             .unwrap_or(path)
-            .display()
+            .shown()
             .to_string()
     }
 

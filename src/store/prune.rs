@@ -14,6 +14,7 @@ use crate::store::Store;
 use crate::store::usage::{Size, files_below};
 use crate::store::value::{self, Candidate};
 use crate::store::verify::is_temporary;
+use crate::visible::Shown as _;
 
 /// Size limit unless configured: 10 GiB.
 pub(crate) const DEFAULT_MAX_SIZE: u64 = 10 << 30;
@@ -139,7 +140,7 @@ impl Store {
     pub(crate) fn apply_prune(&self, plan: &PrunePlan) -> io::Result<()> {
         for path in plan.paths() {
             crate::fs::remove::remove(path).map_err(|error| {
-                let message = format!("cannot delete {}: {error}", path.display());
+                let message = format!("cannot delete {}: {error}", path.shown());
                 io::Error::new(error.kind(), message)
             })?;
         }

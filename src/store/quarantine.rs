@@ -12,6 +12,7 @@ use std::time::SystemTime;
 
 use crate::digest::Digest;
 use crate::store::Store;
+use crate::visible::Shown as _;
 
 impl Store {
     /// Moves the results of a key and of its parts to the quarantine.
@@ -30,7 +31,7 @@ impl Store {
     pub(crate) fn set_aside(&self, path: &Path, why: &str) -> io::Result<()> {
         let below = path
             .strip_prefix(&self.base)
-            .map_err(|_| io::Error::other(format!("{} is not in the store", path.display())))?;
+            .map_err(|_| io::Error::other(format!("{} is not in the store", path.shown())))?;
         let today = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
         let today = today.split('T').next().unwrap_or_default();
         let folder = self.base.join("quarantine").join(today);
@@ -44,7 +45,7 @@ impl Store {
             .append(true)
             .create(true)
             .open(folder.join("reasons.txt"))?;
-        let name = target.strip_prefix(&folder).unwrap_or(below).display();
+        let name = target.strip_prefix(&folder).unwrap_or(below).shown();
         reasons.write_all(format!("{name}: {}\n", why.replace('\n', " ")).as_bytes())
     }
 }

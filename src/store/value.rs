@@ -98,7 +98,12 @@ mod tests {
     fn goes(candidates: &[Candidate], pinned: &[&str], excess: u64) -> (Vec<String>, Vec<String>) {
         let pinned = pinned.iter().map(PathBuf::from).collect();
         let least = least(candidates.to_vec(), &pinned, excess, |_| 100);
-        let names = |paths: Vec<PathBuf>| paths.iter().map(|p| p.display().to_string()).collect();
+        let names = |paths: Vec<PathBuf>| {
+            paths
+                .iter()
+                .map(|p| p.to_string_lossy().into_owned())
+                .collect()
+        };
         (names(least.results), names(least.held))
     }
 

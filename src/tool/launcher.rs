@@ -485,7 +485,8 @@ mod tests {
 
     #[test]
     fn shims_name_their_manager() {
-        let of = |text: &str, name: &str| executed(text, name).map(|p| p.display().to_string());
+        let of =
+            |text: &str, name: &str| executed(text, name).map(|p| p.to_string_lossy().into_owned());
         let pyenv = "#!/usr/bin/env bash\nexport PYENV_ROOT=\"/r\"\nexec \"/r/libexec/pyenv\" exec \"$program\" \"$@\"\n";
         assert_eq!(of(pyenv, "pyenv").as_deref(), Some("/r/libexec/pyenv"));
         assert_eq!(of(pyenv, "asdf"), None);

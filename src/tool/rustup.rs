@@ -15,6 +15,7 @@ use crate::digest::{Digest, Hasher};
 use crate::env::{self, Env};
 use crate::facts::Facts;
 use crate::tool::{Program, Tools};
+use crate::visible::Shown as _;
 
 /// The programs of a toolchain, each optional.
 const PROGRAMS: &[&str] = &[
@@ -105,7 +106,7 @@ impl Toolchain {
     pub(crate) fn add_component(&self, component: &str) -> String {
         match &self.name {
             Some(name) => format!("rustup component add {component} --toolchain {name}"),
-            None => format!("install `{component}` beside `{}`", self.bin_dir.display()),
+            None => format!("install `{component}` beside `{}`", self.bin_dir.shown()),
         }
     }
 }
@@ -258,7 +259,7 @@ fn managed(host: &Host<'_>, dir: &Path) -> Result<Toolchain, ToolchainError> {
     let settings = settings(&home.join("settings.toml"))?;
     let (wanted, origin) = wanted(host, &settings, dir)?;
     let (name, folder) = match wanted {
-        Wanted::Path(path) => (path.display().to_string(), path),
+        Wanted::Path(path) => (path.to_string_lossy().into_owned(), path),
         Wanted::Name(name) => installed(&home, &settings, &name)
             .ok_or(ToolchainError::NotInstalled { name, origin })?,
     };
@@ -296,7 +297,7 @@ fn wanted(
             .to_str()
             .and_then(|text| settings.overrides.get(text))
         {
-            let origin = format!("override for `{}`", folder.display());
+            let origin = format!("override for `{}`", folder.shown());
             return Ok((Wanted::Name(name.clone()), origin));
         }
         for (file, plain) in TOOLCHAIN_FILES {
@@ -308,7 +309,7 @@ fn wanted(
             let wanted = toolchain_file(&text, plain, folder)
                 .map_err(|why| ToolchainError::BadFile { path, why })?;
             if let Some(wanted) = wanted {
-                return Ok((wanted, format!("`{}`", folder.join(file).display())));
+                return Ok((wanted, format!("`{}`", folder.join(file).shown())));
             }
             return default(settings);
         }

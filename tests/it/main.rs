@@ -44,4 +44,5 @@ mod support;
 mod tidy;
 mod tools;
 mod upkeep;
+mod walls;
 mod yaml;

@@ -9,6 +9,7 @@ use graph::Graph;
 
 /// Modules in reading order, as in `src/lib.rs`: a module imports only from those before it.
 const ORDER: &[&str] = &[
+    "visible",
     "digest",
     "path",
     "finding",
@@ -180,4 +181,13 @@ fn the_readme_lists_the_checks_that_there_are() {
         readme.expect("README.md").contains(&table),
         "the README should hold this table:\n{table}"
     );
+}
+
+#[test]
+fn paths_in_messages_are_shown_in_one_line() {
+    for path in sources() {
+        let text = std::fs::read_to_string(&path).expect("source");
+        let raw = text.contains(".display()");
+        assert!(!raw, "{}: use `Shown::shown`", path.display());
+    }
 }

@@ -26,6 +26,7 @@ use crate::session::Project;
 use crate::session::choice::Choice;
 use crate::session::project::config_failure;
 use crate::snapshot::left_out::told;
+use crate::visible::Shown as _;
 
 /// Less free space is too little for rooms and results.
 const SCARCE: u64 = 1 << 30;
@@ -103,7 +104,7 @@ impl Report<'_> {
                 "reason": "doctor", "format": 1, "usable": usable, "engine": engine,
                 "worst": self.worst(), "lines": self.lines,
             });
-            self.shell.data(&format!("{value}\n"));
+            self.shell.json(&value);
         } else if usable {
             self.finished();
         } else {
@@ -274,7 +275,7 @@ fn confinement(report: &mut Report<'_>, project: &Project<'_>) {
 
 /// Examines the store and its disk.
 fn store(report: &mut Report<'_>, project: &Project<'_>) {
-    let (store, base) = (&project.store, project.store.base().display());
+    let (store, base) = (&project.store, project.store.base().shown());
     if store.is_temporary() {
         let help = "set DAGCACHE_DIR or --cache-dir to a writable directory";
         report.warn("store", "no cache directory: results are not cached", help);

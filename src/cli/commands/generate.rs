@@ -15,6 +15,7 @@ use crate::path::RelPath;
 use crate::plan::select::Selection;
 use crate::record::Verdict;
 use crate::report::shell::Tone;
+use crate::visible::Shown as _;
 
 /// Builds the overlays (or reuses cached builds) and writes DIR/NAME.yaml for each that passed.
 pub(crate) fn generate(context: &Context<'_>, args: &GenerateArgs) -> Result<Exit, Failure> {
@@ -51,7 +52,7 @@ pub(crate) fn generate(context: &Context<'_>, args: &GenerateArgs) -> Result<Exi
         context.shell.status(
             Tone::Good,
             "Generated",
-            &format!("{files} in {}", args.output_dir.display()),
+            &format!("{files} in {}", args.output_dir.shown()),
         );
     }
     Ok(exit)
@@ -100,7 +101,7 @@ fn named(overlays: Vec<RelPath>) -> BTreeMap<String, RelPath> {
     let targets = overlays.into_iter().map(|overlay| {
         let name = name(&overlay);
         match number.get(&name) {
-            Some(2..) if !overlay.is_root() => (overlay.to_string(), overlay),
+            Some(2..) if !overlay.is_root() => (overlay.as_str().to_owned(), overlay),
             _ => (name, overlay),
         }
     });
@@ -111,8 +112,7 @@ fn named(overlays: Vec<RelPath>) -> BTreeMap<String, RelPath> {
 fn write(dir: &Path, name: &str, text: &str) -> Result<(), Failure> {
     let path = dir.join(format!("{name}.yaml"));
     let folder = path.parent().unwrap_or(dir);
-    std::fs::create_dir_all(folder)
-        .with_context(|| format!("cannot create {}", folder.display()))?;
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.shown()))?;
     if std::fs::read(&path).is_ok_and(|old| old == text.as_bytes()) {
         return Ok(());
     }
@@ -124,7 +124,7 @@ fn write(dir: &Path, name: &str, text: &str) -> Result<(), Failure> {
         }
         anyhow::Ok(())
     };
-    write().with_context(|| format!("cannot write {}", path.display()))?;
+    write().with_context(|| format!("cannot write {}", path.shown()))?;
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use crate::record::CheckRecord;
 use crate::report::{About, Verbosity};
 use crate::session::run::Request;
 use crate::session::{Project, run};
+use crate::visible::Shown as _;
 
 /// `lint`.
 pub(crate) fn lint(context: &Context<'_>, args: &LintArgs) -> Result<Exit, Failure> {
@@ -20,7 +21,7 @@ pub(crate) fn lint(context: &Context<'_>, args: &LintArgs) -> Result<Exit, Failu
         if !context.cwd.join(path).exists() {
             return Err(Failure::usage(format!(
                 "no such file or folder: {}",
-                path.display()
+                path.shown()
             )));
         }
         paths.push(context.project_path(&root, path)?);

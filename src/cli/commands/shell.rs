@@ -18,6 +18,7 @@ use crate::plan::select::{Selection, select};
 use crate::plan::{Check, Command, Tool, Work};
 use crate::report::shell::Tone;
 use crate::session::{Project, View};
+use crate::visible::Shown as _;
 
 /// Opens a shell in a separate room of a check.
 pub(crate) fn shell(context: &Context<'_>, args: &ShellArgs) -> Result<Exit, Failure> {
@@ -81,7 +82,7 @@ fn open(
     };
     let interrupt = &project.interrupt;
     let say = |host: &std::path::Path, seen: &std::path::Path| {
-        let room = format!("{} (here: {})", seen.display(), host.display());
+        let room = format!("{} (here: {})", seen.shown(), host.shown());
         context.shell.status(Tone::Good, "Room", &room);
         context.shell.status(Tone::Good, "Runs", &line_of(command));
     };

@@ -124,7 +124,7 @@ mod tests {
     fn a_place_is_relative_to_the_nearest_common_folder() {
         let place = |path: &str| {
             let found = place(Path::new("/a/b/c"), Path::new(path), Digest::of(b""))?;
-            Some((found.up, found.path.to_string()))
+            Some((found.up, found.path.as_str().to_owned()))
         };
         assert_eq!(place("/a/b/x/y"), Some((1, "x/y".to_owned())));
         assert_eq!(place("/x"), Some((3, "x".to_owned())));

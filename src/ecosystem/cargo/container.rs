@@ -33,6 +33,7 @@ use crate::provision::rust::{reader, with_host};
 use crate::scope::Scope;
 use crate::snapshot::FileId;
 use crate::tool::rustup::{Asked, Toolchain, asked_for, resolve_any};
+use crate::visible::Shown as _;
 
 use super::deps::Lockfile;
 use super::programs::{Programs, environment};
@@ -231,7 +232,7 @@ fn asked(scope: &Scope<'_>, dir: &RelPath) -> Result<Asked, String> {
     if let Some(path) = &asked.path {
         return Err(format!(
             "the toolchain file requests the toolchain in `{}`, which does not exist in containers; use `--engine local`",
-            path.display()
+            path.shown()
         ));
     }
     let words = asked.components.iter().chain(&asked.targets);

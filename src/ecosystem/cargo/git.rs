@@ -186,7 +186,7 @@ fn config(repository: &Repository) -> String {
 
 fn alternates(common_dir: &Path) -> Vec<u8> {
     let objects = common_dir.join("objects");
-    format!("{}\n", objects.display()).into_bytes()
+    format!("{}\n", objects.to_string_lossy()).into_bytes()
 }
 
 #[cfg(test)]

@@ -193,7 +193,7 @@ fn home_inside(scope: &Scope<'_>) -> Option<RelPath> {
 
 /// Whether cargo put it there: it is vendored, or below a CARGO_HOME.
 fn is_downloaded(vendored: &[RelPath], home: Option<&RelPath>, dir: &RelPath) -> bool {
-    let text = format!("/{dir}/");
+    let text = format!("/{}/", dir.display_dot());
     home.is_some_and(|home| dir.starts_with(home))
         || text.contains("/registry/src/")
         || text.contains("/git/checkouts/")

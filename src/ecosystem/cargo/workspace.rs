@@ -248,7 +248,7 @@ impl Skeleton {
     /// Cargo's message, with paths of the skeleton turned into project paths.
     fn words(&self, stderr: &[u8]) -> String {
         let text = String::from_utf8_lossy(stderr);
-        let folder = format!("{}/", self.root.display());
+        let folder = format!("{}/", self.root.to_string_lossy());
         let text = text.replace(&folder, "");
         let (top, real) = &self.top;
         let text = text.replace(&*top.to_string_lossy(), &real.to_string_lossy());

@@ -165,7 +165,9 @@ impl Walk<'_, '_> {
     }
 
     fn no_kustomization(&mut self, dir: &RelPath, from: Option<&Site<'_>>) {
-        self.closure.missing.insert(format!("{dir}/{}", NAMES[0]));
+        self.closure
+            .missing
+            .insert(format!("{}/{}", dir.display_dot(), NAMES[0]));
         if let Some(site) = from {
             let text = &site.reference.target;
             let message = format!("`{text}` is a folder without a kustomization");

@@ -29,6 +29,7 @@ use crate::catalogue;
 use crate::path::RelPath;
 use crate::plan::{CacheMode, Check, Command, Inputs, Plan, Tool, Work};
 use crate::scope::{PlanError, Scope};
+use crate::visible;
 
 use closure::{Closure, Fetched};
 use graph::Graph;
@@ -91,7 +92,7 @@ fn builds(plan: &Plan) -> impl Iterator<Item = (&Check, RelPath)> {
 /// The id of the check that builds `dir`.
 #[must_use]
 pub(crate) fn build_id(dir: &RelPath) -> String {
-    format!("kustomize:build:{dir}")
+    format!("kustomize:build:{}", visible::id(dir.display_dot()))
 }
 
 /// Adds `kustomize:build:DIR` for every kustomization except components, and `kustomize:refs` for all of them.

@@ -176,7 +176,7 @@ fn baseline_line(path: &RelPath, hit: &Hit, text: &[u8]) -> String {
     let secret = text.get(hit.range.clone()).unwrap_or_default();
     let mut hash = Digest::of(secret).to_string();
     hash.truncate(16);
-    format!("{path}:{}:{hash}", hit.rule.id)
+    format!("{}:{}:{hash}", path.as_str(), hit.rule.id)
 }
 
 fn finding(path: &RelPath, hit: &Hit, text: &[u8]) -> Finding {

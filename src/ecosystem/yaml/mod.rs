@@ -74,7 +74,7 @@ mod tests {
         };
         let parts = check.inputs.parts.iter().flatten();
         parts
-            .map(|id| snapshot.entry(*id).path.to_string())
+            .map(|id| snapshot.entry(*id).path.as_str().to_owned())
             .collect()
     }
 

@@ -127,7 +127,7 @@ impl Config {
         let text = path.and_then(|path| std::fs::read_to_string(path).ok());
         let settings = settings(text.as_deref().unwrap_or_default());
         let mut config = Self {
-            argument: Some(format!("{up}{}", found.path)),
+            argument: Some(format!("{up}{}", found.path.as_str())),
             outside: vec![found],
             ..Self::default()
         };

@@ -28,6 +28,7 @@ use crate::plan::{Build, Output, Tool};
 use crate::process::Limits;
 use crate::room::Layout;
 use crate::rule::Rule;
+use crate::visible::Shown as _;
 
 /// Everything a check needs besides its files, owned, because a pipeline runs as a separate task.
 #[derive(Debug, Clone)]
@@ -205,7 +206,7 @@ impl Action {
         if self.in_memory {
             let (stdout, stderr) = (ran.stdout().await?, ran.stderr().await?);
             self.printed(&stdout, &stderr)
-                .map_err(|error| Failure::Infra(format!("{}: {error}", self.out().display())))?;
+                .map_err(|error| Failure::Infra(format!("{}: {error}", self.out().shown())))?;
             return Ok(sent);
         }
         ran.directory(OUT)
@@ -273,7 +274,7 @@ fn mark(request: &Request<'_>, arguments: &[String]) -> String {
         part(&[entry.kind as u8]);
     }
     for file in request.outside {
-        part(format!("{} {} {}", file.up, file.path, file.digest).as_bytes());
+        part(format!("{} {} {}", file.up, file.path.as_str(), file.digest).as_bytes());
     }
     let digest = hasher.finish().to_string();
     digest.get(..16).unwrap_or(&digest).to_owned()
@@ -525,7 +526,7 @@ fn image(request: &Request<'_>) -> String {
     let mut layers = request.layers.iter();
     let image = layers.find_map(|(layer, _)| match &layer.build {
         Build::Image { reference } => Some(format!("the image {reference}")),
-        Build::Archive { path, .. } => Some(format!("the image {}", path.display())),
+        Build::Archive { path, .. } => Some(format!("the image {}", path.shown())),
         _ => None,
     });
     image.unwrap_or_else(|| "the image".to_owned())

@@ -24,6 +24,7 @@ use crate::plan::{Build, Layer, Script};
 use crate::process::quoted;
 use crate::room::Layout;
 use crate::snapshot::{Kind, Snapshot};
+use crate::visible::Shown as _;
 
 /// Where layers record the run that made them.
 const NONCES: &str = "/opt/dagcache/.nonces";
@@ -298,7 +299,7 @@ async fn files(query: &Query, files: &[File], scratch: &Path) -> Result<Id, Fail
     }
     let folder = scratch.join("tree");
     write(&folder, files)
-        .map_err(|error| Failure::Infra(format!("cannot write {}: {error}", folder.display())))?;
+        .map_err(|error| Failure::Infra(format!("cannot write {}: {error}", folder.shown())))?;
     let opts = HostDirectoryOpts {
         exclude: None,
         gitignore: None,

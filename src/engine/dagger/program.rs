@@ -10,6 +10,7 @@ use crate::engine::EngineError;
 use crate::env::{self, Env};
 use crate::process::{Ended, Launch, Limits};
 use crate::tool::launcher::{Asker, Leads, follow};
+use crate::visible::Shown as _;
 
 /// Time limit for `dagger version`.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -72,9 +73,9 @@ impl Program {
     /// [`EngineError::Lost`] if its version is not supported.
     pub(crate) fn of(path: PathBuf, said: &str) -> Result<Self, EngineError> {
         let version = Version::of_program(said)
-            .map_err(|said| refused(&format!("{}", path.display()), &said))?;
+            .map_err(|said| refused(&format!("{}", path.shown()), &said))?;
         if let Some(version) = version.as_ref().filter(|version| !version.is_supported()) {
-            return Err(refused(&format!("{}", path.display()), &version.text));
+            return Err(refused(&format!("{}", path.shown()), &version.text));
         }
         Ok(Self { path, version })
     }
@@ -116,7 +117,7 @@ async fn ask(path: &Path, env: &Env, cancel: &CancellationToken) -> Result<Strin
         grace: Duration::from_millis(500),
         output: 64 << 10,
     };
-    let failed = |why: String| EngineError::Lost(format!("`{} version` {why}", path.display()));
+    let failed = |why: String| EngineError::Lost(format!("`{} version` {why}", path.shown()));
     let ran = crate::process::run(&launch, &limits, cancel, None)
         .await
         .map_err(|error| failed(format!("could not be started: {error}")))?;

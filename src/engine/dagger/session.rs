@@ -25,6 +25,7 @@ use super::program::{Program, QUIET, check_engine, patience_of};
 use crate::engine::EngineError;
 use crate::env::{self, Env};
 use crate::process::Companion;
+use crate::visible::Shown as _;
 
 /// How to connect.
 #[derive(Debug, Clone)]
@@ -163,7 +164,7 @@ impl Session {
         // In a directory without a project, because the child looks for Dagger modules in the current one.
         let started = Companion::start(program, &labels, Path::new("/"), &connect.environment());
         let (child, out, err) = started
-            .map_err(|error| No::Why(format!("cannot start `{}`: {error}", program.display())))?;
+            .map_err(|error| No::Why(format!("cannot start `{}`: {error}", program.shown())))?;
         let listening = tokio::spawn(said.clone().listen(err));
         let mut out = BufReader::new(out);
         let Some(Port {

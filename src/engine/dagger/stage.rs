@@ -174,11 +174,11 @@ fn wanted(
             0 => tree.clone(),
             up => below(layout, &layout.above(up)),
         };
-        let path = format!("{folder}/{}", file.path);
+        let path = format!("{folder}/{}", file.path.as_str());
         (path, (Kind::File, file.digest))
     });
     let inside = files.iter().copied().flatten().map(|id| {
-        let path = format!("{tree}/{}", snapshot.entry(*id).path);
+        let path = format!("{tree}/{}", snapshot.entry(*id).path.as_str());
         (path, content(snapshot, *id))
     });
     above.chain(inside).collect()

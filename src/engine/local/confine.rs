@@ -433,7 +433,9 @@ mod tests {
                 .real
                 .iter()
                 .map(|path| path.strip_prefix(&root).unwrap_or(path));
-            below.map(|path| path.display().to_string()).collect()
+            below
+                .map(|path| path.to_string_lossy().into_owned())
+                .collect()
         }
     }
 
@@ -478,7 +480,7 @@ mod tests {
         symlink(&python, bin.join("python")).unwrap();
         let script = place.write(
             "home/venv/bin/tool",
-            &format!("#!{}/python -I\n", bin.display()),
+            &format!("#!{}/python -I\n", bin.to_string_lossy()),
         );
         assert_eq!(
             place.needs(&script),

@@ -257,7 +257,7 @@ impl Builder<'_> {
                     let Some(code) = self.build.verdict(&output) else {
                         return Err(self.failed(&step, end, output));
                     };
-                    let said = output.replace(&format!("{}/", root.display()), "");
+                    let said = output.replace(&format!("{}/", root.to_string_lossy()), "");
                     return Ok(Some((code, said)));
                 }
             }
@@ -292,7 +292,7 @@ impl Builder<'_> {
         };
         let ran = process::run(&launch, &Limits::default(), self.cancel, None).await;
         let ran = ran.map_err(|error| EngineError::Spawn {
-            program: step.program.display().to_string(),
+            program: step.program.to_string_lossy().into_owned(),
             message: error.to_string(),
         })?;
         match ran.ended {

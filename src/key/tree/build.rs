@@ -246,7 +246,7 @@ pub(crate) mod tests {
             let mut back = Vec::new();
             listed(&objects, &root, "", &mut back);
             let there = snapshot.entries().iter();
-            let there: Vec<_> = there.map(|e| (e.path.to_string(), e.kind, e.digest)).collect();
+            let there: Vec<_> = there.map(|e| (e.path.as_str().to_owned(), e.kind, e.digest)).collect();
             prop_assert_eq!(back, there);
             prop_assert!(objects.iter().all(|(name, bytes)| Digest::of(bytes) == *name));
             prop_assert_eq!(root, digest(&files));

@@ -14,6 +14,7 @@ use crate::path::RelPath;
 use crate::rule::Rule;
 use crate::scope::Scope;
 use crate::tool::Program;
+use crate::visible::Shown as _;
 
 /// The folder of installed packages.
 const MODULES: &str = "node_modules";
@@ -114,7 +115,7 @@ fn closure(scope: &Scope<'_>, base: &Path, package: &Path) -> Result<Option<Vec<
             let closure = lock::closure(&lock, place);
             Ok(closure.map(|found| (found.packages.into_keys().collect::<Vec<_>>(), found.linked)))
         });
-        match found.map_err(|error: String| format!("{} is invalid: {error}", path.display()))? {
+        match found.map_err(|error: String| format!("{} is invalid: {error}", path.shown()))? {
             None => {}
             Some((_, Some(linked))) => {
                 return Err(format!("`{linked}` is a link to a project folder"));
@@ -133,7 +134,11 @@ mod tests {
     fn scripts_lie_in_packages() {
         let of = |text: &str| {
             let (base, package) = package_of(Path::new(text))?;
-            Some(format!("{} {}", base.display(), package.display()))
+            Some(format!(
+                "{} {}",
+                base.to_string_lossy(),
+                package.to_string_lossy()
+            ))
         };
         let check = |text: &str, expect: Option<&str>| assert_eq!(of(text).as_deref(), expect);
         check("/p/node_modules/x/bin/x.js", Some("/p node_modules/x"));

@@ -14,6 +14,7 @@ use crate::provision::launcher::leads;
 use crate::scope::{PlanError, Scope};
 use crate::tool::Program;
 use crate::tool::launcher::Leads;
+use crate::visible::Shown as _;
 
 use super::closure::Closure;
 use super::install::Install;
@@ -219,7 +220,7 @@ fn unlocked(scope: &Scope<'_>, name: &str, program: &Program) -> Ready {
     if script(&program.real).is_some() {
         ready.not_cached = Some(format!(
             "cannot tell what `{}` runs: it is a script outside of a Python environment",
-            program.path.display()
+            program.path.shown()
         ));
     }
     ready
@@ -279,7 +280,7 @@ python-versions = ">=3.8"
                 std::fs::create_dir_all(venv.site().join(name)).expect("dist-info");
             }
             let python = root.join("venv/bin/python");
-            let text = format!("#!{}\nimport tool\n", python.display());
+            let text = format!("#!{}\nimport tool\n", python.to_string_lossy());
             std::fs::write(root.join("venv/bin/tool"), text).expect("script");
             venv
         }

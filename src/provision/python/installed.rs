@@ -362,7 +362,7 @@ mod tests {
 
     #[test]
     fn entry_points_name_their_interpreter() {
-        let of = |text: &str| interpreter_of(text).map(|path| path.display().to_string());
+        let of = |text: &str| interpreter_of(text).map(|path| path.to_string_lossy().into_owned());
         let check =
             |text: &str, expect: Option<&str>| assert_eq!(of(text).as_deref(), expect, "{text}");
         check("#!/v/bin/python3\nimport x\n", Some("/v/bin/python3"));

@@ -332,7 +332,10 @@ mod tests {
         let pyenv = root.join("pyenv");
         write_program(&pyenv, "#!/bin/sh\nexit 1\n");
         std::fs::create_dir_all(root.join("shims")).expect("folder");
-        let shim = format!("#!/bin/sh\nexec \"{}\" exec python3\n", pyenv.display());
+        let shim = format!(
+            "#!/bin/sh\nexec \"{}\" exec python3\n",
+            pyenv.to_string_lossy()
+        );
         write_program(&root.join("shims/python3"), &shim);
         let project = Project::with_path(&[], root.join("shims").as_os_str());
         let version = |constraint| suitable(&project.scope(), constraint).map(|p| p.version);

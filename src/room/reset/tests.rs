@@ -83,7 +83,7 @@ impl Folder {
                 let text = if entry.file_type().is_dir() {
                     "/".to_owned()
                 } else if entry.path_is_symlink() {
-                    format!("->{}", fs::read_link(path).unwrap().display())
+                    format!("->{}", fs::read_link(path).unwrap().to_string_lossy())
                 } else {
                     fs::read_to_string(path).unwrap()
                 };

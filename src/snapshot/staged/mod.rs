@@ -304,7 +304,7 @@ impl Taker<'_> {
         let rules = (rules, under);
         self.remember(at, identity, known, rules, (files, settled), trees);
         for (dir, staging, listed) in inner {
-            let add = format!("{dir}/");
+            let add = format!("{}/", dir.as_str());
             self.submodules.push(dir);
             self.source(staging, listed, b"", &add, depth + 1)?;
         }
@@ -351,7 +351,7 @@ impl Taker<'_> {
         let dir = rel_path(&[add.as_bytes(), holder].concat()).unwrap_or_default();
         self.left_out.push(LeftOut {
             display,
-            owner: dir.to_string(),
+            owner: dir.display_dot().to_owned(),
             dir,
             reason,
         });

@@ -9,6 +9,7 @@ use crate::report::shell::Tone;
 use crate::session::Listener as _;
 use crate::store::Store;
 use crate::store::clear::Target;
+use crate::visible::Shown as _;
 
 /// Deletes everything, or exactly what was named.
 pub(crate) fn clear(context: &Context<'_>, targets: &[String]) -> Result<Exit, Failure> {
@@ -24,7 +25,7 @@ pub(crate) fn clear(context: &Context<'_>, targets: &[String]) -> Result<Exit, F
     let store = Store::open_exclusive(&dir, &|| context.waiting()).map_err(anyhow::Error::from)?;
     let plan = store.plan_clear(&named.targets, &crate::room::is_in_use);
     store.apply_clear(&plan).map_err(anyhow::Error::from)?;
-    let message = format!("{} from {}", size(plan.size), store.base().display());
+    let message = format!("{} from {}", size(plan.size), store.base().shown());
     context.shell.status(Tone::Good, "Cleared", &message);
     let kept = named.layers.iter().chain(&named.checks);
     if kept.clone().next().is_some() {

@@ -101,5 +101,5 @@ fn usize(number: u64) -> usize {
 
 fn below(store: &Store, path: &Path) -> String {
     let below = path.strip_prefix(store.base()).unwrap_or(path);
-    below.display().to_string()
+    below.to_string_lossy().into_owned()
 }

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use bytesize::ByteSize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::commands::cache::of_engine::pruned;
 use crate::cli::commands::cache::{below, configured, folder, size, sized};
@@ -15,6 +15,7 @@ use crate::room;
 use crate::session::Listener as _;
 use crate::store::Store;
 use crate::store::prune::{DEFAULT_MAX_SIZE, Group, Policy, PrunePlan};
+use crate::visible::Shown as _;
 
 /// Prunes what nothing needs, and then the least valuable results until the store is small enough. Shows the plan
 /// first.
@@ -50,7 +51,7 @@ pub(crate) fn prune(
         }
     }
     if context.is_json() {
-        context.shell.data(&prune_json(&plan, max_bytes, dry_run));
+        context.shell.json(&prune_json(&plan, max_bytes, dry_run));
     }
     if !dry_run {
         store.apply_prune(&plan).map_err(anyhow::Error::from)?;
@@ -60,7 +61,7 @@ pub(crate) fn prune(
         "{} of at most {} in {}",
         ByteSize(plan.after.bytes),
         ByteSize(max_bytes),
-        store.base().display()
+        store.base().shown()
     );
     let (verb, message) = match (plan.groups.is_empty(), dry_run) {
         (true, _) => ("Finished", format!("nothing to prune: {left}")),
@@ -92,7 +93,7 @@ fn bound(context: &Context<'_>, dry_run: bool) -> Result<u64, Failure> {
     Ok(bound.unwrap_or(DEFAULT_MAX_SIZE))
 }
 
-fn prune_json(plan: &PrunePlan, max_bytes: u64, dry_run: bool) -> String {
+fn prune_json(plan: &PrunePlan, max_bytes: u64, dry_run: bool) -> Value {
     let group = |group: &Group| {
         json!({
             "what": group.what, "number": group.number,
@@ -104,7 +105,7 @@ fn prune_json(plan: &PrunePlan, max_bytes: u64, dry_run: bool) -> String {
         "before": sized(plan.before), "after": sized(plan.after),
         "groups": plan.groups.iter().map(group).collect::<Vec<_>>(),
     });
-    format!("{value}\n")
+    value
 }
 
 /// Makes the engine prune what was least recently used.
@@ -129,7 +130,7 @@ pub(crate) fn prune_engine(
             "reason": "engine-pruned", "format": 1, "address": choice.dagger, "max_bytes": bound,
             "before": before.json(), "after": after.json(),
         });
-        context.shell.data(&format!("{value}\n"));
+        context.shell.json(&value);
     }
     let line = format!(
         "{}, leaving {} of {} in the engine",

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::commands::cache::of_engine::OfEngine;
 use crate::cli::commands::cache::{configured, over_bound, size};
@@ -18,6 +18,7 @@ use crate::run::now_ms;
 use crate::store::Store;
 use crate::store::prune::DEFAULT_MAX_SIZE;
 use crate::store::usage::{Size, Usage};
+use crate::visible::Shown as _;
 
 /// Prints hit rate, net time saved, feedback time and re-runs of recent runs, and sizes.
 pub(crate) fn status(context: &Context<'_>, since: Duration) -> Result<Exit, Failure> {
@@ -34,12 +35,14 @@ pub(crate) fn status(context: &Context<'_>, since: Duration) -> Result<Exit, Fai
     let since_ms = now_ms().saturating_sub(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
     let history = History::of(&store.runs(since_ms), &project.id);
     let usage = store.usage();
-    let text = if context.is_json() {
-        status_json(store, since, &history, &usage, of_engine.as_ref())
+    let of_engine = of_engine.as_ref();
+    if context.is_json() {
+        let value = status_json(store, since, &history, &usage, of_engine);
+        context.shell.json(&value);
     } else {
-        status_text(store, since, &history, &usage, of_engine.as_ref())
-    };
-    context.shell.data(&text);
+        let text = status_text(store, since, &history, &usage, of_engine);
+        context.shell.data(&text);
+    }
     if usage.total.bytes > bound {
         context.shell.warning(&over_bound(usage.total, bound));
     }
@@ -175,7 +178,7 @@ fn status_text(
     let mut line = |name: &str, value: String| {
         let _ = writeln!(out, "{name:>14}  {value}");
     };
-    line("cache", store.base().display().to_string());
+    line("cache", store.base().shown().to_string());
     let runs = text::count(history.runs, "run", "runs");
     line("period", format!("last {}, {runs}", period(since)));
     history.lines(&mut line);
@@ -274,12 +277,12 @@ fn status_json(
     history: &History,
     usage: &Usage,
     of_engine: Option<&OfEngine>,
-) -> String {
+) -> Value {
     let sized = |size: &Size| json!({ "files": size.files, "bytes": size.bytes });
     let mut value = json!({
         "reason": "cache-status",
         "format": 1,
-        "path": store.base().display().to_string(),
+        "path": store.base().to_string_lossy().into_owned(),
         "since_ms": u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
         "runs": history.runs,
         "checks": history.checks,
@@ -303,7 +306,7 @@ fn status_json(
     if let Some(of_engine) = of_engine {
         value["dagger"] = of_engine.json();
     }
-    format!("{value}\n")
+    value
 }
 
 #[cfg(test)]

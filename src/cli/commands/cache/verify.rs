@@ -14,6 +14,7 @@ use crate::session::Listener as _;
 use crate::session::project::dirs;
 use crate::store::Store;
 use crate::store::verify::Damaged;
+use crate::visible::Shown as _;
 
 /// Verifies the whole store. Quarantines damaged files and exits with 1 if there are any.
 pub(crate) fn verify(context: &Context<'_>) -> Result<Exit, Failure> {
@@ -35,14 +36,14 @@ pub(crate) fn verify(context: &Context<'_>) -> Result<Exit, Failure> {
         let one = |damaged: &Damaged| json!({ "path": below(&store, &damaged.path), "reason": damaged.reason });
         let value = json!({
             "reason": "cache-verified", "format": 1,
-            "path": store.base().display().to_string(),
+            "path": store.base().to_string_lossy().into_owned(),
             "entries": verified.entries, "blobs": verified.blobs,
             "rooms": inspected.rooms, "layers": inspected.layers,
             "read": sized(verified.read), "debris": sized(verified.debris),
             "other_format": verified.foreign, "duration_ms": took,
             "damaged": verified.damaged.iter().map(one).collect::<Vec<_>>(),
         });
-        context.shell.data(&format!("{value}\n"));
+        context.shell.json(&value);
     }
     let count = |number: u64, one, many| text::count(usize(number), one, many);
     let counts = [
@@ -76,7 +77,7 @@ pub(crate) fn verify(context: &Context<'_>) -> Result<Exit, Failure> {
 }
 
 fn quarantine(store: &Store) -> String {
-    store.folder("quarantine").display().to_string()
+    store.folder("quarantine").shown().to_string()
 }
 
 /// Moves what is damaged to the quarantine. Returns how much could not be moved.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::commands::cache::unknown;
 use crate::cli::context::Context;
@@ -63,7 +63,7 @@ pub(crate) fn warm(context: &Context<'_>, name: Option<&str>) -> Result<Exit, Fa
         let engine = view.choice.class();
         context
             .shell
-            .data(&warmed_json(engine, &layers, &failed, took));
+            .json(&warmed_json(engine, &layers, &failed, took));
     }
     if let Some(signal) = project.interrupt.signal() {
         return Ok(Exit::Interrupted(signal));
@@ -85,14 +85,14 @@ fn warmed_json(
     layers: &BTreeMap<String, Option<Duration>>,
     failed: &BTreeSet<String>,
     took: u64,
-) -> String {
+) -> Value {
     let one = |(name, built): (&String, &Option<Duration>)| json!({ "name": name, "built": built.is_some(), "duration_ms": built.map_or(0, millis) });
     let value = json!({
         "reason": "cache-warmed", "format": 1, "engine": engine,
         "layers": layers.iter().map(one).collect::<Vec<_>>(),
         "errors": failed, "duration_ms": took,
     });
-    format!("{value}\n")
+    value
 }
 
 /// Why layers that were asked for are not even in the plan: their image or engine cannot be had.

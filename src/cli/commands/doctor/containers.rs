@@ -14,6 +14,7 @@ use crate::report::text;
 use crate::session::Project;
 use crate::session::choice::Choice;
 use crate::snapshot::Snapshot;
+use crate::visible::Shown as _;
 
 /// Time limit for querying the engine.
 pub(super) const PATIENCE: Duration = Duration::from_secs(15);
@@ -49,7 +50,7 @@ pub(super) fn look(
         };
         let program = &connect.program;
         let version = program.version().unwrap_or("unknown version");
-        report.ok("dagger", format!("{version}, {}", program.path().display()));
+        report.ok("dagger", format!("{version}, {}", program.path().shown()));
         let begun = Instant::now();
         match Session::open(&connect, token).await {
             Ok(session) => {

@@ -16,6 +16,7 @@ use crate::digest::Digest;
 use crate::process::quoted;
 use crate::report::shell::Tone;
 use crate::snapshot::staged::Staging;
+use crate::visible::Shown as _;
 
 const MARK: &str = "# The hook of cargo-dagcache.";
 
@@ -74,7 +75,7 @@ impl Place {
         if self.hook.is_symlink() {
             return Ok(There::Anothers);
         }
-        let shown = self.hook.display();
+        let shown = self.hook.shown();
         let text = std::fs::read(&self.hook).with_context(|| format!("cannot read {shown}"))?;
         let text = String::from_utf8_lossy(&text);
         if !text.lines().any(|line| line.starts_with(MARK)) {
@@ -120,7 +121,7 @@ pub(super) fn install(context: &Context<'_>, args: &InstallArgs) -> Result<Exit,
             "husky manages the hooks here; add the line `{}{}` to {}",
             command(args.hook_type),
             if args.fix { " --fix" } else { "" },
-            script.display()
+            script.shown()
         )));
     }
     let there = place.there()?;
@@ -128,7 +129,7 @@ pub(super) fn install(context: &Context<'_>, args: &InstallArgs) -> Result<Exit,
         There::Nothing | There::Ours => {}
         There::Anothers => make_way(&place, args, name)?,
         There::Edited => {
-            let hook = place.hook.display();
+            let hook = place.hook.shown();
             return Err(Failure::usage(format!(
                 "{hook} was edited; remove it and install again"
             )));
@@ -139,8 +140,8 @@ pub(super) fn install(context: &Context<'_>, args: &InstallArgs) -> Result<Exit,
         .to_str()
         .context("the path of this program is not valid UTF-8")?;
     write(&place.hook, &script(args, program), there == There::Ours)
-        .with_context(|| format!("cannot write {}", place.hook.display()))?;
-    let mut line = format!("{} in {}", name, place.hook.display());
+        .with_context(|| format!("cannot write {}", place.hook.shown()))?;
+    let mut line = format!("{} in {}", name, place.hook.shown());
     if place.aside.symlink_metadata().is_ok() {
         line.push_str(", after the existing hook");
     }
@@ -158,7 +159,7 @@ const fn command(hook: HookType) -> &'static str {
 
 /// Moves another hook aside, if requested.
 fn make_way(place: &Place, args: &InstallArgs, name: &str) -> Result<(), Failure> {
-    let (hook, aside) = (place.hook.display(), place.aside.display());
+    let (hook, aside) = (place.hook.shown(), place.aside.shown());
     if !args.chain {
         let again = command(args.hook_type);
         return Err(Failure::usage(format!(
@@ -178,7 +179,7 @@ fn make_way(place: &Place, args: &InstallArgs, name: &str) -> Result<(), Failure
 /// Removes our hook and restores the one that it ran first.
 pub(super) fn uninstall(context: &Context<'_>, hook: HookType) -> Result<Exit, Failure> {
     let place = Place::of(&staging(context)?, hook)?;
-    let shown = place.hook.display();
+    let shown = place.hook.shown();
     let (verb, line) = match place.there()? {
         There::Nothing if place.aside.symlink_metadata().is_err() => {
             ("Nothing", format!("no {} hook to uninstall", hook.name()))

@@ -17,6 +17,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::session::Files;
 use crate::snapshot::SnapshotError;
 use crate::snapshot::staged::Staging;
+use crate::visible::Shown as _;
 
 pub(crate) fn pre_commit(context: &Context<'_>, args: &PreCommitArgs) -> Result<Exit, Failure> {
     match &args.action {
@@ -77,7 +78,7 @@ fn root(context: &Context<'_>, staging: &Staging) -> Result<PathBuf, Failure> {
     if root.starts_with(&top) {
         return Ok(root);
     }
-    let (root, top) = (root.display(), top.display());
+    let (root, top) = (root.shown(), top.shown());
     Err(Failure::usage(format!(
         "--manifest-path: {root} is not in the repository {top}"
     )))

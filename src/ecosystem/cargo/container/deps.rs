@@ -71,7 +71,10 @@ impl Sought<'_> {
             .chain(skeleton.lockfile)
             .collect();
         for (path, text) in &named {
-            parts.push((path.to_string(), Digest::of(text.as_bytes()).to_string()));
+            parts.push((
+                path.display_dot().to_owned(),
+                Digest::of(text.as_bytes()).to_string(),
+            ));
         }
         let sources = sources(scope);
         if let Some(digest) = digest(scope, &sources) {

@@ -126,7 +126,7 @@ async fn cancelling_ends_one_that_is_just_opening() {
 #[tokio::test]
 async fn a_socket_that_is_not_there_is_told_without_a_child() {
     let mut fake = Fake::new("touch $DIR/started");
-    let address = format!("unix://{}", fake.path("none").display());
+    let address = format!("unix://{}", fake.path("none").to_string_lossy());
     fake.connect.address = Some(address.clone());
     let error = fake.open().await.unwrap_err();
     assert!(

@@ -1,0 +1,3 @@
+//! Attacks that must not succeed, one file per wall.
+
+mod terminal;
