@@ -87,6 +87,9 @@ pub(crate) fn apply(
             if let Found::File { bytes, .. } = found
                 && Digest::of(&bytes) != entry.digest
             {
+                if mask.shows_in(&bytes) {
+                    return Err(format!("it wrote the value of a secret to {}", entry.path));
+                }
                 fixed.push(Fixed { file, bytes });
             }
         }
