@@ -29,11 +29,17 @@ pub(crate) fn plan(scope: &Scope<'_>, config: &Config) -> Result<Plan, PlanError
     own_checks::plan(scope, config, &mut plan)?;
     let leaving = leaving_links(scope);
     let unreadable = unreadable(scope);
+    let filtered = filtered(scope);
     let absent = absent(scope);
     for check in &mut plan.checks {
         if let Some((path, _)) = unreadable.iter().find(|odd| needs(scope, check, odd)) {
             check.work = Work::Missing(format!(
                 "cannot read `{path}`, which git tracks\nhelp: make it readable (`chmod -R u+rX {path}`), or stop tracking it"
+            ));
+        } else if let Some((path, _)) = filtered.iter().find(|odd| needs(scope, check, odd)) {
+            check.work = Work::Missing(format!(
+                "`{path}` goes through a git filter that only the repository's own configuration defines, and that could run anything\n\
+                 help: define it in yours: `git lfs install` for LFS, `git config --global filter.NAME.smudge COMMAND` for others"
             ));
         } else if let Some(why) = not_fetched(scope, check, &absent) {
             check.work = Work::Missing(why);
@@ -46,6 +52,7 @@ pub(crate) fn plan(scope: &Scope<'_>, config: &Config) -> Result<Plan, PlanError
     }
     plan.checks.sort_by(|a, b| a.id.cmp(&b.id));
     plan.not_run = not_run(scope, &plan);
+    plan.warnings.extend(scope.strange.named());
     Ok(plan)
 }
 
@@ -140,6 +147,14 @@ fn unreadable(scope: &Scope<'_>) -> Vec<(RelPath, Vec<RelPath>)> {
         (!missing.is_empty()).then_some((path, missing))
     });
     all.collect()
+}
+
+/// The files whose content needs a filter that is not run.
+fn filtered(scope: &Scope<'_>) -> Vec<(RelPath, Vec<RelPath>)> {
+    let all = scope.snapshot.left_out().iter();
+    let all = all.filter(|odd| odd.reason == Reason::OwnFilter);
+    let paths = all.filter_map(|odd| RelPath::new(&odd.display).ok());
+    paths.map(|path| (path.clone(), vec![path])).collect()
 }
 
 /// Whether a check would look at an entry that was left out: by its folder, or as one of the files it checks.

@@ -14,6 +14,8 @@ pub(crate) const DAGCACHE_SKIP: &str = "DAGCACHE_SKIP";
 pub(crate) const DAGCACHE_TEAM_KEY: &str = "DAGCACHE_TEAM_KEY";
 /// How long to wait for a Dagger session, such as `30s`.
 pub(crate) const DAGCACHE_DAGGER_TIMEOUT: &str = "DAGCACHE_DAGGER_TIMEOUT";
+/// Folders of PATH to use although other users can write there.
+pub(crate) const DAGCACHE_PATH_ALLOW: &str = "DAGCACHE_PATH_ALLOW";
 /// The address of the Dagger engine, read as Dagger does.
 pub(crate) const DAGGER_RUNNER_HOST: &str = "_EXPERIMENTAL_DAGGER_RUNNER_HOST";
 /// Directories above which git does not search for a repository.
@@ -39,6 +41,8 @@ pub(crate) const XDG_CACHE_HOME: &str = "XDG_CACHE_HOME";
 pub(crate) const SHELL: &str = "SHELL";
 pub(crate) const TERM: &str = "TERM";
 pub(crate) const PATH: &str = "PATH";
+/// The user that called `sudo`.
+pub(crate) const SUDO_UID: &str = "SUDO_UID";
 /// Replaces `~/.cargo`.
 pub(crate) const CARGO_HOME: &str = "CARGO_HOME";
 /// Replaces `~/.rustup`.
@@ -115,6 +119,14 @@ impl Env {
         Self {
             vars: vars.map(|(k, v)| (k.clone(), v.clone())).collect(),
         }
+    }
+
+    /// The same with another value of a variable.
+    #[must_use]
+    pub(crate) fn with(&self, name: &str, value: OsString) -> Self {
+        let mut all = self.clone();
+        all.vars.insert(name.into(), value);
+        all
     }
 
     /// Adds the variables of `other`, which win.

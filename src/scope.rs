@@ -3,11 +3,13 @@
 //! Does not know what checks or languages look for.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use crate::digest::Digest;
 use crate::env::Env;
 use crate::facts::Facts;
+use crate::fs::owner::Owners;
 use crate::path::RelPath;
 use crate::plan::check::OutsideFile;
 use crate::plan::{Images, Inputs};
@@ -26,8 +28,34 @@ pub(crate) struct Scope<'a> {
     pub(crate) env: &'a Env,
     /// `[checks."security:secrets"] baseline`.
     pub(crate) secrets_baseline: Option<&'a RelPath>,
+    /// Filled while planning.
+    pub(crate) strange: Strange,
     /// The images for running checks in containers; `None` to run on this host.
     pub(crate) images: Option<&'a dyn Images>,
+}
+
+/// Configuration above the project root that is ignored, because it belongs to another user.
+#[derive(Debug, Default)]
+pub(crate) struct Strange(Mutex<BTreeSet<PathBuf>>);
+
+impl Strange {
+    fn add(&self, path: PathBuf) {
+        let mut found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        found.insert(path);
+    }
+
+    /// A line for each file.
+    #[must_use]
+    pub(crate) fn named(&self) -> Vec<String> {
+        let found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let named = found.iter().map(|path| {
+            format!(
+                "ignoring {}, because it belongs to another user",
+                path.display()
+            )
+        });
+        named.collect()
+    }
 }
 
 /// Planning failed because of something the user can fix. Exit code 2.
@@ -73,7 +101,7 @@ impl Scope<'_> {
         let above = self.snapshot.root().ancestors().skip(1);
         for (up, folder) in (1..).zip(above).filter(|_| Rule::ConfigAbove.holds()) {
             for name in names {
-                let Ok(bytes) = std::fs::read(folder.join(name)) else {
+                let Some(bytes) = self.read_above(folder, Path::new(name)) else {
                     continue;
                 };
                 let Ok(path) = RelPath::new(name) else {
@@ -87,6 +115,22 @@ impl Scope<'_> {
             }
         }
         found
+    }
+
+    /// A file below a folder above the project root, unless it belongs to another user.
+    #[must_use]
+    pub(crate) fn read_above(&self, folder: &Path, name: &Path) -> Option<Vec<u8>> {
+        let path = folder.join(name);
+        let bytes = std::fs::read(&path).ok()?;
+        let owners = Owners::of_projects(self.env);
+        // Whoever owns a link or a folder on the way decides what is found.
+        let mut steps = name.ancestors().filter(|step| *step != Path::new(""));
+        let ours = steps.all(|step| owners.own(&folder.join(step)))
+            && std::fs::metadata(&path).is_ok_and(|file| owners.have(&file));
+        if !ours {
+            self.strange.add(path);
+        }
+        ours.then_some(bytes)
     }
 
     /// Files with these names in `dir` and its parents up to the project root, nearest first.

@@ -18,14 +18,18 @@ use crate::report::shell::Tone;
 use crate::report::{About, FORMATS, Format, Shell, Verbosity, json, text};
 use crate::session::project::Host;
 use crate::session::{Files, Listener, Project};
+use crate::snapshot::dubious::dubious;
+use crate::tool::search_path::without_strangers;
 use crate::visible::Shown as _;
 
 pub(crate) struct Context<'a> {
     pub(crate) shell: &'a Shell,
     /// The user's environment without variables that git sets for hooks.
     pub(crate) env: Env,
-    /// The unchanged environment.
+    /// The environment with them.
     pub(crate) given_env: Env,
+    /// Folders on PATH that are ignored, because other users can write there.
+    strange_path: Vec<PathBuf>,
     /// Options of every command.
     pub(crate) global: Global,
     format: &'static Format,
@@ -62,11 +66,13 @@ impl<'a> Context<'a> {
         let format = format.ok_or_else(|| {
             Failure::not_yet(&format!("--message-format {}", global.message_format))
         })?;
+        let (env, strange_path) = without_strangers(&env);
         Ok(Self {
             shell,
             format,
             env: env.without_repository(),
             given_env: env,
+            strange_path,
             global,
             cwd,
             started,
@@ -139,12 +145,16 @@ impl<'a> Context<'a> {
         files: Files,
         reads_only: bool,
     ) -> Result<Project<'_>, Failure> {
+        if let Some(why) = dubious(&root, &self.env) {
+            return Err(Failure::usage(why));
+        }
         let host = Host {
             reads_only,
             env: &self.env,
             engine: self.global.engine.map(Into::into),
             started: self.started,
             listener: self,
+            strange_path: &self.strange_path,
         };
         Project::open(host, self.cache_dir().as_deref(), root, files)
     }

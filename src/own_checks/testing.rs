@@ -6,7 +6,7 @@ use crate::facts::Facts;
 use crate::path::RelPath;
 use crate::plan::output::NoFindings;
 use crate::plan::{Check, Command};
-use crate::scope::Scope;
+use crate::scope::{Scope, Strange};
 use crate::snapshot::Snapshot;
 use crate::tool::Tools;
 
@@ -51,6 +51,7 @@ impl World {
             tools: &self.tools,
             env: &self.env,
             secrets_baseline: None,
+            strange: Strange::default(),
             images: None,
         }
     }

@@ -22,7 +22,10 @@ pub(crate) fn reader(scope: &Scope<'_>) -> impl Fn(&Path) -> Option<Vec<u8>> {
             let path = RelPath::from_path(inside).ok()?;
             scope.snapshot.read(scope.snapshot.find(&path)?).ok()
         }
-        Err(_) => std::fs::read(path).ok(),
+        Err(_) => {
+            let (folder, name) = (path.parent()?, path.file_name()?);
+            scope.read_above(folder, Path::new(name))
+        }
     }
 }
 

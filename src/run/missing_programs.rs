@@ -17,7 +17,7 @@ use crate::plan::{Check, Command, Tool};
 use crate::rule::Rule;
 use crate::run::Session;
 use crate::run::result::Done;
-use crate::scope::Scope;
+use crate::scope::{Scope, Strange};
 use crate::store::entry::Entry;
 use crate::store::parts::PartResult;
 use crate::tool::discovered::MOST;
@@ -230,6 +230,7 @@ pub(super) fn with(session: &Session<'_>, check: &Check, suspects: &[Suspect]) -
         tools: session.tools,
         env: session.env,
         secrets_baseline: None,
+        strange: Strange::default(),
         images: None,
     };
     let mut check = check.clone();

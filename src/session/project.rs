@@ -25,7 +25,7 @@ use crate::plan::{Check, Image, Images, Plan};
 use crate::run::cancel::Interrupt;
 use crate::run::sources::Sources;
 use crate::run::{self, Options, Session};
-use crate::scope::Scope;
+use crate::scope::{Scope, Strange};
 use crate::session::choice::{self, Choice, Wish, choose};
 use crate::session::engines::Engines;
 #[cfg(all(feature = "dagger", unix))]
@@ -63,6 +63,8 @@ pub(crate) struct Host<'a> {
     pub(crate) started: (Instant, SystemTime),
     /// Receives urgent messages.
     pub(crate) listener: &'a dyn Listener,
+    /// Folders on PATH that are ignored, because other users can write there.
+    pub(crate) strange_path: &'a [PathBuf],
 }
 
 /// The parts of a project that do not depend on a snapshot.
@@ -352,6 +354,7 @@ impl<'a> Project<'a> {
             tools: &self.tools,
             env: self.host.env,
             secrets_baseline: config.secrets_baseline(),
+            strange: Strange::default(),
             images,
         };
         let mut plan =

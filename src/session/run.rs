@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 
 use anyhow::anyhow;
 
+use crate::digest::Digest;
 use crate::event::{Emit, Event, Silent};
-use crate::fs::sealed::Seal;
+use crate::fs::sealed::{Reader, Seal};
 use crate::plan::select::{Selected, Selection, select};
 use crate::plan::{Check, Plan, Work};
 use crate::record::{CheckRecord, RunRecord, Verdict};
@@ -21,6 +22,7 @@ use crate::snapshot::left_out;
 use crate::snapshot::staged::Stamp;
 use crate::store::prune::DEFAULT_MAX_SIZE;
 use crate::store::usage::Size;
+use crate::tool::search_path;
 
 /// How often to take another snapshot because files changed during the run.
 const TRIES: usize = 3;
@@ -331,7 +333,7 @@ impl Run<'_, '_> {
         away::remember(self.project, &self.view);
         self.project.close();
         self.records.sort_by(|a, b| a.id.cmp(&b.id));
-        self.say_unconfined();
+        self.say_limits();
         let mut summary = self.summary();
         if failure.is_some() {
             summary.verdict = Verdict::Error;
@@ -370,25 +372,40 @@ impl Run<'_, '_> {
         summary
     }
 
-    /// Reports the confinement that this system does not support: once per store, and whenever verbose.
-    fn say_unconfined(&self) {
+    /// Reports what this system does not have: once per store, and whenever verbose.
+    fn say_limits(&self) {
         let lacks = self.project.engines.local.lacks();
+        if !lacks.is_empty() {
+            let text = format!(
+                "checks are not fully confined on this system ({}); their results stay on this machine",
+                lacks.join("; ")
+            );
+            self.say_once("said-unconfined", &text);
+        }
+        let strange = self.project.host.strange_path;
+        if !strange.is_empty() {
+            self.say_once("said-path", &search_path::named(strange));
+        }
+    }
+
+    fn say_once(&self, name: &str, text: &str) {
+        const SEAL: Seal = Seal {
+            magic: *b"dc-said\n",
+            version: 2,
+        };
         let store = &self.project.store;
-        let said = store.folder("memo").join("said-unconfined");
-        if lacks.is_empty() || (said.exists() && !self.request.verbose) {
+        let said = store.folder("memo").join(name);
+        let digest = Digest::of(text.as_bytes());
+        let before = std::fs::read(&said).ok();
+        let before = before.and_then(|bytes| Reader::new(SEAL.open(&bytes)?).digest());
+        if before == Some(digest) && !self.request.verbose {
             return;
         }
-        self.warn(&format!(
-            "checks are not fully confined on this system ({}); their results stay on this machine",
-            lacks.join("; ")
-        ));
+        self.warn(text);
         if store.writable() {
-            // Only its existence matters; sealed, like all files beside it.
-            let seal = Seal {
-                magic: *b"dc-said\n",
-                version: 1,
-            };
-            let _ = seal.save(&said, seal.writer());
+            let mut out = SEAL.writer();
+            out.raw(digest.as_bytes());
+            let _ = SEAL.save(&said, out);
         }
     }
 

@@ -30,6 +30,8 @@ pub(crate) enum Reason {
     NoCommit,
     /// Outside a sparse checkout, and a partial clone has not fetched its content.
     NotFetched,
+    /// A checkout would run a filter that only the repository's own configuration defines.
+    OwnFilter,
 }
 
 impl Reason {
@@ -41,6 +43,7 @@ impl Reason {
             Self::Unreadable => 3,
             Self::NoCommit => 4,
             Self::NotFetched => 5,
+            Self::OwnFilter => 6,
         }
     }
 
@@ -52,6 +55,7 @@ impl Reason {
             3 => Self::Unreadable,
             4 => Self::NoCommit,
             5 => Self::NotFetched,
+            6 => Self::OwnFilter,
             _ => return None,
         })
     }
@@ -66,6 +70,7 @@ impl fmt::Display for Reason {
             Self::Unreadable => "cannot read it",
             Self::NoCommit => "the commit of this submodule is missing; try `git submodule update`",
             Self::NotFetched => "outside the sparse checkout, and not fetched",
+            Self::OwnFilter => "only the repository's own configuration defines its git filter",
         })
     }
 }

@@ -8,6 +8,7 @@
 //! Does not choose what matters to a check.
 
 pub(crate) mod content;
+pub(crate) mod dubious;
 mod guard;
 mod index;
 pub(crate) mod left_out;

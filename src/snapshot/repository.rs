@@ -15,6 +15,18 @@ use crate::snapshot::SnapshotError;
 use crate::snapshot::index::{self, Tracked};
 use crate::visible::Shown as _;
 
+/// Options for every git that is started: a repository's own configuration must not have it run a program, or connect
+/// to anything.
+pub(crate) const GIT_WALLS: [&str; 4] =
+    ["-c", "core.fsmonitor=false", "-c", "protocol.allow=never"];
+
+/// The same as variables, for what git starts. Older versions only know the second.
+pub(crate) const GIT_WALLED: [(&str, &str); 3] = [
+    ("GIT_NO_LAZY_FETCH", "1"),
+    ("GIT_ALLOW_PROTOCOL", ""),
+    ("GIT_TERMINAL_PROMPT", "0"),
+];
+
 /// A repository with a work tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Repository {
@@ -126,13 +138,15 @@ impl Repository {
         let (Some(git_dir), Some(index)) = (text(&self.git_dir), text(&self.index())) else {
             return Err(self.error("path is not valid UTF-8"));
         };
-        let set = [
+        let mut set = vec![
             ("GIT_DIR", git_dir.as_str()),
             ("GIT_INDEX_FILE", index.as_str()),
             ("GIT_WORK_TREE", "."),
             ("GIT_OPTIONAL_LOCKS", "0"),
         ];
-        let output = process::capture(Path::new("git"), args, &self.top, env, &set)
+        set.extend(GIT_WALLED);
+        let args = [&GIT_WALLS, args].concat();
+        let output = process::capture(Path::new("git"), &args, &self.top, env, &set)
             .map_err(|error| self.error(&format!("cannot run `git`: {error}")))?;
         if output.status.success() {
             return Ok(output.stdout);

@@ -8,7 +8,7 @@ use crate::env::Env;
 use crate::facts::Facts;
 use crate::path::RelPath;
 use crate::plan::Plan;
-use crate::scope::Scope;
+use crate::scope::{Scope, Strange};
 use crate::snapshot::{FileId, Snapshot};
 use crate::tool::Tools;
 
@@ -67,6 +67,7 @@ impl Project {
             tools: &self.tools,
             env: &self.view,
             secrets_baseline: None,
+            strange: Strange::default(),
             images: None,
         }
     }

@@ -8,6 +8,7 @@ mod folder_digest;
 pub(crate) mod installation;
 pub(crate) mod launcher;
 pub(crate) mod rustup;
+pub(crate) mod search_path;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;

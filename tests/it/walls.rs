@@ -1,4 +1,5 @@
 //! Attacks that must not succeed, one file per wall.
 
+mod planning;
 mod secrets;
 mod terminal;

@@ -278,6 +278,7 @@ mod tests {
             tools: &tools,
             env: &env,
             secrets_baseline: None,
+            strange: crate::scope::Strange::default(),
             images: None,
         };
         let mut said = Vec::new();

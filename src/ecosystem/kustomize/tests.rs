@@ -25,6 +25,7 @@ fn with_scope<T>(
         tools: &Tools::default(),
         env: &Env::default(),
         secrets_baseline: None,
+        strange: crate::scope::Strange::default(),
         images: None,
     })
 }

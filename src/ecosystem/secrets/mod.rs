@@ -320,6 +320,7 @@ mod tests {
             tools: &Tools::default(),
             env: &Env::default(),
             secrets_baseline: Some(&baseline),
+            strange: crate::scope::Strange::default(),
             images: None,
         };
         let mut planned = Plan::default();

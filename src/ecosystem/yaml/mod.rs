@@ -65,6 +65,7 @@ mod tests {
             tools: &Tools::default(),
             env: &Env::default(),
             secrets_baseline: None,
+            strange: crate::scope::Strange::default(),
             images: None,
         };
         let mut planned = Plan::default();

@@ -32,8 +32,10 @@ pub(crate) struct Settings {
     /// Also files that no attribute declares to be text.
     crlf_unasked: bool,
     pub(crate) no_links: bool,
-    /// Names of filters with a command.
+    /// Names of filters with a command of the user or the system.
     filters: BTreeSet<String>,
+    /// Names of filters that have one only in the repository's own configuration, which is not run.
+    refused: BTreeSet<String>,
     /// Digest of the whole filter configuration.
     commands: Option<Digest>,
 }
@@ -153,7 +155,7 @@ fn ask(repository: &Repository, staging: &Staging) -> Result<Answer, SnapshotErr
             return;
         };
         if what != "clean" {
-            settings.filters.insert(name.to_owned());
+            settings.refused.insert(name.to_owned());
         }
         commands.update(key.as_bytes());
         commands.update(&[0, u8::from(value.is_some())]);
@@ -162,7 +164,12 @@ fn ask(repository: &Repository, staging: &Staging) -> Result<Answer, SnapshotErr
     })?;
     settings.crlf_unasked = auto;
     settings.crlf = auto || eol && !input;
-    settings.commands = (!settings.filters.is_empty()).then(|| commands.finish());
+    if !settings.refused.is_empty() {
+        settings.commands = Some(commands.finish());
+        settings.filters = filters_of_user(staging);
+        let refused = settings.refused.difference(&settings.filters);
+        settings.refused = refused.cloned().collect();
+    }
     let own = match own_file {
         true => repository::path_value(repository, "core.attributesfile", env),
         false => user_folder(env).map(|folder| folder.join("attributes")),
@@ -180,6 +187,17 @@ fn ask(repository: &Repository, staging: &Staging) -> Result<Answer, SnapshotErr
     Ok(Answer(settings, config, attributes))
 }
 
+/// Names of the filters that get a command outside of the repository.
+fn filters_of_user(staging: &Staging) -> BTreeSet<String> {
+    let settings = staging.settings(r"^filter\..*\.(smudge|process)$");
+    let users = settings.iter().filter(|setting| setting.is_users());
+    let names = users.filter_map(|setting| {
+        let (name, _) = setting.key.strip_prefix("filter.")?.rsplit_once('.')?;
+        Some(name.to_owned())
+    });
+    names.collect()
+}
+
 /// What a checkout does with a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum How {
@@ -189,12 +207,16 @@ pub(crate) enum How {
     Converted,
     /// Runs a filter, whose result may depend on anything.
     Filtered,
+    /// Runs a filter that only the repository's own configuration defines. It is not run here.
+    Refused,
 }
 
 /// Decides from a file's values of [`ATTRIBUTES`].
 pub(crate) fn how(values: &[&[u8]; ATTRIBUTES.len()], settings: &Settings) -> How {
     let [.., filter, _] = *values;
-    if is_filtered(filter, settings) {
+    if std::str::from_utf8(filter).is_ok_and(|name| settings.refused.contains(name)) {
+        How::Refused
+    } else if is_filtered(filter, settings) {
         How::Filtered
     } else if converts(values, settings) {
         How::Converted
@@ -234,9 +256,11 @@ fn encode_settings(settings: &Settings, out: &mut Writer) {
     for flag in flags {
         out.u8(u8::from(flag));
     }
-    out.u32(u32::try_from(settings.filters.len()).unwrap_or(u32::MAX));
-    for name in &settings.filters {
-        out.bytes(name.as_bytes());
+    for names in [&settings.filters, &settings.refused] {
+        out.u32(u32::try_from(names.len()).unwrap_or(u32::MAX));
+        for name in names {
+            out.bytes(name.as_bytes());
+        }
     }
     let commands = settings.commands.unwrap_or(Digest::from_bytes([0; 32]));
     out.raw(commands.as_bytes());
@@ -255,11 +279,14 @@ pub(crate) fn decode(from: &mut Reader<'_>) -> Option<Rules> {
         no_links: from.u8()? != 0,
         ..Settings::default()
     };
-    for _ in 0..from.u32()? {
-        settings.filters.insert(from.text()?.to_owned());
+    for names in [&mut settings.filters, &mut settings.refused] {
+        for _ in 0..from.u32()? {
+            names.insert(from.text()?.to_owned());
+        }
     }
     let commands = from.digest()?;
-    settings.commands = (!settings.filters.is_empty()).then_some(commands);
+    let any = !settings.filters.is_empty() || !settings.refused.is_empty();
+    settings.commands = any.then_some(commands);
     Some(Rules {
         settings,
         config: guard::decode(from)?,

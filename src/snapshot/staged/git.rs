@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::env::{self, Env};
 use crate::process::talk::{self, Talk};
 use crate::snapshot::SnapshotError;
-use crate::snapshot::repository::{Repository, one_line};
+use crate::snapshot::repository::{GIT_WALLED, GIT_WALLS, Repository, one_line};
 use crate::snapshot::staged::object::ObjectId;
 use crate::snapshot::stat::Stat;
 
@@ -17,6 +17,23 @@ pub(crate) struct Staging {
     pub(crate) env: Env,
 }
 
+/// A setting of git.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    /// `system`, `global`, `local`, `worktree` or `command`.
+    scope: String,
+    pub(crate) key: String,
+    /// `None` for a key without `=`.
+    pub(crate) value: Option<String>,
+}
+
+impl Setting {
+    /// Whether it is the word of the user or the system, not of a repository.
+    pub(crate) fn is_users(&self) -> bool {
+        matches!(&*self.scope, "system" | "global" | "command")
+    }
+}
+
 /// Identifies the state of the index file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stamp(Stat);
@@ -24,11 +41,9 @@ pub(crate) struct Stamp(Stat);
 const GIT_OBJECT_DIRECTORY: &str = "GIT_OBJECT_DIRECTORY";
 
 /// Options that keep git from running hooks for written indexes and from other side effects.
-const PLAIN: [&str; 12] = [
+const PLAIN: [&str; 10] = [
     "-c",
     "core.hooksPath=/dev/null",
-    "-c",
-    "core.fsmonitor=false",
     "-c",
     "core.untrackedCache=false",
     "-c",
@@ -153,6 +168,27 @@ impl Staging {
         Ok(of_all.then(|| path.to_owned()))
     }
 
+    /// The settings whose key matches, in git's order. None if git is too old to say where they come from.
+    pub(crate) fn settings(&self, pattern: &str) -> Vec<Setting> {
+        let args = ["config", "-z", "--show-scope", "--get-regexp", pattern];
+        // Git fails if there are none.
+        let said = self.run(&args, self.top(), &self.index, Vec::new());
+        let said = String::from_utf8_lossy(&said.unwrap_or_default()).into_owned();
+        let fields: Vec<&str> = said.split('\0').collect();
+        let settings = fields.chunks_exact(2).map(|field| {
+            let (key, value) = match field[1].split_once('\n') {
+                Some((key, value)) => (key, Some(value)),
+                None => (field[1], None),
+            };
+            Setting {
+                scope: field[0].to_owned(),
+                key: key.to_owned(),
+                value: value.map(str::to_owned),
+            }
+        });
+        settings.collect()
+    }
+
     /// Runs git with our own work tree and index and returns its output.
     pub(crate) fn run(
         &self,
@@ -172,6 +208,7 @@ impl Staging {
         let alone = alone.map_err(|error| self.failed(&error.to_string()))?;
         let text = |path: &Path| path.to_string_lossy().into_owned();
         let mut set = vec![(env::GIT_DIR, text(alone.path()))];
+        set.extend(walled());
         if self.env.var_os(GIT_OBJECT_DIRECTORY).is_none() {
             let objects = self.repository.common_dir.join("objects");
             set.push((GIT_OBJECT_DIRECTORY, text(&objects)));
@@ -208,9 +245,19 @@ impl Staging {
         set: &[(&'static str, String)],
         input: Vec<u8>,
     ) -> Result<Vec<u8>, SnapshotError> {
-        let args = [&PLAIN, args].concat();
+        let args = [&GIT_WALLS[..], &PLAIN, args].concat();
+        self.start(&args, dir, set, input)
+    }
+
+    fn start(
+        &self,
+        args: &[&str],
+        dir: &Path,
+        set: &[(&'static str, String)],
+        input: Vec<u8>,
+    ) -> Result<Vec<u8>, SnapshotError> {
         let git = Path::new("git");
-        let said = talk::feed(git, &args, dir, &self.env, &pairs(set), input);
+        let said = talk::feed(git, args, dir, &self.env, &pairs(set), input);
         let said = said.map_err(|error| self.failed(&format!("cannot run `git`: {error}")))?;
         if said.status.success() {
             return Ok(said.stdout);
@@ -218,10 +265,24 @@ impl Staging {
         Err(self.failed(String::from_utf8_lossy(&said.stderr).trim()))
     }
 
+    /// Changes an index of the user, whose format is theirs.
+    pub(crate) fn write_index(&self, index: &Path, lines: Vec<u8>) -> Result<(), SnapshotError> {
+        let args = [
+            "-c",
+            "core.hooksPath=/dev/null",
+            "update-index",
+            "-z",
+            "--index-info",
+        ];
+        let args = [&GIT_WALLS[..], &args].concat();
+        let set = self.variables(self.top(), index)?;
+        self.start(&args, self.top(), &set, lines).map(|_| ())
+    }
+
     pub(crate) fn batch(&self) -> std::io::Result<Talk> {
         let set = self.variables(self.top(), &self.index);
         let set = set.map_err(std::io::Error::other)?;
-        let args = ["cat-file", "--batch"];
+        let args = [&GIT_WALLS[..], &["cat-file", "--batch"]].concat();
         Talk::start(Path::new("git"), &args, self.top(), &self.env, &pairs(&set))
     }
 
@@ -234,7 +295,7 @@ impl Staging {
             let text = path.to_str().map(str::to_owned);
             text.ok_or_else(|| self.failed("path is not valid UTF-8"))
         };
-        Ok(vec![
+        let mut all = vec![
             (env::GIT_DIR, text(&self.repository.git_dir)?),
             (env::GIT_COMMON_DIR, text(&self.repository.common_dir)?),
             (env::GIT_WORK_TREE, text(work_tree)?),
@@ -242,7 +303,9 @@ impl Staging {
             ("GIT_OPTIONAL_LOCKS", "0".to_owned()),
             // A commit consists of the objects it names, not their replacements.
             ("GIT_NO_REPLACE_OBJECTS", "1".to_owned()),
-        ])
+        ];
+        all.extend(walled());
+        Ok(all)
     }
 
     pub(crate) fn failed(&self, reason: &str) -> SnapshotError {
@@ -259,6 +322,11 @@ pub(crate) fn reason(error: SnapshotError) -> String {
         SnapshotError::Staged { reason, .. } => reason,
         other => other.to_string(),
     }
+}
+
+fn walled() -> impl Iterator<Item = (&'static str, String)> {
+    let all = GIT_WALLED.into_iter();
+    all.map(|(name, value)| (name, value.to_owned()))
 }
 
 fn pairs<'a>(set: &'a [(&'static str, String)]) -> Vec<(&'static str, &'a str)> {
@@ -287,8 +355,8 @@ fn named(git_dir: &Path, around: Option<Repository>, cwd: &Path, env: &Env) -> O
         common_dir,
     };
     // With unchanged variables, because only git knows their precedence.
-    let args = ["rev-parse", "--show-toplevel"];
-    let said = crate::process::capture(Path::new("git"), &args, cwd, env, &[]).ok()?;
+    let args = [&GIT_WALLS[..], &["rev-parse", "--show-toplevel"]].concat();
+    let said = crate::process::capture(Path::new("git"), &args, cwd, env, &GIT_WALLED).ok()?;
     if said.status.success() {
         repository.top = cwd.join(one_line(&said.stdout));
     }

@@ -23,7 +23,7 @@ use crate::snapshot::stat::Stat;
 
 const SEAL: Seal = Seal {
     magic: *b"dc-blob\n",
-    version: 2,
+    version: 3,
 };
 
 /// Other blobs to keep: enough to switch between a few commits.
@@ -86,6 +86,7 @@ impl Memo {
                 How::AsIs => 0,
                 How::Converted => 1,
                 How::Filtered => 2,
+                How::Refused => 3,
             });
             out.raw(row.digest.as_bytes());
             if row.how == How::Filtered {
@@ -135,6 +136,7 @@ fn decode(payload: &[u8], identity: Digest) -> Option<Memo> {
                 0 => How::AsIs,
                 1 => How::Converted,
                 2 => How::Filtered,
+                3 => How::Refused,
                 _ => return None,
             },
             digest: from.digest()?,

@@ -41,6 +41,9 @@ pub(crate) use stage::merge;
 /// Nesting depth of submodules beyond which there must be a cycle.
 const DEPTH: usize = 20;
 
+/// Stands for the content of a file that is left out.
+const UNKNOWN: Digest = Digest::from_bytes([0; 32]);
+
 /// Where the content of a snapshot's files is read from.
 #[derive(Debug)]
 pub(crate) struct Held {
@@ -273,7 +276,12 @@ impl Taker<'_> {
         let mut trees = BTreeMap::new();
         let at = self.sources.len();
         for (file, known) in files.iter().zip(&settled.files) {
-            self.add(at, file, known, strip, add, &rules);
+            if known.how == How::Refused {
+                let below = file.path.get(strip.len()..).unwrap_or_default();
+                self.leave_out(below, add, Reason::OwnFilter);
+            } else {
+                self.add(at, file, known, strip, add, &rules);
+            }
         }
         let mut inner = Vec::new();
         for link in links {
@@ -527,10 +535,15 @@ fn settle(
         .into_iter()
         .map(|how| how.unwrap_or(How::AsIs))
         .collect();
+    for (how, digest) in hows.iter().zip(&mut digests) {
+        if *how == How::Refused {
+            *digest = Some(UNKNOWN);
+        }
+    }
     // Taken before a filter runs: its result is valid only until the file changes.
     let disk = files.iter().zip(&hows).map(|(file, how)| match how {
         How::Filtered => on_disk(source, file, began),
-        How::AsIs | How::Converted => None,
+        How::AsIs | How::Converted | How::Refused => None,
     });
     let disk: Vec<Option<Stat>> = disk.collect();
     let missing: Vec<usize> = (0..files.len())
@@ -541,7 +554,7 @@ fn settle(
     let known = hows.into_iter().zip(digests).zip(disk);
     let files = known.map(|((how, digest), on_disk)| Settled {
         how,
-        digest: digest.unwrap_or(Digest::from_bytes([0; 32])),
+        digest: digest.unwrap_or(UNKNOWN),
         on_disk,
     });
     Ok(Found {

@@ -1,6 +1,7 @@
 //! A private index and work tree in a folder of the store, in which git checks files out without writing anything
 //! elsewhere. If a run is killed, a later one removes its folder.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -89,7 +90,7 @@ impl Private {
             return Ok(());
         }
         let mut args = Vec::new();
-        for setting in filters(staging) {
+        for setting in programs(staging) {
             args.extend(["-c".to_owned(), setting]);
         }
         let mut args: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -177,35 +178,40 @@ impl Private {
     }
 }
 
-/// The filter commands, adapted to run where git runs them in a checkout: at the top of the user's work tree.
-fn filters(staging: &Staging) -> Vec<String> {
-    let args = [
-        "config",
-        "-z",
-        "--get-regexp",
-        r"^filter\..*\.(smudge|process)$",
-    ];
-    // Git fails if there are none.
-    let said = staging.run(&args, staging.top(), &staging.index, Vec::new());
-    let said = said.unwrap_or_default();
+/// Settings that name programs for filters, or for what filters start.
+const PROGRAMS: &str = concat!(
+    r"^(filter\..*\.(clean|smudge|process)|core\.(sshcommand|gitproxy|askpass)|credential\..*",
+    r"|lfs\..*(transferagent|program)|lfs\.(customtransfer|extension)\..*)$"
+);
+
+/// The user's settings that name programs, in place of the repository's. Filter commands are adapted to run where git
+/// runs them in a checkout: at the top of the user's work tree.
+fn programs(staging: &Staging) -> Vec<String> {
     let top = quoted(&staging.top().to_string_lossy());
-    let settings = said.split(|byte| *byte == 0).filter_map(|setting| {
-        let setting = std::str::from_utf8(setting).ok()?;
-        let (key, command) = setting.split_once('\n')?;
+    let mut last: BTreeMap<String, Option<String>> = BTreeMap::new();
+    for setting in staging.settings(PROGRAMS) {
         // An argument cannot express this key.
-        if key.contains('=') {
-            return None;
+        if setting.key.contains('=') {
+            continue;
         }
-        // A later setting without a value removes the filter.
-        if command.is_empty() {
-            return Some(format!("{key}="));
+        let known = last.entry(setting.key.clone()).or_default();
+        if setting.is_users() {
+            *known = Some(setting.value.unwrap_or_default());
+        }
+    }
+    let settings = last.into_iter().map(|(key, command)| {
+        // An empty setting counts as none.
+        let command = command.unwrap_or_default();
+        let runs = key.ends_with(".smudge") || key.ends_with(".process");
+        if command.is_empty() || !key.starts_with("filter.") || !runs {
+            return format!("{key}={command}");
         }
         // `%` is special in a smudge command.
         let top = match key.ends_with(".smudge") {
             true => top.replace('%', "%%"),
             false => top.clone(),
         };
-        Some(format!("{key}=cd {top} && {command}"))
+        format!("{key}=cd {top} && {command}")
     });
     settings.collect()
 }

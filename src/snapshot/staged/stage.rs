@@ -4,7 +4,6 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
-use crate::process::talk;
 use crate::snapshot::staged::git::Staging;
 use crate::snapshot::staged::object::{Listed, ObjectId, What};
 use crate::snapshot::{Contents, FileId, Kind, Snapshot, SnapshotError};
@@ -120,20 +119,7 @@ fn update(
     if lines.is_empty() {
         return Ok(());
     }
-    // As the user would: the index format and hooks on it are theirs.
-    let set = staging.variables(staging.top(), index)?;
-    let set: Vec<_> = set
-        .iter()
-        .map(|(name, value)| (*name, value.as_str()))
-        .collect();
-    let args = ["update-index", "-z", "--index-info"];
-    let git = Path::new("git");
-    let said = talk::feed(git, &args, staging.top(), &staging.env, &set, lines)
-        .map_err(|error| staging.failed(&error.to_string()))?;
-    if said.status.success() {
-        return Ok(());
-    }
-    Err(staging.failed(String::from_utf8_lossy(&said.stderr).trim()))
+    staging.write_index(index, lines)
 }
 
 /// Merges `ours` and `theirs`, both changed from `base`, as git does; `None` if they conflict.

@@ -152,7 +152,7 @@ fn a_filter_of_the_repository_itself() {
         ("filter.own.clean", "tr A-Z a-z"),
         ("filter.own.required", "true"),
     ] {
-        repo.git(&["config", name, value]).expect(0);
+        repo.git(&["config", "--global", name, value]).expect(0);
     }
     repo.sandbox.write(".gitattributes", "text filter=own\n");
     repo.git(&["add", "--all"]).expect(0);

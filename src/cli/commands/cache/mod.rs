@@ -22,6 +22,7 @@ use crate::plan::Plan;
 use crate::report::text;
 use crate::session::project::config_failure;
 use crate::snapshot::Snapshot;
+use crate::snapshot::dubious::dubious;
 use crate::store::Store;
 use crate::store::usage::Size;
 
@@ -68,7 +69,8 @@ fn unknown<'a>(
 fn configured(context: &Context<'_>, store: &Store) -> Result<Option<Config>, Failure> {
     let root = context.root()?;
     let files = ["dagcache.toml", "Cargo.toml", "pyproject.toml"];
-    if !files.iter().any(|file| root.join(file).is_file()) {
+    let any = files.iter().any(|file| root.join(file).is_file());
+    if !any || dubious(&root, &context.env).is_some() {
         return Ok(None);
     }
     let snapshot = Snapshot::take(&root, &store.memo_folder(), &context.env);

@@ -1,7 +1,7 @@
 use super::*;
 use crate::env::Env;
 use crate::facts::Facts;
-use crate::scope::Scope;
+use crate::scope::{Scope, Strange};
 use crate::snapshot::Snapshot;
 use crate::tool::Tools;
 
@@ -14,6 +14,7 @@ fn with_graph<T>(files: &[(&str, &str)], act: impl FnOnce(&Graph<'_>, &Snapshot)
         tools: &Tools::default(),
         env: &Env::default(),
         secrets_baseline: None,
+        strange: Strange::default(),
         images: None,
     };
     act(&Graph::new(&scope), &snapshot)
