@@ -16,6 +16,7 @@ use crate::plan::{Images, Inputs};
 use crate::rule::Rule;
 use crate::snapshot::{Entry, FileId, Kind, Snapshot};
 use crate::tool::Tools;
+use crate::visible::Shown as _;
 
 /// The inputs of planning. Helper processes go through [`Facts`].
 pub(crate) struct Scope<'a> {
@@ -51,7 +52,7 @@ impl Strange {
         let named = found.iter().map(|path| {
             format!(
                 "ignoring {}, because it belongs to another user",
-                path.display()
+                path.shown()
             )
         });
         named.collect()

@@ -111,6 +111,8 @@ pub(crate) struct Sources {
     pub(crate) outside: Vec<OutsideFile>,
     /// Files made for the commands.
     pub(crate) made: Vec<(RelPath, Vec<u8>)>,
+    /// The same above the project root, by number of folders.
+    pub(crate) made_above: Vec<(u32, RelPath, Vec<u8>)>,
     /// Where the commands run.
     pub(crate) dir: RelPath,
 }

@@ -16,11 +16,12 @@ pub(crate) fn leads(scope: &Scope<'_>, program: &Program, dir: &RelPath) -> Lead
 
 /// What following launchers depends on, for programs that run in `dir` (absolute).
 #[must_use]
-pub(crate) const fn asker<'a>(scope: &'a Scope<'a>, dir: &'a Path) -> Asker<'a> {
+pub(crate) fn asker<'a>(scope: &'a Scope<'a>, dir: &'a Path) -> Asker<'a> {
     Asker {
         tools: scope.tools,
         facts: scope.facts,
         env: scope.env,
+        root: scope.snapshot.root(),
         dir,
     }
 }

@@ -4,14 +4,17 @@ use std::path::Path;
 
 use crate::path::RelPath;
 use crate::scope::Scope;
-use crate::tool::rustup::{Host, Toolchain, resolve};
+use crate::tool::rustup::{Host, Toolchain, ToolchainError, resolve};
 
 /// The toolchain that cargo would use in `dir`, or why there is none and what to do.
 pub(crate) fn toolchain(scope: &Scope<'_>, dir: &RelPath) -> Result<Toolchain, String> {
     with_host(scope, |host| {
         resolve(host, &dir.under(scope.snapshot.root()))
     })
-    .map_err(|error| format!("{error}, or use `--engine dagger`"))
+    .map_err(|error| match error {
+        ToolchainError::ByPath { .. } => error.to_string(),
+        other => format!("{other}, or use `--engine dagger`"),
+    })
 }
 
 /// Reads a file; inside the project, its hashed content.

@@ -163,6 +163,7 @@ mod containers {
                 tools: &self.tools,
                 facts: &self.facts,
                 env: &self.env,
+                root: &self.root,
                 dir: &self.root,
             };
             Ok(Connect {

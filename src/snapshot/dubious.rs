@@ -18,6 +18,7 @@ use crate::env::Env;
 use crate::fs::owner::Owners;
 use crate::process::{self, quoted};
 use crate::snapshot::repository::{GIT_WALLS, Repository};
+use crate::visible::Shown as _;
 
 const MANIFESTS: [&str; 3] = ["dagcache.toml", "Cargo.toml", "pyproject.toml"];
 
@@ -47,7 +48,7 @@ pub(crate) fn dubious(root: &Path, env: &Env) -> Option<String> {
     Some(format!(
         "detected dubious ownership of `{}`: its configuration could run programs, and it belongs to another user\n\
          help: to accept this project, run `git config --global --add safe.directory {shown}`",
-        foreign.display()
+        foreign.shown()
     ))
 }
 

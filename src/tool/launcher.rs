@@ -184,8 +184,78 @@ pub(crate) struct Asker<'a> {
     pub(crate) tools: &'a Tools,
     pub(crate) facts: &'a Facts,
     pub(crate) env: &'a Env,
+    /// The absolute folder of the project.
+    pub(crate) root: &'a Path,
     /// The absolute folder the program is run in.
     pub(crate) dir: &'a Path,
+}
+
+/// A folder that holds nothing but files that choose versions, at the same distance as from the asker's. Programs are
+/// queried there, because nothing is run in the project.
+pub(crate) struct Likeness {
+    pub(crate) dir: PathBuf,
+    // Dropping it deletes the directory.
+    _top: tempfile::TempDir,
+}
+
+impl Likeness {
+    /// For programs that any manager may choose.
+    pub(crate) fn of_all(asker: &Asker<'_>) -> io::Result<Self> {
+        let choices = LAUNCHERS
+            .iter()
+            .filter_map(|launcher| match &launcher.starts {
+                Starts::Chosen(choice) => Some(choice),
+                _ => None,
+            });
+        Self::of(asker, &choices.collect::<Vec<_>>())
+    }
+
+    fn of(asker: &Asker<'_>, choices: &[&Choice]) -> io::Result<Self> {
+        let names = choices.iter().flat_map(|choice| choice.files);
+        let names: Vec<&str> = names
+            .copied()
+            .filter(|name| !name.starts_with('/'))
+            .collect();
+        let mut files = Vec::new();
+        for (up, folder) in asker.dir.ancestors().enumerate() {
+            for name in &names {
+                if let Ok(text) = std::fs::read_to_string(folder.join(name)) {
+                    files.push((up, *name, versions_only(name, text)));
+                }
+            }
+        }
+        let top = tempfile::tempdir()?;
+        let depth = files.iter().map(|(up, ..)| *up).max().unwrap_or(0);
+        let dir = (0..depth).fold(top.path().canonicalize()?, |path, _| path.join("up"));
+        std::fs::create_dir_all(&dir)?;
+        for (up, name, text) in files {
+            let place = dir.ancestors().nth(up).unwrap_or(&dir).join(name);
+            if let Some(folder) = place.parent() {
+                std::fs::create_dir_all(folder)?;
+            }
+            std::fs::write(place, text)?;
+        }
+        Ok(Self { dir, _top: top })
+    }
+}
+
+/// The text without anything that could run: of a configuration of mise only the versions of tools.
+fn versions_only(name: &str, text: String) -> String {
+    if !name.ends_with(".toml") {
+        return text;
+    }
+    let table: toml::Table = toml::from_str(&text).unwrap_or_default();
+    let version = |value: &toml::Value| {
+        let of_table = value.get("version").cloned();
+        let value = of_table.unwrap_or_else(|| value.clone());
+        let is_template = value.to_string().contains("{{");
+        (!is_template && (value.is_str() || value.is_array())).then_some(value)
+    };
+    let tools = table.get("tools").and_then(toml::Value::as_table);
+    let tools = tools.into_iter().flatten();
+    let tools = tools.filter_map(|(name, value)| Some((name.clone(), version(value)?)));
+    let tools = toml::Table::from_iter(tools);
+    toml::Table::from_iter([("tools".to_owned(), tools.into())]).to_string()
 }
 
 /// What a program on PATH leads to.
@@ -372,7 +442,16 @@ fn ask(
         .and_then(|path| {
             let found = asker.tools.at(&program.name, PathBuf::from(&path));
             let found = found.filter(|found| found.real != program.real);
-            found.ok_or_else(|| format!("{} names `{path}`, which is not a program", launcher.name))
+            let found = found.ok_or_else(|| {
+                format!("{} names `{path}`, which is not a program", launcher.name)
+            })?;
+            if found.real.starts_with(asker.root) {
+                return Err(format!(
+                    "{} names `{path}`, which is in the project",
+                    launcher.name
+                ));
+            }
+            Ok(found)
         })
 }
 
@@ -393,9 +472,10 @@ fn answer(
     if Rule::Shims.holds() {
         hash_choice(asker, choice, Some(program), &mut hasher);
     }
-    asker.facts.derive("shim-leads-to/2", hasher.finish(), || {
+    asker.facts.derive("shim-leads-to/3", hasher.finish(), || {
         let args = ["which", &program.name];
-        let output = process::capture(manager, &args, asker.dir, asker.env, &[])?;
+        let folder = Likeness::of(asker, &[choice])?;
+        let output = process::capture(manager, &args, &folder.dir, asker.env, &[])?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
         Ok(match output.status.success() {
             true => Ok(text(&output.stdout)),
@@ -482,6 +562,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn of_a_configuration_only_versions_are_left() {
+        let text = "[env]\nA = \"{{exec(command='x')}}\"\n[hooks]\nenter = \"x\"\n[tools]\npython = \"3.12\"\n\
+            node = { version = \"22\", postinstall = \"x\" }\ngo = \"{{exec(command='x')}}\"\n";
+        let left = versions_only("mise.toml", text.to_owned());
+        assert_eq!(left, "[tools]\nnode = \"22\"\npython = \"3.12\"\n");
+        assert_eq!(versions_only(".tool-versions", "x 1".to_owned()), "x 1");
+    }
 
     #[test]
     fn shims_name_their_manager() {

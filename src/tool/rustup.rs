@@ -133,6 +133,13 @@ pub(crate) enum ToolchainError {
         /// Where it is requested.
         origin: String,
     },
+    /// A toolchain file names a folder, whose programs would run outside of rooms.
+    #[error(
+        "the Rust toolchain by path `{path}` ({origin}) is not used, because a repository must not name programs of this \
+         host\nhelp: if you trust it, link it (`rustup toolchain link NAME {path}`) and choose it yourself (`rustup \
+         override set NAME`)"
+    )]
+    ByPath { path: PathBuf, origin: String },
     /// A toolchain file or rustup's settings are invalid.
     #[error("cannot parse `{path}`: {why}")]
     BadFile { path: PathBuf, why: String },
@@ -259,7 +266,7 @@ fn managed(host: &Host<'_>, dir: &Path) -> Result<Toolchain, ToolchainError> {
     let settings = settings(&home.join("settings.toml"))?;
     let (wanted, origin) = wanted(host, &settings, dir)?;
     let (name, folder) = match wanted {
-        Wanted::Path(path) => (path.to_string_lossy().into_owned(), path),
+        Wanted::Path(path) => return Err(ToolchainError::ByPath { path, origin }),
         Wanted::Name(name) => installed(&home, &settings, &name)
             .ok_or(ToolchainError::NotInstalled { name, origin })?,
     };

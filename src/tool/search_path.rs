@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use crate::env::{self, Env};
 use crate::fs::owner::{Owners, is_writable_by_all};
+use crate::visible::Shown as _;
 
 /// The environment with only such folders on PATH, for this program and all that it starts, and the folders that were
 /// left out because other users can write to them.
@@ -64,7 +65,7 @@ pub(crate) fn without_strangers(env: &Env) -> (Env, Vec<PathBuf>) {
 pub(crate) fn named(strange: &[PathBuf]) -> String {
     let shown: Vec<String> = strange
         .iter()
-        .map(|path| path.display().to_string())
+        .map(|path| path.shown().to_string())
         .collect();
     format!(
         "ignoring {} on PATH, because another user can write there; to use it anyway, set {}={}",

@@ -41,8 +41,8 @@ const MANAGERS: [Manager; 4] = [
         name: "mise",
         shims: "shims",
         versions: "installs/mytool",
-        file: "mise.toml",
-        line: "",
+        file: ".tool-versions",
+        line: "mytool ",
     },
     Manager {
         name: "volta",

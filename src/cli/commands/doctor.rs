@@ -8,7 +8,6 @@
 mod containers;
 
 use std::path::Path;
-use std::process::Stdio;
 
 use bytesize::ByteSize;
 use serde::Serialize;
@@ -20,6 +19,7 @@ use crate::config;
 use crate::env::Env;
 use crate::lock::Lock;
 use crate::plan::Work;
+use crate::process;
 use crate::report::shell::{Shell, Tone};
 use crate::report::text::count;
 use crate::session::Project;
@@ -309,16 +309,8 @@ fn disk(path: &Path) -> Option<(u64, u64)> {
 
 /// Git, which is only needed for unusual indexes.
 fn git(report: &mut Report<'_>, env: &Env) {
-    let mut command = std::process::Command::new("git");
-    let path = env.var_os(crate::env::PATH).cloned().unwrap_or_default();
-    command
-        .arg("--version")
-        .env("PATH", path)
-        .stdin(Stdio::null());
-    let said = command
-        .output()
-        .ok()
-        .filter(|output| output.status.success());
+    let said = process::capture(Path::new("git"), &["--version"], Path::new("/"), env, &[]);
+    let said = said.ok().filter(|output| output.status.success());
     match said {
         Some(output) => {
             let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -86,7 +86,7 @@ pub(crate) fn included(scope: &Scope<'_>, files: Vec<FileId>) -> Vec<FileId> {
 }
 
 /// The paths that a configuration file includes, relative to its folder.
-fn includes(text: &str) -> Vec<String> {
+pub(crate) fn includes(text: &str) -> Vec<String> {
     let Ok(table) = toml::from_str::<toml::Table>(text) else {
         return Vec::new();
     };
@@ -284,6 +284,21 @@ fn target_dir(text: &str) -> Option<String> {
     let table: toml::Table = toml::from_str(text).ok()?;
     let path = table.get("build")?.get("target-dir")?.as_str()?;
     Some(path.to_owned())
+}
+
+/// The configuration in CARGO_HOME, with all that it includes.
+#[must_use]
+pub(crate) fn texts_of_user(scope: &Scope<'_>) -> Vec<String> {
+    let home = cargo_home(scope);
+    let names = ["config", "config.toml"].iter();
+    let files = home
+        .iter()
+        .flat_map(|home| names.clone().map(|name| home.join(name)));
+    let files: Vec<PathBuf> = files.filter(|path| path.is_file()).collect();
+    let included = included_on_disk(files.clone());
+    let all = files.iter().chain(&included);
+    all.filter_map(|path| std::fs::read_to_string(path).ok())
+        .collect()
 }
 
 /// Digest of the configuration in CARGO_HOME without credentials; `None` if there is none.

@@ -21,6 +21,7 @@ use super::Found;
 use super::config;
 use super::lock::{LockError, external_closure, own_packages, shared_names, without_comments};
 use super::manifests::vendored;
+use super::reduced;
 use super::retry::{FAILED, refuses_lockfile};
 use super::workspace::{Workspace, Workspaces};
 
@@ -222,12 +223,7 @@ pub(super) fn layer(
         parts,
         build: Build::Host(Arc::new(Fetch {
             cargo: cargo.to_path_buf(),
-            sources: Sources {
-                files: files(scope, workspaces, lockfile),
-                outside: outside(scope, workspaces, lockfile),
-                made: Vec::new(),
-                dir: dir.clone(),
-            },
+            sources: sources(scope, workspaces, lockfile, dir),
             resolved,
             set_env: toolchain
                 .name
@@ -271,6 +267,39 @@ impl HostBuild for Fetch {
     fn lays(&self) -> Option<(RelPath, Vec<u8>)> {
         let path = self.sources.dir.join("Cargo.lock").ok()?;
         Some((path, self.resolved.clone()?.into_bytes()))
+    }
+}
+
+/// What `cargo fetch` sees, with reduced configuration.
+fn sources(
+    scope: &Scope<'_>,
+    workspaces: &Workspaces<'_>,
+    lockfile: &Lockfile,
+    dir: &RelPath,
+) -> Sources {
+    let made = reduced::files(scope);
+    let mut files = files(scope, workspaces, lockfile);
+    files.retain(|id| {
+        let path = &scope.snapshot.entry(*id).path;
+        !reduced::replaces(scope, *id) && !made.contains_key(path)
+    });
+    let mut made_above = Vec::new();
+    let mut outside = outside(scope, workspaces, lockfile);
+    outside.retain(|file| {
+        let reduced = match config::is_cargo_config(&file.path) {
+            true => reduced::above(scope, file),
+            false => None,
+        };
+        let keep = reduced.is_none();
+        made_above.extend(reduced.map(|text| (file.up, file.path.clone(), text)));
+        keep
+    });
+    Sources {
+        files,
+        outside,
+        made: made.into_iter().collect(),
+        made_above,
+        dir: dir.clone(),
     }
 }
 

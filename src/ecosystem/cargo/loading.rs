@@ -12,6 +12,7 @@ use crate::snapshot::{Entry, FileId, Kind};
 use super::config::{included, is_cargo_config};
 use super::links::follow;
 use super::manifests::MANIFEST;
+use super::reduced;
 
 /// What of a file counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -91,10 +92,22 @@ impl Loading {
         hasher.finish()
     }
 
-    /// Writes them below `root`; files that only matter by name are empty.
+    /// Writes them below `root` for cargo outside of a room: files that only matter by name are empty, and configuration
+    /// is reduced.
     pub(crate) fn write(&self, scope: &Scope<'_>, root: &Path) -> std::io::Result<()> {
+        let reduced = reduced::files(scope);
+        for (path, text) in &reduced {
+            let place = path.under(root);
+            if let Some(folder) = place.parent() {
+                std::fs::create_dir_all(folder)?;
+            }
+            std::fs::write(place, text)?;
+        }
         for (id, part) in &self.parts {
             let entry = scope.snapshot.entry(*id);
+            if reduced::replaces(scope, *id) || reduced.contains_key(&entry.path) {
+                continue;
+            }
             let place = entry.path.under(root);
             if let Some(folder) = place.parent() {
                 std::fs::create_dir_all(folder)?;

@@ -26,6 +26,7 @@ mod lock;
 mod manifests;
 mod output;
 mod programs;
+mod reduced;
 mod refresh;
 mod retry;
 mod rustfmt;

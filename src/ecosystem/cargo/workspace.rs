@@ -189,7 +189,7 @@ struct Skeleton {
 
 impl Skeleton {
     fn write(scope: &Scope<'_>, loading: &Loading, above: &[OutsideFile]) -> std::io::Result<Self> {
-        let dir = TempDir::new()?;
+        let dir = apart(scope)?;
         let top = dir.path().canonicalize()?;
         let levels = above.iter().map(|file| file.up).max().unwrap_or(0);
         let root = (0..levels).fold(top.clone(), |path, _| path.join("up"));
@@ -260,6 +260,19 @@ impl Skeleton {
     }
 }
 
+/// A temporary directory in the store, because cargo also reads configuration in all folders above, and not everybody
+/// can write to those; elsewhere if the store is in the project.
+fn apart(scope: &Scope<'_>) -> std::io::Result<TempDir> {
+    let memo = scope.tools.memo_folder();
+    let inside = |folder: &&Path| folder.starts_with(scope.snapshot.root());
+    let Some(memo) = memo.filter(|memo| !inside(memo)) else {
+        return TempDir::new();
+    };
+    let folder = memo.with_file_name("checkouts");
+    let made = std::fs::create_dir_all(&folder).and_then(|()| tempfile::tempdir_in(folder));
+    made.or_else(|_| TempDir::new())
+}
+
 /// Walks over a workspace and its path dependencies, in the order and with the rules of `cargo fmt --all`.
 struct Reader<'a> {
     scope: &'a Scope<'a>,
@@ -315,9 +328,16 @@ impl Reader<'_> {
                  help: fix it, or add its folder to `exclude` in the configuration"
             )
         };
-        let output =
-            crate::process::capture(self.cargo, &args, &self.skeleton.root, self.scope.env, &[])
-                .map_err(|error| refused(&error.to_string()))?;
+        let home = config::cargo_home(self.scope);
+        let home = home.as_ref().map(|home| home.to_string_lossy());
+        // Nothing of the user's home but cargo's configuration is needed.
+        let mut set: Vec<(&str, &str)> = Vec::new();
+        set.extend(home.as_deref().map(|home| (crate::env::CARGO_HOME, home)));
+        let empty = self.skeleton.top.0.to_string_lossy();
+        set.push((crate::env::HOME, &empty));
+        let root = &self.skeleton.root;
+        let output = crate::process::capture(self.cargo, &args, root, self.scope.env, &set)
+            .map_err(|error| refused(&error.to_string()))?;
         if !output.status.success() {
             return Err(refused(&self.skeleton.words(&output.stderr)));
         }
@@ -378,7 +398,8 @@ impl Reader<'_> {
     }
 }
 
-/// Whether cargo loads manifests from a file, or looks for it by name.
+/// Whether cargo loads manifests from a file outside the project, or looks for it by name. Not configuration, which
+/// could name programs.
 fn is_loaded(path: &RelPath) -> bool {
-    path.file_name() == MANIFEST || path.extension() == Some("rs") || config::is_cargo_config(path)
+    path.file_name() == MANIFEST || path.extension() == Some("rs")
 }

@@ -243,7 +243,14 @@ impl Builder<'_> {
     async fn build(&self) -> Result<Option<Refusal>, EngineError> {
         io_at(&self.dir, remove(&self.dir))?;
         io_at(&self.dir, std::fs::create_dir_all(&self.dir))?;
-        let place = self.dir.join("source");
+        // Programs also read configuration in the folders above.
+        let apart = self.dir.starts_with(self.request.snapshot.root());
+        let apart = apart.then(tempfile::tempdir).transpose();
+        let apart = io_at(&std::env::temp_dir(), apart)?;
+        let place = apart
+            .as_ref()
+            .map_or(self.dir.as_path(), |dir| dir.path())
+            .join("source");
         let sources = self.build.sources();
         let root = self.materialise_all(&sources, &place)?;
         let dir = sources.dir.under(&root);
@@ -325,15 +332,21 @@ impl Builder<'_> {
     /// Returns the copy of the project root.
     fn materialise_all(&self, sources: &Sources, place: &Path) -> Result<PathBuf, EngineError> {
         let snapshot = self.request.snapshot;
-        let depth = sources.outside.iter().map(|file| file.up).max();
+        let made_above = sources.made_above.iter();
+        let ups = made_above.clone().map(|(up, ..)| *up);
+        let depth = sources.outside.iter().map(|file| file.up).chain(ups).max();
         let root = (0..depth.unwrap_or(0)).fold(place.to_owned(), |path, _| path.join("up"));
         let dir = sources.dir.under(&root);
         io_at(&dir, std::fs::create_dir_all(&dir))?;
         for id in &sources.files {
             materialise(snapshot, *id, &root)?;
         }
+        let above = |up: u32| (0..up).fold(root.as_path(), |path, _| path.parent().unwrap_or(path));
+        for (up, path, content) in made_above {
+            write(&path.under(above(*up)), content)?;
+        }
         for file in &sources.outside {
-            let folder = (0..file.up).fold(root.as_path(), |path, _| path.parent().unwrap_or(path));
+            let folder = above(file.up);
             let content = crate::room::outside_content(snapshot, file)?;
             write(&file.path.under(folder), &content)?;
         }

@@ -17,7 +17,7 @@ use crate::process;
 use crate::provision::launcher::{asker, leads};
 use crate::scope::Scope;
 use crate::tool::Program;
-use crate::tool::launcher::{self, Leads};
+use crate::tool::launcher::{self, Leads, Likeness};
 
 use super::marker::MarkerEnv;
 use super::version;
@@ -240,9 +240,9 @@ fn starts_with_shebang(path: &Path) -> bool {
 
 /// Queries the program; `Ok(None)` if it is not a working Python 3, which is memoised, too.
 fn question(scope: &Scope<'_>, program: &Path) -> io::Result<Option<Interpreter>> {
-    let root = scope.snapshot.root();
-    let folder = if root.is_dir() { root } else { Path::new("/") };
-    let output = process::capture(program, &["-I", "-c", QUESTION], folder, scope.env, &[])?;
+    let folder = Likeness::of_all(&asker(scope, scope.snapshot.root()))?;
+    let args = ["-I", "-c", QUESTION];
+    let output = process::capture(program, &args, &folder.dir, scope.env, &[])?;
     if !output.status.success() {
         return Ok(None);
     }

@@ -269,3 +269,176 @@ fn configuration_above_the_root_of_another_user_is_ignored_and_named() {
     let run = sandbox.run(&["lint", "--only", "rust:fmt"]).expect(0);
     assert!(run.stderr.contains(&named), "{}", run.stderr);
 }
+
+/// With a dependency, so that something is resolved and fetched.
+fn dependent(trap: &Trap) -> Vec<(String, String)> {
+    let manifest = "[package]\nname = \"a\"\nversion = \"0.1.0\"\nedition = \"2021\"\nrust-version = \"1.56\"\nresolver = \"3\"\n\
+                    [dependencies]\nlibc = \"0.2\"\n";
+    let command = trap.0.with_extension("sh").display().to_string();
+    let flags = format!("--print=cfg={}", trap.0.display());
+    let config = format!(
+        "[build]\nrustc = \"{command}\"\nrustc-wrapper = \"{command}\"\nrustc-workspace-wrapper = \"{command}\"\n\
+         rustflags = [\"{flags}\"]\nrustdoc = \"{command}\"\n\
+         [target.'cfg(all())']\nlinker = \"{command}\"\nrunner = \"{command}\"\nrustflags = [\"{flags}\"]\n\
+         [registry]\nglobal-credential-providers = [\"{command}\"]\n\
+         [registries.crates-io]\ncredential-provider = [\"{command}\"]\n[credential-alias]\ntoken = [\"{command}\"]\n\
+         [env]\nRUSTC_WRAPPER = {{ value = \"{command}\", force = true }}\nPATH = {{ value = \"/x\", force = true }}\n\
+         [http]\nproxy = \"127.0.0.1:1\"\ncainfo = \"/dev/null\"\n[net]\ngit-fetch-with-cli = true\n\
+         [alias]\nmetadata = [\"version\"]\nfetch = [\"version\"]\n"
+    );
+    vec![
+        ("Cargo.toml".to_owned(), manifest.to_owned()),
+        ("src/lib.rs".to_owned(), "pub fn a() {}\n".to_owned()),
+        ("evil.toml".to_owned(), config),
+    ]
+}
+
+#[test]
+fn cargo_helpers_run_nothing_that_its_configuration_names() {
+    for place in ["config", "link", "folder", "included", "absolute", "above"] {
+        let sandbox = Sandbox::git_repository();
+        let trap = Trap::of(&sandbox);
+        let script = trap.0.with_extension("sh");
+        std::fs::write(&script, trap.script()).expect("script");
+        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("mode");
+        let dir = if place == "above" { "sub/" } else { "" };
+        for (path, text) in dependent(&trap) {
+            sandbox.write(&format!("{dir}{path}"), text);
+        }
+        let evil = sandbox.path(&format!("{dir}evil.toml"));
+        let text = std::fs::read_to_string(&evil).expect("configuration");
+        let link = |from: &str, to: &str| {
+            let from = sandbox.path(from);
+            std::fs::create_dir_all(from.parent().expect("folder")).expect("folder");
+            std::os::unix::fs::symlink(to, from).expect("link");
+        };
+        match place {
+            "link" => link(".cargo/config.toml", "../evil.toml"),
+            "absolute" => link(".cargo/config.toml", &evil.to_string_lossy()),
+            "folder" => {
+                sandbox.write("other/config.toml", text);
+                link(".cargo", &sandbox.path("other").to_string_lossy());
+            }
+            "included" => {
+                let text = format!("include = [\"../evil.toml\", \"{}\"]\n", evil.display());
+                sandbox.write(".cargo/config.toml", text);
+            }
+            _ => sandbox.write(".cargo/config.toml", text),
+        }
+        sandbox.commit("files");
+        for args in PLANNING {
+            let mut command = sandbox.command(args);
+            if place == "above" {
+                command.current_dir(sandbox.path("sub"));
+                command.args(["--manifest-path", "Cargo.toml"]);
+            }
+            let run = Run::of(command);
+            trap.expect_unsprung();
+            assert!(!run.stderr.contains("cannot read"), "{}", run.stderr);
+        }
+        // Fetches, too.
+        let mut command = sandbox.command(&["cache", "warm", "deps"]);
+        if place == "above" {
+            command.current_dir(sandbox.path("sub"));
+            command.args(["--manifest-path", "Cargo.toml"]);
+        }
+        let warm = Run::of(command);
+        trap.expect_unsprung();
+        assert!(!warm.stderr.contains("127.0.0.1"), "{}", warm.stderr);
+    }
+}
+
+#[test]
+fn a_cache_inside_the_project_shows_helpers_none_of_its_configuration() {
+    let sandbox = Sandbox::git_repository();
+    let trap = Trap::of(&sandbox);
+    let script = trap.0.with_extension("sh");
+    std::fs::write(&script, trap.script()).expect("script");
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("mode");
+    for (path, text) in dependent(&trap) {
+        sandbox.write(&path, text);
+    }
+    std::fs::create_dir(sandbox.path(".cargo")).expect("folder");
+    std::fs::rename(
+        sandbox.path("evil.toml"),
+        sandbox.path(".cargo/config.toml"),
+    )
+    .expect("moved");
+    for args in [&["ci", "--dry-run"][..], &["cache", "warm", "deps"]] {
+        let mut command = sandbox.command(args);
+        command.env("DAGCACHE_DIR", sandbox.path("cache"));
+        Run::of(command);
+        trap.expect_unsprung();
+    }
+}
+
+#[test]
+fn a_toolchain_by_path_is_not_run() {
+    let sandbox = Sandbox::with(&CRATE);
+    let trap = Trap::of(&sandbox);
+    for name in [
+        "cargo",
+        "rustc",
+        "rustfmt",
+        "cargo-clippy",
+        "clippy-driver",
+        "rustdoc",
+    ] {
+        sandbox.write(&format!("tc/bin/{name}"), trap.script());
+        sandbox.mode(&format!("tc/bin/{name}"), 0o755);
+    }
+    sandbox.write("tc/lib/rustlib/x/lib/libstd.rlib", "");
+    sandbox.write("rust-toolchain.toml", "[toolchain]\npath = \"tc\"\n");
+    sandbox.write("a.yaml", "a: 1\n");
+    sandbox.commit("toolchain");
+    for args in PLANNING {
+        sandbox.run(args);
+        trap.expect_unsprung();
+    }
+    for args in [&["lint"][..], &["pre-commit"]] {
+        let run = sandbox.json(args).expect(3);
+        trap.expect_unsprung();
+        assert_eq!(run.check("yaml:syntax")["verdict"], "passed");
+        for id in ["rust:fmt", "rust:clippy"] {
+            let message = run.check(id)["message"].as_str().expect("a message");
+            assert!(message.contains("toolchain by path"), "{message}");
+            assert!(message.contains("rustup toolchain link"), "{message}");
+        }
+    }
+}
+
+#[test]
+fn version_managers_are_asked_outside_of_the_project() {
+    let sandbox = Sandbox::with(&[
+        ("dagcache.toml", "[checks.own]\ncommand = [\"own-tool\"]\n"),
+        (".python-version", "3.12\n"),
+        ("sub/x", ""),
+    ]);
+    let real = sandbox.tool_in("real", "own-tool", "1").join("own-tool");
+    let said = sandbox.outer().join("said");
+    let manager = format!(
+        "#!/bin/sh\npwd >{said}\ncat .python-version >>{said}\necho {real}\n",
+        said = said.display(),
+        real = real.display()
+    );
+    sandbox.program("pyenv", &manager);
+    let shim = format!(
+        "#!/bin/sh\nexec \"{}\" exec own-tool \"$@\"\n",
+        sandbox.outer().join("bin/pyenv").display()
+    );
+    sandbox.program("own-tool", &shim);
+    let shims = sandbox.outer().join("shims");
+    std::fs::create_dir(&shims).expect("folder");
+    std::fs::rename(sandbox.outer().join("bin/own-tool"), shims.join("own-tool")).expect("moved");
+    let path = std::env::var("PATH").expect("a PATH");
+    let mut command = sandbox.command(&["lint"]);
+    command.env("PATH", format!("{}:{path}", shims.display()));
+    Run::of(command).expect(0);
+    let said = std::fs::read_to_string(said).expect("asked");
+    let (folder, version) = said.split_once('\n').expect("two lines");
+    assert!(
+        !std::path::Path::new(folder).starts_with(sandbox.project()),
+        "{folder}"
+    );
+    assert_eq!(version, "3.12\n");
+}
