@@ -1,9 +1,9 @@
 //! `generate`: writes the manifests that the overlays build to files.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 
 use crate::cli::args::GenerateArgs;
 use crate::cli::commands::asked::Asked;
@@ -11,7 +11,8 @@ use crate::cli::commands::run::execute;
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::ecosystem::kustomize;
-use crate::path::RelPath;
+use crate::fs::beneath::{self, Content, Found};
+use crate::path::{RelPath, normal};
 use crate::plan::select::Selection;
 use crate::record::Verdict;
 use crate::report::shell::Tone;
@@ -36,14 +37,16 @@ pub(crate) fn generate(context: &Context<'_>, args: &GenerateArgs) -> Result<Exi
         ..Asked::new("generate", &args.run)
     };
     let (exit, records) = execute(&context.open_for(&args.run)?, context, &asked)?;
-    let dir = context.cwd.join(&args.output_dir);
+    let (base, below) = place(context, &args.output_dir)?;
     for (name, overlay) in &targets {
         let id = kustomize::build_id(overlay);
         let passed = records
             .iter()
             .find(|record| record.id == id && record.verdict == Verdict::Passed);
         if let Some(record) = passed {
-            write(&dir, name, &record.stdout)?;
+            let path = below.join(&format!("{name}.yaml"));
+            let path = path.map_err(|error| Failure::usage(error.to_string()))?;
+            write(&base, &path, &record.stdout)?;
         }
     }
     let written = targets.len();
@@ -108,23 +111,48 @@ fn named(overlays: Vec<RelPath>) -> BTreeMap<String, RelPath> {
     targets.collect()
 }
 
-/// Writes a manifest like any file of the user's; one that is there keeps its mode.
-fn write(dir: &Path, name: &str, text: &str) -> Result<(), Failure> {
-    let path = dir.join(format!("{name}.yaml"));
-    let folder = path.parent().unwrap_or(dir);
-    std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.shown()))?;
-    if std::fs::read(&path).is_ok_and(|old| old == text.as_bytes()) {
-        return Ok(());
-    }
-    let before = std::fs::metadata(&path).ok();
-    let write = || {
-        crate::fs::write_shared(&path, text.as_bytes())?;
-        if let Some(before) = before {
-            std::fs::set_permissions(&path, before.permissions())?;
+/// The project and the output directory in it, where no link is followed: the project's links are not the user's. Or a
+/// directory elsewhere that the user named.
+fn place(context: &Context<'_>, output_dir: &Path) -> Result<(PathBuf, RelPath), Failure> {
+    let root = context.root()?;
+    let cwd = context.cwd.canonicalize();
+    let dir = normal(&cwd.as_deref().unwrap_or(&context.cwd).join(output_dir));
+    match dir.strip_prefix(&root) {
+        Ok(below) => {
+            let below = RelPath::from_path(below);
+            Ok((
+                root,
+                below.map_err(|error| Failure::usage(error.to_string()))?,
+            ))
         }
-        anyhow::Ok(())
+        Err(_) => {
+            let made = std::fs::create_dir_all(&dir);
+            made.with_context(|| format!("cannot create {}", dir.shown()))?;
+            Ok((dir, RelPath::root()))
+        }
+    }
+}
+
+/// Writes a manifest like any file of the user's; one that is there keeps its mode.
+fn write(base: &Path, path: &RelPath, text: &str) -> Result<(), Failure> {
+    let write = || {
+        let found = beneath::look(base, path)?;
+        let executable = match &found {
+            Found::File { bytes, .. } if bytes == text.as_bytes() => return Ok(()),
+            Found::File { executable, .. } => *executable,
+            Found::Absent => false,
+            Found::Link(_) | Found::Other => return Err(anyhow!("it is not a regular file")),
+        };
+        let content = Content::File {
+            bytes: text.as_bytes(),
+            executable,
+        };
+        match beneath::put(base, path, content, &found)? {
+            true => Ok(()),
+            false => Err(anyhow!("it was edited at the same time")),
+        }
     };
-    write().with_context(|| format!("cannot write {}", path.shown()))?;
+    write().with_context(|| format!("cannot write {}", path.under(base).shown()))?;
     Ok(())
 }
 
@@ -133,6 +161,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+    use crate::testing::rel;
 
     #[test]
     fn overlays_with_one_last_name_go_by_their_paths() {
@@ -149,12 +178,12 @@ mod tests {
             meta.permissions().mode() & 0o777
         };
         std::fs::write(dir.path().join("plain"), "").expect("file");
-        write(dir.path(), "a/new", "x").expect("written");
+        write(dir.path(), &rel("a/new.yaml"), "x").expect("written");
         assert_eq!(mode("a/new.yaml"), mode("plain"));
         let old = dir.path().join("old.yaml");
         std::fs::write(&old, "1").expect("file");
         std::fs::set_permissions(&old, std::fs::Permissions::from_mode(0o640)).expect("mode");
-        write(dir.path(), "old", "2").expect("written");
+        write(dir.path(), &rel("old.yaml"), "2").expect("written");
         assert_eq!(mode("old.yaml"), 0o640);
     }
 }

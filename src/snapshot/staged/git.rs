@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::env::{self, Env};
+use crate::path::{RelPath, normal};
 use crate::process::talk::{self, Talk};
 use crate::snapshot::SnapshotError;
 use crate::snapshot::repository::{GIT_WALLED, GIT_WALLS, Repository, one_line};
@@ -153,6 +154,16 @@ impl Staging {
             .repository
             .git(&["rev-parse", "--git-path", "hooks"], &self.env)?;
         Ok(self.top().join(one_line(&said)))
+    }
+
+    /// The part of the repository that contains a directory, and the path of the directory in it.
+    pub(crate) fn beneath(&self, dir: &Path) -> Option<(&Path, RelPath)> {
+        let dir = normal(dir);
+        let parts = [self.repository.common_dir.as_path(), self.top()];
+        parts.into_iter().find_map(|part| {
+            let below = dir.strip_prefix(part).ok()?;
+            Some((part, RelPath::from_path(below).ok()?))
+        })
     }
 
     /// `core.hooksPath`, if it is set outside the repository and thus applies to all repositories.

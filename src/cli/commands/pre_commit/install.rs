@@ -13,6 +13,7 @@ use crate::cli::commands::pre_commit::staging;
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::digest::Digest;
+use crate::fs::beneath;
 use crate::process::quoted;
 use crate::report::shell::Tone;
 use crate::snapshot::staged::Staging;
@@ -54,6 +55,20 @@ struct Place {
 impl Place {
     fn of(staging: &Staging, hook: HookType) -> Result<Self, Failure> {
         let dir = staging.hooks_dir().map_err(anyhow::Error::from)?;
+        let of_user = staging.hooks_of_all().map_err(anyhow::Error::from)?;
+        if of_user.is_none() {
+            // A repository does not decide what else is written to.
+            let (base, below) = staging.beneath(&dir).ok_or_else(|| {
+                Failure::usage(format!(
+                    "core.hooksPath of this repository leads out of it, to {}; run `git config --local \
+                     core.hooksPath .git/hooks`, then try again",
+                    dir.shown()
+                ))
+            })?;
+            let path = below.join(hook.name()).map_err(anyhow::Error::from)?;
+            let look = beneath::look(base, &path);
+            look.with_context(|| format!("cannot use the hooks in {}", dir.shown()))?;
+        }
         Ok(Self {
             hook: dir.join(hook.name()),
             aside: dir.join(format!("{}.{ASIDE}", hook.name())),
