@@ -12,6 +12,8 @@ pub(crate) const DAGCACHE_DIR: &str = "DAGCACHE_DIR";
 pub(crate) const DAGCACHE_SKIP: &str = "DAGCACHE_SKIP";
 /// Seals secrets in keys, so that a team can share results of checks that use secrets.
 pub(crate) const DAGCACHE_TEAM_KEY: &str = "DAGCACHE_TEAM_KEY";
+/// Maximum size of the cache, such as `10GiB`.
+pub(crate) const DAGCACHE_MAX_SIZE: &str = "DAGCACHE_MAX_SIZE";
 /// How long to wait for a Dagger session, such as `30s`.
 pub(crate) const DAGCACHE_DAGGER_TIMEOUT: &str = "DAGCACHE_DAGGER_TIMEOUT";
 /// Folders of PATH to use although other users can write there.

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::digest::{Digest, Hasher};
 use crate::fs::FsError;
+use crate::fs::own;
 use crate::fs::sealed::{Reader, Seal};
 
 const SEAL: Seal = Seal {
@@ -49,7 +50,7 @@ impl Facts {
     /// Loads the answers from `path`, where they will be saved again. An absent or damaged file holds none.
     #[must_use]
     pub(crate) fn load(path: &Path) -> Self {
-        let answers = std::fs::read(path)
+        let answers = own::read(path)
             .ok()
             .and_then(|bytes| decode(SEAL.open(&bytes)?));
         Self {

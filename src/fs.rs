@@ -1,6 +1,6 @@
 //! Files of this program: read whole, written whole; errors name the path.
 //!
-//! - [`beneath`]: files of the user, without ever leaving a directory.
+//! - [`beneath`]: files of the user, without ever leaving a directory. - [`own`]: files of this program.
 //! - [`owner`]: whose files may decide what is run.
 //! - [`sealed`]: files with magic, version and checksum; losing one is harmless, trusting a damaged one is not.
 //! - [`mod@remove`]: deletes regardless of modes, without following links.
@@ -8,6 +8,7 @@
 //! Knows nothing about the layout of the store.
 
 pub(crate) mod beneath;
+pub(crate) mod own;
 pub(crate) mod owner;
 pub(crate) mod remove;
 pub(crate) mod sealed;

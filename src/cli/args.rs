@@ -504,7 +504,7 @@ pub(crate) enum CacheCommand {
     },
     /// Delete what is no longer needed, then the least valuable results until the cache fits
     Prune {
-        /// Maximum size (`2GiB`) [default: `[cache] max-size` of the project, else 10GiB]
+        /// Maximum size (`2GiB`) [default: `DAGCACHE_MAX_SIZE`, else 10GiB]
         #[arg(long, value_name = "SIZE", value_parser = size)]
         max_size: Option<bytesize::ByteSize>,
         /// Only print what would be deleted

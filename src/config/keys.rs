@@ -127,9 +127,9 @@ tables! {
         "already-failing" warns: bool = word(ALREADY_FAILING, warns), default "\"block\"";
     }
 
-    /// `[cache]`.
+    /// `[cache]`. Has no effect.
     Cache {
-        /// Maximum size of the cache (`10GiB`).
+        /// Maximum size of the cache (`10GiB`). Has no effect: users set `DAGCACHE_MAX_SIZE`.
         "max-size" max_size: Option<u64> = text(size);
     }
 

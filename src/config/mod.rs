@@ -52,7 +52,7 @@ pub(crate) struct Loaded {
     pub(crate) config: Config,
     /// `None` if everything is default.
     pub(crate) source: Option<Origin>,
-    /// Keys that are valid but have no effect yet.
+    /// Keys that are valid but have no effect.
     pub(crate) warnings: Vec<String>,
     given: show::Given,
 }
@@ -134,7 +134,10 @@ fn from_candidate(
         }
     };
     let config = Config::read(&mut reader, table, "");
-    reader.without_effect(table, "remote");
+    reader.without_effect(table, "remote", " yet");
+    // The cache holds the results of all projects of its user.
+    let why = ": a project does not limit the cache of its users, who set DAGCACHE_MAX_SIZE";
+    reader.without_effect(table, "cache", why);
     if !reader.problems.is_empty() {
         return Err(reader.problems);
     }

@@ -69,13 +69,13 @@ impl<'s> Reader<'s> {
         });
     }
 
-    /// Adds a warning for each key of `[name]`: they have no effect yet.
-    pub(super) fn without_effect(&mut self, top: &DeTable<'_>, name: &str) {
+    /// Adds a warning for each key of `[name]`, which has no effect, and why.
+    pub(super) fn without_effect(&mut self, top: &DeTable<'_>, name: &str, why: &str) {
         let table = top.get(name).and_then(|table| table.get_ref().as_table());
         for key in table.into_iter().flat_map(DeTable::keys) {
             let (word, place) = (key.get_ref(), self.place(&key.span()));
             self.warnings
-                .push(format!("`{name}.{word}` has no effect yet ({place})"));
+                .push(format!("`{name}.{word}` has no effect{why} ({place})"));
         }
     }
 

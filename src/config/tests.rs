@@ -147,6 +147,8 @@ fn keys_without_effect_are_warnings() {
         [
             "`remote.registry` has no effect yet (dagcache.toml:39:1)",
             "`remote.trusted-keys` has no effect yet (dagcache.toml:40:1)",
+            "`cache.max-size` has no effect: a project does not limit the cache of its users, who set \
+             DAGCACHE_MAX_SIZE (dagcache.toml:37:1)",
         ]
     );
 }

@@ -1,4 +1,4 @@
-//! Reads and writes the user's files below a directory without ever leaving it: follows no link on the way, no matter
+//! Reads and writes files, mostly the user's, below a directory without ever leaving it: follows no link on the way, no matter
 //! who creates one when, and replaces nothing it has not looked at.
 //!
 //! Does not decide whether anything should be written.
@@ -219,8 +219,22 @@ fn nanos() -> u128 {
     now.unwrap_or_default().as_nanos() * 1000 + thread
 }
 
+/// Makes the directory `path` below `root` and its parents with this mode, as far as they are absent.
+///
+/// # Errors
+/// If one of them is a link or not a directory.
+pub(crate) fn make_folders(root: &Path, path: &RelPath, mode: u32) -> io::Result<()> {
+    folder(root, path, Some(mode)).map(|_| ())
+}
+
 /// Opens the directory that holds `path`; `None` if it does not exist and `make` is not set.
 fn folder_of(root: &Path, path: &RelPath, make: bool) -> io::Result<Option<OwnedFd>> {
+    let parent = path.parent().unwrap_or_default();
+    folder(root, &parent, make.then_some(0o777))
+}
+
+/// Opens the directory `path`; `None` if it does not exist and no mode is given to make it with.
+fn folder(root: &Path, path: &RelPath, make: Option<u32>) -> io::Result<Option<OwnedFd>> {
     let plain = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let flags = if Rule::OutputsFollowNoLink.holds() {
         plain | OFlags::NOFOLLOW
@@ -228,17 +242,18 @@ fn folder_of(root: &Path, path: &RelPath, make: bool) -> io::Result<Option<Owned
         plain
     };
     let mut dir = openat(CWD, root, plain, Mode::empty())?;
-    let parent = path.parent().unwrap_or_default();
     let mut passed = RelPath::root();
-    for segment in parent.segments() {
+    for segment in path.segments() {
         passed = passed.join(segment).map_err(io::Error::other)?;
         let open = || openat(&dir, segment, flags, Mode::empty());
-        let opened = match open() {
-            Err(Errno::NOENT) if make => match mkdirat(&dir, segment, Mode::from_raw_mode(0o777)) {
-                Ok(()) | Err(Errno::EXIST) => open(),
-                Err(error) => Err(error),
-            },
-            other => other,
+        let opened = match (open(), make) {
+            (Err(Errno::NOENT), Some(mode)) => {
+                match mkdirat(&dir, segment, Mode::from_raw_mode(mode)) {
+                    Ok(()) | Err(Errno::EXIST) => open(),
+                    Err(error) => Err(error),
+                }
+            }
+            (other, _) => other,
         };
         dir = match opened {
             Ok(dir) => dir,

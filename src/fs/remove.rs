@@ -24,18 +24,20 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes read-only directories (Go's module cache) deletable. If that fails, the deletion fails and reports it.
-fn open_up(path: &Path) {
-    let folders = walkdir::WalkDir::new(path)
-        .into_iter()
-        .filter_entry(|entry| {
-            let folder = entry.file_type().is_dir();
-            if folder {
-                let _ = std::fs::set_permissions(entry.path(), Permissions::from_mode(0o700));
-            }
-            folder
-        });
-    for _ in folders {}
+/// Makes locked directories and read-only ones (Go's module cache) deletable. If that fails, the deletion fails and
+/// reports it.
+fn open_up(folder: &Path) {
+    let is_folder = |meta: io::Result<std::fs::Metadata>| meta.is_ok_and(|meta| meta.is_dir());
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        if !is_folder(folder.symlink_metadata()) {
+            continue;
+        }
+        let _ = std::fs::set_permissions(&folder, Permissions::from_mode(0o700));
+        let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+        let below = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        folders.extend(below.map(|entry| entry.path()));
+    }
 }
 
 #[cfg(test)]

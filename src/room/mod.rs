@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::digest::Digest;
+use crate::fs::own;
 use crate::path::RelPath;
 use crate::plan::check::{Change, Changes, OutsideFile};
 use crate::rule::Rule;
@@ -51,7 +52,7 @@ pub(crate) const MANIFEST: &str = "manifest";
 /// Whether a room's manifest is intact; `None` if it is absent or of another version.
 #[must_use]
 pub(crate) fn has_sound_manifest(dir: &Path) -> Option<bool> {
-    match std::fs::read(dir.join(MANIFEST)) {
+    match own::read(dir.join(MANIFEST)) {
         Ok(bytes) if manifest::is_of_another_version(&bytes) => None,
         Ok(bytes) => Some(Manifest::decode(&bytes).is_some()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -128,22 +129,16 @@ pub(crate) struct Room {
 impl Room {
     /// Takes the first free room of the check `id` below `rooms`.
     pub(crate) fn take(rooms: &Path, id: &str) -> Result<Self, RoomError> {
+        at(rooms, own::make_private(rooms))?;
         let first = rooms.join(slug(id));
         for number in 1..=MAX_ROOMS {
             let dir = match number {
                 1 => first.clone(),
                 _ => rooms.join(format!("{}-{number}", slug(id))),
             };
-            at(&dir, std::fs::create_dir_all(&dir))?;
+            at(&dir, own::make_private(&dir))?;
             let path = dir.join(LOCK);
-            let lock = at(
-                &path,
-                File::options()
-                    .write(true)
-                    .create(true)
-                    .truncate(false)
-                    .open(&path),
-            )?;
+            let lock = at(&path, own::open(&path))?;
             match lock.try_lock() {
                 Ok(()) => {
                     return Ok(Self {
@@ -165,7 +160,7 @@ impl Room {
     /// [`Room::reset`] detects what happened to them since.
     #[must_use]
     pub(crate) fn held(&self) -> Vec<(String, Digest)> {
-        let bytes = std::fs::read(self.dir.join(MANIFEST));
+        let bytes = own::read(self.dir.join(MANIFEST));
         let manifest = bytes.ok().and_then(|bytes| Manifest::decode(&bytes));
         let files = manifest.into_iter().flat_map(|manifest| manifest.files);
         let inside = files.filter_map(|(path, file)| {
@@ -322,10 +317,10 @@ impl Room {
         let Ok(meta) = std::fs::metadata(&path) else {
             return (0, false);
         };
-        let complete = std::fs::read(&path).is_ok_and(|text| text == COMPLETE);
+        let complete = own::read(&path).is_ok_and(|text| text == COMPLETE);
         if complete {
             // Keep its time; if that fails, a later one is just as good.
-            let emptied = File::create(&path).and_then(|file| file.set_modified(meta.modified()?));
+            let emptied = own::create(&path).and_then(|file| file.set_modified(meta.modified()?));
             if emptied.is_err() {
                 let _ = remove(&path);
             }
@@ -337,7 +332,7 @@ impl Room {
     /// `complete`: the products were brought up to date before the run.
     pub(crate) fn end(&self, complete: bool) {
         // Otherwise the time of the reset counts, which is wrong only if the clock was set back.
-        let _ = File::create(self.dir.join("ended")).and_then(|mut file| {
+        let _ = own::create(&self.dir.join("ended")).and_then(|mut file| {
             if complete {
                 io::Write::write_all(&mut file, COMPLETE)?;
             }
@@ -398,7 +393,7 @@ impl Room {
     /// The manifest of the last run. Without an intact one everything is deleted, because products may be newer than
     /// any known time stamp.
     fn known(&self) -> Result<Manifest, RoomError> {
-        let read = std::fs::read(self.dir.join(MANIFEST));
+        let read = own::read(self.dir.join(MANIFEST));
         if let Some(manifest) = read.ok().and_then(|bytes| Manifest::decode(&bytes)) {
             return Ok(manifest);
         }

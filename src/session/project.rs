@@ -127,16 +127,14 @@ impl<'a> Project<'a> {
     ) -> Result<Self, Failure> {
         let id = id_of(&root);
         let waiting = || host.listener.waiting();
-        let store = if host.reads_only {
-            Store::for_reading(cache_dir, &waiting).map_err(anyhow::Error::from)?
-        } else {
-            let opened = Store::open_or_fallback(cache_dir, &waiting);
-            let (store, warning) = opened.map_err(anyhow::Error::from)?;
-            if let Some(warning) = warning {
-                host.listener.warning(&warning);
-            }
-            store
+        let opened = match host.reads_only {
+            true => Store::for_reading(cache_dir, &waiting),
+            false => Store::open_or_fallback(cache_dir, &waiting),
         };
+        let (store, warning) = opened.map_err(anyhow::Error::from)?;
+        if let Some(warning) = warning {
+            host.listener.warning(&warning);
+        }
         let memo = store.memo_folder();
         let facts = Arc::new(Facts::load(&memo.join(format!("facts-{id}"))));
         let tools = Arc::new(Tools::new(host.env, &memo));

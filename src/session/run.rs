@@ -10,6 +10,7 @@ use anyhow::anyhow;
 
 use crate::digest::Digest;
 use crate::event::{Emit, Event, Silent};
+use crate::fs::own;
 use crate::fs::sealed::{Reader, Seal};
 use crate::plan::select::{Selected, Selection, select};
 use crate::plan::{Check, Plan, Work};
@@ -20,7 +21,7 @@ use crate::session::already_failing::{already_failing, verdict};
 use crate::session::{Failure, Files, Project, View, away};
 use crate::snapshot::left_out;
 use crate::snapshot::staged::Stamp;
-use crate::store::prune::DEFAULT_MAX_SIZE;
+use crate::store::prune::limit;
 use crate::store::usage::Size;
 use crate::tool::search_path;
 
@@ -396,7 +397,7 @@ impl Run<'_, '_> {
         let store = &self.project.store;
         let said = store.folder("memo").join(name);
         let digest = Digest::of(text.as_bytes());
-        let before = std::fs::read(&said).ok();
+        let before = own::read(&said).ok();
         let before = before.and_then(|bytes| Reader::new(SEAL.open(&bytes)?).digest());
         if before == Some(digest) && !self.request.verbose {
             return;
@@ -411,7 +412,6 @@ impl Run<'_, '_> {
 
     /// Saves the record of the run. If that fails, the store has already reported it. Returns the size of the store
     /// now and then, if it is too large.
-    /// store if it is too large, now and then.
     fn note(&self, summary: &RunRecord) -> Option<(Size, u64)> {
         let store = &self.project.store;
         let _ = store.append_run(summary);
@@ -419,13 +419,8 @@ impl Run<'_, '_> {
             return None;
         }
         let _ = store.note_project(&self.project.id, &self.project.root);
-        let bound = self
-            .view
-            .loaded
-            .config
-            .cache
-            .max_size
-            .unwrap_or(DEFAULT_MAX_SIZE);
+        // A value that is no size is told by the commands for the cache.
+        let bound = limit(self.project.host.env).ok()?;
         let size = store.measure_daily().filter(|size| size.bytes > bound)?;
         Some((size, bound))
     }

@@ -16,6 +16,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
+use crate::fs::own;
 use crate::fs::sealed::{Reader, Seal, Writer};
 use crate::path::RelPath;
 use crate::rule::Rule;
@@ -112,7 +113,7 @@ pub(crate) struct Memo {
 impl Memo {
     /// Reads a memo; `None` if it is absent, damaged, or of another version or identity.
     pub(crate) fn load(path: &Path, identity: Digest) -> Option<Self> {
-        Self::open(std::fs::read(path).ok()?, identity)
+        Self::open(own::read(path).ok()?, identity)
     }
 
     fn open(bytes: Vec<u8>, identity: Digest) -> Option<Self> {

@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::digest::Digest;
+use crate::fs::own;
 use crate::rule::Rule;
 use crate::store::Store;
 
@@ -13,7 +14,7 @@ impl Store {
         let path = self.sharded("cas", &digest);
         let there = std::fs::symlink_metadata(&path)
             .is_ok_and(|meta| meta.is_file() && meta.len() == bytes.len() as u64);
-        if there && std::fs::read(&path).is_ok_and(|there| there == bytes) {
+        if there && own::read(&path).is_ok_and(|there| there == bytes) {
             return Ok(digest);
         }
         self.write(&path, bytes)?;
@@ -23,7 +24,7 @@ impl Store {
     /// Returns the bytes with this digest, or `None` if they are absent or damaged.
     #[must_use]
     pub(crate) fn blob(&self, digest: &Digest) -> Option<Vec<u8>> {
-        let bytes = std::fs::read(self.sharded("cas", digest)).ok()?;
+        let bytes = own::read(self.sharded("cas", digest)).ok()?;
         (Digest::of(&bytes) == *digest || !Rule::BlobVerified.holds()).then_some(bytes)
     }
 }

@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
+use crate::fs::own;
 use crate::store::Store;
 use crate::store::usage::{Size, files_below};
 use crate::visible::Shown as _;
@@ -90,7 +91,7 @@ impl Store {
     fn results_of(&self, id: &str) -> Vec<PathBuf> {
         let mut paths = Vec::new();
         for (path, _) in files_below(&self.base.join("ac")) {
-            let entry = std::fs::read(&path)
+            let entry = own::read(&path)
                 .ok()
                 .and_then(|bytes| super::entry::parse(&bytes).ok());
             let Some(entry) = entry.filter(|entry| entry.check == id) else {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::finding::Finding;
+use crate::fs::own;
 use crate::key::Fingerprint;
 use crate::rule::Rule;
 use crate::store::Store;
@@ -86,7 +87,7 @@ impl Store {
         let bytes = match std::fs::symlink_metadata(&path) {
             Ok(meta) if meta.is_file() || !Rule::EntryPlain.holds() => {
                 self.note_use(&path, &meta);
-                std::fs::read(&path)
+                own::read(&path)
             }
             Ok(_) => return Lookup::Damaged("not a regular file".to_owned()),
             Err(error) => Err(error),

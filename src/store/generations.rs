@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::fs::own;
 use crate::fs::sealed::{Reader, Seal};
 use crate::store::Store;
 
@@ -20,7 +21,7 @@ impl Store {
     #[must_use]
     pub(crate) fn generations(&self, project: &str) -> BTreeMap<String, u64> {
         let read = || {
-            let bytes = std::fs::read(self.generations_of(project)).ok()?;
+            let bytes = own::read(self.generations_of(project)).ok()?;
             let mut reader = Reader::new(SEAL.open(&bytes)?);
             let mut numbers = BTreeMap::new();
             while !reader.is_empty() {

@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::digest::Digest;
+use crate::fs::own;
 use crate::store::Store;
 
 pub(super) const NAME: &str = "dagcache-last";
@@ -53,7 +54,7 @@ impl Store {
     /// `project` is a hexadecimal id.
     #[must_use]
     pub(crate) fn last(&self, project: &str) -> Last {
-        std::fs::read(self.last_path(project))
+        own::read(self.last_path(project))
             .ok()
             .and_then(|bytes| parse(&bytes))
             .unwrap_or_default()

@@ -1,11 +1,12 @@
 //! One lock per action key: of two processes that miss the same key, one runs the check and the other reuses the
 //! result.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::PathBuf;
 
 use crate::digest::Digest;
+use crate::fs::own;
 use crate::rule::Rule;
 use crate::store::Store;
 
@@ -24,7 +25,7 @@ impl Store {
             return Ok(KeyLock { file: None, path });
         }
         loop {
-            let file = OpenOptions::new().append(true).create(true).open(&path)?;
+            let file = own::open(&path)?;
             file.lock()?;
             // The holder removes the file when done, and a lock on a removed file guards nothing.
             if same_file(&file, &path) {

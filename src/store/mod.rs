@@ -23,6 +23,8 @@
 //!     locks/            one file per action key, and `store`
 //! ```
 //!
+//! Only what this user or root wrote is believed ([`owner`]), and nothing is written through a link.
+//!
 //! Invariants: files appear under their name only when complete (temp + rename), and a result only after the blobs it
 //! refers to. Every read is verified; anything damaged, truncated, foreign or newer is a miss with a reason, never an
 //! error, and never served. A run holds `locks/store` shared, clearing holds it exclusively. A store that cannot be
@@ -39,6 +41,7 @@ pub(crate) mod generations;
 pub(crate) mod last;
 pub(crate) mod lock;
 pub(crate) mod outputs;
+pub(crate) mod owner;
 pub(crate) mod parts;
 pub(crate) mod prune;
 pub(crate) mod quarantine;
@@ -55,7 +58,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
+use crate::fs::own;
 use crate::rule::Rule;
+use crate::store::owner::Distrust;
 use crate::visible::Shown as _;
 
 /// Each layout has its own directory, so that different program versions never read each other's files.
@@ -73,10 +78,20 @@ pub(crate) struct Store {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("cannot use the cache directory {path}: {source}")]
-pub(crate) struct OpenError {
-    pub(crate) path: PathBuf,
-    pub(crate) source: io::Error,
+pub(crate) enum OpenError {
+    #[error("cannot use the cache directory {}: {source}", path.shown())]
+    Io { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Distrust(#[from] Distrust),
+}
+
+impl OpenError {
+    fn on(path: &Path) -> impl Fn(io::Error) -> Self {
+        move |source| Self::Io {
+            path: path.to_owned(),
+            source,
+        }
+    }
 }
 
 /// Marks our directory as a cache: a tag for backup tools, and an ignore file so that git and snapshots skip a store
@@ -85,8 +100,8 @@ fn mark(base: &Path) -> io::Result<()> {
     let marks = [("CACHEDIR.TAG", TAG), (".gitignore", "*\n")];
     for (name, text) in marks {
         let path = base.join(name);
-        if !path.exists() {
-            std::fs::write(path, text)?;
+        if path.symlink_metadata().is_err() {
+            own::write(base, &path, text.as_bytes())?;
         }
     }
     Ok(())
@@ -105,31 +120,27 @@ impl Store {
         Self::open_with(dir, true, waiting)
     }
 
+    /// Like [`Store::open_exclusive`], to delete everything: others may have written to the store, and cannot any more.
+    pub(crate) fn open_to_clear(dir: &Path, waiting: &dyn Fn()) -> Result<Self, OpenError> {
+        owner::claim(dir).map_err(OpenError::on(dir))?;
+        Self::open_with(dir, true, waiting)
+    }
+
     fn open_with(dir: &Path, exclusive: bool, waiting: &dyn Fn()) -> Result<Self, OpenError> {
-        let fail = |source| OpenError {
-            path: dir.to_owned(),
-            source,
-        };
-        let base = dir.join(LAYOUT);
-        let locks = base.join("locks");
-        let lock_path = locks.join("store");
-        let file = match std::fs::OpenOptions::new().append(true).open(&lock_path) {
-            Ok(file) => file,
-            Err(_) => {
-                std::fs::create_dir_all(&locks).map_err(fail)?;
-                mark(&base).map_err(fail)?;
-                std::fs::OpenOptions::new()
-                    .append(true)
-                    .create(true)
-                    .open(&lock_path)
-                    .map_err(fail)?
-            }
-        };
+        let fail = OpenError::on(dir);
+        owner::examine(dir)?;
+        let lock_path = dir.join(LAYOUT).join("locks/store");
+        if lock_path.symlink_metadata().is_err() {
+            let base = dir.join(LAYOUT);
+            own::make_private(&base.join("locks")).map_err(&fail)?;
+            mark(&base).map_err(&fail)?;
+        }
+        let file = own::open(&lock_path).map_err(&fail)?;
         if Rule::StoreLock.holds() {
-            lock::take(&file, exclusive, waiting).map_err(fail)?;
+            lock::take(&file, exclusive, waiting).map_err(&fail)?;
         }
         Ok(Self {
-            base,
+            base: base_of(dir),
             writable: true,
             _lock: Some(file),
             temporary: None,
@@ -137,7 +148,7 @@ impl Store {
     }
 
     /// Opens the store. Falls back to reading it if it cannot be written, and to a temporary one if it cannot be
-    /// opened. Also returns the warning to print, if any. Calls `waiting` before it waits.
+    /// opened or believed. Also returns the warning to print, if any. Calls `waiting` before it waits.
     pub(crate) fn open_or_fallback(
         dir: Option<&Path>,
         waiting: &dyn Fn(),
@@ -148,19 +159,16 @@ impl Store {
         };
         match Self::open_with(dir, false, waiting) {
             Ok(store) => Ok((store, None)),
-            Err(error) if dir.join(LAYOUT).is_dir() => {
+            Err(error @ OpenError::Io { .. }) if dir.join(LAYOUT).is_dir() => {
                 let warning =
                     format!("{error}; cached results are reused, new ones are not stored");
-                let base = dir.join(LAYOUT);
-                Ok((
-                    Self {
-                        base,
-                        writable: false,
-                        _lock: None,
-                        temporary: None,
-                    },
-                    Some(warning),
-                ))
+                let store = Self {
+                    base: base_of(dir),
+                    writable: false,
+                    _lock: None,
+                    temporary: None,
+                };
+                Ok((store, Some(warning)))
             }
             Err(error) => Ok((
                 Self::temporary()?,
@@ -169,26 +177,32 @@ impl Store {
         }
     }
 
-    /// Opens the store for looking into it: nothing in it is created or changed.
-    pub(crate) fn for_reading(dir: Option<&Path>, waiting: &dyn Fn()) -> Result<Self, OpenError> {
+    /// Opens the store for looking into it: nothing in it is created or changed. Falls back to an empty one if it
+    /// cannot be believed, with a warning.
+    pub(crate) fn for_reading(
+        dir: Option<&Path>,
+        waiting: &dyn Fn(),
+    ) -> Result<(Self, Option<String>), OpenError> {
         let Some(dir) = dir else {
-            return Self::temporary();
+            return Ok((Self::temporary()?, None));
         };
-        let fail = |source| OpenError {
-            path: dir.to_owned(),
-            source,
-        };
-        let base = dir.join(LAYOUT);
+        if let Err(distrust) = owner::examine(dir) {
+            let warning = format!("{distrust}; results are not cached");
+            return Ok((Self::temporary()?, Some(warning)));
+        }
+        let fail = OpenError::on(dir);
+        let base = base_of(dir);
         let lock = std::fs::File::open(base.join("locks/store")).ok();
         if let Some(file) = lock.as_ref().filter(|_| Rule::StoreLock.holds()) {
-            lock::take(file, false, waiting).map_err(fail)?;
+            lock::take(file, false, waiting).map_err(&fail)?;
         }
-        Ok(Self {
-            temporary: Some(memos(&base.join("memo")).map_err(fail)?),
+        let store = Self {
+            temporary: Some(memos(&base.join("memo")).map_err(&fail)?),
             base,
             writable: false,
             _lock: lock,
-        })
+        };
+        Ok((store, None))
     }
 
     /// Where memos are read and written: of a store that is only read, links to them in a temporary directory.
@@ -202,16 +216,14 @@ impl Store {
 
     /// A store that is deleted after the run.
     pub(crate) fn temporary() -> Result<Self, OpenError> {
-        let fail = |source| OpenError {
-            path: std::env::temp_dir(),
-            source,
-        };
+        let parent = std::env::temp_dir();
+        let fail = OpenError::on(&parent);
         let temporary = tempfile::Builder::new()
             .prefix("dagcache-")
             .tempdir()
-            .map_err(fail)?;
+            .map_err(&fail)?;
         let base = temporary.path().join(LAYOUT);
-        std::fs::create_dir_all(base.join("locks")).map_err(fail)?;
+        own::make_private(&base.join("locks")).map_err(&fail)?;
         Ok(Self {
             base,
             writable: true,
@@ -285,8 +297,14 @@ impl Store {
         if !self.writable {
             return Ok(());
         }
-        Ok(crate::fs::write_atomic(path, bytes)?)
+        Ok(own::write(&self.base, path, bytes)?)
     }
+}
+
+/// The store in a cache directory, without links in its path: rooms are mounted, and links lead nowhere in them.
+fn base_of(dir: &Path) -> PathBuf {
+    let real = dir.canonicalize();
+    real.as_deref().unwrap_or(dir).join(LAYOUT)
 }
 
 /// Links to the memos in a new directory. Writing one replaces the link.

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::fs::own;
 use crate::path::RelPath;
 use crate::snapshot::Kind;
 use crate::store::Store;
@@ -30,7 +31,7 @@ impl Store {
             return Err(io::Error::other("the store is temporary or not writable"));
         }
         let path = self.sharded("kept", &Digest::of(bytes));
-        if std::fs::read(&path).is_ok_and(|kept| kept == bytes) {
+        if own::read(&path).is_ok_and(|kept| kept == bytes) {
             return Ok(path);
         }
         self.write(&path, bytes)?;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::finding::Finding;
+use crate::fs::own;
 use crate::store::Store;
 
 pub(super) const FORMAT: u32 = 2;
@@ -70,7 +71,7 @@ impl Store {
     #[must_use]
     pub(crate) fn pack(&self, common: &Digest) -> Pack {
         let path = self.sharded("parts", common);
-        let Ok(bytes) = std::fs::read(&path) else {
+        let Ok(bytes) = own::read(&path) else {
             return Pack::default();
         };
         if let Ok(meta) = std::fs::symlink_metadata(&path) {
@@ -92,7 +93,7 @@ impl Store {
     #[must_use]
     pub(crate) fn damaged_pack(&self, common: &Digest) -> Option<String> {
         let path = self.sharded("parts", common);
-        let bytes = std::fs::read(&path).ok()?;
+        let bytes = own::read(&path).ok()?;
         parse(&bytes, common).is_none().then(|| self.shown(&path))
     }
 

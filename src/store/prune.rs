@@ -10,14 +10,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use crate::env::{DAGCACHE_MAX_SIZE, Env};
+use crate::fs::own;
 use crate::store::Store;
 use crate::store::usage::{Size, files_below};
 use crate::store::value::{self, Candidate};
 use crate::store::verify::is_temporary;
 use crate::visible::Shown as _;
 
-/// Size limit unless configured: 10 GiB.
-pub(crate) const DEFAULT_MAX_SIZE: u64 = 10 << 30;
+/// Size limit unless the user sets one: 10 GiB.
+const DEFAULT_MAX_SIZE: u64 = 10 << 30;
 
 /// A younger temporary file may belong to a running process.
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -25,6 +27,17 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const KEEP_QUARANTINE: Duration = DAY.saturating_mul(30);
 /// Run records and memos that nothing has written for this long are deleted.
 const KEEP_RECORDS: Duration = DAY.saturating_mul(90);
+
+/// The size limit that the user set. No project has a say in it: the store is shared by all of them.
+pub(crate) fn limit(env: &Env) -> Result<u64, String> {
+    let Some(text) = env.var(DAGCACHE_MAX_SIZE).filter(|text| !text.is_empty()) else {
+        return Ok(DEFAULT_MAX_SIZE);
+    };
+    let size = text.parse::<bytesize::ByteSize>();
+    let size =
+        size.map_err(|_| format!("`{DAGCACHE_MAX_SIZE}={text}` is not a size, such as `10GiB`"))?;
+    Ok(size.as_u64())
+}
 
 pub(crate) struct Policy<'a> {
     pub(crate) max_bytes: u64,
@@ -258,7 +271,7 @@ impl Store {
     fn pinned(&self) -> BTreeSet<PathBuf> {
         let mut pinned = BTreeSet::new();
         for (path, _) in files_below(&self.base.join("last")) {
-            if let Ok(bytes) = std::fs::read(&path) {
+            if let Ok(bytes) = own::read(&path) {
                 self.reach(&bytes, &mut pinned);
             }
         }
@@ -276,7 +289,7 @@ impl Store {
             if is_temporary(&path) {
                 continue;
             }
-            let bytes = std::fs::read(&path).unwrap_or_default();
+            let bytes = own::read(&path).unwrap_or_default();
             let mut holds = BTreeSet::new();
             self.reach(&bytes, &mut holds);
             let entry = super::entry::parse(&bytes).ok();
@@ -358,6 +371,6 @@ fn age(path: &Path, now: SystemTime) -> Duration {
 
 fn project_root(record: &Path) -> Option<PathBuf> {
     use std::os::unix::ffi::OsStringExt as _;
-    let bytes = std::fs::read(record).ok()?;
+    let bytes = own::read(record).ok()?;
     Some(PathBuf::from(std::ffi::OsString::from_vec(bytes))).filter(|root| root.is_absolute())
 }

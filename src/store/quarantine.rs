@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::digest::Digest;
+use crate::fs::own;
 use crate::store::Store;
 use crate::visible::Shown as _;
 
@@ -18,7 +19,7 @@ impl Store {
     /// Moves the results of a key and of its parts to the quarantine.
     pub(crate) fn quarantine(&self, key: &Digest, why: &str) -> io::Result<()> {
         let path = self.sharded("ac", key);
-        let entry = std::fs::read(&path).ok();
+        let entry = own::read(&path).ok();
         let entry = entry.and_then(|bytes| super::entry::parse(&bytes).ok());
         self.set_aside(&path, why)?;
         match entry.and_then(|entry| entry.common) {
@@ -36,15 +37,12 @@ impl Store {
         let today = today.split('T').next().unwrap_or_default();
         let folder = self.base.join("quarantine").join(today);
         let target = free_name(&folder.join(below));
-        std::fs::create_dir_all(target.parent().unwrap_or(&folder))?;
+        own::make_parent(&self.base, &target)?;
         match std::fs::rename(path, &target) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             other => other?,
         }
-        let mut reasons = std::fs::OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(folder.join("reasons.txt"))?;
+        let mut reasons = own::open(&folder.join("reasons.txt"))?;
         let name = target.strip_prefix(&folder).unwrap_or(below).shown();
         reasons.write_all(format!("{name}: {}\n", why.replace('\n', " ")).as_bytes())
     }

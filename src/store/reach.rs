@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
+use crate::fs::own;
 use crate::key::tree::{Node, Tree};
 use crate::store::Store;
 
@@ -31,7 +32,7 @@ impl Store {
             };
             if reached.insert(path.clone())
                 && size <= MAX_TEXT
-                && let Ok(bytes) = std::fs::read(&path)
+                && let Ok(bytes) = own::read(&path)
             {
                 match Tree::decode(&bytes) {
                     Some(tree) => self.reach_tree(&tree, reached),

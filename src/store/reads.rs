@@ -4,6 +4,7 @@
 use std::io;
 
 use crate::digest::Digest;
+use crate::fs::own;
 use crate::store::Store;
 
 pub(super) const NAME: &str = "dagcache-reads";
@@ -55,7 +56,7 @@ impl Store {
     }
 
     fn read_sets(&self, weak: &Digest) -> Vec<Digest> {
-        let bytes = std::fs::read(self.sharded("reads", weak));
+        let bytes = own::read(self.sharded("reads", weak));
         bytes
             .ok()
             .and_then(|bytes| parse(&bytes, weak))

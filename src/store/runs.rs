@@ -2,6 +2,7 @@
 
 use std::io::{self, Write as _};
 
+use crate::fs::own;
 use crate::record::RunRecord;
 use crate::store::Store;
 
@@ -15,27 +16,14 @@ impl Store {
             return Ok(());
         }
         let day = record.started_ms / DAY_MS;
-        let dir = self.base.join("runs");
-        let path = dir.join(format!("{day}.jsonl"));
+        let path = self.base.join("runs").join(format!("{day}.jsonl"));
         let mut line = serde_json::to_vec(record).map_err(io::Error::other)?;
         line.push(b'\n');
-        let mut options = std::fs::OpenOptions::new();
-        options.append(true).read(true);
-        // Nothing of the store is written through a link.
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::OpenOptionsExt as _;
-            let flags = rustix::fs::OFlags::NOFOLLOW.bits();
-            options.custom_flags(i32::try_from(flags).unwrap_or_default());
+        if path.symlink_metadata().is_err() {
+            own::make_parent(&self.base, &path)?;
+            self.forget_days_before(day.saturating_sub(KEEP_DAYS));
         }
-        let mut file = match options.open(&path) {
-            Ok(file) => file,
-            Err(_) => {
-                std::fs::create_dir_all(&dir)?;
-                self.forget_days_before(day.saturating_sub(KEEP_DAYS));
-                options.create(true).open(&path)?
-            }
-        };
+        let mut file = own::open(&path)?;
         // A killed writer or a full disk may have left an incomplete line.
         if !ends_a_line(&file) {
             line.insert(0, b'\n');
@@ -75,7 +63,7 @@ impl Store {
             if day < since_ms / DAY_MS {
                 continue;
             }
-            let Ok(bytes) = std::fs::read(path) else {
+            let Ok(bytes) = own::read(path) else {
                 continue;
             };
             let lines = bytes.split(|byte| *byte == b'\n');

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 
+use crate::fs::own;
 use crate::store::Store;
 
 const LENGTH: usize = 32;
@@ -11,7 +12,7 @@ impl Store {
     /// Returns the store's key, or a key for this run only if it cannot be saved.
     pub(crate) fn secret_key(&self) -> io::Result<Vec<u8>> {
         let path = self.base.join("secret-key");
-        if let Ok(key) = std::fs::read(&path) {
+        if let Ok(key) = own::read(&path) {
             if key.len() == LENGTH {
                 return Ok(key);
             }
@@ -29,7 +30,7 @@ impl Store {
                 Ok(())
             });
             if made.is_err()
-                && let Ok(other) = std::fs::read(&path)
+                && let Ok(other) = own::read(&path)
                 && other.len() == LENGTH
             {
                 return Ok(other);

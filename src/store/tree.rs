@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::digest::Digest;
+use crate::fs::own;
 use crate::key::tree::{Node, Objects, Tree, names_objects, objects};
 use crate::snapshot::{FileId, Snapshot};
 use crate::store::Store;
@@ -66,7 +67,7 @@ impl Store {
     /// Returns the directory with this digest if it is intact.
     #[must_use]
     pub(crate) fn tree(&self, digest: &Digest) -> Option<Tree> {
-        let object = std::fs::read(self.sharded("trees", digest)).ok()?;
+        let object = own::read(self.sharded("trees", digest)).ok()?;
         (Digest::of(&object) == *digest)
             .then(|| Tree::decode(&object))
             .flatten()

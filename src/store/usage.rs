@@ -1,9 +1,11 @@
 //! How much the store holds, by directory and by check.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use crate::fs::own;
 use crate::store::Store;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -55,7 +57,7 @@ impl Store {
                 usage.total.add(bytes);
                 usage.folders.entry(word).or_default().add(bytes);
                 if *folder == "ac" {
-                    let entry = std::fs::read(&path)
+                    let entry = own::read(&path)
                         .ok()
                         .and_then(|bytes| super::entry::parse(&bytes).ok());
                     let check = entry.map_or_else(|| "(damaged)".to_owned(), |entry| entry.check);
@@ -109,7 +111,7 @@ impl Store {
     }
 }
 
-/// All regular files below a directory and their sizes, without following links.
+/// All regular files below a directory and what they take on disk, without following links.
 pub(super) fn files_below(dir: &Path) -> impl Iterator<Item = (std::path::PathBuf, u64)> + use<> {
     walkdir::WalkDir::new(dir)
         .follow_root_links(false)
@@ -117,7 +119,8 @@ pub(super) fn files_below(dir: &Path) -> impl Iterator<Item = (std::path::PathBu
         .flatten()
         .filter(|file| file.file_type().is_file())
         .map(|file| {
-            let bytes = file.metadata().map_or(0, |meta| meta.len());
+            // A file with holes takes less than its length.
+            let bytes = file.metadata().map_or(0, |meta| meta.blocks() * 512);
             (file.into_path(), bytes)
         })
 }

@@ -10,6 +10,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use crate::digest::{Digest, Hasher};
+use crate::fs::own;
 use crate::key::tree::Tree;
 use crate::store::usage::Size;
 use crate::store::{Store, entry, last, other_format, parts, reads, unseal};
@@ -187,7 +188,7 @@ fn named(path: &Path) -> Result<Digest, String> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
-    std::fs::read(path).map_err(|error| format!("cannot read it: {error}"))
+    own::read(path).map_err(|error| format!("cannot read it: {error}"))
 }
 
 fn digest_of(path: &Path) -> Result<Digest, String> {

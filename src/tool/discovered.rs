@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::digest::Digest;
 use crate::fs::FsError;
+use crate::fs::own;
 use crate::fs::sealed::{Reader, Seal, Writer};
 
 const NEEDED: Seal = Seal {
@@ -142,7 +143,7 @@ fn encode(names: &BTreeSet<String>, out: &mut Writer) {
 }
 
 fn read<T: Default>(path: &Path, seal: Seal, decode: fn(&[u8]) -> Option<T>) -> T {
-    let bytes = std::fs::read(path).unwrap_or_default();
+    let bytes = own::read(path).unwrap_or_default();
     seal.open(&bytes).and_then(decode).unwrap_or_default()
 }
 

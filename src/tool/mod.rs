@@ -22,6 +22,7 @@ use rustix::fs::FileType;
 use crate::digest::Digest;
 use crate::env::{self, Env};
 use crate::fs::FsError;
+use crate::fs::own;
 use crate::fs::sealed::{Reader, Seal};
 use crate::rule::Rule;
 use crate::snapshot::content;
@@ -80,7 +81,7 @@ impl Tools {
     pub(crate) fn new(env: &Env, memo_dir: &Path) -> Self {
         let began = Time::now();
         let memo = memo_dir.join("tools");
-        let known = std::fs::read(&memo)
+        let known = own::read(&memo)
             .ok()
             .and_then(|bytes| decode(SEAL.open(&bytes)?));
         let (files, below) = known.unwrap_or_default();

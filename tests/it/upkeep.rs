@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use crate::support::Sandbox;
+use crate::support::{Run, Sandbox};
 
 fn sandbox() -> Sandbox {
     let config = "[checks.own]\ncommand = [\"./own.sh\"]\ninputs = [\"data\"]\n";
@@ -245,7 +245,7 @@ fn what_nobody_needs_goes_even_if_there_is_room() {
     std::fs::write(other.join("data"), "2\n").expect("data");
     let mut command = sandbox.command(&["lint"]);
     command.current_dir(&other);
-    crate::support::Run::of(command).expect(0);
+    Run::of(command).expect(0);
     let rooms = || {
         std::fs::read_dir(base.join("rooms"))
             .expect("rooms")
@@ -266,21 +266,37 @@ fn what_nobody_needs_goes_even_if_there_is_room() {
 }
 
 #[test]
-fn the_bound_of_the_configuration_holds_and_is_told() {
-    let config = "[cache]\nmax-size = \"1kB\"\n[checks.own]\ncommand = [\"./own.sh\"]\n";
+fn the_bound_of_the_user_holds_and_is_told() {
+    let config = "[checks.own]\ncommand = [\"./own.sh\"]\n";
     let sandbox = Sandbox::with(&[("dagcache.toml", config)]);
+    let run = |args: &[&str]| {
+        let mut command = sandbox.command(args);
+        command.env("DAGCACHE_MAX_SIZE", "1kB");
+        Run::of(command).expect(0)
+    };
     sandbox.script("own.sh", "");
     let said = "cargo dagcache cache prune";
-    let run = sandbox.run(&["lint"]).expect(0);
-    assert!(run.stderr.contains(said), "{}", run.stderr);
+    let first = run(&["lint"]);
+    assert!(first.stderr.contains(said), "{}", first.stderr);
     sandbox.script("own.sh", "echo");
-    let run = sandbox.run(&["lint"]).expect(0);
-    assert!(!run.stderr.contains(said), "once a day: {}", run.stderr);
-    let status = sandbox.run(&["cache", "status"]).expect(0);
+    let second = run(&["lint"]);
+    assert!(
+        !second.stderr.contains(said),
+        "once a day: {}",
+        second.stderr
+    );
+    let status = run(&["cache", "status"]);
     assert!(status.stderr.contains(said), "{}", status.stderr);
-    let plan = json(&sandbox, &["cache", "prune"], 0);
-    assert_eq!(plan["max_bytes"], 1000);
+    let plan = run(&["cache", "prune", "--message-format", "json"]);
+    assert!(
+        plan.stdout.contains("\"max_bytes\":1000"),
+        "{}",
+        plan.stdout
+    );
     assert_eq!(sandbox.cached("v1/ac", "").len(), 0);
+    let mut command = sandbox.command(&["cache", "prune"]);
+    command.env("DAGCACHE_MAX_SIZE", "much");
+    Run::of(command).expect(2);
 }
 
 #[test]
@@ -295,16 +311,14 @@ fn prune_follows_no_link_and_touches_nothing_foreign() {
     for place in [
         "rooms/link",
         "cas/link",
-        "trees",
-        "layers",
-        "quarantine",
+        "trees/link",
+        "layers/link",
+        "quarantine/link",
         "runs/link",
         "locks/link",
     ] {
         let place = base.join(place);
-        if place.is_dir() {
-            std::fs::remove_dir_all(&place).expect("folder");
-        }
+        std::fs::create_dir_all(place.parent().expect("folder")).expect("folders");
         std::os::unix::fs::symlink(&precious, &place).expect("link");
     }
     std::fs::write(sandbox.cache().join("mine.txt"), "mine").expect("file");

@@ -2,4 +2,5 @@
 
 mod planning;
 mod secrets;
+mod store;
 mod terminal;

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::digest::{Digest, Hasher};
 use crate::engine::folder::Folder;
 use crate::engine::{EngineError, Prepare, Prepared, blocking, describe, quoted};
+use crate::fs::own;
 use crate::plan::layer::{HostBuild, Sources, Step};
 use crate::plan::{Build, Layer};
 use crate::process::{self, Ended, Launch, Limits};
@@ -138,12 +139,7 @@ impl Layers {
     async fn lock(&self, key: Digest, cancel: &CancellationToken) -> Result<File, EngineError> {
         let place = io_at(self.locks.wanted(), self.locks.get())?;
         let path = place.join(format!("layer-{key}"));
-        let file = File::options()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path);
-        let file = io_at(&path, file)?;
+        let file = io_at(&path, own::open(&path))?;
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(file),
@@ -190,10 +186,10 @@ fn of_a_container(layer: &str) -> EngineError {
 
 /// Whether a layer is complete and unchanged.
 pub(super) fn is_sound(dir: &Path, key: Digest) -> bool {
-    let Ok(marker) = std::fs::read_to_string(dir.join(MARKER)) else {
+    let Ok(marker) = own::read(dir.join(MARKER)) else {
         return false;
     };
-    complete(dir, key).is_ok_and(|text| text == marker)
+    complete(dir, key).is_ok_and(|text| text.as_bytes() == marker)
 }
 
 /// The content of the marker file.

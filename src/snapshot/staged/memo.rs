@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
+use crate::fs::own;
 use crate::fs::sealed::{Reader, Seal};
 use crate::fs::{self, FsError};
 use crate::rule::Rule;
@@ -60,7 +61,7 @@ impl Memo {
 
     /// Reads a memo; an absent or damaged one is empty. For another environment, only the blobs are valid.
     pub(crate) fn load(path: &Path, identity: Digest) -> Self {
-        let bytes = std::fs::read(path).unwrap_or_default();
+        let bytes = own::read(path).unwrap_or_default();
         let decoded = SEAL
             .open(&bytes)
             .and_then(|payload| decode(payload, identity));

@@ -242,6 +242,34 @@ impl Sandbox {
         }
     }
 
+    /// Runs the binary as a user without rights, who [gets][Sandbox::give_to_nobody] the sandbox. As the user of the
+    /// tests, if that is not root.
+    pub(crate) fn run_as_nobody(&self, args: &[&str]) -> Run {
+        use std::os::unix::process::CommandExt as _;
+        let given = self.command(args);
+        if !rustix::process::geteuid().is_root() {
+            return Run::of(given);
+        }
+        // Its folder may be closed to others.
+        let copy = self.outer().join("cargo-dagcache");
+        if !copy.exists() {
+            copy_binary(&copy);
+        }
+        self.give_to_nobody();
+        let mut command = Command::new(&copy);
+        let variables = given.get_envs();
+        let variables = variables.filter_map(|(name, value)| Some((name, value?)));
+        command
+            .args(args)
+            .current_dir(self.project())
+            .env_clear()
+            .envs(variables)
+            .stdin(Stdio::null())
+            .uid(NOBODY)
+            .gid(NOBODY);
+        Run::of(command)
+    }
+
     /// Commits everything.
     pub(crate) fn commit(&self, message: &str) {
         self.git(&["add", "--all"]);

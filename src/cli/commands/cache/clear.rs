@@ -22,7 +22,12 @@ pub(crate) fn clear(context: &Context<'_>, targets: &[String]) -> Result<Exit, F
     } else {
         named(context, targets)?
     };
-    let store = Store::open_exclusive(&dir, &|| context.waiting()).map_err(anyhow::Error::from)?;
+    let waiting = || context.waiting();
+    let store = match targets {
+        [] => Store::open_to_clear(&dir, &waiting),
+        _ => Store::open_exclusive(&dir, &waiting),
+    };
+    let store = store.map_err(anyhow::Error::from)?;
     let plan = store.plan_clear(&named.targets, &crate::room::is_in_use);
     store.apply_clear(&plan).map_err(anyhow::Error::from)?;
     let message = format!("{} from {}", size(plan.size), store.base().shown());

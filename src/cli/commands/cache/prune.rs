@@ -14,7 +14,7 @@ use crate::report::shell::Tone;
 use crate::room;
 use crate::session::Listener as _;
 use crate::store::Store;
-use crate::store::prune::{DEFAULT_MAX_SIZE, Group, Policy, PrunePlan};
+use crate::store::prune::{Group, Policy, PrunePlan, limit};
 use crate::visible::Shown as _;
 
 /// Prunes what nothing needs, and then the least valuable results until the store is small enough. Shows the plan
@@ -27,14 +27,17 @@ pub(crate) fn prune(
     let dir = folder(context)?;
     let max_bytes = match max_size {
         Some(size) => size.as_u64(),
-        None => bound(context, dry_run)?,
+        None => limit(&context.env).map_err(Failure::usage)?,
     };
     let waiting = || context.waiting();
-    let store = match dry_run {
+    let (store, warning) = match dry_run {
         true => Store::for_reading(Some(&dir), &waiting),
-        false => Store::open_exclusive(&dir, &waiting),
-    };
-    let store = store.map_err(anyhow::Error::from)?;
+        false => Store::open_exclusive(&dir, &waiting).map(|store| (store, None)),
+    }
+    .map_err(anyhow::Error::from)?;
+    if let Some(warning) = warning {
+        context.shell.warning(&warning);
+    }
     let plan = store.plan_prune(&Policy {
         max_bytes,
         now: SystemTime::now(),
@@ -77,20 +80,6 @@ pub(crate) fn prune(
         context.shell.status(Tone::Note, "Left", message);
     }
     Ok(Exit::Passed)
-}
-
-/// `[cache] max-size` of the project, if there is a configured one.
-fn bound(context: &Context<'_>, dry_run: bool) -> Result<u64, Failure> {
-    let dir = folder(context)?;
-    let waiting = || context.waiting();
-    let store = match dry_run {
-        true => Store::for_reading(Some(&dir), &waiting),
-        false => Store::open_or_fallback(Some(&dir), &waiting).map(|(store, _)| store),
-    };
-    let store = store.map_err(anyhow::Error::from)?;
-    let config = configured(context, &store)?;
-    let bound = config.and_then(|config| config.cache.max_size);
-    Ok(bound.unwrap_or(DEFAULT_MAX_SIZE))
 }
 
 fn prune_json(plan: &PrunePlan, max_bytes: u64, dry_run: bool) -> Value {

@@ -16,7 +16,7 @@ use crate::record::RunRecord;
 use crate::report::text;
 use crate::run::now_ms;
 use crate::store::Store;
-use crate::store::prune::DEFAULT_MAX_SIZE;
+use crate::store::prune::limit;
 use crate::store::usage::{Size, Usage};
 use crate::visible::Shown as _;
 
@@ -28,7 +28,7 @@ pub(crate) fn status(context: &Context<'_>, since: Duration) -> Result<Exit, Fai
         .ok()
         .flatten()
         .unwrap_or_default();
-    let bound = config.cache.max_size.unwrap_or(DEFAULT_MAX_SIZE);
+    let bound = limit(&context.env).map_err(Failure::usage)?;
     let of_engine = project.choice(&config).ok();
     let of_engine = of_engine.and_then(|choice| OfEngine::ask(&project, &choice));
     project.remember();
