@@ -16,6 +16,8 @@ pub(crate) const DAGCACHE_TEAM_KEY: &str = "DAGCACHE_TEAM_KEY";
 pub(crate) const DAGCACHE_MAX_SIZE: &str = "DAGCACHE_MAX_SIZE";
 /// How long to wait for a Dagger session, such as `30s`.
 pub(crate) const DAGCACHE_DAGGER_TIMEOUT: &str = "DAGCACHE_DAGGER_TIMEOUT";
+/// `1` accepts all that a repository asks for, in CI.
+pub(crate) const DAGCACHE_TRUST: &str = "DAGCACHE_TRUST";
 /// Folders of PATH to use although other users can write there.
 pub(crate) const DAGCACHE_PATH_ALLOW: &str = "DAGCACHE_PATH_ALLOW";
 /// The address of the Dagger engine, read as Dagger does.

@@ -12,6 +12,7 @@ use crate::facts::Facts;
 use crate::fs::owner::Owners;
 use crate::path::RelPath;
 use crate::plan::check::OutsideFile;
+use crate::plan::trust::Trusted;
 use crate::plan::{Images, Inputs};
 use crate::rule::Rule;
 use crate::snapshot::{Entry, FileId, Kind, Snapshot};
@@ -31,6 +32,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) secrets_baseline: Option<&'a RelPath>,
     /// Filled while planning.
     pub(crate) strange: Strange,
+    /// What the user accepted.
+    pub(crate) trusted: Trusted,
     /// The images for running checks in containers; `None` to run on this host.
     pub(crate) images: Option<&'a dyn Images>,
 }

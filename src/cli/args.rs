@@ -81,6 +81,9 @@ pub(crate) struct Global {
     /// The engine given to commands that take one.
     #[arg(skip)]
     pub(crate) engine: Option<EngineArg>,
+    /// Whether a command that runs checks was given `--trust`.
+    #[arg(skip)]
+    pub(crate) trust: bool,
     /// Output format
     #[arg(
         long,
@@ -150,6 +153,8 @@ pub(crate) enum Commands {
     /// Write an initial configuration (not supported yet)
     #[command(hide = true)]
     Init(Later),
+    /// Accept what the repository asks for: network, secrets, an engine, packages from elsewhere
+    Trust(TrustArgs),
     /// Report what would block checks: engine, disk, network, machine
     Doctor(EngineArgs),
     /// Print shell completions (not supported yet)
@@ -158,6 +163,22 @@ pub(crate) enum Commands {
 }
 
 impl Commands {
+    /// Whether `--trust` was given.
+    #[must_use]
+    pub(crate) fn trust(&self) -> bool {
+        match self {
+            Self::Lint(args) => args.run.trust,
+            Self::Validate(args) => args.run.trust,
+            Self::DevCheck(args) | Self::Ci(args) => args.trust,
+            Self::Generate(args) => args.run.trust,
+            Self::PreCommit(args) => match &args.action {
+                Some(PreCommitAction::Run(args)) => args.run.trust,
+                _ => args.run.run.trust,
+            },
+            _ => false,
+        }
+    }
+
     /// The engine given on the command line.
     #[must_use]
     pub(crate) fn engine(&self) -> Option<EngineArg> {
@@ -348,6 +369,9 @@ pub(crate) struct RunArgs {
     /// Reuse cached results and run the rest (default)
     #[arg(long, overrides_with_all = ["no_cache", "cached_only"], help_heading = "Running")]
     pub(crate) cached: bool,
+    /// Accept all that the repository asks for (see `trust`), in this run only
+    #[arg(long, help_heading = "Running")]
+    pub(crate) trust: bool,
     /// Run everything and store nothing
     #[arg(long, overrides_with_all = ["cached", "cached_only"], help_heading = "Running")]
     pub(crate) no_cache: bool,
@@ -541,6 +565,20 @@ pub(crate) struct ShellArgs {
     /// The engine.
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
+}
+
+/// `trust`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A check runs in a closed room. What the repository's configuration asks for beyond that needs your consent: `network`, `secrets`, names of credentials in `env`, an `[engine] address`, packages from places that your own configuration does not name. It holds for this project and this content; any change asks again. Until then these checks are errors (exit code 3), all others run. In CI: --trust, or DAGCACHE_TRUST=1."
+)]
+pub(crate) struct TrustArgs {
+    /// Accept without asking
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Accept nothing any more
+    #[arg(long, conflicts_with = "yes")]
+    pub(crate) revoke: bool,
 }
 
 /// `lock`.

@@ -154,6 +154,7 @@ impl<'a> Context<'a> {
             engine: self.global.engine.map(Into::into),
             started: self.started,
             listener: self,
+            trusts: self.global.trust || self.env.var(env::DAGCACHE_TRUST) == Some("1"),
             strange_path: &self.strange_path,
         };
         Project::open(host, self.cache_dir().as_deref(), root, files)

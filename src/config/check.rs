@@ -33,6 +33,7 @@ const RESERVED: &[&str] = &[
     "doctor",
     "config",
     "shell",
+    "trust",
     "completions",
     "help",
     "base",

@@ -9,12 +9,14 @@
 //! | `read`, `values`, `check` | from TOML to types, collecting all errors |
 //! | `model` | types of keys and of values |
 //! | `effective` | what follows from the typed configuration |
+//! | `asks` | what needs the user's consent |
 //! | `diagnose` | errors for display |
 //! | `show` | the effective configuration as text |
 //! | `glob` | patterns |
 //!
 //! Knows nothing about the command line, the environment or planning.
 
+mod asks;
 mod check;
 mod diagnose;
 mod effective;
@@ -33,6 +35,7 @@ mod values;
 use crate::path::RelPath;
 use crate::snapshot::Snapshot;
 
+pub(crate) use asks::{asks, of_engine};
 pub(crate) use check::is_built_in_form;
 pub(crate) use diagnose::{Place, Report, nearest};
 pub(crate) use glob::Globs;
@@ -55,6 +58,20 @@ pub(crate) struct Loaded {
     /// Keys that are valid but have no effect.
     pub(crate) warnings: Vec<String>,
     given: show::Given,
+}
+
+impl Loaded {
+    /// The keys of `[checks.ID]` as they were given.
+    fn given_of_check(&self, id: &str) -> impl Iterator<Item = (&str, &toml::Value)> {
+        self.given
+            .iter()
+            .filter_map(move |(path, (value, _))| match path.as_slice() {
+                [section, of, key] if section == "checks" && of == id => {
+                    Some((key.as_str(), value))
+                }
+                _ => None,
+            })
+    }
 }
 
 /// Why the configuration could not be loaded. Exit code 2.

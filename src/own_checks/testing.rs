@@ -52,6 +52,7 @@ impl World {
             env: &self.env,
             secrets_baseline: None,
             strange: Strange::default(),
+            trusted: crate::plan::trust::Trusted::default(),
             images: None,
         }
     }

@@ -1,7 +1,7 @@
 //! The plan: a project's checks and the layers they use. A DAG of steps without effects.
 //!
 //! - [`check`]: a step that yields a verdict. - [`layer`]: a step that yields an environment.
-//! - [`image`]: what containers are based on.
+//! - [`image`]: what containers are based on. - [`trust`]: what the repository asks for.
 //!
 //! Owns the vocabulary in which ecosystems and the configuration describe work, so that keys, engines, runs and
 //! reports know no ecosystem. Contains no IO, input digests, clocks or verdicts.
@@ -11,6 +11,7 @@ pub(crate) mod image;
 pub(crate) mod layer;
 pub(crate) mod output;
 pub(crate) mod select;
+pub(crate) mod trust;
 
 pub(crate) use check::{
     Builtin, CacheMode, Check, Command, InputView, Inputs, Secret, Tool, Work, id_at,
@@ -30,6 +31,8 @@ pub(crate) struct Plan {
     pub(crate) warnings: Vec<String>,
     /// Linters and tests that the project configures and no check runs.
     pub(crate) not_run: Vec<NotRun>,
+    /// What the repository asks for beyond a closed room.
+    pub(crate) asks: Vec<trust::Ask>,
 }
 
 /// A linter or test runner that the project configures and no check runs.

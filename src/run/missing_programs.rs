@@ -231,6 +231,7 @@ pub(super) fn with(session: &Session<'_>, check: &Check, suspects: &[Suspect]) -
         env: session.env,
         secrets_baseline: None,
         strange: Strange::default(),
+        trusted: crate::plan::trust::Trusted::default(),
         images: None,
     };
     let mut check = check.clone();

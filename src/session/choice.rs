@@ -12,7 +12,7 @@ use crate::visible::Shown as _;
 pub(crate) const DEFAULT_SOCKET: &str = "/run/dagger/engine.sock";
 
 /// The settings that matter for the choice.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Wish<'a> {
     /// From the command line.
     pub(crate) typed: Option<EngineKind>,
@@ -20,6 +20,8 @@ pub(crate) struct Wish<'a> {
     /// From the environment; takes precedence over the configuration. Empty counts as unset.
     pub(crate) runner_host: Option<&'a str>,
     pub(crate) address: Option<&'a str>,
+    /// Why the address must not be used, if the user did not accept it.
+    pub(crate) refused: Option<String>,
 }
 
 /// What the choice depends on besides settings.
@@ -38,6 +40,8 @@ pub(crate) struct Choice {
     pub(crate) fixed: bool,
     /// The reason, for use after the engine's name.
     pub(crate) why: String,
+    /// Whether it would be another one if the user had accepted its address.
+    pub(crate) refused: bool,
 }
 
 impl Choice {
@@ -57,6 +61,7 @@ impl Choice {
             dagger: None,
             fixed,
             why: why.into(),
+            refused: false,
         }
     }
 }
@@ -82,12 +87,25 @@ pub(crate) fn choose(wish: &Wish<'_>, host: &Host<'_>) -> Result<Choice, String>
         .or(wish
             .address
             .map(|address| (address, "address in [engine]".to_owned())));
+    let refused = wish.refused.as_ref().filter(|_| runner_host.is_none());
+    match (kind, refused) {
+        (EngineKind::Dagger, Some(why)) => return Err(why.clone()),
+        (EngineKind::Auto, Some(_)) => {
+            let why = "`[engine] address` is not accepted";
+            return Ok(Choice {
+                refused: true,
+                ..Choice::local(false, why)
+            });
+        }
+        _ => {}
+    }
     let default = || format!("unix://{DEFAULT_SOCKET}");
     let default_is_there = || (host.exists)(Path::new(DEFAULT_SOCKET));
     let dagger = |address: String, fixed, why| Choice {
         dagger: Some(address),
         fixed,
         why,
+        refused: false,
     };
     match (kind, named) {
         (EngineKind::Local, _) => Ok(Choice::local(true, asked)),
@@ -147,6 +165,7 @@ mod tests {
             configured,
             runner_host,
             address,
+            refused: None,
         };
         let host = Host {
             exists: &|path| there.iter().any(|known| Path::new(known) == path),
@@ -200,6 +219,31 @@ mod tests {
             let kind = kinds.0.unwrap_or(kinds.1);
             assert_eq!(choice.fixed, kind != Auto, "{kinds:?}");
         }
+    }
+
+    #[test]
+    fn an_address_that_is_not_accepted_is_not_used() {
+        let choose = |configured, runner_host| {
+            let wish = Wish {
+                typed: None,
+                configured,
+                runner_host,
+                address: SET,
+                refused: Some("why".to_owned()),
+            };
+            let host = Host {
+                exists: &|_| true,
+                has_program: &|| true,
+            };
+            choose(&wish, &host)
+        };
+        let auto = choose(Auto, None).expect("a choice");
+        assert!(auto.dagger.is_none() && auto.refused && !auto.fixed);
+        assert_eq!(choose(Dagger, None), Err("why".to_owned()));
+        assert!(choose(Local, None).is_ok_and(|choice| !choice.refused));
+        // The user's own word.
+        let own = choose(Auto, HERE).expect("a choice");
+        assert_eq!(own.dagger.as_deref(), HERE);
     }
 
     #[test]

@@ -90,6 +90,7 @@ impl Engines {
 #[cfg(all(feature = "dagger", unix))]
 mod containers {
     use std::collections::HashMap;
+    use std::ffi::OsStr;
     use std::path::PathBuf;
     use std::sync::Arc;
     use std::time::Duration;
@@ -124,6 +125,8 @@ mod containers {
         /// How often layers were cleared, by name.
         pub(crate) generations: HashMap<String, u64>,
         pub(crate) env: Env,
+        /// Names of the secrets that it reads from the environment of its session.
+        secrets: Vec<String>,
         pub(crate) facts: Arc<Facts>,
         pub(crate) tools: Arc<Tools>,
         platform: String,
@@ -138,6 +141,7 @@ mod containers {
             (root, rooms): (PathBuf, PathBuf),
             generations: HashMap<String, u64>,
             env: Env,
+            secrets: Vec<String>,
             (facts, tools): (Arc<Facts>, Arc<Tools>),
         ) -> Self {
             Self {
@@ -146,11 +150,52 @@ mod containers {
                 rooms,
                 generations,
                 env,
+                secrets,
                 facts,
                 tools,
                 platform: host_platform(),
                 engine: OnceCell::new(),
             }
+        }
+
+        /// Whether the session gets a variable of the user: to find its engine and what that needs on this host, and
+        /// what it is asked for by name, as secrets or as places of packages.
+        fn is_for_engine(&self, name: &OsStr) -> bool {
+            const NAMES: [&str; 15] = [
+                "PATH",
+                "HOME",
+                "USER",
+                "LANG",
+                "TMPDIR",
+                "KUBECONFIG",
+                "SSH_AUTH_SOCK",
+                "SSL_CERT_FILE",
+                "SSL_CERT_DIR",
+                "DAGCACHE_DAGGER_TIMEOUT",
+                "PIP_EXTRA_INDEX_URL",
+                "PIP_INDEX_URL",
+                "PIP_TRUSTED_HOST",
+                "RUSTUP_DIST_SERVER",
+                "RUSTUP_UPDATE_ROOT",
+            ];
+            const STARTS: [&str; 8] = [
+                "DAGGER_",
+                "_DAGGER_",
+                "_EXPERIMENTAL_DAGGER_",
+                "DOCKER_",
+                "XDG_",
+                "CARGO_HTTP_",
+                "CARGO_REGISTRIES_",
+                "CARGO_REGISTRY_",
+            ];
+            let Some(name) = name.to_str() else {
+                return false;
+            };
+            let is_proxy = name.to_ascii_uppercase().ends_with("_PROXY");
+            is_proxy
+                || NAMES.contains(&name)
+                || STARTS.iter().any(|start| name.starts_with(start))
+                || self.secrets.iter().any(|secret| secret == name)
         }
 
         /// How to reach the engine. `patience` is the time limit, which by default depends on the address.
@@ -169,7 +214,7 @@ mod containers {
             Ok(Connect {
                 program: Program::find(&asker, cancel).await?,
                 address: Some(self.address.clone()),
-                env: self.env.clone(),
+                env: self.env.only(|name| self.is_for_engine(name)),
                 timeout: patience,
             })
         }

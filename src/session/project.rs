@@ -2,6 +2,7 @@
 //!
 //! Runs checks at most once.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -21,7 +22,8 @@ use crate::facts::Facts;
 use crate::key::secret::{self, SealKey};
 use crate::lock::{Lock, NoEngine, Pins, Resolve, Wishes};
 use crate::own_checks::add_discovered;
-use crate::plan::{Check, Image, Images, Plan};
+use crate::plan::trust::{Ask, Trusted};
+use crate::plan::{Check, Image, Images, Plan, Work};
 use crate::run::cancel::Interrupt;
 use crate::run::sources::Sources;
 use crate::run::{self, Options, Session};
@@ -63,6 +65,8 @@ pub(crate) struct Host<'a> {
     pub(crate) started: (Instant, SystemTime),
     /// Receives urgent messages.
     pub(crate) listener: &'a dyn Listener,
+    /// Whether to accept all that the repository asks for.
+    pub(crate) trusts: bool,
     /// Folders on PATH that are ignored, because other users can write there.
     pub(crate) strange_path: &'a [PathBuf],
 }
@@ -83,6 +87,10 @@ pub(crate) struct Project<'a> {
     pub(crate) files: Files,
     /// Provided by the caller.
     pub(crate) host: Host<'a>,
+    /// What the user accepted of its configuration.
+    pub(crate) trusted: Trusted,
+    /// Names of the secrets of its checks.
+    secrets: RefCell<Vec<String>>,
     facts: Arc<Facts>,
     tools: Arc<Tools>,
     /// Undeclared programs that checks turned out to need.
@@ -144,8 +152,14 @@ impl<'a> Project<'a> {
             store: store.base().to_path_buf(),
             home: host.env.path(env::HOME),
         });
+        let trusted = Trusted {
+            all: host.trusts,
+            digests: store.trusted(&id),
+        };
         Ok(Self {
             root,
+            trusted,
+            secrets: RefCell::default(),
             store,
             sources: Vec::new(),
             engines: Engines::new(local),
@@ -241,13 +255,13 @@ impl<'a> Project<'a> {
             let loaded = config::load(&snapshot).map_err(|error| config_failure(&error))?;
             let choice = available(self.choice(&loaded.config)?)?;
             let mut choice = self.engines.settled(choice);
-            let mut plan = self.plan(&snapshot, &loaded.config, &choice)?;
+            let mut plan = self.plan(&snapshot, &loaded, &choice)?;
             if let Some(why) = self.engines.lost().filter(|_| choice.dagger.is_some()) {
                 // The engine was lost while being queried.
                 if !choice.fixed {
                     self.host.listener.engine_lost(why);
                     choice = self.engines.settled(choice);
-                    plan = self.plan(&snapshot, &loaded.config, &choice)?;
+                    plan = self.plan(&snapshot, &loaded, &choice)?;
                 }
             }
             Ok((loaded, choice, plan))
@@ -266,11 +280,20 @@ impl<'a> Project<'a> {
     /// The engine for this configuration.
     pub(crate) fn choice(&self, config: &Config) -> Result<Choice, Failure> {
         let env = self.host.env;
+        let secrets = config
+            .checks
+            .values()
+            .filter_map(|check| check.secrets.clone());
+        self.secrets.replace(secrets.flatten().collect());
+        let ask = config::of_engine(config);
         let wish = Wish {
             typed: self.host.engine,
             configured: config.engine.kind,
             runner_host: env.var(env::DAGGER_RUNNER_HOST),
             address: config.engine.address.as_deref(),
+            refused: ask
+                .filter(|ask| !self.trusted.covers(ask))
+                .map(|ask| ask.refusal()),
         };
         let host = choice::Host {
             exists: &Path::exists,
@@ -304,6 +327,7 @@ impl<'a> Project<'a> {
                 (self.root.clone(), self.store.folder("rooms").join(&self.id)),
                 generations,
                 self.host.env.clone(),
+                self.secrets.borrow().clone(),
                 (self.facts.clone(), self.tools.clone()),
             )
         };
@@ -324,16 +348,21 @@ impl<'a> Project<'a> {
     }
 
     /// Plans for the chosen engine. Planning for containers may query it about images.
-    fn plan(&self, snapshot: &Snapshot, config: &Config, choice: &Choice) -> Result<Plan, Failure> {
+    fn plan(&self, snapshot: &Snapshot, loaded: &Loaded, choice: &Choice) -> Result<Plan, Failure> {
         if choice.dagger.is_none() {
-            return self.planned(snapshot, config, None);
+            let mut plan = self.planned(snapshot, loaded, None)?;
+            if choice.refused {
+                let ask = plan.asks.iter().find(|ask| ask.check.is_none());
+                plan.warnings.extend(ask.map(Ask::refusal));
+            }
+            return Ok(plan);
         }
         let locked = Lock::of(snapshot).map_err(Failure::usage)?;
         let resolver = self.resolver(choice, snapshot);
         let (facts, tools, root) = (&self.facts, &self.tools, &self.root);
-        let wishes = Wishes::of(config);
+        let wishes = Wishes::of(&loaded.config);
         let pins = Pins::new(&locked, facts, tools, root, resolver.as_ref(), wishes);
-        let mut plan = self.planned(snapshot, config, Some(&pins))?;
+        let mut plan = self.planned(snapshot, loaded, Some(&pins))?;
         plan.warnings.extend(pins.warning());
         Ok(plan)
     }
@@ -341,9 +370,10 @@ impl<'a> Project<'a> {
     fn planned(
         &self,
         snapshot: &Snapshot,
-        config: &Config,
+        loaded: &Loaded,
         images: Option<&dyn Images>,
     ) -> Result<Plan, Failure> {
+        let config = &loaded.config;
         let excluded = config.excluded(snapshot);
         let scope = Scope {
             snapshot,
@@ -353,6 +383,7 @@ impl<'a> Project<'a> {
             env: self.host.env,
             secrets_baseline: config.secrets_baseline(),
             strange: Strange::default(),
+            trusted: self.trusted.clone(),
             images,
         };
         let mut plan =
@@ -363,8 +394,20 @@ impl<'a> Project<'a> {
                 add_discovered(check, programs, &scope);
             }
         }
+        self.refuse(&mut plan, config::asks(loaded, snapshot));
         self.seal(&mut plan)?;
         Ok(plan)
+    }
+
+    /// Checks that ask for what the user did not accept cannot run.
+    fn refuse(&self, plan: &mut Plan, asks: Vec<Ask>) {
+        for ask in asks.iter().filter(|ask| !self.trusted.covers(ask)) {
+            let mut checks = plan.checks.iter_mut();
+            if let Some(check) = checks.find(|check| Some(&check.id) == ask.check.as_ref()) {
+                check.work = Work::Missing(ask.refusal());
+            }
+        }
+        plan.asks.splice(0..0, asks);
     }
 
     /// Plans for containers and returns the images they need; runs nothing. With `again`, resolves all images, and
@@ -389,7 +432,7 @@ impl<'a> Project<'a> {
             resolver.as_ref(),
             Wishes::of(config),
         );
-        let plan = self.planned(&snapshot, config, Some(&pins))?;
+        let plan = self.planned(&snapshot, &loaded, Some(&pins))?;
         let used = pins
             .used()
             .map_err(|why| Failure::CouldNotRun(anyhow::anyhow!(why)))?;
@@ -403,6 +446,10 @@ impl<'a> Project<'a> {
 
     /// Who resolves images.
     fn resolver<'s>(&'s self, choice: &Choice, snapshot: &'s Snapshot) -> Box<dyn Resolve + 's> {
+        if self.host.reads_only {
+            let why = "a dry run does not connect to an engine".to_owned();
+            return Box::new(NoEngine { why });
+        }
         #[cfg(all(feature = "dagger", unix))]
         if let Some(containers) = self.containers(choice) {
             return Box::new(Answers {

@@ -17,6 +17,7 @@
 //!     runs/<day>.jsonl  one run record per line ([`runs`])
 //!     rooms/ layers/    data of the local engine
 //!     generations/<project> how often layers were cleared ([`generations`]); not cleared
+//!     trust/<project>   what the user accepted of its configuration ([`trust`]); not cleared
 //!     projects/<id>     where the project is, so that its data can be pruned after it is gone
 //!     distrusted/ab/<key> keys with proven wrong results ([`distrust`])
 //!     quarantine/       damaged and wrong files ([`quarantine`])
@@ -50,6 +51,7 @@ pub(crate) mod reads;
 pub(crate) mod runs;
 pub(crate) mod secret;
 pub(crate) mod tree;
+pub(crate) mod trust;
 pub(crate) mod usage;
 mod value;
 pub(crate) mod verify;

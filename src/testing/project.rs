@@ -68,6 +68,7 @@ impl Project {
             env: &self.view,
             secrets_baseline: None,
             strange: Strange::default(),
+            trusted: crate::plan::trust::Trusted::default(),
             images: None,
         }
     }

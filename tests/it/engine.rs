@@ -387,6 +387,10 @@ fn status_says_what_the_engine_holds_or_why_it_does_not_say() {
     let sandbox = sandbox(DIES);
     let args = ["cache", "status", "--message-format", "json"];
     let status = run(&sandbox, &args).expect(0).stdout;
+    assert!(!status.contains("\"dagger\""), "{status}");
+    assert_eq!(sessions(&sandbox), 0);
+    let asked = [&args[..], &["--engine", "dagger"]].concat();
+    let status = run(&sandbox, &asked).expect(0).stdout;
     let told: serde_json::Value = serde_json::from_str(&status).expect("one object");
     assert_eq!(told["dagger"]["address"], NOWHERE);
     assert!(

@@ -4,3 +4,4 @@ mod planning;
 mod secrets;
 mod store;
 mod terminal;
+mod trust;

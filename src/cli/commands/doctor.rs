@@ -22,9 +22,9 @@ use crate::plan::Work;
 use crate::process;
 use crate::report::shell::{Shell, Tone};
 use crate::report::text::count;
-use crate::session::Project;
 use crate::session::choice::Choice;
 use crate::session::project::config_failure;
+use crate::session::{Project, View};
 use crate::snapshot::left_out::told;
 use crate::visible::Shown as _;
 
@@ -219,6 +219,7 @@ fn checks(report: &mut Report<'_>, project: &Project<'_>) -> Result<bool, Failur
     for warning in warnings.cloned().chain(left_out) {
         report.tell(Level::Warn, "plan", warning, None);
     }
+    trust(report, project, &view);
     let mut able = true;
     for check in &view.plan.checks {
         if let Work::Missing(message) = &check.work {
@@ -235,6 +236,22 @@ fn checks(report: &mut Report<'_>, project: &Project<'_>) -> Result<bool, Failur
     let images = report.lines.iter();
     let mut images = images.filter(|line| line.level == Level::Fail && line.subject == "image");
     Ok(able && images.next().is_none())
+}
+
+/// Reports what the repository asks for, and whether the user accepted it.
+fn trust(report: &mut Report<'_>, project: &Project<'_>, view: &View) {
+    for ask in &view.plan.asks {
+        if project.trusted.covers(ask) {
+            report.ok("trust", format!("{}, which is accepted", ask.what));
+        } else {
+            let help = "run `cargo dagcache trust`";
+            report.warn(
+                "trust",
+                format!("{}, which is not accepted", ask.what),
+                help,
+            );
+        }
+    }
 }
 
 /// Warns that proxies of this shell reach neither the session nor containers.

@@ -11,6 +11,7 @@ mod lock;
 mod pre_commit;
 mod run;
 mod shell;
+mod trust;
 
 use std::time::{Instant, SystemTime};
 
@@ -29,6 +30,7 @@ pub(crate) fn dispatch(
 ) -> Result<Exit, Failure> {
     let mut global = cli.global;
     global.engine = cli.command.engine();
+    global.trust = cli.command.trust();
     let context = Context::new(global, shell, env, started)?;
     match cli.command {
         Commands::Lint(args) => run::lint(&context, &args),
@@ -43,6 +45,7 @@ pub(crate) fn dispatch(
         Commands::PreCommit(args) => pre_commit::pre_commit(&context, &args),
         Commands::Lock(args) => lock::lock(&context, &args),
         Commands::Init(_) => Err(Failure::not_yet("init")),
+        Commands::Trust(args) => trust::trust(context, &args),
         Commands::Doctor(_) => doctor::doctor(&context),
         Commands::Completions(_) => Err(Failure::not_yet("completions")),
     }

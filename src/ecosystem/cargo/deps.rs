@@ -194,6 +194,7 @@ pub(super) fn layer(
         dir,
         toolchain,
         workspace,
+        ..
     } = *found;
     let Some(cargo) = toolchain.program("cargo") else {
         return Ok(None);

@@ -279,6 +279,7 @@ mod tests {
             env: &env,
             secrets_baseline: None,
             strange: crate::scope::Strange::default(),
+            trusted: crate::plan::trust::Trusted::default(),
             images: None,
         };
         let mut said = Vec::new();

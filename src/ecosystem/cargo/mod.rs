@@ -18,6 +18,7 @@ pub(crate) mod clippy_output;
 mod config;
 mod container;
 pub(crate) mod deps;
+mod elsewhere;
 mod git;
 mod host;
 mod links;
@@ -42,6 +43,7 @@ use crate::plan::Plan;
 use crate::plan::check::{Check, Work};
 use crate::plan::id_at;
 use crate::plan::layer::{Build, Layer, LayerKind};
+use crate::plan::trust::Ask;
 use crate::provision::rust::toolchain;
 use crate::scope::{PlanError, Scope};
 use crate::tool::rustup::Toolchain;
@@ -83,6 +85,10 @@ fn plan_root(
     plan: &mut Plan,
     dir: &RelPath,
 ) -> Result<(), String> {
+    let ask = elsewhere::ask(scope, workspaces, dir);
+    let refusal = ask.as_ref().filter(|ask| !scope.trusted.covers(ask));
+    let refusal = refusal.map(Ask::refusal);
+    plan.asks.extend(ask);
     let toolchain = match scope.images {
         Some(_) => container::host_toolchain(scope, dir)?,
         None => toolchain(scope, dir)?,
@@ -97,6 +103,7 @@ fn plan_root(
         dir,
         toolchain: &toolchain,
         workspace: &workspace,
+        refusal,
     };
     match scope.images {
         Some(images) => container::plan(&found, images, plan)?,
@@ -122,6 +129,8 @@ struct Found<'a> {
     dir: &'a RelPath,
     toolchain: &'a Toolchain,
     workspace: &'a Workspace,
+    /// Why its packages must not be fetched, if the user did not accept where they come from.
+    refusal: Option<String>,
 }
 
 impl Found<'_> {
@@ -167,7 +176,11 @@ impl Found<'_> {
         Ok(check.on(layers))
     }
 
+    /// Resolving one, and fetching what it names, connects to places that the repository names.
     fn lockfile(&self) -> Result<Lockfile, String> {
+        if let Some(refusal) = &self.refusal {
+            return Err(refusal.clone());
+        }
         Lockfile::find(
             self.scope,
             self.workspaces,

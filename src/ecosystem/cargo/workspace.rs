@@ -269,7 +269,7 @@ fn apart(scope: &Scope<'_>) -> std::io::Result<TempDir> {
         return TempDir::new();
     };
     let folder = memo.with_file_name("checkouts");
-    let made = std::fs::create_dir_all(&folder).and_then(|()| tempfile::tempdir_in(folder));
+    let made = crate::fs::own::make_private(&folder).and_then(|()| tempfile::tempdir_in(folder));
     made.or_else(|_| TempDir::new())
 }
 

@@ -26,6 +26,7 @@ fn with_scope<T>(
         env: &Env::default(),
         secrets_baseline: None,
         strange: crate::scope::Strange::default(),
+        trusted: crate::plan::trust::Trusted::default(),
         images: None,
     })
 }

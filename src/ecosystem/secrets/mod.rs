@@ -321,6 +321,7 @@ mod tests {
             env: &Env::default(),
             secrets_baseline: Some(&baseline),
             strange: crate::scope::Strange::default(),
+            trusted: crate::plan::trust::Trusted::default(),
             images: None,
         };
         let mut planned = Plan::default();

@@ -66,6 +66,7 @@ mod tests {
             env: &Env::default(),
             secrets_baseline: None,
             strange: crate::scope::Strange::default(),
+            trusted: crate::plan::trust::Trusted::default(),
             images: None,
         };
         let mut planned = Plan::default();

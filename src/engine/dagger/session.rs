@@ -1,7 +1,6 @@
 //! One connection to an engine through a child `dagger session`, and the pipelines run over it.
 //!
-//! The child has its own process group and ends with this value. It gets the user's whole environment, because it
-//! reads secrets from there. If a session does not open in time, or its child exits, it is lost; nothing waits for
+//! The child has its own process group and ends with this value. It reads secrets from its environment. If a session does not open in time, or its child exits, it is lost; nothing waits for
 //! it.
 
 use std::ffi::{OsStr, OsString};

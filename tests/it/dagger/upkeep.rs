@@ -116,7 +116,17 @@ fn status_has_the_engines_usage_and_limits() {
     let Some(engine) = engine() else { return };
     let sandbox = Sandbox::plain();
     let told = one(&engine
-        .run(&sandbox, &["cache", "status", "--message-format", "json"])
+        .run(
+            &sandbox,
+            &[
+                "cache",
+                "status",
+                "--engine",
+                "dagger",
+                "--message-format",
+                "json",
+            ],
+        )
         .expect(0));
     assert_eq!(told["dagger"]["address"], json!(engine.address));
     for number in [

@@ -288,6 +288,7 @@ impl Sandbox {
             .env("PATH", format!("{}:{path}", bin.display()))
             .env("HOME", self.home())
             .env("DAGCACHE_DIR", self.cache())
+            .env("DAGCACHE_TRUST", "1")
             .envs(passed_through())
             .stdin(Stdio::null());
         command

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde_json::{Value, json};
 
+use crate::cli::args::EngineArg;
 use crate::cli::commands::cache::of_engine::OfEngine;
 use crate::cli::commands::cache::{configured, over_bound, size};
 use crate::cli::context::Context;
@@ -29,7 +30,9 @@ pub(crate) fn status(context: &Context<'_>, since: Duration) -> Result<Exit, Fai
         .flatten()
         .unwrap_or_default();
     let bound = limit(&context.env).map_err(Failure::usage)?;
-    let of_engine = project.choice(&config).ok();
+    // Only a user who names it wants it to be asked.
+    let named = matches!(context.global.engine, Some(EngineArg::Dagger));
+    let of_engine = project.choice(&config).ok().filter(|_| named);
     let of_engine = of_engine.and_then(|choice| OfEngine::ask(&project, &choice));
     project.remember();
     let since_ms = now_ms().saturating_sub(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));

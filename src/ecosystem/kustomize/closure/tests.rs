@@ -15,6 +15,7 @@ fn with_graph<T>(files: &[(&str, &str)], act: impl FnOnce(&Graph<'_>, &Snapshot)
         env: &Env::default(),
         secrets_baseline: None,
         strange: Strange::default(),
+        trusted: crate::plan::trust::Trusted::default(),
         images: None,
     };
     act(&Graph::new(&scope), &snapshot)
