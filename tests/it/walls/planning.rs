@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
-use crate::support::{NOBODY, Run, Sandbox, skip};
+use crate::support::{NOBODY, Run, Sandbox, have, skip};
 
 /// Commands that plan.
 const PLANNING: [&[&str]; 6] = [
@@ -374,6 +374,9 @@ fn a_cache_inside_the_project_shows_helpers_none_of_its_configuration() {
 
 #[test]
 fn a_toolchain_by_path_is_not_run() {
+    if !have("rustup") || !have("cargo") {
+        return;
+    }
     let sandbox = Sandbox::with(&CRATE);
     let trap = Trap::of(&sandbox);
     for name in [
