@@ -159,6 +159,22 @@ rules! {
     OwnRoot = "own-root",
     /// A check has no network without permission.
     Offline = "offline",
+    /// It sees no other processes, and all of its own end with it.
+    OwnProcesses = "own-processes",
+    /// It has no terminal of the user's.
+    OwnSession = "own-session",
+    /// System calls that lead around the other walls are refused.
+    Calls = "calls",
+    /// It has no capability, not even as root.
+    NoCapabilities = "no-capabilities",
+    /// Of the user's open files, it has none.
+    Descriptors = "descriptors",
+    /// It changes nothing outside its room, not even modes and times.
+    ReadOnly = "read-only",
+    /// A check leaves the machine usable.
+    Limits = "limits",
+
+
     /// A program is what its file holds, not where it is.
     ToolContent = "tool-content",
     /// The interpreter of a script is part of what the script is.

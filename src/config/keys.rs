@@ -105,8 +105,11 @@ tables! {
         "findings" findings: Option<Findings> = text(findings);
         /// Tags that commands select it by: lint, validate, security, test, ci, or custom tags.
         "tags" tags: Option<Vec<String>> = texts(word), default "[\"lint\"]";
-        /// Wall time after which it is killed and counts as an error (`5m`).
+        /// Wall time after which it is killed and counts as an error (`5m`). Default: 60 minutes for tests and
+        /// `rust:clippy`, 10 for all others.
         "timeout" timeout: Option<Duration> = text(timeout);
+        /// What it may use of the machine. Whoever reaches `processes`, `memory` or `disk` is ended and counts as an error.
+        "limits" limits: Limits = table(Limits);
         /// Cached results older than this are not reused (`7d`).
         "max-age" max_age: Option<Duration> = text(duration);
         /// Which results are cached: all, none, or only passes (the default for the tag `test`).
@@ -119,6 +122,23 @@ tables! {
         "secrets" secrets: Option<Vec<String>> = texts(users_variable), default "[]";
         /// File of accepted findings. Only for `security:secrets`.
         "baseline" baseline: Option<RelPath> = found(file);
+    }
+
+    /// `[checks.ID.limits]`. For checks on this machine.
+    Limits {
+        /// Processes at a time. Default: 4096.
+        "processes" processes: Option<u64> = number;
+        /// Memory of all its processes (`2GiB`), where the system lets a control group be made. Default: nine tenths of
+        /// the machine's.
+        "memory" memory: Option<u64> = text(size);
+        /// Bytes a run may write into its room. Default: `20GiB`.
+        "disk" disk: Option<u64> = text(size);
+        /// Size of a file. Writing more fails.
+        "file-size" file_size: Option<u64> = text(size);
+        /// Files a process may have open. Opening more fails.
+        "open-files" open_files: Option<u64> = number;
+        /// Bytes kept of each output stream, half of them from its end. Default: `64MiB`.
+        "output" output: Option<u64> = text(size);
     }
 
     /// `[hook]`.

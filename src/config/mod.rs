@@ -39,7 +39,7 @@ pub(crate) use asks::{asks, of_engine};
 pub(crate) use check::is_built_in_form;
 pub(crate) use diagnose::{Place, Report, nearest};
 pub(crate) use glob::Globs;
-pub(crate) use keys::{CheckConfig, Config};
+pub(crate) use keys::{CheckConfig, Config, Limits};
 pub(crate) use model::{EngineKind, Findings};
 pub(crate) use schema::schema;
 pub(crate) use show::show;

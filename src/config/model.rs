@@ -81,6 +81,8 @@ pub(super) enum Kind {
     /// A map from names to strings.
     TextMap,
     Flag,
+    /// A whole number, 1 or more.
+    Number,
     /// One of these words.
     Word(&'static [&'static str]),
     /// `true`, `false` or one of these words.

@@ -148,6 +148,20 @@ impl<'s> Reader<'s> {
         flag
     }
 
+    /// A whole number, 1 or more.
+    pub(super) fn number(&mut self, table: &DeTable<'_>, key: &str) -> Option<u64> {
+        let value = table.get(key)?;
+        let number = value.get_ref().as_integer().and_then(|number| {
+            let digits = number.as_str().replace('_', "");
+            u64::from_str_radix(&digits, number.radix()).ok()
+        });
+        let number = number.filter(|number| *number > 0);
+        if number.is_none() {
+            self.type_error(value, key, "a whole number, 1 or more");
+        }
+        number
+    }
+
     /// A string that `parse` accepts, which may look at the snapshot.
     pub(super) fn parsed<T>(
         &mut self,

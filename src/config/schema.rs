@@ -22,6 +22,7 @@ fn values(kind: Kind) -> Map<String, Value> {
         Kind::Texts => json!({"type": "array", "items": text}),
         Kind::TextMap => json!({"type": "object", "additionalProperties": text}),
         Kind::Flag => json!({"type": "boolean"}),
+        Kind::Number => json!({"type": "integer", "minimum": 1}),
         Kind::Word(words) => json!({"enum": words}),
         Kind::FlagOrWord(words) => json!({"anyOf": [{"type": "boolean"}, {"enum": words}]}),
         Kind::Table(keys) => table(keys),

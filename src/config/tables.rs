@@ -8,6 +8,7 @@
 /// | VALUE | in the file |
 /// |---|---|
 /// | `flag` | `true` or `false` |
+/// | `number` | a whole number, 1 or more |
 /// | `text(f)`, `found(f)` | a string that `f` turns into the value; for `found`, looking at the snapshot |
 /// | `word(words, f)` | one of these words |
 /// | `texts(f)`, `globs` | strings, each accepted by `f`; patterns |
@@ -74,6 +75,7 @@ macro_rules! tables {
     (@default $default:literal) => { Some($default) };
 
     (@kind flag) => { Kind::Flag };
+    (@kind number) => { Kind::Number };
     (@kind text($parse:expr)) => { Kind::Text };
     (@kind found($parse:expr)) => { Kind::Text };
     (@kind word($words:expr, $parse:expr)) => { Kind::Word($words) };
@@ -85,6 +87,9 @@ macro_rules! tables {
 
     (@read $reader:ident $table:ident $name:ident $key:literal flag) => {
         $reader.flag($table, $key)
+    };
+    (@read $reader:ident $table:ident $name:ident $key:literal number) => {
+        $reader.number($table, $key)
     };
     (@read $reader:ident $table:ident $name:ident $key:literal text($parse:expr)) => {
         $reader.parsed($table, $key, |_, text| $parse(text))

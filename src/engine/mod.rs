@@ -316,6 +316,7 @@ pub(crate) fn describe(ended: Ended) -> String {
             format!("timed out after {}", humantime::format_duration(limit))
         }
         Ended::Cancelled => "was cancelled".to_owned(),
+        Ended::Over(limit) => format!("reached its limit `limits.{}` and was ended", limit.name()),
     }
 }
 

@@ -318,6 +318,10 @@ fn push_command(print: &mut Fingerprint, command: &Command, env: &Env) {
         "network",
         Some(command.network.to_string()),
     );
+    for (name, limit) in command.limits.named() {
+        let name = format!("limits.{name}");
+        print.push(PartKind::Option, &name, Some(limit.to_string()));
+    }
     print.push(PartKind::Option, "findings", Some(command.parse.identity()));
 }
 
@@ -428,11 +432,11 @@ mod tests {
         // until it is pruned. Raise KEY_VERSION with it: without, a key could mean one thing to this version and another
         // to the last, and the misses would have no reason to print.
         let keys = key(|_, _| {});
-        assert_eq!(keys.whole.short(), "573e2accf13e");
-        assert_eq!(keys.common.short(), "f13bf163aa7e");
+        assert_eq!(keys.whole.short(), "b2a19cf72af3");
+        assert_eq!(keys.common.short(), "b41485926e7a");
         let snapshot = Snapshot::in_memory(FILES);
         let part = part_key(&keys.common, snapshot.entry(1), []);
-        assert_eq!(part.short(), "c275fa344245");
+        assert_eq!(part.short(), "cbc686dac38e");
     }
 
     #[test]

@@ -41,4 +41,4 @@ pub(crate) use fingerprint::{
 
 /// Version of everything that determines a key. Raise it whenever an encoding, a rule or a built-in environment
 /// changes: every entry of every user then misses once.
-pub(crate) const KEY_VERSION: u32 = 2;
+pub(crate) const KEY_VERSION: u32 = 3;

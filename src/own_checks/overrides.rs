@@ -3,7 +3,7 @@
 //! Knows nothing about custom checks.
 
 use super::files;
-use super::own::secrets;
+use super::own::{limits, secrets};
 use super::tools;
 use crate::config::CheckConfig;
 use crate::plan::{Check, Command, Work};
@@ -49,6 +49,7 @@ fn in_process(id: &str, table: &CheckConfig) -> Result<(), PlanError> {
         ("tools", table.tools.is_some()),
         ("network", table.network == Some(true)),
         ("secrets", table.secrets.is_some()),
+        ("limits", table.limits != crate::config::Limits::default()),
     ];
     let Some((key, _)) = keys.iter().find(|(_, named)| *named) else {
         return Ok(());
@@ -99,6 +100,7 @@ fn change_command(command: &mut Command, table: &CheckConfig) {
     command.argv.extend(table.args.iter().flatten().cloned());
     command.network = table.network.unwrap_or(command.network);
     command.secrets.extend(secrets(table));
+    command.limits = limits(&table.limits);
     command.env.extend(table.env.iter().flatten().cloned());
     command.env.sort();
     command.env.dedup();
@@ -177,7 +179,7 @@ mod tests {
         let after = after.expect("applied");
         assert_eq!(after.timeout, Some(Duration::from_secs(300)));
         let rest = Check {
-            timeout: None,
+            timeout: before.timeout,
             ..after
         };
         assert_eq!(format!("{rest:?}"), format!("{before:?}"));

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use super::files::{self, Selected};
 use super::tools::{self, in_environment};
-use crate::config::{CheckConfig, Findings, Globs};
+use crate::config::{self, CheckConfig, Findings, Globs};
 use crate::parse::gcc::Gcc;
 use crate::parse::regex::LinePattern;
 use crate::parse::sarif::Sarif;
 use crate::path::RelPath;
-use crate::plan::check::OutsideFile;
+use crate::plan::check::{LONG, Limits, OutsideFile};
 use crate::plan::output::NoFindings;
 use crate::plan::{Check, Command, Inputs, Parse, Secret, Work};
 use crate::provision::program::Found;
@@ -59,7 +59,10 @@ pub(super) fn check(
     check.tags = table.tags_or_default();
     check.cache = table.cache_or_default();
     check.max_age = table.max_age;
-    check.timeout = table.timeout;
+    if check.tags.iter().any(|tag| tag == "test") {
+        check.timeout = Some(LONG);
+    }
+    check.timeout = table.timeout.or(check.timeout);
     Ok(Some(check))
 }
 
@@ -196,6 +199,7 @@ fn command(
         set_env: table.set_env.clone().unwrap_or_default(),
         outputs: patterns(table.outputs.as_ref()),
         network: table.network.unwrap_or_default(),
+        limits: limits(&table.limits),
         secrets: secrets(table),
         ..Command::new(
             argv,
@@ -209,6 +213,17 @@ fn command(
 fn patterns(globs: Option<&Globs>) -> Vec<String> {
     let patterns = globs.into_iter().flat_map(Globs::patterns);
     patterns.map(str::to_owned).collect()
+}
+
+pub(super) fn limits(table: &config::Limits) -> Limits {
+    Limits {
+        processes: table.processes,
+        memory: table.memory,
+        disk: table.disk,
+        file_size: table.file_size,
+        open_files: table.open_files,
+        output: table.output,
+    }
 }
 
 /// The secret variables of a table, sorted.
@@ -260,6 +275,8 @@ fn inputs(table: &CheckConfig, seen: Selected, files: Option<Selected>) -> Input
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::own_checks::testing::World;
     use crate::plan::CacheMode;
@@ -332,7 +349,11 @@ mod tests {
         assert_eq!(planned.tools(), ["lint"]);
         let check = planned.check();
         assert_eq!(check.tags, ["lint"]);
-        assert_eq!((check.cache, check.timeout), (CacheMode::All, None));
+        let ten_minutes = Duration::from_secs(600);
+        assert_eq!(
+            (check.cache, check.timeout),
+            (CacheMode::All, Some(ten_minutes))
+        );
         assert_eq!(check.inputs.parts, None);
         assert!(!planned.command().append_files);
     }

@@ -37,6 +37,11 @@ pub(crate) struct Check {
     pub(crate) timeout: Option<Duration>,
 }
 
+/// Time limit of a check that builds or tests.
+pub(crate) const LONG: Duration = Duration::from_secs(60 * 60);
+/// Time limit of any other check.
+const SHORT: Duration = Duration::from_secs(10 * 60);
+
 impl Check {
     /// A check without inputs and layers. For the tag `test`, only passes are stored.
     #[must_use]
@@ -54,8 +59,18 @@ impl Check {
             not_cached: None,
             lacking: None,
             max_age: None,
-            timeout: None,
+            timeout: Some(match tag {
+                "test" => LONG,
+                _ => SHORT,
+            }),
         }
+    }
+
+    /// Sets its time limit.
+    #[must_use]
+    pub(crate) fn within(mut self, limit: Duration) -> Self {
+        self.timeout = Some(limit);
+        self
     }
 
     #[must_use]
@@ -301,6 +316,8 @@ pub(crate) struct Command {
     /// Globs of the files it makes, relative to the project root; they are restored on a hit.
     pub(crate) outputs: Vec<String>,
     pub(crate) network: bool,
+    /// What it may use of the machine, where that was configured.
+    pub(crate) limits: Limits,
     /// The user's secret variables it may see, sorted by name.
     pub(crate) secrets: Vec<Secret>,
     /// How its output becomes findings.
@@ -345,6 +362,7 @@ impl Command {
             reads: None,
             outputs: Vec::new(),
             network: false,
+            limits: Limits::default(),
             secrets: Vec::new(),
             parse,
             quiet_stdout: false,
@@ -359,6 +377,37 @@ impl Command {
         self.append_files = true;
         self.batch = true;
         self
+    }
+}
+
+/// What a command may use of the machine. Sizes are in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Processes at a time.
+    pub(crate) processes: Option<u64>,
+    pub(crate) memory: Option<u64>,
+    /// What one run may write.
+    pub(crate) disk: Option<u64>,
+    pub(crate) file_size: Option<u64>,
+    /// Open files of a process.
+    pub(crate) open_files: Option<u64>,
+    /// What is kept of each output stream.
+    pub(crate) output: Option<u64>,
+}
+
+impl Limits {
+    /// Those that are set, by their names in the configuration.
+    pub(crate) fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let all = [
+            ("processes", self.processes),
+            ("memory", self.memory),
+            ("disk", self.disk),
+            ("file-size", self.file_size),
+            ("open-files", self.open_files),
+            ("output", self.output),
+        ];
+        all.into_iter()
+            .filter_map(|(name, limit)| Some((name, limit?)))
     }
 }
 

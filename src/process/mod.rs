@@ -21,9 +21,11 @@ mod companion;
 pub(crate) mod launcher;
 mod supervise;
 pub(crate) mod talk;
+mod terminal;
 
 pub(crate) use companion::Companion;
-pub(crate) use supervise::{Confined, Ended, Launch, Limits, Live, Ran, attend, run};
+pub(crate) use supervise::{Confined, Ended, Launch, Limits, Live, Ran, run};
+pub(crate) use terminal::attend;
 
 /// Runs a short helper (`cargo metadata`, `python -c …`) to completion and captures its output. It gets exactly the
 /// variables of `env` plus `set`, and no standard input.

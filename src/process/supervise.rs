@@ -1,11 +1,13 @@
 //! One supervised child: leader of its own process group, which always ends with it.
 //!
 //! The leader is reaped last. Until then its id cannot be reused, so signals to the group never reach unrelated
-//! processes.
+//! processes. A child behind a launcher is ended by the launcher, which leaves nothing of it alive.
 
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io;
+use std::io::{self, IsTerminal, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -18,9 +20,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio_util::sync::CancellationToken;
 use wait4::Wait4;
 
-use crate::process::launcher;
 use crate::process::launcher::spec::{Bounds, Spec};
-use crate::rule::Rule;
+use crate::process::launcher::{self, Over, Report};
 
 pub(crate) struct Launch<'a> {
     /// Absolute, or relative to `dir` if it contains `/`.
@@ -28,19 +29,18 @@ pub(crate) struct Launch<'a> {
     pub(crate) args: &'a [String],
     pub(crate) dir: &'a Path,
     pub(crate) env: &'a [(OsString, OsString)],
-    /// A locked file that the child and its descendants keep open, and thereby locked, until they exit. The child
-    /// then also gets umask 022.
-    pub(crate) hold: Option<&'a File>,
     /// How to confine it. `program` and `dir` are then paths inside.
     pub(crate) confined: Option<Confined<'a>>,
 }
 
-/// Confinement of a command started through the launcher.
+/// Confinement of a command started through the launcher. It gets umask 022.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Confined<'a> {
     /// This program.
     pub(crate) launcher: &'a Path,
     pub(crate) bounds: &'a Bounds,
+    /// A locked file that stays locked until nothing of the command is left, even if this process dies.
+    pub(crate) hold: &'a File,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +49,7 @@ pub(crate) struct Limits {
     pub(crate) timeout: Option<Duration>,
     /// Time between SIGTERM and SIGKILL, and the time pipes may stay open after the leader exits.
     pub(crate) grace: Duration,
-    /// Bytes kept of each of stdout and stderr; the rest is read and dropped.
+    /// Bytes kept of each of stdout and stderr, half of them from the end; the rest is read and dropped.
     pub(crate) output: usize,
 }
 
@@ -74,6 +74,8 @@ pub(crate) enum Ended {
     Timeout(Duration),
     /// Killed by us because the run was cancelled.
     Cancelled,
+    /// Killed by us because it reached a limit.
+    Over(Over),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,9 +90,9 @@ pub(crate) type Live<'a> = &'a (dyn Fn(Stream, &[u8]) + Send + Sync);
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) ended: Ended,
-    /// Up to the limit.
+    /// Up to the limit, with a line where something is missing.
     pub(crate) stdout: Vec<u8>,
-    /// Up to the limit.
+    /// The same.
     pub(crate) stderr: Vec<u8>,
     /// Whether output is missing: it exceeded the limit, or a process that left the group kept a pipe open.
     pub(crate) truncated: bool,
@@ -144,18 +146,20 @@ pub(crate) async fn run(
                 }
             }
         };
-        group.signal(Signal::KILL);
+        group.kill();
         let open = !done && tokio::time::timeout(limits.grace, reading).await.is_err();
         (reason, open)
     };
     let (status, peak_memory) = group.reap()?;
-    let ended = reason.unwrap_or_else(|| ended(status));
-    group.launched(ended)?;
+    let ended = match reason {
+        Some(reason) => reason,
+        None => group.reported()?.unwrap_or_else(|| ended(status)),
+    };
     Ok(Ran {
         ended,
-        truncated: open || out.truncated || err.truncated,
-        stdout: out.bytes,
-        stderr: err.bytes,
+        truncated: open || out.is_truncated() || err.is_truncated(),
+        stdout: out.kept(),
+        stderr: err.kept(),
         duration: start.elapsed(),
         peak_memory,
     })
@@ -194,17 +198,18 @@ impl Group {
             reaped: false,
             launcher,
         };
-        if let Some(socket) = &group.launcher {
-            order(socket, launch, None)?;
+        if let Some((socket, confined)) = group.launcher.as_ref().zip(launch.confined) {
+            order(socket, launch, confined, None)?;
         }
         Ok(group)
     }
 
-    /// Checks whether it was the command that ended, or the launcher.
-    fn launched(&mut self, ended: Ended) -> io::Result<()> {
-        let by_itself = matches!(ended, Ended::Exit(_));
-        let socket = self.launcher.take();
-        socket.map_or(Ok(()), |socket| launcher::verdict(socket, by_itself))
+    /// How the command ended, as its launcher reported it.
+    ///
+    /// # Errors
+    /// If it was the launcher that ended.
+    fn reported(&mut self) -> io::Result<Option<Ended>> {
+        self.launcher.take().map(reported).transpose()
     }
 
     fn pipes(&mut self) -> io::Result<(tokio::process::ChildStdout, tokio::process::ChildStderr)> {
@@ -229,15 +234,30 @@ impl Group {
             end = &mut exit => return end.map(|()| None),
             reason = due(limits.timeout, cancel) => reason,
         };
-        self.signal(Signal::TERM);
+        self.terminate();
         match tokio::time::timeout(limits.grace, &mut exit).await {
             Ok(end) => end?,
             Err(_) => {
-                self.signal(Signal::KILL);
+                self.kill();
                 exit.await?;
             }
         }
         Ok(Some(reason))
+    }
+
+    fn terminate(&self) {
+        match &self.launcher {
+            // If the launcher is gone, there is nothing to terminate.
+            Some(socket) => drop((&mut &*socket).write_all(launcher::TERM)),
+            None => self.signal(Signal::TERM),
+        }
+    }
+
+    fn kill(&self) {
+        match &self.launcher {
+            Some(socket) => drop(socket.shutdown(Shutdown::Write)),
+            None => self.signal(Signal::KILL),
+        }
     }
 
     /// It is fine if the group has already ended.
@@ -256,7 +276,7 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        self.signal(Signal::KILL);
+        self.kill();
     }
 }
 
@@ -294,44 +314,23 @@ async fn due(timeout: Option<Duration>, cancel: &CancellationToken) -> Ended {
 }
 
 /// Builds the command to start; with a launcher, also returns the socket on which it waits for its request.
-///
-/// The umask and an inheritable lock can only be set between fork and exec. The launcher does both and more. Without
-/// it a shell does so, which avoids unsafe code: the lock arrives as its standard input and is moved out of the way.
 fn command(launch: &Launch<'_>) -> io::Result<(Command, Option<UnixStream>)> {
     if let Some(confined) = launch.confined {
         let (command, socket) = awaiting(confined.launcher)?;
         return Ok((command, Some(socket)));
     }
-    let script = if Rule::Umask.holds() {
-        r#"umask 022; exec 9<&0 </dev/null; exec "$@""#
-    } else {
-        r#"exec 9<&0 </dev/null; exec "$@""#
-    };
-    let mut command = match launch.hold {
-        None => {
-            let mut command = Command::new(launch.program);
-            command.stdin(Stdio::null());
-            command
-        }
-        Some(hold) => {
-            let mut command = Command::new("/bin/sh");
-            command
-                .args(["-c", script, "sh"])
-                .arg(launch.program)
-                .stdin(hold.try_clone()?);
-            command
-        }
-    };
+    let mut command = Command::new(launch.program);
     command
         .args(launch.args)
         .current_dir(launch.dir)
         .env_clear()
-        .envs(launch.env.iter().map(|(name, value)| (name, value)));
+        .envs(launch.env.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null());
     Ok((command, None))
 }
 
 /// A launcher that waits for its request on the socket.
-fn awaiting(program: &Path) -> io::Result<(Command, UnixStream)> {
+pub(super) fn awaiting(program: &Path) -> io::Result<(Command, UnixStream)> {
     let (ours, theirs) = UnixStream::pair()?;
     let mut command = Command::new(program);
     command
@@ -343,60 +342,54 @@ fn awaiting(program: &Path) -> io::Result<(Command, UnixStream)> {
     Ok((command, ours))
 }
 
-/// Sends the launcher its request. If it exits before reading all of it, its report, or lack of one, shows that.
-fn order(
+/// Sends the launcher its request, with the command's standard input if it has one. If the launcher exits before
+/// reading all of it, its report, or lack of one, shows that.
+pub(super) fn order(
     socket: &UnixStream,
     launch: &Launch<'_>,
+    confined: Confined<'_>,
     stdin: Option<BorrowedFd<'_>>,
 ) -> io::Result<()> {
-    let bounds = launch.confined.map(|confined| confined.bounds.clone());
     let spec = Spec {
-        bounds: bounds.unwrap_or_default(),
+        bounds: confined.bounds.clone(),
         dir: launch.dir.to_owned(),
         program: launch.program.to_owned(),
         args: launch.args.iter().map(OsString::from).collect(),
         env: launch.env.to_vec(),
-        hold: launch.hold.is_some(),
+        hold: true,
         stdin: stdin.is_some(),
+        terminal: stdin.is_some_and(|stdin| stdin.is_terminal()),
     };
-    let fds: Vec<BorrowedFd<'_>> = launch
-        .hold
-        .map(AsFd::as_fd)
-        .into_iter()
-        .chain(stdin)
-        .collect();
-    match launcher::send(socket, Some(&spec), &fds) {
+    let fds: Vec<BorrowedFd<'_>> = [confined.hold.as_fd()].into_iter().chain(stdin).collect();
+    match launcher::send(socket, &spec, &fds) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
     }
 }
 
-/// Runs a program at the user's terminal, with inherited standard streams, and waits for it. It stays in the group of
-/// this process, so that it owns the terminal; the caller has to ignore the terminal's signals.
-pub(crate) async fn attend(launch: &Launch<'_>) -> io::Result<Ended> {
-    let Some(confined) = launch.confined else {
-        return Err(io::Error::other("no launcher"));
-    };
-    let (mut command, socket) = awaiting(confined.launcher)?;
-    let alone = super::starting();
-    let mut child = command.spawn()?;
-    drop(alone);
-    drop(command);
-    order(&socket, launch, Some(io::stdin().as_fd()))?;
-    let status = tokio::task::spawn_blocking(move || child.wait())
-        .await
-        .map_err(io::Error::other)??;
-    let ended = ended(status);
-    launcher::verdict(socket, matches!(ended, Ended::Exit(_)))?;
-    Ok(ended)
+/// What a launcher that has ended reported.
+pub(super) fn reported(mut socket: UnixStream) -> io::Result<Ended> {
+    let mut said = Vec::new();
+    socket.read_to_end(&mut said)?;
+    match Report::decode(&String::from_utf8_lossy(&said))? {
+        Some(Report::Exit(code)) => Ok(Ended::Exit(code)),
+        Some(Report::Signal(number)) => Ok(Ended::Signal(number)),
+        Some(Report::Over(limit)) => Ok(Ended::Over(limit)),
+        None => Err(io::Error::other("the launcher ended without reporting")),
+    }
 }
 
 struct Capture<'a> {
     stream: Stream,
     limit: usize,
     live: Option<Live<'a>>,
-    bytes: Vec<u8>,
-    truncated: bool,
+    /// The first half of what may be kept.
+    head: Vec<u8>,
+    /// The end, once there is more.
+    tail: VecDeque<u8>,
+    /// Bytes left out between them.
+    dropped: u64,
+    failed: bool,
 }
 
 impl<'a> Capture<'a> {
@@ -405,8 +398,10 @@ impl<'a> Capture<'a> {
             stream,
             limit,
             live,
-            bytes: Vec::new(),
-            truncated: false,
+            head: Vec::new(),
+            tail: VecDeque::new(),
+            dropped: 0,
+            failed: false,
         }
     }
 
@@ -418,7 +413,7 @@ impl<'a> Capture<'a> {
                 Ok(0) => return,
                 Ok(length) => self.take(chunk.get(..length).unwrap_or_default()),
                 Err(_) => {
-                    self.truncated = true;
+                    self.failed = true;
                     return;
                 }
             }
@@ -429,10 +424,28 @@ impl<'a> Capture<'a> {
         if let Some(live) = self.live {
             live(self.stream, chunk);
         }
-        let room = self.limit - self.bytes.len().min(self.limit);
-        self.truncated |= chunk.len() > room;
-        self.bytes
-            .extend_from_slice(chunk.get(..room).unwrap_or(chunk));
+        let half = self.limit / 2;
+        let fits = (half - self.head.len().min(half)).min(chunk.len());
+        let (first, rest) = chunk.split_at(fits);
+        self.head.extend_from_slice(first);
+        self.tail.extend(rest);
+        let surplus = self.tail.len().saturating_sub(self.limit - half);
+        self.tail.drain(..surplus);
+        self.dropped = self.dropped.saturating_add(surplus as u64);
+    }
+
+    const fn is_truncated(&self) -> bool {
+        self.failed || self.dropped > 0
+    }
+
+    fn kept(self) -> Vec<u8> {
+        let mut all = self.head;
+        if self.dropped > 0 {
+            let mark = format!("\n[dagcache: {} bytes left out]\n", self.dropped);
+            all.extend_from_slice(mark.as_bytes());
+        }
+        all.extend(self.tail);
+        all
     }
 }
 
@@ -469,7 +482,6 @@ mod tests {
                 args: &["-c".to_owned(), script.to_owned()],
                 dir: self.dir.path(),
                 env: &env,
-                hold: None,
                 confined: None,
             };
             run(&launch, &self.limits, &self.cancel, None)
@@ -550,9 +562,15 @@ mod tests {
         let mut shell = Shell::new();
         shell.limits.output = 1000;
         let ran = shell
-            .run("head -c 200000 /dev/zero; head -c 1000 /dev/zero >&2")
+            .run("echo begin; head -c 200000 /dev/zero; echo end; head -c 1000 /dev/zero >&2")
             .await;
-        assert_eq!((ran.stdout.len(), ran.stderr.len()), (1000, 1000));
+        let out = String::from_utf8(ran.stdout).unwrap();
+        assert!(out.starts_with("begin\n") && out.ends_with("end\n"));
+        assert!(
+            out.contains("\n[dagcache: 199010 bytes left out]\n"),
+            "{out}"
+        );
+        assert_eq!(ran.stderr.len(), 1000);
         assert!(ran.truncated);
         assert_eq!(ran.ended, Ended::Exit(0));
     }
@@ -566,7 +584,6 @@ mod tests {
             args: &["-c".to_owned(), "echo a; echo b >&2".to_owned()],
             dir: shell.dir.path(),
             env: &[],
-            hold: None,
             confined: None,
         };
         let live = |stream, chunk: &[u8]| seen.lock().unwrap().push((stream, chunk.to_vec()));
@@ -576,35 +593,5 @@ mod tests {
         let seen = seen.into_inner().unwrap();
         assert!(seen.contains(&(Stream::Stdout, b"a\n".to_vec())));
         assert!(seen.contains(&(Stream::Stderr, b"b\n".to_vec())));
-    }
-
-    #[cfg(target_os = "linux")] // setsid(1)
-    #[tokio::test]
-    async fn an_orphan_keeps_the_lock() {
-        let shell = Shell::new();
-        let dir = shell.dir.path();
-        let path = dir.join("lock");
-        let lock = File::create(&path).unwrap();
-        lock.lock().unwrap();
-        let script = r#"umask; cat; mkfifo up stop
-            setsid sh -c 'echo ready >up; read x <stop' >/dev/null 2>&1 &
-            read x <up; echo $x"#;
-        let launch = Launch {
-            program: Path::new("/bin/sh"),
-            args: &["-c".to_owned(), script.to_owned()],
-            dir,
-            env: &[("PATH".into(), std::env::var_os("PATH").unwrap())],
-            hold: Some(&lock),
-            confined: None,
-        };
-        let ran = run(&launch, &shell.limits, &shell.cancel, None)
-            .await
-            .unwrap();
-        assert_eq!(ran.stdout, b"0022\nready\n");
-        drop(lock);
-        let other = File::open(&path).unwrap();
-        assert!(other.try_lock().is_err());
-        std::fs::write(dir.join("stop"), "go\n").unwrap();
-        other.lock().unwrap();
     }
 }

@@ -1,8 +1,8 @@
 //! Rooms: materialised copies of exactly the hashed content, in which checks run.
 //!
 //! ```text
-//! <rooms of a project>/<check>[-N]/   one run at a time; N if runs or orphans hold the others
-//!   lock                              held by the run, inherited by everything it starts
+//! <rooms of a project>/<check>[-N]/   one run at a time; N if other runs hold the others
+//!   lock                              held by the run and by the launcher, which nothing outlives
 //!   manifest                          what was written, with stats (see `manifest`)
 //!   ended                             modified at the end of the last run; `complete` if that run brought its
 //!                                     products up to date
@@ -60,7 +60,7 @@ pub(crate) fn has_sound_manifest(dir: &Path) -> Option<bool> {
     }
 }
 
-/// Whether a run, or a process it left behind, is still in a room.
+/// Whether a run is still in a room.
 #[must_use]
 pub(crate) fn is_in_use(dir: &Path) -> bool {
     let Ok(lock) = File::options().write(true).open(dir.join(LOCK)) else {
@@ -115,7 +115,7 @@ pub(crate) struct Contents<'a> {
     pub(crate) watch: bool,
 }
 
-/// Locked as long as this value or any process started in it lives.
+/// Locked as long as this value or a launcher in it lives.
 #[derive(Debug)]
 pub(crate) struct Room {
     dir: PathBuf,
@@ -384,7 +384,7 @@ impl Room {
         self.layout().bin()
     }
 
-    /// The lock, for children to inherit.
+    /// The lock, for launchers to hold.
     #[must_use]
     pub(crate) fn lock(&self) -> &File {
         &self.lock

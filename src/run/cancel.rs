@@ -76,6 +76,6 @@ async fn watch(kind: SignalKind, token: CancellationToken, number: std::sync::Ar
     number.store(kind.as_raw_value(), Ordering::Relaxed);
     token.cancel();
     stream.recv().await;
-    // The user insists. Running checks have received SIGTERM and become orphans, which keep their rooms locked.
+    // The user insists. Running checks have received SIGTERM, and their launchers kill them when this process is gone.
     std::process::exit(128 + kind.as_raw_value());
 }

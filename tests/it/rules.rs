@@ -201,6 +201,35 @@ pub(crate) const RULES: &[(&str, &str)] = &[
         "offline",
         "confined::there_is_no_network_but_a_loopback_of_its_own",
     ),
+    #[cfg(target_os = "linux")]
+    (
+        "own-processes",
+        "walls::room::other_processes_cannot_be_seen_limited_or_signalled",
+    ),
+    #[cfg(target_os = "linux")]
+    (
+        "own-session",
+        "walls::room::the_users_terminal_is_out_of_reach",
+    ),
+    #[cfg(target_os = "linux")]
+    (
+        "calls",
+        "walls::room::system_calls_that_lead_around_the_walls_are_refused",
+    ),
+    #[cfg(target_os = "linux")]
+    ("no-capabilities", "walls::room::no_capability_is_left"),
+    #[cfg(target_os = "linux")]
+    (
+        "descriptors",
+        "walls::room::files_the_user_has_open_are_not_passed_on",
+    ),
+    #[cfg(target_os = "linux")]
+    (
+        "read-only",
+        "walls::room::nothing_outside_the_room_can_be_changed_not_even_modes_and_times",
+    ),
+    #[cfg(target_os = "linux")]
+    ("limits", "walls::limits::too_many_processes_end_the_check"),
     (
         "tool-content",
         "misses::a_program_replaced_at_the_same_path",

@@ -361,24 +361,3 @@ fn clearing_a_layer_makes_exactly_what_stands_on_it_miss() {
         sandbox.json(&["lint"]).expect(0).expect_fresh();
     }
 }
-
-/// Rooms are left alone while something lives in them, even if the run that made them is dead.
-#[test]
-fn a_room_with_an_orphan_stays() {
-    let config =
-        "[checks.own]\ncommand = [\"./check.sh\"]\ntools = [\"mkfifo\"]\ntimeout = \"60s\"\n";
-    let sandbox = Sandbox::with(&[("dagcache.toml", config)]);
-    sandbox.script("check.sh", "mkfifo gate; read line < gate; echo done >mark");
-    let mut child = sandbox.start(&["lint"]);
-    let gate = sandbox.gate();
-    child.kill().expect("kill");
-    child.wait().expect("end");
-    for args in [
-        &["cache", "clear"][..],
-        &["cache", "prune", "--max-size", "1"],
-    ] {
-        sandbox.run(args).expect(0);
-        assert!(gate.exists(), "{args:?}");
-    }
-    crate::support::open_gate(&gate);
-}

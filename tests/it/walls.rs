@@ -1,6 +1,8 @@
 //! Attacks that must not succeed, one file per wall.
 
+mod limits;
 mod planning;
+mod room;
 mod secrets;
 mod store;
 mod terminal;

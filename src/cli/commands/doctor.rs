@@ -276,7 +276,7 @@ fn confinement(report: &mut Report<'_>, project: &Project<'_>) {
     if lacks.is_empty() {
         report.ok(
             "confinement",
-            "local checks only see what they declare, and no network",
+            "local checks only see what they declare, and no network (file system, processes, file access, system calls)",
         );
         return;
     }

@@ -40,7 +40,7 @@ mod workspace;
 use crate::catalogue;
 use crate::path::RelPath;
 use crate::plan::Plan;
-use crate::plan::check::{Check, Work};
+use crate::plan::check::{Check, LONG, Work};
 use crate::plan::id_at;
 use crate::plan::layer::{Build, Layer, LayerKind};
 use crate::plan::trust::Ask;
@@ -210,7 +210,7 @@ fn plan_clippy(
         above: found.workspaces.above(),
         cargo_home: &cargo_home,
     };
-    let check = catalogue::planned("rust:clippy", dir, clippy.work(scope));
+    let check = catalogue::planned("rust:clippy", dir, clippy.work(scope)).within(LONG);
     let selection = clippy.selection(scope);
     plan.warnings.extend(selection.warning(&check.id));
     check.sees(clippy.inputs(scope))

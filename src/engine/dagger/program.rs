@@ -109,7 +109,6 @@ async fn ask(path: &Path, env: &Env, cancel: &CancellationToken) -> Result<Strin
         args: &["version".to_owned()],
         dir: Path::new("/"),
         env: &all,
-        hold: None,
         confined: None,
     };
     let limits = Limits {

@@ -51,15 +51,14 @@ impl Action<'_> {
             let (parts, snapshot) = (self.request.parts, self.request.snapshot);
             argv.extend(part_arguments(&command.dir, parts, snapshot));
         }
-        let mut ran = self.start(&argv, &limits, true).await?;
-        if let (Ended::Timeout(_), Some(limit)) = (ran.ended, self.request.timeout) {
-            ran.ended = Ended::Timeout(limit);
-        }
-        if ran.truncated {
-            ran.stderr
-                .extend_from_slice(b"\n[dagcache: output truncated]\n");
-        }
-        Ok(ran)
+        let ran = self.start(&argv, &limits, true).await?;
+        Ok(match (ran.ended, self.request.timeout) {
+            (Ended::Timeout(_), Some(limit)) => Ran {
+                ended: Ended::Timeout(limit),
+                ..ran
+            },
+            _ => ran,
+        })
     }
 
     fn needed_before(&self) -> Vec<Vec<String>> {
@@ -108,7 +107,6 @@ impl Action<'_> {
             args,
             dir: &self.seen_dir,
             env: self.env,
-            hold: Some(room.lock()),
             confined: self.setup.confined(self.launcher),
         };
         let live = self.request.live.filter(|_| live);

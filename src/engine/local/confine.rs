@@ -1,12 +1,13 @@
 //! The confinement of checks on this host: what they may access.
 //!
-//! Readable: system directories, the check's tools with their installations, its layers and grants. Writable: its
-//! room, `/tmp`, a few devices. Nothing else can be opened: not the work tree, the user's home, the store or other
-//! rooms. Nothing can be written through the links in the room's `bin`. In a private file system the work tree and
-//! the store do not even exist, and the room is at [`ROOM`] on every machine. Without permission, the only network is
-//! loopback.
+//! Visible: system directories, the check's tools with their installations, its layers and grants, a minimal `/dev`.
+//! Writable: its room and private `/tmp`, `/var/tmp`, `/dev/shm`; nothing else can be changed in any way, modes and
+//! times included. The rest of the host does not exist: not the work tree, the user's home, the store, other rooms,
+//! sockets, processes. The room is at [`ROOM`] on every machine. Without permission, the only network is loopback.
 //!
-//! Not covered: whether a file exists outside these places, and the content of system directories.
+//! Where the system gives no private file system, nothing else can be opened, but it can be seen.
+//!
+//! Not covered: the content of system directories, time, the kernel.
 //!
 //! Does not implement confinement (see [`crate::process::launcher`]).
 
@@ -18,7 +19,7 @@ use std::sync::OnceLock;
 
 use crate::plan::{Command, Tool};
 use crate::process::launcher::Support;
-use crate::process::launcher::spec::{Access, Bounds, Root};
+use crate::process::launcher::spec::{Access, Bounds, Limits, Root};
 use crate::room::Layout;
 use crate::rule::Rule;
 use crate::tool::installation::{Private, SYSTEM};
@@ -26,11 +27,15 @@ use crate::tool::installation::{Private, SYSTEM};
 /// Path of the room in a private file system: the same on every machine, so that products are the same, too.
 pub(crate) const ROOM: &str = "/dagcache";
 
-/// Covered by empty directories in a private file system: files that others leave there are no inputs.
-const SHARED: &[&str] = &["/tmp", "/var/tmp", "/dev/shm"];
+/// Private in a private file system: files that others leave there are no inputs.
+const SCRATCH: &[&str] = &["/tmp", "/var/tmp"];
 
-/// Sockets of the host's services. Without network access, they would be a loophole.
-const SERVICES: &str = "/run";
+/// How the host resolves names, for checks with network access. The other sockets in `/run` lead out of the room.
+const RESOLVER: &[&str] = &[
+    "/run/systemd/resolve",
+    "/run/resolvconf",
+    "/run/NetworkManager/resolv.conf",
+];
 
 /// Devices that programs rely on.
 const DEVICES: &[&str] = &[
@@ -43,6 +48,9 @@ const DEVICES: &[&str] = &[
     "/dev/ptmx",
     "/dev/pts",
 ];
+
+/// Shared memory. Private like the others, and part of `/dev`.
+const MEMORY: &str = "/dev/shm";
 
 /// Never granted, even inside a granted directory: checks do not need them.
 const SECRETS: &[&str] = &["credentials", "credentials.toml"];
@@ -103,15 +111,16 @@ impl Confiner {
     pub(crate) fn support(&self) -> &Support {
         self.support.get_or_init(|| {
             let mut support = Support::ask(&self.host.launcher);
-            let without = || Err("disabled".to_owned());
-            if !Rule::OwnRoot.holds() {
-                support.root = without();
-            }
-            if !Rule::Offline.holds() {
-                support.offline = without();
-            }
-            if !Rule::Confined.holds() {
-                support.files = without();
+            for (rule, wall) in [
+                (Rule::OwnRoot, &mut support.root),
+                (Rule::OwnProcesses, &mut support.processes),
+                (Rule::Offline, &mut support.offline),
+                (Rule::Confined, &mut support.files),
+                (Rule::Calls, &mut support.calls),
+            ] {
+                if !rule.holds() {
+                    *wall = Err("disabled".to_owned());
+                }
             }
             support
         })
@@ -147,50 +156,52 @@ impl Confiner {
         for path in command.grants.values() {
             needs.grant(path);
         }
+        if command.network {
+            for path in RESOLVER {
+                needs.path(Path::new(path));
+            }
+        }
         let moved = support.root.is_ok();
         let inside = if moved {
             room.moved(ROOM)
         } else {
             room.clone()
         };
-        let covers = self.covers(command.network);
-        let files = support
-            .files
-            .is_ok()
-            .then(|| rules(&needs, &inside, moved, command.network));
-        let root = moved.then(|| own_root(needs, covers, room, &inside));
+        let files = support.files.is_ok().then(|| rules(&needs, &inside, moved));
+        let root = moved.then(|| own_root(needs, self.covers(), room, &inside, command.network));
+        let processes = moved && support.processes.is_ok();
         Drawn {
             bounds: Bounds {
                 user: support.user,
                 offline,
+                processes,
                 root,
                 files,
+                calls: support.calls.is_ok(),
+                limits: limits(command, room),
             },
             moved,
-            confined: moved && support.files.is_ok() && (offline || command.network),
+            confined: processes
+                && support.files.is_ok()
+                && support.calls.is_ok()
+                && (offline || command.network),
         }
     }
 
-    /// Directories hidden from a check, without nested ones.
-    fn covers(&self, network: bool) -> Vec<PathBuf> {
+    /// Directories of the user inside visible ones, without nested ones.
+    fn covers(&self) -> Vec<PathBuf> {
         let host = &self.host;
-        let mut all: Vec<PathBuf> = SHARED.iter().map(PathBuf::from).collect();
-        all.extend((!network).then(|| PathBuf::from(SERVICES)));
-        all.extend([host.project.clone(), host.store.clone()]);
-        // Otherwise no rule lets it be opened anyway, and programs may need it to exist.
-        let readable = |home: &PathBuf| SYSTEM.iter().any(|folder| home.starts_with(folder));
-        all.extend(host.home.clone().filter(readable));
+        let mut all = vec![host.project.clone(), host.store.clone()];
+        all.extend(host.home.clone());
         let mut all: Vec<PathBuf> = all
             .iter()
             .filter_map(|path| path.canonicalize().ok())
             .collect();
-        let holds_system = |path: &PathBuf| {
-            let mut system = SYSTEM.iter().chain(DEVICES);
-            system.any(|folder| Path::new(folder).starts_with(path))
+        let is_inside = |path: &Path| {
+            let mut system = SYSTEM.iter().map(Path::new);
+            system.any(|folder| path.starts_with(folder) && path != folder)
         };
-        all.retain(|path| path.is_dir() && !holds_system(path));
-        // The room must not be inside a directory that the host has or may get.
-        all.push(PathBuf::from(ROOM));
+        all.retain(|path| path.is_dir() && is_inside(path));
         all.sort();
         all.dedup();
         let mut outer: Vec<PathBuf> = Vec::new();
@@ -203,15 +214,43 @@ impl Confiner {
     }
 }
 
-fn rules(needs: &Needs<'_>, room: &Layout, moved: bool, network: bool) -> Vec<(Access, PathBuf)> {
+/// Configured limits, and those that keep the machine usable.
+fn limits(command: &Command, room: &Layout) -> Limits {
+    const PROCESSES: u64 = 4096;
+    const DISK: u64 = 20 << 30;
+    let own = &command.limits;
+    let place = room.up().parent().map(Path::to_owned);
+    let limits = Limits {
+        processes: Some(own.processes.unwrap_or(PROCESSES)),
+        memory: own.memory.or_else(most_memory),
+        file_size: own.file_size,
+        open_files: own.open_files,
+        disk: place.map(|place| (own.disk.unwrap_or(DISK), place)),
+    };
+    match Rule::Limits.holds() {
+        true => limits,
+        false => Limits::default(),
+    }
+}
+
+/// Nine tenths of the machine's memory, in bytes.
+#[cfg(target_os = "linux")]
+fn most_memory() -> Option<u64> {
+    let info = rustix::system::sysinfo();
+    let all = info.totalram.saturating_mul(info.mem_unit.into());
+    Some(all / 10 * 9)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn most_memory() -> Option<u64> {
+    None
+}
+
+fn rules(needs: &Needs<'_>, room: &Layout, moved: bool) -> Vec<(Access, PathBuf)> {
     let mut rules: Vec<(Access, PathBuf)> = Vec::new();
     let mut add = |access, path: &Path| rules.push((access, path.to_path_buf()));
-    for path in SYSTEM {
-        add(Access::Read, Path::new(path));
-    }
-    if network {
-        // Name resolution happens there.
-        add(Access::Read, Path::new(SERVICES));
+    for path in readable_system() {
+        add(Access::Read, &path);
     }
     for path in DEVICES {
         add(Access::Device, Path::new(path));
@@ -221,10 +260,7 @@ fn rules(needs: &Needs<'_>, room: &Layout, moved: bool, network: bool) -> Vec<(A
     }
     if moved {
         add(Access::Read, Path::new(ROOM));
-        // If such a place contains a tool, it also contains files granted for reading only, so none of it is
-        // writable.
-        let holds_needs = |folder: &&&str| needs.real.iter().any(|path| path.starts_with(folder));
-        for path in SHARED.iter().filter(|folder| !holds_needs(folder)) {
+        for path in SCRATCH.iter().chain([&MEMORY]) {
             add(Access::Write, Path::new(path));
         }
     }
@@ -235,23 +271,106 @@ fn rules(needs: &Needs<'_>, room: &Layout, moved: bool, network: bool) -> Vec<(A
     rules
 }
 
-/// A file system with the room and the needed parts of covered directories.
-fn own_root(needs: Needs<'_>, covers: Vec<PathBuf>, room: &Layout, inside: &Layout) -> Root {
-    let covered = |path: &Path| covers.iter().any(|cover| path.starts_with(cover));
-    let links = needs
-        .links
-        .into_iter()
-        .filter(|(path, _)| covered(path))
-        .collect();
-    let mut binds: Vec<(PathBuf, PathBuf)> = [
-        (room.up(), inside.up()),
-        (room.home(), inside.home()),
-        (room.tmp(), inside.tmp()),
-        (room.bin(), inside.bin()),
-    ]
-    .into();
+/// System directories, without what only root may read of `/etc`: a check that root starts still owns it.
+fn readable_system() -> Vec<PathBuf> {
+    let is_root = rustix::process::geteuid().is_root();
+    let mut all: Vec<PathBuf> = SYSTEM.iter().map(PathBuf::from).collect();
+    if is_root {
+        all.retain(|path| path != Path::new(ETC));
+        all.extend(etc_for_all());
+    }
+    all
+}
+
+const ETC: &str = "/etc";
+
+/// What of `/etc` a program may need, by name.
+const PUBLIC: &[&str] = &[
+    "alpine-release",
+    "alternatives",
+    "bash.bashrc",
+    "ca-certificates",
+    "ca-certificates.conf",
+    "crypto-policies",
+    "debian_version",
+    "dpkg/origins",
+    "environment",
+    "fonts",
+    "gai.conf",
+    "gitconfig",
+    "group",
+    "host.conf",
+    "hostname",
+    "hosts",
+    "inputrc",
+    "issue",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "locale.alias",
+    "locale.conf",
+    "localtime",
+    "lsb-release",
+    "machine-id",
+    "magic",
+    "mailcap",
+    "mime.types",
+    "mtab",
+    "networks",
+    "nsswitch.conf",
+    "opt",
+    "os-release",
+    "papersize",
+    "passwd",
+    "pki/ca-trust",
+    "pki/tls/certs",
+    "profile",
+    "profile.d",
+    "protocols",
+    "redhat-release",
+    "resolv.conf",
+    "rpc",
+    "services",
+    "shells",
+    "ssl/cert.pem",
+    "ssl/certs",
+    "ssl/openssl.cnf",
+    "system-release",
+    "terminfo",
+    "timezone",
+    "xdg",
+    "yamllint",
+];
+
+/// The same for names with a version.
+const PUBLIC_STARTS: &[&str] = &["java", "jdk", "perl", "php", "python", "ruby"];
+
+fn etc_for_all() -> impl Iterator<Item = PathBuf> {
+    let versioned = std::fs::read_dir(ETC).into_iter().flatten().flatten();
+    let versioned = versioned.map(|entry| entry.path()).filter(|path| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| PUBLIC_STARTS.iter().any(|start| name.starts_with(start)))
+    });
+    let named = PUBLIC.iter().map(|name| Path::new(ETC).join(name));
+    named.chain(versioned)
+}
+
+/// A file system with the room and what a check needs.
+fn own_root(
+    needs: Needs<'_>,
+    covers: Vec<PathBuf>,
+    room: &Layout,
+    inside: &Layout,
+    network: bool,
+) -> Root {
+    let is_shown = |path: &Path| {
+        SYSTEM.iter().any(|folder| path.starts_with(folder))
+            && !covers.iter().any(|cover| path.starts_with(cover))
+    };
+    let links = needs.links.into_iter();
+    let mut binds = vec![(room.bin(), inside.bin())];
     let mut last: Option<PathBuf> = None;
-    for path in needs.real.into_iter().filter(|path| covered(path)) {
+    for path in needs.real.into_iter().filter(|path| !is_shown(path)) {
         // Sorted, so a directory precedes everything below it.
         if last.as_ref().is_none_or(|last| !path.starts_with(last)) {
             binds.push((path.clone(), path.clone()));
@@ -259,10 +378,54 @@ fn own_root(needs: Needs<'_>, covers: Vec<PathBuf>, room: &Layout, inside: &Layo
         }
     }
     Root {
+        // It is mounted anew.
+        shown: SYSTEM
+            .iter()
+            .filter(|path| **path != "/proc")
+            .map(PathBuf::from)
+            .collect(),
+        scratch: SCRATCH.iter().map(PathBuf::from).collect(),
+        links: links.filter(|(path, _)| !is_shown(path)).collect(),
         covers,
-        links,
         binds,
+        writable: vec![
+            (room.up(), inside.up()),
+            (room.home(), inside.home()),
+            (room.tmp(), inside.tmp()),
+        ],
+        fixed: fixed(network),
     }
+}
+
+/// Files of `/etc` that name the machine, its users and its network.
+fn fixed(network: bool) -> Vec<(PathBuf, String)> {
+    let home = Layout::new(ROOM, 1).home();
+    let passwd = format!(
+        "root:x:0:0:root:/root:/bin/sh\n\
+         dagcache:x:1000:1000::{}:/bin/sh\n\
+         nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
+        home.display()
+    );
+    let group = "root:x:0:\ndagcache:x:1000:\nnogroup:x:65534:\n";
+    let hosts = "127.0.0.1 localhost\n::1 localhost\n127.0.1.1 dagcache\n";
+    let sources = "passwd: files\ngroup: files\nshadow: files\nhosts: files\nnetworks: files\n\
+                   protocols: files\nservices: files\n";
+    let machine = "00000000000000000000000000000000\n";
+    let always = [
+        ("passwd", passwd.as_str()),
+        ("group", group),
+        ("hostname", "dagcache\n"),
+        ("machine-id", machine),
+    ];
+    let offline = [
+        ("hosts", hosts),
+        ("nsswitch.conf", sources),
+        ("resolv.conf", ""),
+    ];
+    let offline = offline.into_iter().filter(|_| !network);
+    let all = always.into_iter().chain(offline);
+    all.map(|(name, text)| (Path::new(ETC).join(name), text.to_owned()))
+        .collect()
 }
 
 /// What a check needs from the host besides system directories.
@@ -505,23 +668,14 @@ mod tests {
     }
 
     #[test]
-    fn covers_hide_the_project_and_the_store_but_no_system_folder() {
+    fn covers_hide_only_what_a_visible_folder_would_show() {
         let mut place = Place::new();
+        let covers = |host: &Host| Confiner::new(host.clone()).covers();
+        assert_eq!(covers(&place.host), [""; 0].map(PathBuf::from));
         place.host.project = PathBuf::from("/");
-        let covers = Confiner::new(place.host.clone()).covers(false);
-        assert!(!covers.contains(&PathBuf::from("/")), "{covers:?}");
-        // What the host may have there is not written to.
-        assert!(covers.contains(&PathBuf::from(ROOM)), "{covers:?}");
-        let store = &place.host.store;
-        assert!(
-            covers.iter().any(|cover| store.starts_with(cover)),
-            "{covers:?}"
-        );
-        let below = |path: &&PathBuf| {
-            covers
-                .iter()
-                .any(|other| *path != other && path.starts_with(other))
-        };
-        assert_eq!(covers.iter().find(below), None);
+        assert_eq!(covers(&place.host), [""; 0].map(PathBuf::from));
+        place.host.project = PathBuf::from("/usr/share");
+        place.host.store = PathBuf::from("/usr/share/doc");
+        assert_eq!(covers(&place.host), [PathBuf::from("/usr/share")]);
     }
 }

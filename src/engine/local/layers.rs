@@ -22,7 +22,8 @@ use crate::engine::{EngineError, Prepare, Prepared, blocking, describe, quoted};
 use crate::fs::own;
 use crate::plan::layer::{HostBuild, Sources, Step};
 use crate::plan::{Build, Layer};
-use crate::process::{self, Ended, Launch, Limits};
+use crate::process::launcher::spec::Bounds;
+use crate::process::{self, Confined, Ended, Launch, Limits};
 use crate::room::remove;
 use crate::snapshot::{FileId, Kind, Snapshot};
 
@@ -39,6 +40,8 @@ type Refusal = (i32, String);
 pub(crate) struct Layers {
     dir: Folder,
     locks: Folder,
+    /// This program.
+    launcher: Option<PathBuf>,
     /// Keys of layers this process has found complete.
     verified: Mutex<HashSet<Digest>>,
     /// Verdicts reached while building. Layers of several folders may share a key.
@@ -52,9 +55,15 @@ impl Layers {
         Self {
             dir: Folder::new(dir),
             locks: Folder::new(locks),
+            launcher: None,
             verified: Mutex::new(HashSet::new()),
             refused: Mutex::new(HashMap::new()),
         }
+    }
+
+    /// Starts the commands of layers by this launcher, so that a killed build ends before the next one begins.
+    pub(super) fn start_by(&mut self, launcher: PathBuf) {
+        self.launcher = Some(launcher);
     }
 
     /// The directory of a complete layer. Layers without a build have none.
@@ -119,6 +128,7 @@ impl Layers {
             build,
             dir: place.join(key.to_string()),
             lock: &lock,
+            launcher: self.launcher.as_deref(),
             request,
             cancel,
         };
@@ -230,6 +240,7 @@ struct Builder<'a> {
     build: &'a dyn HostBuild,
     dir: PathBuf,
     lock: &'a File,
+    launcher: Option<&'a Path>,
     request: &'a Prepare<'a>,
     cancel: &'a CancellationToken,
 }
@@ -285,13 +296,17 @@ impl Builder<'_> {
     }
 
     async fn step(&self, step: &Step, dir: &Path) -> Result<(Ended, String), EngineError> {
+        let bounds = Bounds::default();
         let launch = Launch {
             program: &step.program,
             args: &step.args,
             dir,
             env: &self.env(step),
-            hold: Some(self.lock),
-            confined: None,
+            confined: self.launcher.map(|launcher| Confined {
+                launcher,
+                bounds: &bounds,
+                hold: self.lock,
+            }),
         };
         let ran = process::run(&launch, &Limits::default(), self.cancel, None).await;
         let ran = ran.map_err(|error| EngineError::Spawn {

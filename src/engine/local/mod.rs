@@ -74,6 +74,7 @@ impl LocalEngine {
     /// Confines checks as far as this system supports it. Otherwise they are not confined.
     #[must_use]
     pub(crate) fn confining(mut self, host: Host) -> Self {
+        self.layers.start_by(host.launcher.clone());
         self.confiner = Some(Confiner::new(host));
         self
     }
@@ -84,7 +85,13 @@ impl LocalEngine {
         let Some(support) = self.confiner.as_ref().and_then(Confiner::known_support) else {
             return Vec::new();
         };
-        let parts = [&support.root, &support.files, &support.offline];
+        let parts = [
+            &support.root,
+            &support.processes,
+            &support.files,
+            &support.calls,
+            &support.offline,
+        ];
         let reasons = parts.into_iter().filter_map(|part| part.as_ref().err());
         reasons.map(String::as_str).collect()
     }
@@ -172,7 +179,6 @@ impl LocalEngine {
             args: &[],
             dir: &seen,
             env: &env,
-            hold: Some(setup.held.room.lock()),
             confined: setup.confined(launcher),
         };
         let ended = process::attend(&launch).await;
@@ -207,7 +213,13 @@ impl LocalEngine {
         let watched = request
             .lacking
             .is_none_or(|folder| room.watch_listing(folder));
-        let ran = action.run(self.limits).await;
+        let output = request.command.limits.output;
+        let output = output.and_then(|output| usize::try_from(output).ok());
+        let limits = Limits {
+            output: output.unwrap_or(self.limits.output),
+            ..self.limits
+        };
+        let ran = action.run(limits).await;
         let listed = request
             .lacking
             .is_some_and(|folder| !watched || room.is_listed(folder));
@@ -218,6 +230,10 @@ impl LocalEngine {
             Err(error) => return verdict(request, error),
         };
         room.believe()?;
+        if matches!(ran.ended, Ended::Over(_)) {
+            // It may hold gigabytes.
+            room.empty()?;
+        }
         Ok(Executed {
             output: Output {
                 exit_code: exit_code(ran.ended),
@@ -361,6 +377,7 @@ const fn exit_code(ended: Ended) -> i32 {
         Ended::Signal(signal) => 128 + signal,
         Ended::Timeout(_) => 124,
         Ended::Cancelled => 130,
+        Ended::Over(_) => 137,
     }
 }
 

@@ -46,6 +46,7 @@ impl RoomSetup {
         Some(Confined {
             launcher,
             bounds: &drawn.bounds,
+            hold: self.held.room.lock(),
         })
     }
 }

@@ -234,7 +234,7 @@ async fn output_that_is_no_text_or_too_long_is_kept_as_far_as_possible() {
     bench.engine.limits.output = 5;
     let output = bench.run(&[]).await.output;
     assert_eq!(output.stdout, "a\u{fffd}b");
-    assert_eq!(output.stderr, "01234\n[dagcache: output truncated]\n");
+    assert_eq!(output.stderr, "01\n[dagcache: 5 bytes left out]\n789");
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! File access by Landlock: whatever no rule grants is refused to the command and its descendants.
 //!
-//! Checking whether a file exists still works. Signals to outside processes are refused where the kernel supports it.
+//! Checking whether a file exists still works. Signals to outside processes and
+//! their abstract sockets are refused where the kernel supports it.
 
 use std::io;
 use std::path::PathBuf;
@@ -25,7 +26,7 @@ pub(super) fn restrict(rules: &[(Access, PathBuf)]) -> io::Result<()> {
         .map_err(io::Error::other)?
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(KNOWN))
-        .and_then(|ruleset| ruleset.scope(Scope::Signal))
+        .and_then(|ruleset| ruleset.scope(Scope::Signal | Scope::AbstractUnixSocket))
         .and_then(Ruleset::create)
         .map_err(io::Error::other)?;
     for (access, path) in rules {

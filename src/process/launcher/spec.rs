@@ -13,21 +13,49 @@ pub(crate) struct Bounds {
     pub(crate) user: bool,
     /// Whether the only network is a private loopback interface.
     pub(crate) offline: bool,
+    /// Whether its process ids, System V objects and host name are its own.
+    pub(crate) processes: bool,
     /// The file system it sees; `None` for the host's.
     pub(crate) root: Option<Root>,
     /// What it may open; everything else is refused. `None` allows everything.
     pub(crate) files: Option<Vec<(Access, PathBuf)>>,
+    /// Whether system calls are refused that lead around the rest.
+    pub(crate) calls: bool,
+    pub(crate) limits: Limits,
 }
 
-/// A private file system: the directories of the host's root, modified in this order.
+/// A private file system: nothing but this, made in this order. All of it is read-only except where it says otherwise.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Root {
-    /// Private, empty directories.
+    /// Directories of the host that are visible as they are.
+    pub(crate) shown: Vec<PathBuf>,
+    /// Private, empty directories; writable.
+    pub(crate) scratch: Vec<PathBuf>,
+    /// Private, empty directories that hide parts of shown ones.
     pub(crate) covers: Vec<PathBuf>,
-    /// (path, target) of links in covered directories.
+    /// (path, target) of links outside shown directories.
     pub(crate) links: Vec<(PathBuf, PathBuf)>,
-    /// (host path, visible path): inside a covered directory, or in a directory of `/` that the host does not have.
+    /// (host path, visible path) outside shown directories.
     pub(crate) binds: Vec<(PathBuf, PathBuf)>,
+    /// The same; writable.
+    pub(crate) writable: Vec<(PathBuf, PathBuf)>,
+    /// (path, content) of files that are the same on every machine, where the host has a file.
+    pub(crate) fixed: Vec<(PathBuf, String)>,
+}
+
+/// What a command may use. The default has no limits.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Processes at a time.
+    pub(crate) processes: Option<u64>,
+    /// Bytes of memory, if the system can bound it.
+    pub(crate) memory: Option<u64>,
+    /// Bytes of a file.
+    pub(crate) file_size: Option<u64>,
+    /// Open files of a process.
+    pub(crate) open_files: Option<u64>,
+    /// Bytes written below a host directory.
+    pub(crate) disk: Option<(u64, PathBuf)>,
 }
 
 /// What may be done with a path and everything below it.
@@ -46,32 +74,48 @@ pub(in crate::process) struct Spec {
     pub(crate) program: PathBuf,
     pub(crate) args: Vec<OsString>,
     pub(crate) env: Vec<(OsString, OsString)>,
-    /// Whether a descriptor is attached that stays open in the command.
+    /// Whether a locked file is attached that stays open until nothing of the command is left.
     pub(crate) hold: bool,
     /// Whether a further descriptor is attached that becomes standard input.
     pub(crate) stdin: bool,
+    /// Whether that is a terminal for the command alone.
+    pub(crate) terminal: bool,
 }
 
 impl Spec {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Writer::default();
         let bounds = &self.bounds;
-        for flag in [bounds.user, bounds.offline, self.hold, self.stdin] {
+        let flags = [
+            bounds.user,
+            bounds.offline,
+            bounds.processes,
+            bounds.calls,
+            self.hold,
+            self.stdin,
+            self.terminal,
+            bounds.root.is_some(),
+            bounds.files.is_some(),
+        ];
+        for flag in flags {
             out.u8(u8::from(flag));
         }
-        out.u8(u8::from(bounds.root.is_some()));
         if let Some(root) = &bounds.root {
-            list(&mut out, &root.covers, |out, path| text(out, path));
-            list(&mut out, &root.links, pair);
-            list(&mut out, &root.binds, pair);
+            for all in [&root.shown, &root.scratch, &root.covers] {
+                list(&mut out, all, |out, path| text(out, path));
+            }
+            for all in [&root.links, &root.binds, &root.writable] {
+                list(&mut out, all, pair);
+            }
+            list(&mut out, &root.fixed, pair);
         }
-        out.u8(u8::from(bounds.files.is_some()));
         if let Some(files) = &bounds.files {
             list(&mut out, files, |out, (access, path)| {
                 out.u8(*access as u8);
                 text(out, path);
             });
         }
+        bounds.limits.encode(&mut out);
         text(&mut out, &self.dir);
         text(&mut out, &self.program);
         list(&mut out, &self.args, |out, arg| text(out, arg));
@@ -81,18 +125,25 @@ impl Spec {
 
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader::new(bytes);
-        let [user, offline, hold, stdin] = reader.array()?.map(|flag| flag != 0);
-        let root = match reader.u8()? {
-            0 => None,
-            _ => Some(Root {
-                covers: items(&mut reader, |r| read(r).map(PathBuf::from))?,
-                links: items(&mut reader, |r| Some((read(r)?.into(), read(r)?.into())))?,
-                binds: items(&mut reader, |r| Some((read(r)?.into(), read(r)?.into())))?,
-            }),
+        let flags: [u8; 9] = *reader.array()?;
+        let [
+            user,
+            offline,
+            processes,
+            calls,
+            hold,
+            stdin,
+            terminal,
+            root,
+            files,
+        ] = flags.map(|flag| flag != 0);
+        let root = match root {
+            false => None,
+            true => Some(Root::decode(&mut reader)?),
         };
-        let files = match reader.u8()? {
-            0 => None,
-            _ => Some(items(&mut reader, |r| {
+        let files = match files {
+            false => None,
+            true => Some(items(&mut reader, |r| {
                 Some((access(r.u8()?)?, read(r)?.into()))
             })?),
         };
@@ -100,8 +151,11 @@ impl Spec {
             bounds: Bounds {
                 user,
                 offline,
+                processes,
                 root,
                 files,
+                calls,
+                limits: Limits::decode(&mut reader)?,
             },
             dir: read(&mut reader)?.into(),
             program: read(&mut reader)?.into(),
@@ -109,8 +163,64 @@ impl Spec {
             env: items(&mut reader, |r| Some((read(r)?, read(r)?)))?,
             hold,
             stdin,
+            terminal,
         };
         reader.is_empty().then_some(spec)
+    }
+}
+
+impl Root {
+    fn decode(reader: &mut Reader<'_>) -> Option<Self> {
+        let paths = |r: &mut Reader<'_>| items(r, |r| read(r).map(PathBuf::from));
+        let pairs = |r: &mut Reader<'_>| items(r, |r| Some((read(r)?.into(), read(r)?.into())));
+        Some(Self {
+            shown: paths(reader)?,
+            scratch: paths(reader)?,
+            covers: paths(reader)?,
+            links: pairs(reader)?,
+            binds: pairs(reader)?,
+            writable: pairs(reader)?,
+            fixed: items(reader, |r| {
+                Some((read(r)?.into(), read(r)?.into_string().ok()?))
+            })?,
+        })
+    }
+}
+
+impl Limits {
+    /// No limit is written as the largest number.
+    const NONE: u64 = u64::MAX;
+
+    fn encode(&self, out: &mut Writer) {
+        let disk = self.disk.as_ref();
+        let all = [
+            self.processes,
+            self.memory,
+            self.file_size,
+            self.open_files,
+            disk.map(|(limit, _)| *limit),
+        ];
+        for limit in all {
+            out.u64(limit.unwrap_or(Self::NONE));
+        }
+        text(out, disk.map_or(Path::new(""), |(_, place)| place));
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Option<Self> {
+        let mut next = || {
+            let limit = reader.u64()?;
+            Some((limit != Self::NONE).then_some(limit))
+        };
+        let [processes, memory, file_size, open_files, disk] =
+            [next()?, next()?, next()?, next()?, next()?];
+        let place = PathBuf::from(read(reader)?);
+        Some(Self {
+            processes,
+            memory,
+            file_size,
+            open_files,
+            disk: disk.map(|limit| (limit, place)),
+        })
     }
 }
 
@@ -168,12 +278,23 @@ mod tests {
             bounds: Bounds {
                 user: true,
                 offline: true,
+                processes: true,
                 root: Some(Root {
+                    shown: vec!["/usr".into()],
+                    scratch: vec!["/tmp".into()],
                     covers: vec!["/a".into()],
                     links: vec![("/a/l".into(), "b".into())],
                     binds: vec![("/h".into(), "/a/h".into())],
+                    writable: vec![("/w".into(), "/a/w".into())],
+                    fixed: vec![("/etc/hostname".into(), "name\n".to_owned())],
                 }),
                 files: Some(vec![(Access::Device, "/dev/null".into())]),
+                calls: true,
+                limits: Limits {
+                    processes: Some(3),
+                    disk: Some((4, "/room".into())),
+                    ..Limits::default()
+                },
             },
             dir: "/d".into(),
             program: "/p".into(),
@@ -181,6 +302,7 @@ mod tests {
             env: vec![("A".into(), OsString::new())],
             hold: true,
             stdin: false,
+            terminal: true,
         };
         let bytes = spec.encode();
         assert_eq!(Spec::decode(&bytes), Some(spec));

@@ -1,22 +1,29 @@
-//! Detects which confinement this system supports by trying it in a separate process.
+//! Detects which walls this system gives, by building each around nothing.
 
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::WORD;
+use super::report::Report;
+use super::spec::{Bounds, Root, Spec};
+use super::{WORD, send};
 
 /// What is supported; errors hold the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Support {
+    /// Whether namespaces come with a user namespace.
     pub(crate) user: bool,
     /// A private file system.
     pub(crate) root: Result<(), String>,
+    /// Private process ids.
+    pub(crate) processes: Result<(), String>,
     /// No network except loopback.
     pub(crate) offline: Result<(), String>,
     /// Refusing to open files that were not granted.
     pub(crate) files: Result<(), String>,
+    /// Refusing system calls.
+    pub(crate) calls: Result<(), String>,
 }
 
 impl Support {
@@ -27,113 +34,99 @@ impl Support {
         Self {
             user: false,
             root: no(),
+            processes: no(),
             offline: no(),
             files: no(),
+            calls: no(),
         }
     }
 
-    /// Asks the launcher `program`, which takes a few milliseconds.
+    /// Asks the launcher `program`: once where all is supported, which takes a few milliseconds.
     #[must_use]
     pub(crate) fn ask(program: &Path) -> Self {
-        ask(program).unwrap_or_else(|error| Self::none(&error.to_string()))
+        if !cfg!(target_os = "linux") {
+            return Self::none("confinement requires Linux");
+        }
+        let build = |bounds| attempt(program, bounds);
+        let all = Bounds {
+            user: true,
+            offline: true,
+            processes: true,
+            root: Some(Root::default()),
+            files: Some(Vec::new()),
+            calls: true,
+            ..Bounds::default()
+        };
+        if build(all).is_ok() {
+            return Self {
+                user: true,
+                root: Ok(()),
+                processes: Ok(()),
+                offline: Ok(()),
+                files: Ok(()),
+                calls: Ok(()),
+            };
+        }
+        Self::one_by_one(build)
     }
 
-    /// One line each: `yes`, or the reason.
-    pub(super) fn encode(&self) -> Vec<u8> {
-        let word = |answer: &Result<(), String>| match answer {
-            Ok(()) => "yes".to_owned(),
-            Err(why) => why.replace('\n', " "),
-        };
-        let user = if self.user { "yes" } else { "no" };
-        let answers = [&self.root, &self.offline, &self.files].map(word);
-        format!("{user}\n{}\n", answers.join("\n")).into_bytes()
-    }
-
-    fn decode(text: &str) -> Option<Self> {
-        let mut lines = text.lines();
-        let user = lines.next()? == "yes";
-        let mut answer = || match lines.next()? {
-            "yes" => Some(Ok(())),
-            why => Some(Err(why.to_owned())),
-        };
-        Some(Self {
+    fn one_by_one(build: impl Fn(Bounds) -> io::Result<()>) -> Self {
+        let of = |user: bool, bounds: Bounds| build(Bounds { user, ..bounds });
+        let user = of(true, Bounds::default()).is_ok();
+        let said = |bounds: Bounds| of(user, bounds).map_err(|error| error.to_string());
+        let root = Some(Root::default());
+        Self {
             user,
-            root: answer()?,
-            offline: answer()?,
-            files: answer()?,
-        })
+            processes: said(Bounds {
+                processes: true,
+                root: root.clone(), // With its own `/proc`.
+                ..Bounds::default()
+            }),
+            root: said(Bounds {
+                root,
+                ..Bounds::default()
+            }),
+            offline: said(Bounds {
+                offline: true,
+                ..Bounds::default()
+            }),
+            files: said(Bounds {
+                files: Some(Vec::new()),
+                ..Bounds::default()
+            }),
+            calls: said(Bounds {
+                calls: true,
+                ..Bounds::default()
+            }),
+        }
     }
 }
 
-fn ask(program: &Path) -> io::Result<Support> {
+/// Has a launcher build these walls.
+fn attempt(program: &Path, bounds: Bounds) -> io::Result<()> {
     let (mut ours, theirs) = UnixStream::pair()?;
     let mut child = Command::new(program)
         .arg(WORD)
+        .current_dir("/")
         .env_clear()
+        .envs(crate::rule::inherited())
         .stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()?;
+    let spec = Spec {
+        bounds,
+        dir: "/".into(),
+        ..Spec::default()
+    };
+    let asked = send(&ours, &spec, &[]);
     let mut said = String::new();
-    let asked = super::send(&ours, None, &[]);
     let read = ours.read_to_string(&mut said);
     child.wait()?;
     asked?;
     read?;
-    Support::decode(&said).ok_or_else(|| io::Error::other(said))
-}
-
-/// Tries everything on this process.
-#[cfg(target_os = "linux")]
-pub(super) fn probe() -> Support {
-    use super::spec::{Bounds, Root};
-    use super::{files, network, root};
-    let attempt = |user, space: bool, offline| {
-        root::unshare(&Bounds {
-            user,
-            offline,
-            root: space.then(Root::default),
-            files: None,
-        })
-    };
-    let said = |result: io::Result<()>| result.map_err(|error| error.to_string());
-    let user = attempt(false, true, false).is_err();
-    let space = if user {
-        attempt(true, true, false)
-    } else {
-        Ok(())
-    };
-    let root = space.and_then(|()| root::enter(&Root::default()));
-    let offline = attempt(false, false, true).and_then(|()| network::loopback());
-    Support {
-        user,
-        root: said(root).map_err(|why| format!("cannot create a mount namespace: {why}")),
-        offline: said(offline).map_err(|why| format!("cannot create a network namespace: {why}")),
-        files: said(files::restrict(&[])).map_err(|why| format!("cannot use Landlock: {why}")),
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-pub(super) fn probe() -> Support {
-    Support::none("confinement requires Linux")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn answers_arrive_as_they_were_given() {
-        let support = Support {
-            user: true,
-            root: Ok(()),
-            offline: Err("why\nnot".to_owned()),
-            files: Ok(()),
-        };
-        let text = String::from_utf8(support.encode()).unwrap();
-        let read = Support::decode(&text).unwrap();
-        assert_eq!(read.offline, Err("why not".to_owned()));
-        assert_eq!((read.user, read.root, read.files), (true, Ok(()), Ok(())));
-        assert_eq!(Support::decode("yes\n"), None);
+    match Report::decode(&said)? {
+        Some(Report::Exit(0)) => Ok(()),
+        _ => Err(io::Error::other("the launcher did not report")),
     }
 }

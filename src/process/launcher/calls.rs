@@ -1,0 +1,201 @@
+//! System calls that no check needs and that lead around the other walls. Each gets the error a program meets on a
+//! system without it, so programs fall back.
+//!
+//! The filter is written by hand because `seccompiler` kills on a foreign architecture and knows one error for all
+//! calls. Numbers are those of the architecture this program was built for; calls of any other (32-bit programs) do not
+//! exist.
+
+use std::io;
+
+use libc::{EAFNOSUPPORT, ENOSYS, EPERM};
+use seccompiler::{apply_filter, sock_filter};
+
+/// Refused without a look at their arguments, with the error.
+const REFUSED: &[(libc::c_long, i32)] = &[
+    // Opens and sockets that the filter would not see.
+    (libc::SYS_io_uring_setup, ENOSYS),
+    (libc::SYS_io_uring_enter, ENOSYS),
+    (libc::SYS_io_uring_register, ENOSYS),
+    (libc::SYS_userfaultfd, ENOSYS),
+    // Its flags are behind a pointer; the C libraries fall back to clone.
+    (libc::SYS_clone3, ENOSYS),
+    // The session's keyring belongs to the user.
+    (libc::SYS_keyctl, ENOSYS),
+    (libc::SYS_add_key, ENOSYS),
+    (libc::SYS_request_key, ENOSYS),
+    // The file system stays as it was set up.
+    (libc::SYS_mount, EPERM),
+    (libc::SYS_umount2, EPERM),
+    (libc::SYS_pivot_root, EPERM),
+    (libc::SYS_chroot, EPERM),
+    (libc::SYS_setns, EPERM),
+    (libc::SYS_open_tree, EPERM),
+    (libc::SYS_move_mount, EPERM),
+    (libc::SYS_fsopen, EPERM),
+    (libc::SYS_fsconfig, EPERM),
+    (libc::SYS_fsmount, EPERM),
+    (libc::SYS_fspick, EPERM),
+    (libc::SYS_mount_setattr, EPERM),
+    (libc::SYS_open_by_handle_at, EPERM),
+    // The machine.
+    (libc::SYS_bpf, EPERM),
+    (libc::SYS_perf_event_open, EPERM),
+    (libc::SYS_syslog, EPERM),
+    (libc::SYS_kexec_load, EPERM),
+    (libc::SYS_init_module, EPERM),
+    (libc::SYS_finit_module, EPERM),
+    (libc::SYS_delete_module, EPERM),
+    (libc::SYS_reboot, EPERM),
+    (libc::SYS_swapon, EPERM),
+    (libc::SYS_swapoff, EPERM),
+    (libc::SYS_acct, EPERM),
+    (libc::SYS_quotactl, EPERM),
+];
+
+/// All namespaces: in a new user namespace a process would have every capability.
+const NAMESPACES: i32 = libc::CLONE_NEWUSER
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWCGROUP;
+
+/// Kinds of sockets; every other one leads to something outside (`AF_VSOCK` to the hypervisor).
+const FAMILIES: [i32; 4] = [
+    libc::AF_UNIX,
+    libc::AF_INET,
+    libc::AF_INET6,
+    libc::AF_NETLINK,
+];
+
+#[cfg(target_arch = "x86_64")]
+const ARCH: u32 = 0xC000_003E;
+#[cfg(target_arch = "aarch64")]
+const ARCH: u32 = 0xC000_00B7;
+#[cfg(target_arch = "riscv64")]
+const ARCH: u32 = 0xC000_00F3;
+#[cfg(not(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    target_arch = "riscv64"
+)))]
+const ARCH: u32 = 0;
+
+/// Calls of the x32 ABI have this bit.
+const X32: u32 = 0x4000_0000;
+
+// Offsets in `struct seccomp_data`.
+const NUMBER: u32 = 0;
+const ARCHITECTURE: u32 = 4;
+/// The low half of an argument; all these architectures are little-endian.
+const fn argument(index: u32) -> u32 {
+    16 + 8 * index
+}
+
+// Opcodes of classic BPF.
+const LOAD: u16 = 0x20;
+const IF_EQUAL: u16 = 0x15;
+const IF_AT_LEAST: u16 = 0x35;
+const IF_ANY_BIT: u16 = 0x45;
+const RETURN: u16 = 0x06;
+
+const ALLOW: u32 = 0x7fff_0000;
+const fn refuse_with(error: i32) -> u32 {
+    0x0005_0000 | error.cast_unsigned()
+}
+
+/// Refuses the calls to this process and its descendants.
+pub(super) fn refuse() -> io::Result<()> {
+    if ARCH == 0 {
+        return Err(io::Error::other("not supported on this architecture"));
+    }
+    apply_filter(&program()).map_err(io::Error::other)
+}
+
+fn program() -> Vec<sock_filter> {
+    let mut all = vec![
+        load(ARCHITECTURE),
+        jump(IF_EQUAL, ARCH, 1, 0),
+        end(refuse_with(ENOSYS)),
+        load(NUMBER),
+    ];
+    if cfg!(target_arch = "x86_64") {
+        all.extend([jump(IF_AT_LEAST, X32, 0, 1), end(refuse_with(ENOSYS))]);
+    }
+    for (call, error) in REFUSED {
+        all.extend(of(*call, &[end(refuse_with(*error))]));
+    }
+    let namespaces = [
+        load(argument(0)),
+        jump(IF_ANY_BIT, NAMESPACES.cast_unsigned(), 0, 1),
+        end(refuse_with(EPERM)),
+        end(ALLOW),
+    ];
+    all.extend(of(libc::SYS_clone, &namespaces));
+    all.extend(of(libc::SYS_unshare, &namespaces));
+    all.extend(of(libc::SYS_socket, &only(0, &FAMILIES, EAFNOSUPPORT)));
+    all.extend(of(libc::SYS_ioctl, &no_typing()));
+    all.push(end(ALLOW));
+    all
+}
+
+/// Allows a call only with one of these values as argument.
+fn only(index: u32, values: &[i32], error: i32) -> Vec<sock_filter> {
+    let mut all = vec![load(argument(index))];
+    for value in values {
+        all.extend([jump(IF_EQUAL, value.cast_unsigned(), 0, 1), end(ALLOW)]);
+    }
+    all.push(end(refuse_with(error)));
+    all
+}
+
+/// Typing into a terminal, and its console commands.
+fn no_typing() -> Vec<sock_filter> {
+    /// `TIOCSTI`, `TIOCLINUX`.
+    const REQUESTS: [u32; 2] = [0x5412, 0x541C];
+    let mut all = vec![load(argument(1))];
+    for request in REQUESTS {
+        all.extend([jump(IF_EQUAL, request, 0, 1), end(refuse_with(EPERM))]);
+    }
+    all.push(end(ALLOW));
+    all
+}
+
+/// What to do for one call; any other goes past it.
+fn of(call: libc::c_long, then: &[sock_filter]) -> Vec<sock_filter> {
+    let number = u32::try_from(call).unwrap_or(u32::MAX);
+    let length = u8::try_from(then.len()).unwrap_or(u8::MAX);
+    let mut all = vec![jump(IF_EQUAL, number, 0, length)];
+    all.extend_from_slice(then);
+    all
+}
+
+const fn load(offset: u32) -> sock_filter {
+    jump(LOAD, offset, 0, 0)
+}
+
+const fn end(action: u32) -> sock_filter {
+    jump(RETURN, action, 0, 0)
+}
+
+const fn jump(code: u16, k: u32, jt: u8, jf: u8) -> sock_filter {
+    sock_filter { code, jt, jf, k }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_path_through_the_filter_ends_in_it() {
+        let program = program();
+        for (at, one) in program.iter().enumerate() {
+            if [IF_EQUAL, IF_AT_LEAST, IF_ANY_BIT].contains(&one.code) {
+                let furthest = at + 1 + usize::from(one.jt.max(one.jf));
+                assert!(furthest < program.len(), "{at}");
+            }
+        }
+        assert_eq!(program.last().map(|last| last.code), Some(RETURN));
+    }
+}

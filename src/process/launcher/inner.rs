@@ -1,0 +1,176 @@
+//! The inner launcher: builds the walls around itself, starts the command and reaps what the command leaves behind.
+
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use rustix::fs::Mode;
+use rustix::process::{Pid, Signal, WaitOptions};
+
+use super::spec::{Bounds, Spec};
+use super::{Over, Report, told};
+use crate::rule::Rule;
+
+/// Serves the outer launcher's request.
+pub(super) fn serve(outer: &UnixStream) -> io::Result<()> {
+    // Otherwise it would outlive a killed outer launcher. One that died before this line has closed the socket.
+    #[cfg(target_os = "linux")]
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    let (spec, fds) = super::receive(outer)?;
+    let stdin = fds.into_iter().next();
+    session(&spec, stdin.as_ref())?;
+    if Rule::Umask.holds() {
+        rustix::process::umask(Mode::from_raw_mode(0o022));
+    }
+    let bounds = &spec.bounds;
+    confine(bounds)?;
+    std::env::set_current_dir(&spec.dir)
+        .map_err(|error| told("cannot enter the working directory", &error))?;
+    restrict(bounds)?;
+    if spec.program.as_os_str().is_empty() {
+        return report(outer, Report::Exit(0)); // Only a test of what is supported.
+    }
+    let id = start(&spec, stdin)?;
+    let others = outer.try_clone()?;
+    let alone = spec.terminal;
+    let watcher = move || listen(&others, id, alone);
+    std::thread::Builder::new().spawn(watcher)?;
+    if bounds.processes
+        && let Some(limit) = bounds.limits.processes
+    {
+        let outer = outer.try_clone()?;
+        std::thread::Builder::new().spawn(move || count(&outer, limit))?;
+    }
+    report(outer, reap(id)?)
+}
+
+fn report(mut outer: &UnixStream, report: Report) -> io::Result<()> {
+    outer.write_all(report.encode().as_bytes())
+}
+
+/// A session without a terminal, or with one of its own: nothing can be typed into the user's.
+fn session(spec: &Spec, stdin: Option<&OwnedFd>) -> io::Result<()> {
+    if !Rule::OwnSession.holds() {
+        return Ok(());
+    }
+    rustix::process::setsid()?;
+    if let Some(terminal) = stdin.filter(|_| spec.terminal) {
+        rustix::process::ioctl_tiocsctty(terminal)
+            .map_err(|error| told("cannot take the terminal", &error.into()))?;
+    }
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+fn confine(bounds: &Bounds) -> io::Result<()> {
+    if let Some(new) = &bounds.root {
+        super::root::enter(new, bounds.processes)
+            .map_err(|error| told("cannot set up the file system", &error))?;
+    }
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn confine(_: &Bounds) -> io::Result<()> {
+    Ok(())
+}
+
+/// What binds this process from here on, and with it everything it starts.
+#[cfg(target_os = "linux")]
+fn restrict(bounds: &Bounds) -> io::Result<()> {
+    bounds
+        .limits
+        .set()
+        .map_err(|error| told("cannot limit what it may use", &error))?;
+    if let Some(rules) = &bounds.files {
+        super::files::restrict(rules)
+            .map_err(|error| told("cannot restrict file access", &error))?;
+    }
+    if bounds.root.is_some() || bounds.processes {
+        super::rights::drop_all().map_err(|error| told("cannot drop capabilities", &error))?;
+        // The command may not look into this process.
+        let hidden = rustix::process::DumpableBehavior::NotDumpable;
+        rustix::process::set_dumpable_behavior(hidden)?;
+    }
+    if bounds.calls {
+        super::calls::refuse().map_err(|error| told("cannot refuse system calls", &error))?;
+    }
+    if Rule::Descriptors.holds() {
+        close_fds::set_fds_cloexec(3, &[]);
+    }
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn restrict(bounds: &Bounds) -> io::Result<()> {
+    bounds.limits.set()
+}
+
+fn start(spec: &Spec, stdin: Option<OwnedFd>) -> io::Result<Pid> {
+    let mut command = Command::new(&spec.program);
+    command
+        .args(&spec.args)
+        .env_clear()
+        .envs(spec.env.iter().map(|(name, value)| (name, value)))
+        .stdin(stdin.map_or_else(Stdio::null, Stdio::from));
+    if !spec.terminal {
+        command.process_group(0);
+    }
+    let child = command.spawn()?;
+    let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    id.ok_or_else(|| io::Error::other("the command has no process id"))
+}
+
+/// Passes on what the outer launcher asks for.
+fn listen(mut outer: &UnixStream, id: Pid, alone: bool) {
+    let mut word = [0; 1];
+    while matches!(outer.read(&mut word), Ok(1)) {
+        let _ = if alone {
+            rustix::process::kill_process(id, Signal::TERM)
+        } else {
+            rustix::process::kill_process_group(id, Signal::TERM)
+        };
+    }
+}
+
+/// Ends everything once there are more processes than allowed.
+fn count(outer: &UnixStream, limit: u64) {
+    const PAUSE: Duration = Duration::from_millis(100);
+    let is_process = |entry: &std::fs::DirEntry| {
+        let name = entry.file_name();
+        name.as_encoded_bytes()
+            .first()
+            .is_some_and(u8::is_ascii_digit)
+    };
+    loop {
+        std::thread::sleep(PAUSE);
+        let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        let processes = all.filter(is_process).count();
+        if u64::try_from(processes).is_ok_and(|processes| processes > limit.saturating_add(1)) {
+            let _ = report(outer, Report::Over(Over::Processes));
+            // The kernel kills the others with the first process of their namespace.
+            std::process::abort();
+        }
+    }
+}
+
+/// Reaps every process that ends, until the command does.
+fn reap(id: Pid) -> io::Result<Report> {
+    loop {
+        let ended = match rustix::process::wait(WaitOptions::empty()) {
+            Err(rustix::io::Errno::INTR) => continue,
+            other => other?,
+        };
+        if let Some((other, status)) = ended
+            && other == id
+        {
+            return Ok(match (status.exit_status(), status.terminating_signal()) {
+                (Some(code), _) => Report::Exit(code),
+                (None, signal) => Report::Signal(signal.unwrap_or_default()),
+            });
+        }
+    }
+}

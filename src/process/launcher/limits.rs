@@ -1,0 +1,214 @@
+//! What a command may use of the machine.
+//!
+//! Files and memory images are bounded by the kernel per process. Processes and the disk are looked at while it runs;
+//! memory, and where it can be had the number of threads, by a control group.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::report::Over;
+use super::spec::Limits;
+
+/// With less than this left, a command that wrote this much is ended.
+const RESERVE: u64 = 1 << 30;
+
+impl Limits {
+    /// Binds this process and its descendants.
+    pub(super) fn set(&self) -> io::Result<()> {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let bind = |resource, limit: u64| {
+            let hard = getrlimit(resource).maximum;
+            let limit = Some(hard.map_or(limit, |hard| hard.min(limit)));
+            let both = Rlimit {
+                current: limit,
+                maximum: limit,
+            };
+            setrlimit(resource, both)
+        };
+        // Secrets in memory stay there. Not 0, which a program that collects core dumps ignores; see core(5).
+        bind(Resource::Core, 1)?;
+        if let Some(size) = self.file_size {
+            bind(Resource::Fsize, size)?;
+        }
+        if let Some(files) = self.open_files {
+            bind(Resource::Nofile, files)?;
+        }
+        // Counts threads, and nothing as root.
+        #[cfg(target_os = "linux")]
+        if self.processes.is_some()
+            && let Some(all) = most_processes()
+        {
+            bind(Resource::Nproc, all / 2)?;
+        }
+        Ok(())
+    }
+
+    /// A control group for this process and its descendants, where one can be had.
+    pub(super) fn group(&self) -> Option<Group> {
+        #[cfg(target_os = "linux")]
+        return Group::new(self);
+        #[cfg(not(target_os = "linux"))]
+        return None;
+    }
+}
+
+/// How many processes the kernel allows at all.
+#[cfg(target_os = "linux")]
+fn most_processes() -> Option<u64> {
+    let text = fs::read_to_string("/proc/sys/kernel/pid_max").ok()?;
+    text.trim().parse().ok()
+}
+
+/// Watches how much a command writes.
+pub(super) struct Watch {
+    room: PathBuf,
+    limit: u64,
+    /// What was free when it started.
+    free: u64,
+    /// When it started, in seconds since 1970.
+    since: i64,
+}
+
+impl Watch {
+    pub(super) fn new(limits: &Limits) -> Option<Self> {
+        let (limit, room) = limits.disk.clone()?;
+        Some(Self {
+            free: free(&room)?,
+            since: now(),
+            room,
+            limit,
+        })
+    }
+
+    /// The limit that was reached, if one was. Cheap as long as the file system has not filled by that much.
+    pub(super) fn over(&mut self) -> Option<Over> {
+        let free = free(&self.room)?;
+        let gone = self.free.saturating_sub(free);
+        let is_scarce = free < RESERVE && gone > RESERVE;
+        if gone <= self.limit && !is_scarce {
+            return None;
+        }
+        let written = written(&self.room, self.since);
+        if written > self.limit || is_scarce && written > RESERVE {
+            return Some(Over::Disk);
+        }
+        // Somebody else wrote it.
+        self.free = free.saturating_add(written);
+        None
+    }
+}
+
+fn free(path: &Path) -> Option<u64> {
+    let stat = rustix::fs::statvfs(path).ok()?;
+    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+fn now() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX))
+}
+
+/// The bytes on disk of the files below a folder that changed since a time.
+fn written(folder: &Path, since: i64) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let files = walkdir::WalkDir::new(folder).into_iter().flatten();
+    let metas = files.filter_map(|entry| entry.metadata().ok());
+    let changed = metas.filter(|meta| meta.is_file() && meta.ctime() >= since);
+    changed.map(|meta| meta.blocks().saturating_mul(512)).sum()
+}
+
+/// A control group that lasts as long as this value.
+#[derive(Debug)]
+pub(super) struct Group {
+    /// Its folder under each hierarchy, and the one this process came from.
+    folders: Vec<(PathBuf, PathBuf)>,
+}
+
+#[cfg(target_os = "linux")]
+impl Group {
+    fn new(limits: &Limits) -> Option<Self> {
+        let memory = limits.memory;
+        memory?;
+        let own = fs::read_to_string("/proc/self/cgroup").ok()?;
+        let mut group = Self {
+            folders: Vec::new(),
+        };
+        for line in own.lines() {
+            let mut parts = line.splitn(3, ':').skip(1);
+            let (controllers, path) = (parts.next()?, parts.next()?.trim_start_matches('/'));
+            let has = |name| controllers.split(',').any(|one| one == name);
+            let root = Path::new("/sys/fs/cgroup");
+            let memory = memory.map(|limit| limit.to_string());
+            match (controllers, memory) {
+                ("", memory) => group.join_unified(&root.join(path), memory.as_deref()),
+                (_, Some(memory)) if has("memory") => {
+                    let own = root.join("memory").join(path);
+                    group.join(&own, &own, &[("memory.limit_in_bytes", &memory)]);
+                }
+                _ => {}
+            }
+        }
+        (!group.folders.is_empty()).then_some(group)
+    }
+
+    /// Joins a new group below the nearest one that hands its controllers on: in one that does not, no limit binds.
+    fn join_unified(&mut self, own: &Path, memory: Option<&str>) {
+        let Some(memory) = memory else { return };
+        let hands_on = |dir: &&Path| {
+            let all = fs::read_to_string(dir.join("cgroup.subtree_control"));
+            all.is_ok_and(|all| all.split_whitespace().any(|one| one == "memory"))
+        };
+        if let Some(parent) = own.ancestors().take(3).find(hands_on) {
+            let swap = ("memory.swap.max", "0");
+            let whole = ("memory.oom.group", "1");
+            self.join(own, parent, &[("memory.max", memory), swap, whole]);
+        }
+    }
+
+    /// Makes a group and moves this process there. Without the right to, or without its first limit, there is none.
+    fn join(&mut self, own: &Path, parent: &Path, limits: &[(&str, &str)]) {
+        let folder = parent.join(format!("dagcache-{}", std::process::id()));
+        if fs::create_dir(&folder).is_err() {
+            return;
+        }
+        let mut set = limits.iter().enumerate().map(|(at, (file, limit))| {
+            let written = fs::write(folder.join(file), limit);
+            written.is_ok() || at > 0
+        });
+        let joined = set.all(|ok| ok) && fs::write(folder.join("cgroup.procs"), "0").is_ok();
+        if joined {
+            self.folders.push((folder, own.to_owned()));
+        } else {
+            let _ = fs::remove_dir(&folder);
+        }
+    }
+}
+
+impl Group {
+    /// Whether the kernel killed something in it for want of memory.
+    pub(super) fn ran_out_of_memory(&self) -> bool {
+        let killed = |text: &str| {
+            text.lines().any(|line| {
+                let count = line.strip_prefix("oom_kill ");
+                count.is_some_and(|count| count.trim() != "0")
+            })
+        };
+        let files = ["memory.events", "memory.oom_control"];
+        let mut all = self
+            .folders
+            .iter()
+            .flat_map(|(folder, _)| files.map(|file| folder.join(file)));
+        all.any(|file| fs::read_to_string(file).is_ok_and(|text| killed(&text)))
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        for (folder, own) in &self.folders {
+            // Only an empty group can be removed, and this process is in it.
+            let _ = fs::write(own.join("cgroup.procs"), "0");
+            let _ = fs::remove_dir(folder);
+        }
+    }
+}

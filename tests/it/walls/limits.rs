@@ -1,0 +1,80 @@
+//! A check that wants all of the machine.
+
+use super::room::{said, sandbox, walls};
+use crate::support::skip;
+
+#[track_caller]
+fn ended_by(limit: &str, value: &str, tools: &str, script: &str) {
+    let keys = format!("limits = {{ {limit} = {value} }}\ntools = [{tools}]");
+    let sandbox = sandbox(&keys, script);
+    let json = sandbox.json(&["lint", "--only", "own"]).expect(3);
+    let message = json.check("own")["message"].as_str().unwrap_or_default();
+    assert!(message.contains(&format!("`limits.{limit}`")), "{message}");
+    assert_eq!(
+        sandbox.cached("v1/ac/", ""),
+        [""; 0].map(std::path::PathBuf::from)
+    );
+}
+
+#[test]
+fn too_many_processes_end_the_check() {
+    if walls() {
+        let script = "i=0; while [ $i -lt 300 ]; do sleep 1000 & i=$((i+1)); done; wait";
+        ended_by("processes", "100", "\"sleep\"", script);
+    }
+}
+
+#[test]
+fn too_much_written_ends_the_check_and_leaves_nothing() {
+    let script = "head -c 100000000 /dev/zero > big; sleep 1000";
+    ended_by("disk", "\"20MB\"", "\"head\", \"sleep\"", script);
+}
+
+#[test]
+fn a_large_file_and_many_open_files_fail_as_the_kernel_says() {
+    let keys = "limits = { file-size = \"100kB\", open-files = 17 }\ntools = [\"head\"]";
+    let script = "head -c 200000 /dev/zero 2>/dev/null > big || echo refused; ulimit -n";
+    assert_eq!(said(&sandbox(keys, script)), "refused\n17\n");
+}
+
+#[test]
+fn of_too_much_output_the_beginning_and_the_end_are_kept() {
+    let keys = "limits = { output = \"1kB\" }\ntools = [\"head\"]";
+    let printed = said(&sandbox(
+        keys,
+        "echo begin; head -c 99999 /dev/zero; echo end",
+    ));
+    assert!(printed.starts_with("begin\n") && printed.ends_with("end\n"));
+    assert!(printed.contains("bytes left out]"), "{}", printed.len());
+}
+
+#[test]
+fn a_limit_that_is_no_number_or_size_is_named_with_its_place() {
+    let sandbox = sandbox("limits = { processes = 0, disk = \"much\", cpu = 1 }", ":");
+    let run = sandbox.run(&["lint"]).expect(2);
+    for words in [
+        "`processes`",
+        "`much` is not a size",
+        "`cpu`",
+        "dagcache.toml:4",
+    ] {
+        assert!(run.stderr.contains(words), "{words}: {}", run.stderr);
+    }
+}
+
+#[test]
+fn memory_is_bounded_where_the_system_can() {
+    if !std::path::Path::new("/usr/bin/python3").is_file() {
+        return skip("no /usr/bin/python3");
+    }
+    let keys = "limits = { memory = \"100MB\" }";
+    let script = "/usr/bin/python3 -I -c 'print(len(bytearray(400_000_000)))'";
+    let sandbox = sandbox(keys, script);
+    let json = sandbox.json(&["lint", "--only", "own"]);
+    let check = json.check("own");
+    if check["verdict"] == "passed" {
+        return skip("no control group can be made here");
+    }
+    let message = check["message"].as_str().unwrap_or_default();
+    assert!(message.contains("`limits.memory`"), "{message}");
+}
