@@ -1,24 +1,26 @@
 //! `security:secrets`: finds private keys and well-known tokens in the project's files.
 //!
 //! Built in, always planned, with one part per file that is not excluded.
-//! - Patterns and placeholders: [`rules`].
+//! - The kinds of secrets: [`rules`], their shapes: [`shapes`], those found by a name beside them: [`named`].
 //! - Text of any size is scanned. Binary files (with a NUL in the first 8 KiB, as in git) are not: nobody can fix a
-//!   line
-//!   of them, and random bytes look like anything. UTF-16 with a byte-order mark is text.
-//! - Findings in test data ([`RelPath::is_test_data`]) are warnings, others are errors.
+//!   line of them, and random bytes look like anything. UTF-16 with a byte-order mark is text.
+//! - Findings in test data ([`RelPath::is_test_data`]) and of doubtful rules are warnings, others are errors.
 //! - `dagcache: allow-secret` on a line allows its secrets.
 //! - A baseline (`[checks."security:secrets"] baseline = "PATH"`) lists one known finding per line as
-//!   `path:rule:hash`,
-//!   where `hash` is the first 16 hexadecimal digits of the SHA-256 of the secret. Empty lines and lines starting
-//!   with
-//!   `#` are ignored; lines that match nothing are harmless. Every finding's message ends with the line that accepts
-//!   it.
+//!   `path:rule:hash`, where `hash` is the first 16 hexadecimal digits of the SHA-256 of the secret. Empty lines and
+//!   lines starting with `#` are ignored; lines that match nothing are harmless. Every finding's message ends with
+//!   the line that accepts it.
 //!
 //! Messages never contain a secret, only its first four characters.
-//! Does not guess by entropy: that would cost more trust than it gains.
+//! Text that is merely random is no finding: without a mark or a name it would cost more trust than it gains.
 
+mod alphabets;
+mod chance;
 mod escapes;
+mod named;
 mod rules;
+mod scanner;
+mod shapes;
 
 use std::collections::HashSet;
 use std::io;
@@ -32,7 +34,7 @@ use crate::plan::{Builtin, InputView, Inputs, Plan, Work};
 use crate::scope::{PlanError, Scope};
 use crate::snapshot::Kind;
 
-use rules::{Hit, Scanner};
+use scanner::{Hit, Scanner};
 
 pub(crate) const ID: &str = "security:secrets";
 
@@ -121,7 +123,7 @@ impl Builtin for Secrets {
     }
 
     fn version(&self) -> u32 {
-        3
+        4
     }
 
     fn params(&self) -> Vec<(String, String)> {
@@ -183,14 +185,18 @@ fn finding(path: &RelPath, hit: &Hit, text: &[u8]) -> Finding {
     let secret = text.get(hit.range.clone()).unwrap_or_default();
     let shown = String::from_utf8_lossy(secret.get(..4).unwrap_or(secret));
     let (line, column) = position(text, hit.range.start);
+    let (severity, doubt) = match hit.rule.doubt {
+        Some(doubt) => (Severity::Warning, format!(" ({doubt})")),
+        None => (Severity::in_file(path), String::new()),
+    };
     Finding {
         path: Some(path.clone()),
         line: Some(narrow(line)),
         column: Some(narrow(column)),
-        severity: Severity::in_file(path),
+        severity,
         code: Some(hit.rule.id.to_owned()),
         message: format!(
-            "{} `{shown}…`: revoke it and keep it out of the repository; if it is none, write `dagcache: \
+            "{} `{shown}…`{doubt}: revoke it and keep it out of the repository; if it is none, write `dagcache: \
              allow-secret` on its line, or this in the baseline: {}",
             hit.rule.what,
             baseline_line(path, hit, text),
@@ -263,6 +269,27 @@ mod tests {
         assert_eq!(finding.severity, Severity::Error);
         assert!(finding.message.contains("`ghp_…`"), "{}", finding.message);
         assert!(!finding.message.contains("q7Rk"), "{}", finding.message);
+    }
+
+    #[test]
+    fn what_is_often_no_secret_only_warns_and_says_why() {
+        let key = ["sk", "_test_", "q7RkZ2mNf84LsTw0YbVx3JcD"].concat();
+        let findings = check("src/a.py", key.as_bytes());
+        assert_eq!(findings.len(), 1);
+        assert_eq!(findings[0].severity, Severity::Warning);
+        let message = &findings[0].message;
+        assert!(message.contains("(for tests, but"), "{message}");
+    }
+
+    #[test]
+    fn a_sure_finding_wins_over_a_doubtful_one_of_the_same_text() {
+        let text = format!("token = \"{}\"", token());
+        let findings = check("a", text.as_bytes());
+        let codes: Vec<_> = findings
+            .iter()
+            .map(|finding| finding.code.as_deref())
+            .collect();
+        assert_eq!(codes, [Some("github-token")]);
     }
 
     #[test]

@@ -2,6 +2,11 @@
 //!
 //! Texts are assembled from pieces, `|` marking the seams, so that this file holds no secret itself.
 
+use base64::Engine as _;
+
+use super::super::alphabets::base64;
+use super::super::named::VENDORS;
+use super::super::scanner::Scanner;
 use super::*;
 
 struct Row {
@@ -59,11 +64,12 @@ const ROWS: &[Row] = &[
     Row { rule: "gitlab-token", found: &["glpat|-q7RkZ2mNf84LsTw0YbVx", "\"glrt|-q7RkZ2mNf84LsTw0YbVx\""], missed: &["glpat|-xxxxxxxxxxxxxxxxxxxx", "glpat|-short", "glpat|-your-token-goes-here1"] },
     Row { rule: "slack-token",
         found: &["xox|b-2345678901-2345678901234-q7RkZ2mNf84LsTw0YbVx3JcD", "xap|p-1-A0B1C2D3E4F-2345678901-q7RkZ2mNf84LsTw0YbVx3JcDh6Gp"],
-        missed: &["xox|b-your-slack-bot-token-goes-right-here", "xox|b-123456789012-XXXXXXXXXXXXXXXXXXXXXXXX", "xox|b-2345678901"] },
+        missed: &["xox|b-your-slack-bot-token-goes-right-here", "xox|b-123456789012-XXXXXXXXXXXXXXXXXXXXXXXX", "xox|b-2345678901", "xox|a-nyc", "images/xox|o-indieweb-1.jpg"] },
+    Row { rule: "slack-token", found: &["xox|a-2-511111111-31111111111-3111111111111-e039d02840a0b9379c", "xox|r-kewdwckenbl1"], missed: &[] },
     Row { rule: "slack-webhook",
         found: &["https://hooks.slack|.com/services/T024BE7LD/B0F4K2N8Q/q7RkZ2mNf84LsTw0YbVx3JcD"],
         missed: &["https://hooks.slack|.com/services/T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX", "https://hooks.slack|.com/services/T024BE7LD/B0F4K2N8Q", "hooks.slack|.com/services/", "hooks.slack|.com/api/T024BE7LD/B0F4K2N8Q/q7RkZ2mNf84LsTw0YbVx3JcD"] },
-    Row { rule: "stripe-key", found: &["sk|_live_q7RkZ2mNf84LsTw0YbVx3JcD", "rk|_live_q7RkZ2mNf84LsTw0YbVx3JcD"], missed: &["sk|_test_q7RkZ2mNf84LsTw0YbVx3JcD", "sk|_live_xxxxxxxxxxxxxxxxxxxxxxxx", "sk|_live_short"] },
+    Row { rule: "stripe-key", found: &["sk|_live_q7RkZ2mNf84LsTw0YbVx3JcD", "rk|_live_q7RkZ2mNf84LsTw0YbVx3JcD"], missed: &["sk|_live_xxxxxxxxxxxxxxxxxxxxxxxx", "sk|_live_short"] },
     Row { rule: "google-api-key", found: &["key=AIz|aSyq7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9Ui"], missed: &["AIz|aSyq7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9Uxxx", "AIz|aSyXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX", "BAIz|aSyq7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9Ui"] },
     Row { rule: "npm-token", found: &["//registry/:_authToken=npm|_q7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9UiKoQ"], missed: &["npm|_config_registry_of_the_whole_company_x", "npm|_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"] },
     Row { rule: "pypi-token", found: &["pypi-|AgEIcHlwaS5vcmcCJDq7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9UiKoQq7RkZ2mNf84LsT"], missed: &["pypi-|AgEIcHlwaS5vcmc", "pypi-|AgEIcHlwaS5vcmcxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"] },
@@ -80,6 +86,22 @@ const ROWS: &[Row] = &[
     Row { rule: "azure-storage-key",
         found: &["DefaultEndpointsProtocol=https;AccountName=a;Account|Key=q7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9UiKoQq7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9UiKoQ+/q7RkZ2mNf84L==;"],
         missed: &["Account|Key=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==", "Account|Key=<key>", "Account|Key=short=="] },
+    Row { rule: "vault-token", found: &["token: s|.Zq9Ecf4M5g9o34Q6RkzGsj0z"], missed: &["s|.AcceptanceTimeoutSeconds", "s|.GetSomeOtherVersion2Of3All()", "s|.xxxxxxxxxxxxxxxxxxxxxxxx"] },
+    Row { rule: "facebook-token", found: &["1308742762612587||rhoK1cbv0DOU_RTX_87O4MkX7AI"], missed: &["130874276||rhoK1cbv0DOU_RTX_87O4MkX7AI", "1308742762612587||and_then_a_word_that_is_long"] },
+    Row { rule: "authress-key", found: &["sc_c8f7cqh6dk.8weu|.acc_v8qkwag04f.fmptg85fed0tggyem2dsdzgltfey8jm9kivi_m4s"], missed: &["c8f7cqh6dk.8weu|.acc_v8qkwag04f.fmptg85fed0tggyem2dsdzgltfey8jm9kivi_m4s", "sc_c8f7cqh6dk.8weu|.acc_v8qkwag04f.short"] },
+    Row { rule: "sidekiq-credentials", found: &["https://c4feb4b3|:d3adb33f@gems.contribsys.com/", "BUNDLE_GEMS__CONTRIBSYS__COM: c4feb4be|:deadbeef"], missed: &["https://gems.contribsys.com", "https://00000000|:00000000@gems.contribsys.com/", "BUNDLE_GEMS__CONTRIBSYS__COM: $TOKEN"] },
+    Row { rule: "square-token", found: &["EAA|AyYvZObW0PWs0YvI0CMWc3v"], missed: &["EAA|AAAAAAAABAAAAAgAAAAMAAA0Q", "EAA|Ayyvzobwopwsoyviocmwcev", "EAA|AyYvZObW0PWs0YvI0CMWc3v+/x"] },
+    Row { rule: "teams-webhook",
+        found: &["https://a.webhook.office|.com/webhookb2/6a1e9c0d-3b5f-4a7e-9d21-8c4f0b7a2e65@6a1e9c0d-3b5f-4a7e-9d21-8c4f0b7a2e65/IncomingWebhook/0a1b2c3d4e5f60718293a4b5c6d7e8f9/x"],
+        missed: &["https://a.webhook.office|.com/webhookb2/6a1e9c0d/IncomingWebhook/0a1b2c3d4e5f60718293a4b5c6d7e8f9"] },
+    Row { rule: "json-web-token",
+        found: &["Bearer ey|JhbGciOiJIUzI1NiJ9.ey|JzdWIiOiJ1c2VybmFtZTpib2IifQ.HcfCW67Uda-0gz54ZWTqmtgJnZeNem0Q757eTa9EZuw",
+            "ZXlK|aGJHY2lPaUpJVXpJMU5pSjkuZXlKemRXSWlPaUoxYzJWeWJtRnRaVHBpYjJJaWZRLkhjZkNXNjdVZGEtMGd6NTRaV1RxbXRnSm5aZU5lbTBRNzU3ZVRhOUVadXc="],
+        missed: &["ey|JhbGciOiJIUzI1NiJ9.ey|JzdWIiOiJ1c2VybmFtZTpib2IifQ", "th|ey.are.not_a_token_at_all_and_so", "ZXlK|aGJHY2lPaUpJVXpJMU5pSjk="] },
+    Row { rule: "curl-credentials",
+        found: &["cur|l -u elastic:q7RkZ2mN https://x", "cur|l -uelastic:q7RkZ2mN x", "cur|l -H 'Authorization: Basic djJlNEpYa0NJUHZ5a2FW' x", "cur|l x \\\n  --header \"X-Api-Key: 3a16750d-d363-41a4-8ebd-035408f7730f\"", "cur|l --user 'api:d2LkV78zLx!t' x", "cur|l -u 'd2LkV78zLx!t:' x"],
+        missed: &["cur|l -u user:password x", "cur|l -u \"$1:$2\"", "cur|l -u '${{ env.ELK_ID }}:${{ build.env.ELK_PASS }}'", "cur|l -H 'Authorization: Bearer <token>'", "cur|l -H 'Authorization: Bearer $TOKEN2x3Y'", "cur|l -H 'Content-Type: q7RkZ2mNf84LsTw0'", "nc -u q7RkZ2:mNf84LsTw0", "cur|l -url q7RkZ2:mNf84LsTw0"] },
+    Row { rule: "stripe-test-key", found: &["sk|_test_q7RkZ2mNf84LsTw0YbVx3JcD"], missed: &["sk|_test_xxxxxxxxxxxxxxxxxxxxxxxx", "task_test_q7RkZ2mNf84LsTw0YbVx3JcD"] },
     Row { rule: "infracost-key", found: &["ico|-YkD1J1nQ3VzhsabaCO2oOiBNTiocp5Ly"], missed: &["box.ico|-7a388b69018576d24b59331fd60aab0c.png"] },
     Row { rule: "octopus-key", found: &["API|-ZNRMR7SL6L3ATMOIK7GKJDKLPY"], missed: &["API|-WHATNOBODYREADSABOUTATALL1", "API|-ZNRMR7SL6L3"] },
     Row { rule: "sentry-token",
@@ -92,7 +114,8 @@ const ROWS: &[Row] = &[
 ];
 
 fn ids(template: &str) -> Vec<&'static str> {
-    let text = template.replace("BODY", BODY).replace('|', "");
+    let text = template.replace("BODY", BODY);
+    let text = text.replace("||", "\0").replace('|', "").replace('\0', "|");
     let scanner = Scanner::new().expect("the literals compile");
     scanner
         .scan(text.as_bytes())
@@ -288,7 +311,8 @@ fn what_stands_beside_the_name_of_a_vendor_is_not_always_its_token() {
         "twitter: abcdefghijklmnopqrstuvwxy",
         "heroku = 00000000-0000-0000-0000-000000000000",
         "trello and then q7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9U",
-        "asana_token = \"q7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9Uq7RkZ2\"",
+        "asana = \"q7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9Uq7RkZ2\"",
+        "SetSysctl = \"jwadx0silzozjbhyi2en4b74\"",
     ] {
         assert_eq!(ids(text), [""; 0], "{text}");
     }
@@ -296,6 +320,33 @@ fn what_stands_beside_the_name_of_a_vendor_is_not_always_its_token() {
         ids("heroku_key = 6a1e9c0d|-3b5f-4a7e-9d21-8c4f0b7a2e65"),
         ["vendor-token"]
     );
+}
+
+#[test]
+fn a_value_that_its_name_calls_a_secret_is_one_if_it_looks_like_chance() {
+    for text in [
+        "some_api_token_123 = \"q7RkZ2mNf84LsTw0YbVx3JcDh6Gp|Ae9U\"",
+        "\"credentials\" : \"0afae57f3ccfd9d7f5767067bc48b30f|719e271ba470488056e37ab35d4b6506\"",
+        "mySecretString=OlBCMUCxJrPysEL0cfURPfL8|GLLc1a",
+        "passwd = MQPTBBwM8HzK2Hj_rt3nhv.BOK|Ox2Q",
+        "env(\"api_token\", \"dafa7817-e246-48f3|-91a7-e87653d587b8\")",
+    ] {
+        assert_eq!(ids(text), ["named-secret"], "{text}");
+    }
+    for text in [
+        "credentialsId: '29f63271-dc2f-4734-8221-5b31b5169bac'",
+        "public_token = \"q7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9U\"",
+        "csrf-token=q7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9U",
+        "password_hash = q7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9U",
+        "primaryKey = q7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9U",
+        "token: message-lib-v1.0.2-2024-01-31",
+        "token = \"the-name-of-a-secret-in-2024\"",
+        "secret = config.readTheSecretOfUser2From1",
+        "tokens of q7RkZ2mNf84LsTw0YbVx3JcDh6GpAe9U",
+        "password = 0123456789abcdef0123456789abcdef",
+    ] {
+        assert_eq!(ids(text), [""; 0], "{text}");
+    }
 }
 
 #[test]
