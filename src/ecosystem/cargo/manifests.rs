@@ -15,10 +15,9 @@ use crate::scope::Scope;
 use crate::snapshot::FileId;
 
 use super::links::follow;
-use super::{ci, config};
+use super::{ci, config, skeleton};
 
-/// The name of a manifest.
-pub(crate) const MANIFEST: &str = "Cargo.toml";
+pub(crate) use super::skeleton::MANIFEST;
 
 /// A folder for which checks are planned.
 #[derive(Debug, PartialEq, Eq)]
@@ -138,7 +137,7 @@ pub(crate) fn roots(scope: &Scope<'_>, warnings: &mut Vec<String>) -> Vec<Root> 
                 broken: broken(path, place),
             }),
             (true, false) if !path.is_fixture() && !matches!(place, Place::Broken(..)) => {
-                stray.push(format!("`{dir}`"));
+                stray.push(dir);
             }
             (_, _) => {
                 if let Place::Broken(line, column, message) = place {
@@ -150,12 +149,27 @@ pub(crate) fn roots(scope: &Scope<'_>, warnings: &mut Vec<String>) -> Vec<Root> 
         }
     }
     if !stray.is_empty() {
+        let patches = patches(scope, &roots);
+        stray.retain(|dir| !patches.contains(*dir));
+    }
+    if !stray.is_empty() {
+        let stray: Vec<String> = stray.iter().map(|dir| format!("`{dir}`")).collect();
         warnings.push(format!(
             "not checked: {}, which belongs to no Cargo workspace; to check it, add a Cargo.lock or a CI step that names it",
             stray.join(", ")
         ));
     }
     roots
+}
+
+/// Folders of packages that replace dependencies of a root: cargo compiles them with it.
+fn patches(scope: &Scope<'_>, roots: &[Root]) -> BTreeSet<RelPath> {
+    let table = |root: &Root| {
+        let text = scope.text(&root.dir.join(MANIFEST).ok()?)?;
+        let table: toml::Table = toml::from_str(&text).ok()?;
+        Some(skeleton::patches(&root.dir, &table))
+    };
+    roots.iter().filter_map(table).flatten().collect()
 }
 
 fn broken(path: &RelPath, place: &Place) -> Option<String> {
@@ -314,6 +328,22 @@ mod tests {
         assert_eq!(roots, [".", "nested", "out/b"]);
         assert_eq!(warnings.len(), 1, "{warnings:?}");
         assert!(warnings[0].contains("`out/c`"), "{warnings:?}");
+    }
+
+    #[test]
+    fn a_package_that_replaces_a_dependency_is_not_called_unchecked() {
+        let root = "[package]\nname = \"p\"\n[patch.crates-io]\nq = { path = \"patched/q\" }";
+        let files = [
+            ("Cargo.toml", root),
+            ("patched/q/Cargo.toml", PACKAGE),
+            ("stray/Cargo.toml", PACKAGE),
+        ];
+        let (_, warnings) = roots_of(&files, "");
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(
+            warnings[0].contains("not checked: `stray`,"),
+            "{warnings:?}"
+        );
     }
 
     #[test]

@@ -25,10 +25,13 @@ use toml::{Table, Value};
 
 use crate::path::RelPath;
 
-use super::manifests::MANIFEST;
+pub(super) use manifest::patches;
 
 /// The version of workspace packages in a skeleton. No real package uses it.
 pub(crate) const VERSION: &str = "0.0.0-dagcache";
+
+/// The name of a manifest.
+pub(crate) const MANIFEST: &str = "Cargo.toml";
 
 /// The lockfile's name.
 const LOCKFILE: &str = "Cargo.lock";
@@ -67,7 +70,7 @@ pub(crate) fn skeleton(
     let found = find(dir, members, read)?;
     let patched = found
         .get(dir)
-        .map(|root| manifest::patches(dir, &root.manifest))
+        .map(|root| patches(dir, &root.manifest))
         .unwrap_or_default();
     let lockfile = lockfile.map(lock::Lock::parse).transpose();
     let lockfile = lockfile.map_err(|why| format!("{LOCKFILE}: {why}"))?;
@@ -149,7 +152,7 @@ fn find(
         let package = package && manifest::name(&manifest).is_some();
         let mut next = manifest::path_dependencies(&folder, &manifest, package, member);
         if folder == *dir {
-            next.extend(manifest::patches(&folder, &manifest));
+            next.extend(patches(&folder, &manifest));
         }
         queue.extend(next.into_iter().map(|next| {
             let member = is_member(&next);
