@@ -282,6 +282,18 @@ pub(crate) fn verdict(request: &Request<'_>, error: EngineError) -> Result<Execu
     }
 }
 
+/// The error of a command whose failure says nothing about the project.
+#[must_use]
+pub(crate) fn no_verdict(
+    request: &Request<'_>,
+    outcome: &Result<Executed, EngineError>,
+) -> Option<EngineError> {
+    match after(request, outcome) {
+        Some(Next::NoVerdict(why)) => Some(EngineError::Unavailable(why.to_owned())),
+        _ => None,
+    }
+}
+
 /// The follow-up that the command's rule demands after a failure.
 #[must_use]
 pub(crate) fn after(

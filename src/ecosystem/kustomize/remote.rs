@@ -73,7 +73,7 @@ fn without_user(text: &str) -> Option<&str> {
 pub(super) struct Unreachable;
 
 /// Messages of git, of Go and of the C library if a host cannot be reached.
-const UNREACHABLE: [&str; 9] = [
+const UNREACHABLE: [&str; 11] = [
     "Could not resolve host",
     "Connection refused",
     "Connection timed out",
@@ -82,7 +82,9 @@ const UNREACHABLE: [&str; 9] = [
     "Temporary failure in name resolution",
     "connection refused",
     "i/o timeout",
+    "network is unreachable",
     "no such host",
+    "server misbehaving",
 ];
 
 impl Retry for Unreachable {

@@ -21,7 +21,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::digest::Digest;
 use crate::engine::folder::Folder;
-use crate::engine::{Engine, EngineError, Executed, Expected, Pending, Prepare, Prepared, Request};
+use crate::engine::{
+    Engine, EngineError, Executed, Expected, Pending, Prepare, Prepared, Request, no_verdict,
+};
 use crate::plan::Layer;
 use crate::plan::check::OutsideFile;
 use crate::snapshot::{FileId, Snapshot};
@@ -407,7 +409,22 @@ impl Engine for DaggerEngine {
         request: &'a Request<'a>,
         cancel: &'a CancellationToken,
     ) -> Pending<'a, Result<Executed, EngineError>> {
-        Box::pin(self.execute(request, cancel))
+        Box::pin(async move {
+            let mut outcome = self.execute(request, cancel).await;
+            let remembered = outcome.as_ref().is_ok_and(|executed| executed.replayed);
+            if remembered && no_verdict(request, &outcome).is_some() {
+                // The engine remembers a failure that another run may not have.
+                let again = Request {
+                    again: true,
+                    ..*request
+                };
+                outcome = self.execute(&again, cancel).await;
+            }
+            match no_verdict(request, &outcome) {
+                Some(error) => Err(error),
+                None => outcome,
+            }
+        })
     }
 }
 

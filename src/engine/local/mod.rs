@@ -16,7 +16,7 @@ use crate::engine::folder::Folder;
 use crate::engine::relative::Relative;
 use crate::engine::{
     Ended, Engine, EngineError, Executed, Pending, Place, Prepare, Prepared, Request, after,
-    blocking, failed_before, verdict,
+    blocking, failed_before, no_verdict, verdict,
 };
 use crate::plan::check::Next;
 use crate::plan::{Build, Output, Tool};
@@ -121,8 +121,8 @@ impl LocalEngine {
             drop(outcome);
             outcome = self.attempt(request, cancel, false).await;
         }
-        if let Some(Next::NoVerdict(why)) = after(request, &outcome) {
-            return Err(EngineError::Unavailable(why.to_owned()));
+        if let Some(error) = no_verdict(request, &outcome) {
+            return Err(error);
         }
         if !wants_layers(request, &outcome) {
             return outcome;

@@ -192,3 +192,21 @@ fn doctor_runs_a_command_in_a_pinned_image() {
         assert_ne!(line["level"], "fail", "{line}");
     }
 }
+
+#[test]
+fn a_remote_that_cannot_be_reached_is_no_verdict() {
+    let Some(engine) = engine() else { return };
+    let remote = "patches:\n- path: https://no-such-host.invalid/a.yaml\n";
+    let Some(sandbox) = locked(engine, &[("kustomization.yaml", remote)]) else {
+        return;
+    };
+    // The second time the engine remembers the failure.
+    for _ in 0..2 {
+        let run = engine.run(&sandbox, &["dev-check", "--engine", "dagger"]);
+        let said = run.expect(3).stderr.clone();
+        assert!(
+            said.contains("a remote resource cannot be fetched"),
+            "{said}"
+        );
+    }
+}
