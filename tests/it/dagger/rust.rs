@@ -13,6 +13,10 @@ const LOCK: &str = "version = 4\n\n\
 checksum = \"baf1de4339761588bc0619e3cbc0120ee582ebb74b53b4efbf79117bd2da40fd\"\n\n\
 [[package]]\nname = \"lib\"\nversion = \"0.1.0\"\n";
 
+/// A package without dependencies.
+const APP: &str = "[package]\nname = \"app\"\nversion = \"0.1.0\"\nedition = \"2021\"\n";
+const APP_LOCK: &str = "version = 4\n\n[[package]]\nname = \"app\"\nversion = \"0.1.0\"\n";
+
 const GOOD: &str = "cfg_if::cfg_if! {\n    if #[cfg(unix)] {\n        fn main() {\n            println!(\"{}\", lib::one());\n        }\n    }\n}\n";
 
 fn sandbox() -> Sandbox {
@@ -164,23 +168,21 @@ fn in_a_place_that_is_kept_the_content_decides() {
 #[test]
 fn what_cargo_does_not_read_runs_nothing_again() {
     let Some(engine) = engine() else { return };
-    let lock = "version = 4\n\n[[package]]\nname = \"app\"\nversion = \"0.1.0\"\n";
-    let manifest = "[package]\nname = \"app\"\nversion = \"0.1.0\"\nedition = \"2021\"\n";
     let sandbox = Sandbox::with(&[
-        ("Cargo.toml", manifest),
-        ("Cargo.lock", lock),
+        ("Cargo.toml", APP),
+        ("Cargo.lock", APP_LOCK),
         ("README.md", "# app\n"),
         ("src/lib.rs", "pub fn one() -> i32 {\n    1\n}\n"),
     ]);
     sandbox.commit("files");
     clippy(engine, &sandbox, &[]).expect(0);
     sandbox.write("README.md", "# app\n\nA line.\n");
-    sandbox.write("Cargo.lock", format!("# A comment.\n{lock}"));
+    sandbox.write("Cargo.lock", format!("# A comment.\n{APP_LOCK}"));
     clippy(engine, &sandbox, &[]).expect(0).expect_fresh();
     // The lockfile still counts: it does not fit any more.
-    sandbox.write("Cargo.lock", lock.replace("0.1.0", "0.1.1"));
+    sandbox.write("Cargo.lock", APP_LOCK.replace("0.1.0", "0.1.1"));
     clippy(engine, &sandbox, &[]).expect(1);
-    sandbox.write("Cargo.lock", lock);
+    sandbox.write("Cargo.lock", APP_LOCK);
     let source = "#![doc = include_str!(\"../README.md\")]\n//! a\n";
     sandbox.write("src/lib.rs", source);
     clippy(engine, &sandbox, &[]).expect(0);
@@ -191,11 +193,9 @@ fn what_cargo_does_not_read_runs_nothing_again() {
 #[test]
 fn verdicts_are_those_of_this_host() {
     let Some(engine) = engine() else { return };
-    let lock = "version = 4\n\n[[package]]\nname = \"app\"\nversion = \"0.1.0\"\n";
-    let manifest = "[package]\nname = \"app\"\nversion = \"0.1.0\"\nedition = \"2021\"\n";
     let sandbox = Sandbox::with(&[
-        ("Cargo.toml", manifest),
-        ("Cargo.lock", lock),
+        ("Cargo.toml", APP),
+        ("Cargo.lock", APP_LOCK),
         (
             "src/lib.rs",
             "pub fn one() -> i32 {\n  return 1;\n}\n#[test]\nfn two() { let a = 1u8 == 300; }\n",
@@ -216,7 +216,7 @@ fn verdicts_are_those_of_this_host() {
     }
     assert_eq!(findings(&there), findings(&here));
     // A lockfile that does not fit is what cargo complains about, not something that kept the check from running.
-    sandbox.write("Cargo.toml", manifest.replace("0.1.0", "0.2.0"));
+    sandbox.write("Cargo.toml", APP.replace("0.1.0", "0.2.0"));
     let refused = |run: &Json| {
         let check = run.check("rust:clippy").clone();
         ["verdict", "exit_code", "stderr"].map(|key| check[key].clone())
@@ -229,9 +229,8 @@ fn verdicts_are_those_of_this_host() {
 #[test]
 fn what_a_tool_mends_in_a_container_comes_back() {
     let Some(engine) = engine() else { return };
-    let manifest = "[package]\nname = \"app\"\nversion = \"0.1.0\"\nedition = \"2021\"\n";
     let sandbox = Sandbox::with(&[
-        ("Cargo.toml", manifest),
+        ("Cargo.toml", APP),
         ("src/lib.rs", "mod a;\nfn  one( ) {}\n"),
         ("src/a.rs", "// fine\n"),
     ]);
