@@ -18,6 +18,30 @@ pub(crate) fn position(text: &[u8], offset: usize) -> (usize, usize) {
     (lines + 1, characters + 1)
 }
 
+/// Where the lines of a text start, to find many positions in it.
+#[derive(Debug, Clone)]
+pub(crate) struct Lines(Vec<usize>);
+
+impl Lines {
+    #[must_use]
+    pub(crate) fn of(text: &str) -> Self {
+        let ends = text.match_indices('\n').map(|(at, _)| at + 1);
+        Self(std::iter::once(0).chain(ends).collect())
+    }
+
+    /// [`position`] in that text.
+    #[must_use]
+    pub(crate) fn position(&self, text: &str, offset: usize) -> (usize, usize) {
+        let offset = offset.min(text.len());
+        let line = self.0.partition_point(|start| *start <= offset);
+        let start = self.0.get(line.saturating_sub(1)).copied();
+        let in_line = text.as_bytes().get(start.unwrap_or_default()..);
+        let from = offset - start.unwrap_or_default();
+        let (_, column) = position(in_line.unwrap_or_default(), from);
+        (line, column)
+    }
+}
+
 /// A line or column as findings hold it.
 #[must_use]
 pub(crate) fn narrow(number: usize) -> u32 {
@@ -83,6 +107,8 @@ mod tests {
             (99, (3, 1)),
         ] {
             assert_eq!(position(text, offset), place, "{offset}");
+            let text = std::str::from_utf8(text).expect("text");
+            assert_eq!(Lines::of(text).position(text, offset), place, "{offset}");
         }
     }
 }

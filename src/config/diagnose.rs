@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
-use crate::finding::position;
+use crate::finding::Lines;
 use crate::path::RelPath;
 
 /// More problems than this are counted but not shown.
@@ -35,12 +35,18 @@ impl fmt::Display for Place {
 pub(super) struct Source {
     pub(super) path: RelPath,
     pub(super) text: String,
+    lines: Lines,
 }
 
 impl Source {
+    pub(super) fn new(path: RelPath, text: String) -> Self {
+        let lines = Lines::of(&text);
+        Self { path, text, lines }
+    }
+
     /// The place of a byte offset.
     pub(super) fn place(&self, offset: usize) -> Place {
-        let (line, column) = position(self.text.as_bytes(), offset);
+        let (line, column) = self.lines.position(&self.text, offset);
         Place {
             file: self.path.clone(),
             line,
@@ -173,10 +179,8 @@ mod tests {
 
     #[test]
     fn columns_count_characters() {
-        let source = Source {
-            path: RelPath::new("dagcache.toml").expect("relative"),
-            text: "a = 1\nä = x".to_owned(),
-        };
+        let path = RelPath::new("dagcache.toml").expect("relative");
+        let source = Source::new(path, "a = 1\nä = x".to_owned());
         assert_eq!(source.place(11).to_string(), "dagcache.toml:2:5");
         assert_eq!(source.place(999).to_string(), "dagcache.toml:2:6");
     }
@@ -184,7 +188,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_span_of_any_text_renders(text in any::<String>(), a in 0..80_usize, b in 0..80_usize) {
-            let source = Source { path: RelPath::new("f").expect("relative"), text };
+            let source = Source::new(RelPath::new("f").expect("relative"), text);
             let mark = Mark { source: 0, span: a..b, label: "here".to_owned() };
             let problem = Problem { title: "t".to_owned(), marks: vec![mark], help: None };
             let text = Report::new(vec![source], vec![problem]).render(false);

@@ -88,7 +88,7 @@ pub(super) fn decode(files: Vec<(&'static str, Vec<u8>)>) -> (Vec<Source>, Vec<P
         }
         problems.extend(bad_byte.map(|at| not_utf8(sources.len(), name, at)));
         let path = RelPath::from_normal(name.to_owned());
-        sources.push(Source { path, text });
+        sources.push(Source::new(path, text));
     }
     (sources, problems)
 }
