@@ -56,14 +56,15 @@
 //! |---|---|---|---|
 //! | a repository that is looked at | run code, write files, reach an engine | planning starts helpers outside the tree and without its settings | `planning` |
 //! | its configuration | get network, secrets, an engine | the user's yes, once per content | `trust` |
-//! | a check that runs | reach the host, its user, other checks, its own next run | [`process`]: namespaces, read-only mounts, Landlock, seccomp, no capabilities | `room` |
+//! | a check that runs | reach the host, its user, other checks | [`process`]: namespaces, read-only mounts, Landlock, seccomp, no capabilities | `room` |
 //! | the same | take the machine down | limits of processes, memory, disk, time | `limits` |
 //! | another user | plant or read results | a store of the user's own, no links in our places | `store` |
 //! | names, findings, output | write to the terminal | control characters are shown | `terminal` |
 //! | output that holds a secret | keep or print it | values and their encodings are masked | `secrets` |
 //! | files of any size and number | exhaust memory | streaming, bounds | `sizes` |
 //!
-//! Not defended against: a check that lies about the code it checks, the kernel, side channels, whoever can write to
+//! Not defended against: a check that lies about the code it checks, code that alters compiled products while it is
+//! compiled into them (build scripts, procedural macros), the kernel, side channels, whoever can write to
 //! the user's home.
 
 mod digest;

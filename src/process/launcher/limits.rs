@@ -34,14 +34,22 @@ impl Limits {
         if let Some(files) = self.open_files {
             bind(Resource::Nofile, files)?;
         }
-        // Counts threads, and nothing as root.
+        // Does not bind root.
         #[cfg(target_os = "linux")]
-        if self.processes.is_some()
-            && let Some(all) = most_processes()
-        {
-            bind(Resource::Nproc, all / 2)?;
+        if let Some(threads) = self.threads() {
+            bind(Resource::Nproc, threads)?;
         }
         Ok(())
+    }
+
+    /// How many threads its processes may have. Far more than processes, because only the latter are meant, but soon
+    /// enough to stop a fork bomb that leaves no time to count them.
+    #[cfg(target_os = "linux")]
+    fn threads(&self) -> Option<u64> {
+        const EACH: u64 = 16;
+        let all = fs::read_to_string("/proc/sys/kernel/pid_max").ok()?;
+        let all: u64 = all.trim().parse().ok()?;
+        Some(self.processes?.saturating_mul(EACH).min(all / 2))
     }
 
     /// A control group for this process and its descendants, where one can be had.
@@ -51,13 +59,6 @@ impl Limits {
         #[cfg(not(target_os = "linux"))]
         return None;
     }
-}
-
-/// How many processes the kernel allows at all.
-#[cfg(target_os = "linux")]
-fn most_processes() -> Option<u64> {
-    let text = fs::read_to_string("/proc/sys/kernel/pid_max").ok()?;
-    text.trim().parse().ok()
 }
 
 /// Watches how much a command writes.
@@ -128,8 +129,8 @@ pub(super) struct Group {
 #[cfg(target_os = "linux")]
 impl Group {
     fn new(limits: &Limits) -> Option<Self> {
-        let memory = limits.memory;
-        memory?;
+        let memory = limits.memory?.to_string();
+        let threads = limits.threads().unwrap_or(u64::MAX).to_string();
         let own = fs::read_to_string("/proc/self/cgroup").ok()?;
         let mut group = Self {
             folders: Vec::new(),
@@ -139,22 +140,21 @@ impl Group {
             let (controllers, path) = (parts.next()?, parts.next()?.trim_start_matches('/'));
             let has = |name| controllers.split(',').any(|one| one == name);
             let root = Path::new("/sys/fs/cgroup");
-            let memory = memory.map(|limit| limit.to_string());
-            match (controllers, memory) {
-                ("", memory) => group.join_unified(&root.join(path), memory.as_deref()),
-                (_, Some(memory)) if has("memory") => {
-                    let own = root.join("memory").join(path);
-                    group.join(&own, &own, &[("memory.limit_in_bytes", &memory)]);
-                }
-                _ => {}
+            if controllers.is_empty() {
+                group.join_unified(&root.join(path), &memory, &threads);
+            } else if has("memory") {
+                let own = root.join("memory").join(path);
+                group.join(&own, &own, &[("memory.limit_in_bytes", &memory)]);
+            } else if has("pids") {
+                let own = root.join("pids").join(path);
+                group.join(&own, &own, &[("pids.max", &threads)]);
             }
         }
         (!group.folders.is_empty()).then_some(group)
     }
 
     /// Joins a new group below the nearest one that hands its controllers on: in one that does not, no limit binds.
-    fn join_unified(&mut self, own: &Path, memory: Option<&str>) {
-        let Some(memory) = memory else { return };
+    fn join_unified(&mut self, own: &Path, memory: &str, threads: &str) {
         let hands_on = |dir: &&Path| {
             let all = fs::read_to_string(dir.join("cgroup.subtree_control"));
             all.is_ok_and(|all| all.split_whitespace().any(|one| one == "memory"))
@@ -162,7 +162,8 @@ impl Group {
         if let Some(parent) = own.ancestors().take(3).find(hands_on) {
             let swap = ("memory.swap.max", "0");
             let whole = ("memory.oom.group", "1");
-            self.join(own, parent, &[("memory.max", memory), swap, whole]);
+            let threads = ("pids.max", threads);
+            self.join(own, parent, &[("memory.max", memory), swap, whole, threads]);
         }
     }
 

@@ -73,31 +73,48 @@ impl Support {
     fn one_by_one(build: impl Fn(Bounds) -> io::Result<()>) -> Self {
         let of = |user: bool, bounds: Bounds| build(Bounds { user, ..bounds });
         let user = of(true, Bounds::default()).is_ok();
-        let said = |bounds: Bounds| of(user, bounds).map_err(|error| error.to_string());
+        let said = |wall: &str, bounds: Bounds| {
+            of(user, bounds).map_err(|error| format!("{wall}: {error}"))
+        };
         let root = Some(Root::default());
         Self {
             user,
-            processes: said(Bounds {
-                processes: true,
-                root: root.clone(), // With its own `/proc`.
-                ..Bounds::default()
-            }),
-            root: said(Bounds {
-                root,
-                ..Bounds::default()
-            }),
-            offline: said(Bounds {
-                offline: true,
-                ..Bounds::default()
-            }),
-            files: said(Bounds {
-                files: Some(Vec::new()),
-                ..Bounds::default()
-            }),
-            calls: said(Bounds {
-                calls: true,
-                ..Bounds::default()
-            }),
+            processes: said(
+                "own processes",
+                Bounds {
+                    processes: true,
+                    root: root.clone(), // With its own `/proc`.
+                    ..Bounds::default()
+                },
+            ),
+            root: said(
+                "own file system",
+                Bounds {
+                    root,
+                    ..Bounds::default()
+                },
+            ),
+            offline: said(
+                "no network",
+                Bounds {
+                    offline: true,
+                    ..Bounds::default()
+                },
+            ),
+            files: said(
+                "Landlock",
+                Bounds {
+                    files: Some(Vec::new()),
+                    ..Bounds::default()
+                },
+            ),
+            calls: said(
+                "seccomp",
+                Bounds {
+                    calls: true,
+                    ..Bounds::default()
+                },
+            ),
         }
     }
 }
