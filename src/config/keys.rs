@@ -128,8 +128,8 @@ tables! {
     Limits {
         /// Processes at a time. Default: 4096.
         "processes" processes: Option<u64> = number;
-        /// Memory of all its processes (`2GiB`), where the system lets a control group be made. Default: nine tenths of
-        /// the machine's.
+        /// Memory of all its processes (`2GiB`), where the system lets a control group be made. Without it, a check is
+        /// the first to be killed when memory runs out.
         "memory" memory: Option<u64> = text(size);
         /// Bytes a run may write into its room. Default: `20GiB`.
         "disk" disk: Option<u64> = text(size);

@@ -222,7 +222,7 @@ fn limits(command: &Command, room: &Layout) -> Limits {
     let place = room.up().parent().map(Path::to_owned);
     let limits = Limits {
         processes: Some(own.processes.unwrap_or(PROCESSES)),
-        memory: own.memory.or_else(most_memory),
+        memory: own.memory,
         file_size: own.file_size,
         open_files: own.open_files,
         disk: place.map(|place| (own.disk.unwrap_or(DISK), place)),
@@ -231,19 +231,6 @@ fn limits(command: &Command, room: &Layout) -> Limits {
         true => limits,
         false => Limits::default(),
     }
-}
-
-/// Nine tenths of the machine's memory, in bytes.
-#[cfg(target_os = "linux")]
-fn most_memory() -> Option<u64> {
-    let info = rustix::system::sysinfo();
-    let all = info.totalram.saturating_mul(info.mem_unit.into());
-    Some(all / 10 * 9)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn most_memory() -> Option<u64> {
-    None
 }
 
 fn rules(needs: &Needs<'_>, room: &Layout, moved: bool) -> Vec<(Access, PathBuf)> {
@@ -404,7 +391,7 @@ fn fixed(network: bool) -> Vec<(PathBuf, String)> {
         "root:x:0:0:root:/root:/bin/sh\n\
          dagcache:x:1000:1000::{}:/bin/sh\n\
          nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
-        home.display()
+        home.to_string_lossy()
     );
     let group = "root:x:0:\ndagcache:x:1000:\nnogroup:x:65534:\n";
     let hosts = "127.0.0.1 localhost\n::1 localhost\n127.0.1.1 dagcache\n";

@@ -1,7 +1,7 @@
 //! What a command may use of the machine.
 //!
-//! Files and memory images are bounded by the kernel per process. Processes and the disk are looked at while it runs;
-//! memory, and where it can be had the number of threads, by a control group.
+//! Files and memory images are bounded by the kernel per process. Processes and the disk are looked at while it runs.
+//! Memory, and with it threads, is bounded by a control group, only if asked for: joining and leaving one takes 20 ms.
 
 use std::fs;
 use std::io;

@@ -21,6 +21,7 @@ use rustix::process::{getegid, geteuid, pivot_root};
 use super::spec::{Bounds, Root, below};
 use super::told;
 use crate::rule::Rule;
+use crate::visible::Shown as _;
 
 /// The user and group in every room that has a user namespace.
 const ID: u32 = 1000;
@@ -113,7 +114,7 @@ fn bind(from: &Path, to: &Path, is_dir: bool) -> io::Result<()> {
         drop(fs::File::create_new(to)?);
     }
     mount_bind_recursive(from, to)
-        .map_err(|error| told(&format!("cannot show {}", to.display()), &error.into()))
+        .map_err(|error| told(&format!("cannot show {}", to.shown()), &error.into()))
 }
 
 fn furnish(new: &Root) -> io::Result<()> {
