@@ -100,7 +100,9 @@ fn is_usual(program: &str) -> bool {
 }
 
 fn missing(name: &str, user: &str, place: &Place) -> String {
-    let lack = if name.starts_with('/') {
+    let lack = if Path::new(name).is_file() {
+        "neither on PATH nor of the system or the project"
+    } else if name.starts_with('/') {
         "missing"
     } else {
         "not on PATH"

@@ -112,7 +112,9 @@ impl Found {
     /// Adds the interpreter of a first line. Returns whether it exists.
     pub(crate) fn add_interpreter(&mut self, scope: &Scope<'_>, named: &str) -> bool {
         let dir = &self.dir;
-        let Some(behind) = (Identify { scope, dir }).interpreter(named, 0) else {
+        let identify = Identify { scope, dir };
+        let may = identify.may_be_named_by_the_project(named);
+        let Some(behind) = may.then(|| identify.interpreter(named, 0)).flatten() else {
             return false;
         };
         self.take(base_name(named), behind);
@@ -282,7 +284,11 @@ impl Identify<'_> {
                 format!("cannot identify the packages of `{name}`: {why}"),
             ),
         };
-        if let Some(behind) = self.interpreter(&interpreter, depth) {
+        let root = self.scope.snapshot.root();
+        let of_project = program.path.starts_with(root) || program.real.starts_with(root);
+        if (!of_project || self.may_be_named_by_the_project(&interpreter))
+            && let Some(behind) = self.interpreter(&interpreter, depth)
+        {
             found.identity = Digest::combined([&found.identity, &behind.identity]);
             if found.hidden.is_none() {
                 found.hidden.clone_from(&behind.hidden);
@@ -293,6 +299,23 @@ impl Identify<'_> {
                 .push((base_name(&interpreter).to_owned(), behind));
         }
         found
+    }
+
+    /// Whether a first line of the project may name this interpreter. What is installed with an interpreter becomes
+    /// readable, so by an absolute path only those of the system, of the project and of the user's PATH.
+    fn may_be_named_by_the_project(&self, named: &str) -> bool {
+        let path = Path::new(named);
+        let home = self.scope.home();
+        let private = Private {
+            project: self.scope.snapshot.root(),
+            store: self.scope.tools.memo_folder(),
+            home: home.as_deref(),
+        };
+        let on_path = || self.scope.tools.find(base_name(named));
+        !path.is_absolute()
+            || private.is_plain_system(path)
+            || path.starts_with(private.project)
+            || on_path().is_some_and(|found| found.path == path || found.real == path)
     }
 
     /// Identifies the interpreter named in a first line; `None` if it does not exist.

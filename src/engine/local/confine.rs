@@ -52,6 +52,15 @@ const DEVICES: &[&str] = &[
 /// Shared memory. Private like the others, and part of `/dev`.
 const MEMORY: &str = "/dev/shm";
 
+/// Parts of system directories that lead out of the room or tell root about the kernel.
+const LEAKS: &[&str] = &[
+    "/nix/var",
+    "/sys/kernel/debug",
+    "/sys/kernel/tracing",
+    "/sys/firmware",
+    "/sys/fs/pstore",
+];
+
 /// Never granted, even inside a granted directory: checks do not need them.
 const SECRETS: &[&str] = &["credentials", "credentials.toml"];
 
@@ -144,7 +153,7 @@ impl Confiner {
         let mut needs = Needs::new(&self.host);
         for tool in &command.tools {
             match tool {
-                Tool::Host { path, .. } => needs.program(path),
+                Tool::Host { path, .. } => needs.program(path, false),
                 Tool::Layer { layer: name, .. } => {
                     if let Some(folder) = layer(name) {
                         needs.installation(&folder);
@@ -193,6 +202,7 @@ impl Confiner {
         let host = &self.host;
         let mut all = vec![host.project.clone(), host.store.clone()];
         all.extend(host.home.clone());
+        all.extend(LEAKS.iter().map(PathBuf::from));
         let mut all: Vec<PathBuf> = all
             .iter()
             .filter_map(|path| path.canonicalize().ok())
@@ -223,7 +233,8 @@ fn limits(command: &Command, room: &Layout) -> Limits {
     let limits = Limits {
         processes: Some(own.processes.unwrap_or(PROCESSES)),
         memory: own.memory,
-        file_size: own.file_size,
+        // One file is written in no time; the rest is looked at only now and then.
+        file_size: own.file_size.or(Some(own.disk.unwrap_or(DISK))),
         open_files: own.open_files,
         disk: place.map(|place| (own.disk.unwrap_or(DISK), place)),
     };
@@ -354,10 +365,20 @@ fn own_root(
         SYSTEM.iter().any(|folder| path.starts_with(folder))
             && !covers.iter().any(|cover| path.starts_with(cover))
     };
+    let mut kept: Vec<&Path> = SCRATCH
+        .iter()
+        .chain(&["/dev", "/proc", "/run", ROOM])
+        .map(Path::new)
+        .collect();
+    kept.extend([needs.host.project.as_path(), &needs.host.store]);
+    kept.extend(needs.host.home.as_deref());
+    // Such a place would cover what was set up, or show all that is the user's.
+    let is_wide = |path: &Path| kept.iter().any(|place| place.starts_with(path));
     let links = needs.links.into_iter();
     let mut binds = vec![(room.bin(), inside.bin())];
     let mut last: Option<PathBuf> = None;
-    for path in needs.real.into_iter().filter(|path| !is_shown(path)) {
+    let real = needs.real.into_iter();
+    for path in real.filter(|path| !is_shown(path) && !is_wide(path)) {
         // Sorted, so a directory precedes everything below it.
         if last.as_ref().is_none_or(|last| !path.starts_with(last)) {
             binds.push((path.clone(), path.clone()));
@@ -479,13 +500,22 @@ impl<'a> Needs<'a> {
         at.exists().then_some(at)
     }
 
-    /// Adds a program, its installation and its interpreter.
-    fn program(&mut self, path: &Path) {
+    /// Adds a program, its installation and its interpreter. `named`: whether a file of the project names it, which
+    /// must not open folders of the user.
+    fn program(&mut self, path: &Path, named: bool) {
         if !self.seen.insert(path.to_path_buf()) {
             return;
         }
-        let Some(real) = self.trace(path) else { return };
+        let Some(real) = self.trace(path).filter(|real| is_program(real)) else {
+            return;
+        };
+        let project = &self.host.project;
+        let named = named || path.starts_with(project) || real.starts_with(project);
         let private = self.host.private();
+        let is_open = real.starts_with(project) || private.is_plain_system(&real);
+        if named && !is_open && !is_python(&real) {
+            return;
+        }
         if private.is_plain_system(&real) && private.is_plain_system(path) {
             return;
         }
@@ -497,7 +527,7 @@ impl<'a> Needs<'a> {
             self.path(&folder);
         }
         if let Some(interpreter) = interpreter(&real) {
-            self.program(&interpreter);
+            self.program(&interpreter, named);
         }
     }
 
@@ -505,7 +535,7 @@ impl<'a> Needs<'a> {
     fn installation(&mut self, folder: &Path) {
         self.path(folder);
         for name in ["python", "python3"] {
-            self.program(&folder.join("bin").join(name));
+            self.program(&folder.join("bin").join(name), false);
         }
     }
 
@@ -522,6 +552,28 @@ impl<'a> Needs<'a> {
             }
         }
     }
+}
+
+/// No folder, socket or device: those would become visible whole.
+fn is_program(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    let meta = path.metadata();
+    meta.is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+/// Whether this is the Python of an installation, which virtual environments of a project link to.
+fn is_python(program: &Path) -> bool {
+    let starts = |name: &std::ffi::OsStr| {
+        let name = name.as_encoded_bytes();
+        name.starts_with(b"python") || name.starts_with(b"pypy")
+    };
+    let lib = program.ancestors().nth(2).map(|prefix| prefix.join("lib"));
+    let mut inside = lib
+        .into_iter()
+        .flat_map(std::fs::read_dir)
+        .flatten()
+        .flatten();
+    program.file_name().is_some_and(starts) && inside.any(|entry| starts(&entry.file_name()))
 }
 
 /// The program in the first line of a script, if it is one.
@@ -571,13 +623,15 @@ mod tests {
             let path = self.dir.path().canonicalize().unwrap().join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(&path, text).unwrap();
+            let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+            std::fs::set_permissions(&path, executable).unwrap();
             path
         }
 
         /// What a program needs, without the folder all of this is in.
         fn needs(&self, program: &Path) -> Vec<String> {
             let mut needs = Needs::new(&self.host);
-            needs.program(program);
+            needs.program(program, false);
             let root = self.dir.path().canonicalize().unwrap();
             let below = needs
                 .real
@@ -641,6 +695,29 @@ mod tests {
     }
 
     #[test]
+    fn what_the_project_names_opens_no_folder_of_the_user() {
+        let place = Place::new();
+        let other = place.write("home/other/bin/x", "\x7fELF");
+        place.write("home/other/lib/x", "");
+        let project = &place.host.project;
+        let script = |line: &str| place.write("home/project/tool", &format!("#!{line}\n"));
+        for named in [&other, other.parent().unwrap(), Path::new("/tmp"), project] {
+            let script = script(&named.display().to_string());
+            assert_eq!(place.needs(&script), ["home/project/tool"], "{named:?}");
+        }
+        symlink(&other, project.join("link")).unwrap();
+        assert_eq!(place.needs(&project.join("link")), [""; 0]);
+        // A virtual environment may lead to an installation of Python.
+        let python = place.write("home/py/bin/python3", "\x7fELF");
+        place.write("home/py/lib/python3.12/os.py", "");
+        symlink(&python, project.join("python")).unwrap();
+        assert_eq!(
+            place.needs(&project.join("python")),
+            ["home/py", "home/py/bin/python3"]
+        );
+    }
+
+    #[test]
     fn a_grant_leaves_out_what_is_secret() {
         let place = Place::new();
         place.write("home/.cargo/registry/x", "");
@@ -657,7 +734,11 @@ mod tests {
     #[test]
     fn covers_hide_only_what_a_visible_folder_would_show() {
         let mut place = Place::new();
-        let covers = |host: &Host| Confiner::new(host.clone()).covers();
+        let covers = |host: &Host| {
+            let mut all = Confiner::new(host.clone()).covers();
+            all.retain(|path| !LEAKS.contains(&path.to_str().unwrap()));
+            all
+        };
         assert_eq!(covers(&place.host), [""; 0].map(PathBuf::from));
         place.host.project = PathBuf::from("/");
         assert_eq!(covers(&place.host), [""; 0].map(PathBuf::from));
