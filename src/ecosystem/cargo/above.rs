@@ -11,7 +11,7 @@ use crate::path::{RelPathError, normal};
 use crate::plan::check::OutsideFile;
 use crate::scope::Scope;
 
-use super::config::{directories, files_below, is_cargo_config, place};
+use super::config::{directories, files_below, is_cargo_config, is_vendored, place};
 use super::manifests::MANIFEST;
 
 /// The files, sorted by place.
@@ -21,10 +21,11 @@ pub(crate) fn files(scope: &Scope<'_>) -> Vec<OutsideFile> {
     let mut folders: BTreeSet<PathBuf> = BTreeSet::new();
     let mut found: BTreeMap<PathBuf, Digest> = BTreeMap::new();
     while let Some(folder) = queue.pop() {
-        if folder.starts_with(root) || !folder.is_dir() || !folders.insert(folder.clone()) {
+        if folder.starts_with(root) || !is_source(&folder) || !folders.insert(folder.clone()) {
             continue;
         }
-        let files = files_below(scope, &folder);
+        let mut files = files_below(scope, &folder);
+        files.retain(|(path, _)| !is_private(path.strip_prefix(&folder).unwrap_or(path)));
         let manifests = files.iter().map(|(path, _)| path);
         let manifests = manifests.filter(|path| path.ends_with(MANIFEST)).cloned();
         for manifest in manifests.chain(workspace_of(&folder)) {
@@ -48,6 +49,19 @@ pub(crate) fn files(scope: &Scope<'_>) -> Vec<OutsideFile> {
     files.sort_unstable();
     files.dedup();
     files
+}
+
+/// Whether a folder is a package or holds vendored ones. A project may name any folder, and all of it becomes readable.
+fn is_source(folder: &Path) -> bool {
+    let is_package =
+        read(&folder.join(MANIFEST)).is_some_and(|table| table.contains_key("package"));
+    folder.is_dir() && (is_package || is_vendored(folder))
+}
+
+/// Whether a file is one that packages do not consist of, such as `.env`.
+fn is_private(path: &Path) -> bool {
+    let is_hidden = |name: &std::ffi::OsStr| name.as_encoded_bytes().starts_with(b".");
+    path.iter().any(is_hidden) && !path.ends_with(".cargo-checksum.json")
 }
 
 /// The folders that manifests and cargo configuration of the project name.

@@ -173,11 +173,28 @@ pub(crate) fn vendored_outside(scope: &Scope<'_>, dir: &RelPath) -> BTreeSet<Pat
         folders
             .filter(move |path| path.is_absolute() || of_user)
             .filter_map(move |path| Some(base.as_ref()?.join(path)))
+            .filter(move |path| of_user || is_vendored(path))
             .collect::<Vec<_>>()
     });
     folders
         .filter(|path| !path.starts_with(root) && path.is_dir())
         .collect()
+}
+
+/// Whether a folder holds vendored packages and nothing else. A project may name any folder of the user as a source,
+/// and all of it becomes readable.
+pub(crate) fn is_vendored(folder: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return false;
+    };
+    let is_package = |entry: std::fs::DirEntry| {
+        let name = entry.file_name();
+        entry.path().join(".cargo-checksum.json").is_file()
+            || [".gitignore", ".gitattributes"]
+                .iter()
+                .any(|own| name == *own)
+    };
+    entries.flatten().all(is_package)
 }
 
 /// The folders that a configuration file names as sources.
