@@ -15,6 +15,7 @@ use regex::bytes::{Regex, RegexBuilder};
 
 use crate::env::Env;
 use crate::key::secret::SHORTEST;
+use crate::plan::output::plain;
 use crate::plan::{Command, Output};
 
 const STARS: &str = "***";
@@ -72,15 +73,26 @@ impl Mask {
 
     pub(super) fn output(&self, output: &mut Output) {
         if !self.values.is_empty() {
-            output.stdout = self.text(&output.stdout);
-            output.stderr = self.text(&output.stderr);
+            output.stdout = self.text(&bare(&output.stdout));
+            output.stderr = self.text(&bare(&output.stderr));
         }
     }
 
     /// Whether these bytes contain a value.
     pub(super) fn shows_in(&self, bytes: &[u8]) -> bool {
-        self.values.iter().any(|value| value.is_match(bytes))
+        let bare = bare(&String::from_utf8_lossy(bytes));
+        let shows = |value: &Regex| value.is_match(bytes) || value.is_match(bare.as_bytes());
+        self.values.iter().any(shows)
     }
+}
+
+/// Text without what is not seen and may stand between the characters of a value: colours, NUL (as in UTF-16), marks
+/// without width.
+fn bare(text: &str) -> String {
+    const UNSEEN: [char; 6] = [
+        '\0', '\u{ad}', '\u{200b}', '\u{200c}', '\u{200d}', '\u{feff}',
+    ];
+    plain(text).replace(UNSEEN, "")
 }
 
 /// What is searched for a value: all of it and its lines, in pieces.
@@ -226,6 +238,24 @@ mod tests {
         assert!(mask(&["hunter2"]).shows_in(b"\xff\x00hunter2"));
         assert!(!mask(&["hunter2"]).shows_in(b"hunter"));
         assert!(!mask(&[""]).shows_in(b"x"));
+    }
+
+    #[test]
+    fn what_is_not_seen_hides_no_value() {
+        let mask = mask(&["s3cr3t+VALUE"]);
+        for between in ["\u{1b}[0m", "\0", "\u{200b}"] {
+            let text: String = "s3cr3t+VALUE"
+                .chars()
+                .map(|c| format!("{c}{between}"))
+                .collect();
+            assert!(mask.shows_in(text.as_bytes()), "{between:?}");
+            let mut output = Output {
+                stdout: text,
+                ..Output::default()
+            };
+            mask.output(&mut output);
+            assert_eq!(output.stdout, STARS, "{between:?}");
+        }
     }
 
     #[test]
