@@ -122,6 +122,9 @@ fn is_input(check: &Check, snapshot: &Snapshot, path: &RelPath) -> bool {
             .any(|file| file.up == 0 && file.path == *path)
 }
 
+/// Larger outputs are refused, sparse ones included: they are held in memory and kept in the store.
+const LARGEST: u64 = 1 << 30;
+
 fn read(full: &Path, path: RelPath, mask: &Mask) -> Result<Made, String> {
     use std::os::unix::ffi::OsStringExt as _;
     use std::os::unix::fs::PermissionsExt as _;
@@ -143,6 +146,12 @@ fn read(full: &Path, path: RelPath, mask: &Mask) -> Result<Made, String> {
         }
         (Kind::Symlink, target)
     } else if meta.is_file() {
+        if meta.len() > LARGEST {
+            let size = bytesize::ByteSize(meta.len());
+            return Err(format!(
+                "its output {path} has {size}; outputs have at most 1 GiB"
+            ));
+        }
         let executable = meta.permissions().mode() & 0o100 != 0;
         let kind = if executable {
             Kind::Executable
