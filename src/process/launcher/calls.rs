@@ -37,6 +37,8 @@ const REFUSED: &[(libc::c_long, i32)] = &[
     (libc::SYS_fspick, EPERM),
     (libc::SYS_mount_setattr, EPERM),
     (libc::SYS_open_by_handle_at, EPERM),
+    // What others do with files.
+    (libc::SYS_fanotify_init, EPERM),
     // The machine.
     (libc::SYS_bpf, EPERM),
     (libc::SYS_perf_event_open, EPERM),
@@ -68,6 +70,12 @@ const FAMILIES: [i32; 4] = [
     libc::AF_INET6,
     libc::AF_NETLINK,
 ];
+
+/// `TIOCSTI`, `TIOCLINUX`: typing into a terminal, and commands of the console.
+const TYPING: [u32; 2] = [0x5412, 0x541C];
+
+/// `F_SETLEASE`, `F_NOTIFY`: holding up, or being told, whoever opens a file of the host.
+const LEASES: [u32; 2] = [1024, 1026];
 
 #[cfg(target_arch = "x86_64")]
 const ARCH: u32 = 0xC000_003E;
@@ -135,7 +143,9 @@ fn program() -> Vec<sock_filter> {
     all.extend(of(libc::SYS_clone, &namespaces));
     all.extend(of(libc::SYS_unshare, &namespaces));
     all.extend(of(libc::SYS_socket, &only(0, &FAMILIES, EAFNOSUPPORT)));
-    all.extend(of(libc::SYS_ioctl, &no_typing()));
+    all.extend(of(libc::SYS_ioctl, &except(1, &TYPING)));
+    all.extend(of(libc::SYS_fcntl, &except(1, &LEASES)));
+    all.extend(of(libc::SYS_prlimit64, &only(0, &[0], EPERM)));
     all.push(end(ALLOW));
     all
 }
@@ -150,13 +160,11 @@ fn only(index: u32, values: &[i32], error: i32) -> Vec<sock_filter> {
     all
 }
 
-/// Typing into a terminal, and its console commands.
-fn no_typing() -> Vec<sock_filter> {
-    /// `TIOCSTI`, `TIOCLINUX`.
-    const REQUESTS: [u32; 2] = [0x5412, 0x541C];
-    let mut all = vec![load(argument(1))];
-    for request in REQUESTS {
-        all.extend([jump(IF_EQUAL, request, 0, 1), end(refuse_with(EPERM))]);
+/// Refuses a call with one of these values as argument.
+fn except(index: u32, values: &[u32]) -> Vec<sock_filter> {
+    let mut all = vec![load(argument(index))];
+    for value in values {
+        all.extend([jump(IF_EQUAL, *value, 0, 1), end(refuse_with(EPERM))]);
     }
     all.push(end(ALLOW));
     all

@@ -115,7 +115,7 @@ fn written(folder: &Path, since: i64) -> u64 {
     use std::os::unix::fs::MetadataExt;
     let files = walkdir::WalkDir::new(folder).into_iter().flatten();
     let metas = files.filter_map(|entry| entry.metadata().ok());
-    let changed = metas.filter(|meta| meta.is_file() && meta.ctime() >= since);
+    let changed = metas.filter(|meta| meta.ctime() >= since);
     changed.map(|meta| meta.blocks().saturating_mul(512)).sum()
 }
 
