@@ -7,7 +7,7 @@
 //! | `[engine] address` other than the default | yes |
 //! | `env` with other names, images, system packages | no |
 //!
-//! An answer covers the whole table of the check, and its command if that is a file of the project.
+//! An answer covers the whole table of the check, and its command and arguments that are files of the project.
 
 use crate::config::{CheckConfig, Config, Loaded};
 use crate::digest::{Digest, Hasher};
@@ -95,8 +95,17 @@ fn of_check(loaded: &Loaded, snapshot: &Snapshot, id: &str, check: &CheckConfig)
     })
 }
 
-/// A command that is a file of the project, by content.
+/// A command that is a file of the project, and every argument that is one (`sh ci/run.sh`), by content.
 fn hash_program(snapshot: &Snapshot, check: &CheckConfig, hasher: &mut Hasher) {
+    let words = check.command.iter().flat_map(|argv| argv.iter().skip(1));
+    for word in words.chain(check.args.iter().flatten()) {
+        let path = check.dir.clone().unwrap_or_default().join(word);
+        let id = path.ok().and_then(|path| snapshot.find(&path));
+        if let Some(entry) = id.map(|id| snapshot.entry(id)) {
+            hasher.part(word.as_bytes());
+            hasher.part(entry.digest.as_bytes());
+        }
+    }
     let program = check.command.as_ref().and_then(|argv| argv.first());
     let Some(program) = program.filter(|program| program.contains('/')) else {
         return;
