@@ -17,6 +17,7 @@ use std::io::{BufRead, Read};
 use std::path::{Component, Path, PathBuf};
 use std::sync::OnceLock;
 
+use super::walls;
 use crate::plan::{Command, Tool};
 use crate::process::launcher::Support;
 use crate::process::launcher::spec::{Access, Bounds, Limits, Root};
@@ -116,10 +117,10 @@ impl Confiner {
         &self.host.launcher
     }
 
-    /// What this system supports. Probed once, which takes a few milliseconds.
+    /// What this system supports. Tried once for many runs, because that takes a few milliseconds.
     pub(crate) fn support(&self) -> &Support {
         self.support.get_or_init(|| {
-            let mut support = Support::ask(&self.host.launcher);
+            let mut support = walls::support(&self.host.store, &self.host.launcher);
             for (rule, wall) in [
                 (Rule::OwnRoot, &mut support.root),
                 (Rule::OwnProcesses, &mut support.processes),
@@ -133,6 +134,11 @@ impl Confiner {
             }
             support
         })
+    }
+
+    /// A command could not be started: the next run tries again what this system supports.
+    pub(super) fn doubt(&self) {
+        walls::forget(&self.host.store);
     }
 
     /// The result of probing, if that was done.
@@ -702,7 +708,7 @@ mod tests {
         let project = &place.host.project;
         let script = |line: &str| place.write("home/project/tool", &format!("#!{line}\n"));
         for named in [&other, other.parent().unwrap(), Path::new("/tmp"), project] {
-            let script = script(&named.display().to_string());
+            let script = script(&named.to_string_lossy());
             assert_eq!(place.needs(&script), ["home/project/tool"], "{named:?}");
         }
         symlink(&other, project.join("link")).unwrap();

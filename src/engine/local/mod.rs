@@ -2,7 +2,7 @@
 //! environment.
 //!
 //! - [`path_farm`]: programs. - [`layers`]: layers. - [`mod@inspect`]: verifies rooms and layers.
-//! - [`confine`]: what a check may access. - [`room_setup`]: sets up rooms. - [`action`]: runs a check in its room.
+//! - [`confine`]: what a check may access. - `walls`: remembers what this system supports. - [`room_setup`]: sets up rooms. - [`action`]: runs a check in its room.
 //!
 //! Layers are built as the user, with the network and unconfined.
 
@@ -30,6 +30,7 @@ pub(crate) mod inspect;
 mod layers;
 mod path_farm;
 mod room_setup;
+mod walls;
 
 use action::Action;
 use confine::{Confiner, Host, ROOM};
@@ -227,7 +228,12 @@ impl LocalEngine {
         let reads = reads(room, request);
         let ran = match ran {
             Ok(ran) => ran,
-            Err(error) => return verdict(request, error),
+            Err(error) => {
+                if let (EngineError::Spawn { .. }, Some(confiner)) = (&error, &self.confiner) {
+                    confiner.doubt();
+                }
+                return verdict(request, error);
+            }
         };
         room.believe()?;
         if matches!(ran.ended, Ended::Over(_)) {

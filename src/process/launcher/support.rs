@@ -41,6 +41,19 @@ impl Support {
         }
     }
 
+    /// A system that supports everything.
+    #[must_use]
+    pub(crate) fn all() -> Self {
+        Self {
+            user: true,
+            root: Ok(()),
+            processes: Ok(()),
+            offline: Ok(()),
+            files: Ok(()),
+            calls: Ok(()),
+        }
+    }
+
     /// Asks the launcher `program`: once where all is supported, which takes a few milliseconds.
     #[must_use]
     pub(crate) fn ask(program: &Path) -> Self {
@@ -58,14 +71,7 @@ impl Support {
             ..Bounds::default()
         };
         if build(all).is_ok() {
-            return Self {
-                user: true,
-                root: Ok(()),
-                processes: Ok(()),
-                offline: Ok(()),
-                files: Ok(()),
-                calls: Ok(()),
-            };
+            return Self::all();
         }
         Self::one_by_one(build)
     }

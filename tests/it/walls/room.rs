@@ -86,7 +86,7 @@ def attempt(act):
     try:
         act()
         print('reached')
-    except (ProcessLookupError, FileNotFoundError):
+    except (ProcessLookupError, FileNotFoundError, PermissionError):
         print('absent')
 attempt(lambda: resource.prlimit(target, resource.RLIMIT_NOFILE, (0, 0)))
 attempt(lambda: os.kill(target, 0))
