@@ -186,11 +186,11 @@ pub(crate) const RULES: &[(&str, &str)] = &[
         "audit::a_wrong_verdict_is_told_and_not_served_again",
     ),
     (
-        "confined",
+        "confined,own-root",
         "confined::what_is_outside_every_cover_cannot_be_read_either",
     ),
     (
-        "confined",
+        "confined,own-root",
         "confined::programs_of_the_host_cannot_be_written_through_their_links",
     ),
     (
