@@ -139,7 +139,9 @@ fn attend(
                 }
             }
         }
-        if let Some(over) = watch.as_mut().and_then(Watch::over) {
+        if !(asked || said)
+            && let Some(over) = watch.as_mut().and_then(Watch::over)
+        {
             child.kill()?;
             return Ok(Report::Over(over).encode());
         }
