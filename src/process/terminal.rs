@@ -85,24 +85,11 @@ impl Relay {
     /// Relays until `done`.
     async fn until<T>(self, done: impl Future<Output = T>) -> io::Result<T> {
         let mut resized = signal(SignalKind::window_change())?;
-        let (typed, mut shown) = (self.outside.try_clone()?, self.outside.try_clone()?);
+        let (typed, shown) = (self.outside.try_clone()?, self.outside.try_clone()?);
         // Ends with this process: nothing can interrupt a read from a terminal.
         std::thread::spawn(move || copy(io::stdin().lock(), typed));
-        let inside = self.inside.try_clone()?;
-        let printing = std::thread::spawn(move || {
-            let mut chunk = [0; 4096];
-            // An error once nobody has the other end any more.
-            while let Ok(length @ 1..) = shown.read(&mut chunk) {
-                let mut out = io::stdout().lock();
-                if out
-                    .write_all(chunk.get(..length).unwrap_or_default())
-                    .is_err()
-                {
-                    return;
-                }
-                let _ = out.flush();
-            }
-        });
+        // Ends when nobody has the inner end any more.
+        let printing = std::thread::spawn(move || copy(shown, io::stdout()));
         tokio::pin!(done);
         let done = loop {
             tokio::select! {
@@ -110,19 +97,18 @@ impl Relay {
                 _ = resized.recv() => self.resize(),
             }
         };
-        drop((inside, self));
+        drop(self);
         let _ = printing.join();
         Ok(done)
     }
 }
 
+/// Passes on what is there at once, until either end is gone.
 fn copy(mut from: impl Read, mut to: impl Write) {
     let mut chunk = [0; 4096];
     while let Ok(length @ 1..) = from.read(&mut chunk) {
-        if to
-            .write_all(chunk.get(..length).unwrap_or_default())
-            .is_err()
-        {
+        let written = to.write_all(chunk.get(..length).unwrap_or_default());
+        if written.and_then(|()| to.flush()).is_err() {
             return;
         }
     }
