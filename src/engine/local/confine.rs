@@ -90,6 +90,8 @@ impl Host {
 pub(crate) struct Confiner {
     host: Host,
     support: OnceLock<Support>,
+    /// Readable for every check.
+    system: OnceLock<Vec<PathBuf>>,
 }
 
 /// The confinement of one check.
@@ -108,6 +110,7 @@ impl Confiner {
         Self {
             host,
             support: OnceLock::new(),
+            system: OnceLock::new(),
         }
     }
 
@@ -182,7 +185,9 @@ impl Confiner {
         } else {
             room.clone()
         };
-        let files = support.files.is_ok().then(|| rules(&needs, &inside, moved));
+        let system = || self.system.get_or_init(readable_system);
+        let files = support.files.is_ok();
+        let files = files.then(|| rules(system(), &needs, &inside, moved));
         let root = moved.then(|| own_root(needs, self.covers(), room, &inside, command.network));
         let processes = moved && support.processes.is_ok();
         Drawn {
@@ -250,11 +255,16 @@ fn limits(command: &Command, room: &Layout) -> Limits {
     }
 }
 
-fn rules(needs: &Needs<'_>, room: &Layout, moved: bool) -> Vec<(Access, PathBuf)> {
+fn rules(
+    system: &[PathBuf],
+    needs: &Needs<'_>,
+    room: &Layout,
+    moved: bool,
+) -> Vec<(Access, PathBuf)> {
     let mut rules: Vec<(Access, PathBuf)> = Vec::new();
     let mut add = |access, path: &Path| rules.push((access, path.to_path_buf()));
-    for path in readable_system() {
-        add(Access::Read, &path);
+    for path in system {
+        add(Access::Read, path);
     }
     for path in DEVICES {
         add(Access::Device, Path::new(path));
