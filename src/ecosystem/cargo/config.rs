@@ -155,13 +155,7 @@ pub(crate) fn vendored_outside(scope: &Scope<'_>, dir: &RelPath) -> BTreeSet<Pat
         let path = &scope.snapshot.entry(id).path;
         Some((scope.text(path)?, path.under(root)))
     });
-    let home = cargo_home(scope);
-    let files = home
-        .iter()
-        .flat_map(|home| ["config", "config.toml"].map(|name| home.join(name)));
-    let files: Vec<PathBuf> = files.filter(|path| path.is_file()).collect();
-    let included = included_on_disk(files.clone());
-    let user = files.into_iter().chain(included);
+    let user = files_of_user(scope).into_iter();
     let user = user.filter_map(|path| Some((std::fs::read_to_string(&path).ok()?, path)));
     let all = project
         .map(|file| (file, false))
@@ -304,17 +298,22 @@ fn target_dir(text: &str) -> Option<String> {
 }
 
 /// The configuration in CARGO_HOME, with all that it includes.
-#[must_use]
-pub(crate) fn texts_of_user(scope: &Scope<'_>) -> Vec<String> {
+fn files_of_user(scope: &Scope<'_>) -> Vec<PathBuf> {
     let home = cargo_home(scope);
-    let names = ["config", "config.toml"].iter();
     let files = home
         .iter()
-        .flat_map(|home| names.clone().map(|name| home.join(name)));
-    let files: Vec<PathBuf> = files.filter(|path| path.is_file()).collect();
-    let included = included_on_disk(files.clone());
-    let all = files.iter().chain(&included);
-    all.filter_map(|path| std::fs::read_to_string(path).ok())
+        .flat_map(|home| ["config", "config.toml"].map(|name| home.join(name)));
+    let mut files: Vec<PathBuf> = files.filter(|path| path.is_file()).collect();
+    files.extend(included_on_disk(files.clone()));
+    files
+}
+
+/// The same as texts, of those that can be read.
+#[must_use]
+pub(crate) fn texts_of_user(scope: &Scope<'_>) -> Vec<String> {
+    let files = files_of_user(scope).into_iter();
+    files
+        .filter_map(|path| std::fs::read_to_string(path).ok())
         .collect()
 }
 
