@@ -30,6 +30,7 @@ const FOLDERS: &[&str] = &[
     "rooms",
     "runs",
     "trees",
+    "trust",
 ];
 
 /// Why a store is neither read nor written.
