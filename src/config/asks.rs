@@ -11,6 +11,7 @@
 
 use crate::config::{CheckConfig, Config, Loaded};
 use crate::digest::{Digest, Hasher};
+use crate::path::RelPath;
 use crate::plan::trust::Ask;
 use crate::snapshot::{Kind, Snapshot};
 
@@ -97,24 +98,21 @@ fn of_check(loaded: &Loaded, snapshot: &Snapshot, id: &str, check: &CheckConfig)
 
 /// A command that is a file of the project, and every argument that is one (`sh ci/run.sh`), by content.
 fn hash_program(snapshot: &Snapshot, check: &CheckConfig, hasher: &mut Hasher) {
+    let dir = check.dir.clone().unwrap_or_default();
+    let find = |path: &RelPath| snapshot.find(path).map(|id| snapshot.entry(id));
     let words = check.command.iter().flat_map(|argv| argv.iter().skip(1));
     for word in words.chain(check.args.iter().flatten()) {
-        let path = check.dir.clone().unwrap_or_default().join(word);
-        let id = path.ok().and_then(|path| snapshot.find(&path));
-        if let Some(entry) = id.map(|id| snapshot.entry(id)) {
+        if let Some(entry) = dir.join(word).ok().and_then(|path| find(&path)) {
             hasher.part(word.as_bytes());
             hasher.part(entry.digest.as_bytes());
         }
     }
     let program = check.command.as_ref().and_then(|argv| argv.first());
-    let Some(program) = program.filter(|program| program.contains('/')) else {
+    let program = program.filter(|program| program.contains('/'));
+    let Some(path) = program.and_then(|program| dir.join(program).ok()) else {
         return;
     };
-    let Ok(path) = check.dir.clone().unwrap_or_default().join(program) else {
-        return;
-    };
-    let entry = snapshot.find(&path).map(|id| snapshot.entry(id));
-    match entry.filter(|entry| entry.kind != Kind::Symlink) {
+    match find(&path).filter(|entry| entry.kind != Kind::Symlink) {
         Some(entry) => hasher.part(entry.digest.as_bytes()),
         // A link, or a file that git ignores.
         None => {
