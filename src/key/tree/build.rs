@@ -238,6 +238,16 @@ pub(crate) mod tests {
         }
     }
 
+    #[test]
+    fn a_name_with_a_line_break_stays_as_it_is() {
+        let files = Files::from([("x\n".to_owned(), (Kind::File, 0))]);
+        let snapshot = snapshot(&files);
+        let (root, objects) = objects(&snapshot, &all(&snapshot));
+        let mut back = Vec::new();
+        listed(&objects, &root, "", &mut back);
+        assert_eq!(back[0].0, "x\n");
+    }
+
     proptest! {
         #[test]
         fn a_tree_holds_exactly_its_files(files in some_files()) {
