@@ -66,6 +66,8 @@ rules! {
     NothingBeside = "nothing-beside",
 
     // What a check sees.
+    /// Of what the repository has in the place of a file that is read, only files are read.
+    OnlyFilesAreRead = "only-files-are-read",
     /// What is copied or checked is what was hashed.
     CopyVerified = "copy-verified",
     /// What earlier runs left in a room is deleted.

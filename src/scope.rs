@@ -125,7 +125,7 @@ impl Scope<'_> {
     #[must_use]
     pub(crate) fn read_above(&self, folder: &Path, name: &Path) -> Option<Vec<u8>> {
         let path = folder.join(name);
-        let bytes = std::fs::read(&path).ok()?;
+        let bytes = crate::fs::read(&path).ok()?;
         let owners = Owners::of_projects(self.env);
         // Whoever owns a link or a folder on the way decides what is found.
         let mut steps = name.ancestors().filter(|step| *step != Path::new(""));

@@ -219,7 +219,7 @@ fn workspace_root(cwd: &Path) -> Option<PathBuf> {
         .filter(|dir| dir.join("Cargo.toml").is_file())
         .collect();
     let is_workspace = |dir: &&&Path| {
-        let text = std::fs::read_to_string(dir.join("Cargo.toml")).unwrap_or_default();
+        let text = crate::fs::text(dir.join("Cargo.toml")).unwrap_or_default();
         text.lines()
             .any(|line| line.trim_start().starts_with("[workspace"))
     };

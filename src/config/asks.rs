@@ -13,6 +13,7 @@ use crate::config::{CheckConfig, Config, Loaded};
 use crate::digest::{Digest, Hasher};
 use crate::path::RelPath;
 use crate::plan::trust::Ask;
+use crate::snapshot::content::hash_path;
 use crate::snapshot::{Kind, Snapshot};
 
 /// Dagger's own place, which is the system's.
@@ -116,8 +117,9 @@ fn hash_program(snapshot: &Snapshot, check: &CheckConfig, hasher: &mut Hasher) {
         Some(entry) => hasher.part(entry.digest.as_bytes()),
         // A link, or a file that git ignores.
         None => {
-            let content = std::fs::read(path.under(snapshot.root())).unwrap_or_default();
-            hasher.part(Digest::of(&content).as_bytes());
+            let content = hash_path(&path.under(snapshot.root()));
+            let digest = content.map_or_else(|_| Digest::of(b""), |content| content.digest);
+            hasher.part(digest.as_bytes());
         }
     }
 }

@@ -392,10 +392,7 @@ fn of_toolchain(name: &str, toolchain: &crate::tool::rustup::Toolchain) -> Resul
 }
 
 fn head(path: &Path) -> std::io::Result<Option<String>> {
-    use std::io::Read as _;
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path)?;
-    file.take(SHEBANG_LIMIT as u64).read_to_end(&mut bytes)?;
+    let bytes = crate::fs::head(path, SHEBANG_LIMIT)?;
     let line = String::from_utf8_lossy(&bytes);
     Ok(line
         .starts_with("#!")

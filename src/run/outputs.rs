@@ -158,7 +158,10 @@ fn read(full: &Path, path: RelPath, mask: &Mask) -> Result<Made, String> {
         } else {
             Kind::File
         };
-        (kind, std::fs::read(full).map_err(unreadable)?)
+        (
+            kind,
+            crate::fs::read_up_to(full, LARGEST).map_err(unreadable)?,
+        )
     } else {
         return Err(format!("its output {path} is neither a file nor a link"));
     };

@@ -15,7 +15,7 @@ const SEAL: Seal = Seal {
 /// The address of the engine that the last run lost.
 #[must_use]
 pub(super) fn was_away(project: &Project<'_>) -> Option<String> {
-    let bytes = std::fs::read(mark(project)).ok()?;
+    let bytes = crate::fs::read(mark(project)).ok()?;
     Reader::new(SEAL.open(&bytes)?).text().map(str::to_owned)
 }
 

@@ -215,7 +215,7 @@ impl<'a> Project<'a> {
             return None;
         }
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).replace("\r\n", "\n");
-        let here = text(std::fs::read(self.root.join(CONFIG)).ok()?);
+        let here = text(crate::fs::read(self.root.join(CONFIG)).ok()?);
         match view.snapshot.find(CONFIG) {
             None => Some(format!(
                 "{CONFIG} is not staged, so the hook does without it"

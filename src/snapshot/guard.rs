@@ -27,7 +27,7 @@ pub(crate) enum State {
 pub(crate) fn observe(path: &Path, began: Time) -> (State, Vec<u8>) {
     let read = || -> io::Result<(State, Vec<u8>)> {
         let stat = stat(path)?;
-        let text = std::fs::read(path)?;
+        let text = crate::fs::read(path)?;
         let steady = self::stat(path)? == stat;
         let state = State::Present {
             stat: (steady && stat.is_settled(began)).then_some(stat),

@@ -349,7 +349,7 @@ impl Snapshot {
         let path = entry.path.under(&self.root);
         match entry.kind {
             Kind::Symlink => Ok(std::fs::read_link(path)?.into_os_string().into_vec()),
-            Kind::File | Kind::Executable => std::fs::read(path),
+            Kind::File | Kind::Executable => crate::fs::read_up_to(path, u64::MAX - 1),
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +15,9 @@ use crate::process;
 use crate::snapshot::SnapshotError;
 use crate::snapshot::index::{self, Tracked};
 use crate::visible::Shown as _;
+
+/// An index has some hundred bytes a file.
+const LARGEST_INDEX: u64 = 1 << 30;
 
 /// Options for every git that is started: a repository's own configuration must not have it run a program, or connect
 /// to anything.
@@ -56,14 +60,20 @@ impl Repository {
         let git_dir = if fs::metadata(&dot_git).ok()?.is_dir() {
             dot_git
         } else {
-            let text = fs::read(&dot_git).ok()?;
+            let text = crate::fs::read(&dot_git).ok()?;
             top.join(one_line(text.strip_prefix(b"gitdir: ")?))
         };
-        let common_dir = match fs::read(git_dir.join("commondir")) {
+        let common_dir = match crate::fs::read(git_dir.join("commondir")) {
             Ok(text) => git_dir.join(one_line(&text)),
             Err(_) => git_dir.clone(),
         };
+        // Git, too, would wait for a pipe.
+        let special = |path: PathBuf| fs::metadata(path).is_ok_and(|meta| !meta.is_file());
         let whole = fs::symlink_metadata(git_dir.join("HEAD")).is_ok()
+            && !["HEAD", "index"]
+                .iter()
+                .any(|name| special(git_dir.join(name)))
+            && !special(common_dir.join("config"))
             && common_dir.join("objects").is_dir()
             && common_dir.join("refs").is_dir();
         whole.then(|| Self {
@@ -75,6 +85,10 @@ impl Repository {
 
     pub(crate) fn index(&self) -> PathBuf {
         self.git_dir.join("index")
+    }
+
+    pub(crate) fn read_index(&self) -> io::Result<Vec<u8>> {
+        read_index(&self.index())
     }
 
     /// Whether it was cloned with a filter, so that objects may be missing until git fetches them.
@@ -107,9 +121,9 @@ impl Repository {
         add: &[u8],
         env: &Env,
     ) -> Result<Tracked, SnapshotError> {
-        let bytes = match fs::read(self.index()) {
+        let bytes = match self.read_index() {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Ok(Tracked::default());
             }
             Err(error) => return Err(self.error(&format!("{}: {error}", self.index().shown()))),
@@ -124,7 +138,7 @@ impl Repository {
 
     /// Length of object ids, from `extensions.objectFormat`, which git always writes in this form.
     pub(crate) fn hash_len(&self) -> usize {
-        let config = fs::read(self.common_dir.join("config")).unwrap_or_default();
+        let config = crate::fs::read(self.common_dir.join("config")).unwrap_or_default();
         let sha256 = config.split(|byte| *byte == b'\n').any(|line| {
             let line = line.to_ascii_lowercase();
             line.trim_ascii().starts_with(b"objectformat") && line.trim_ascii().ends_with(b"sha256")
@@ -161,6 +175,11 @@ impl Repository {
             reason: reason.to_owned(),
         }
     }
+}
+
+/// The content of an index.
+pub(crate) fn read_index(path: &Path) -> io::Result<Vec<u8>> {
+    crate::fs::read_up_to(path, LARGEST_INDEX)
 }
 
 pub(crate) fn one_line(text: &[u8]) -> &Path {

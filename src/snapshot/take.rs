@@ -6,10 +6,11 @@
 //! 4. New and changed files are hashed, and a new memo is written.
 
 use std::collections::HashSet;
-use std::fs::File as OpenFile;
 use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
 
 use crate::digest::{Digest, Hasher};
 use crate::env::Env;
@@ -45,7 +46,9 @@ pub(crate) fn take_at(
         source,
     };
     let root = std::fs::canonicalize(root).map_err(unusable)?;
-    let open = OpenFile::open(&root).map_err(unusable)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let open = rustix::fs::open(&root, flags, Mode::empty());
+    let open = open.map_err(|error| unusable(error.into()))?;
     let around = Repository::around(&root, env);
     let identity = identity(&root, around.as_ref(), env);
     let place = Place {

@@ -286,7 +286,7 @@ impl<'a> Walker<'a> {
     fn load(&mut self, path: PathBuf) -> Vec<u8> {
         match self.out.rules.get(&path) {
             Some(State::Absent) => Vec::new(),
-            Some(State::Present { .. }) => std::fs::read(&path).unwrap_or_default(),
+            Some(State::Present { .. }) => crate::fs::read(&path).unwrap_or_default(),
             None => {
                 let (state, text) = guard::observe(&path, self.place.began);
                 self.out.rules.insert(path, state);

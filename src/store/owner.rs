@@ -119,7 +119,7 @@ fn is_private(group: u32) -> bool {
     if group != rustix::process::getegid().as_raw() {
         return false;
     }
-    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    let read = |path| crate::fs::text(path).unwrap_or_default();
     is_private_by(&read("/etc/passwd"), &read("/etc/group"), user, group)
 }
 

@@ -5,13 +5,12 @@
 //! other format versions are not damage: nothing reads them.
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use crate::digest::{Digest, Hasher};
+use crate::digest::Digest;
 use crate::fs::own;
 use crate::key::tree::Tree;
+use crate::snapshot::content::hash_path;
 use crate::store::usage::Size;
 use crate::store::{Store, entry, last, other_format, parts, reads, unseal};
 
@@ -192,17 +191,8 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 }
 
 fn digest_of(path: &Path) -> Result<Digest, String> {
-    let failed = |error: std::io::Error| format!("cannot read it: {error}");
-    let mut file = File::open(path).map_err(failed)?;
-    let mut hasher = Hasher::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let count = file.read(&mut buffer).map_err(failed)?;
-        let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else {
-            return Ok(hasher.finish());
-        };
-        hasher.update(bytes);
-    }
+    let content = hash_path(path).map_err(|error| format!("cannot read it: {error}"))?;
+    Ok(content.digest)
 }
 
 /// Verifies a sealed file and passes its body to `look`.

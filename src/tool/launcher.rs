@@ -219,7 +219,7 @@ impl Likeness {
         let mut files = Vec::new();
         for (up, folder) in asker.dir.ancestors().enumerate() {
             for name in &names {
-                if let Ok(text) = std::fs::read_to_string(folder.join(name)) {
+                if let Ok(text) = crate::fs::text(folder.join(name)) {
                     files.push((up, *name, versions_only(name, text)));
                 }
             }
@@ -379,7 +379,7 @@ fn in_shims(asker: &Asker<'_>, program: &Program) -> Option<(&'static Launcher, 
     if std::fs::metadata(&program.real).ok()?.len() > MAX_SHIM {
         return None;
     }
-    let text = String::from_utf8(std::fs::read(&program.real).ok()?).ok()?;
+    let text = String::from_utf8(crate::fs::read(&program.real).ok()?).ok()?;
     if !text.starts_with("#!") {
         return None;
     }
@@ -513,7 +513,7 @@ fn hash_choice(asker: &Asker<'_>, choice: &Choice, program: Option<&Program>, ha
     });
     for path in above.chain(below) {
         // Not memoised by stat: these files are few and small, and there would be an entry for every parent folder.
-        match std::fs::read(&path) {
+        match crate::fs::read(&path) {
             Ok(bytes) => hasher.part(Digest::of(&bytes).as_bytes()),
             Err(_) => hasher.part(b"absent"),
         }

@@ -275,7 +275,7 @@ fn managed(host: &Host<'_>, dir: &Path) -> Result<Toolchain, ToolchainError> {
 }
 
 fn settings(path: &Path) -> Result<Settings, ToolchainError> {
-    match std::fs::read_to_string(path) {
+    match crate::fs::text(path) {
         Ok(text) => toml::from_str(&text).map_err(|error| ToolchainError::BadFile {
             path: path.to_path_buf(),
             why: error.message().to_owned(),

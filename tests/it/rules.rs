@@ -53,6 +53,10 @@ pub(crate) const RULES: &[(&str, &str)] = &[
     ("memo-identity", "misses::the_ignore_file_of_another_user"),
     ("seal-verified", "not_stored::an_altered_memo"),
     (
+        "only-files-are-read",
+        "walls::sizes::a_pipe_in_the_place_of_a_file_is_not_read",
+    ),
+    (
         "copy-verified",
         "edits_during_run::an_edit_between_hashing_and_copying_is_seen",
     ),

@@ -183,6 +183,36 @@ fn the_readme_lists_the_checks_that_there_are() {
     );
 }
 
+/// Whatever a repository holds in the place of a file that is read: it may be a pipe, a device, or have a terabyte.
+#[test]
+fn files_of_others_are_read_through_one_helper() {
+    // What these read, they have made.
+    const EXEMPT: &[&str] = &["fs", "process", "room", "store", "engine"];
+    const RAW: &[&str] = &[
+        " std::fs::read(",
+        "(std::fs::read(",
+        "fs::read_to_string(",
+        "File::open(",
+    ];
+    for path in sources() {
+        if EXEMPT.contains(&module_of(&path).as_str()) {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).expect("source");
+        let code = text
+            .split("\nmod tests {")
+            .next()
+            .unwrap_or_default();
+        for raw in RAW {
+            assert!(
+                !code.contains(raw),
+                "{}: use `crate::fs` instead of `{raw}`",
+                path.display()
+            );
+        }
+    }
+}
+
 #[test]
 fn paths_in_messages_are_shown_in_one_line() {
     for path in sources() {

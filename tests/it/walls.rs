@@ -4,6 +4,7 @@ mod limits;
 mod planning;
 mod room;
 mod secrets;
+mod sizes;
 mod store;
 mod terminal;
 mod trust;

@@ -35,7 +35,7 @@ pub(crate) fn files(scope: &Scope<'_>) -> Vec<OutsideFile> {
             let dir = manifest.parent().unwrap_or(&folder);
             queue.extend(paths(&table).iter().map(|path| normal(&dir.join(path))));
             if !manifest.starts_with(&folder)
-                && let Ok(bytes) = std::fs::read(&manifest)
+                && let Ok(bytes) = crate::fs::read(&manifest)
             {
                 found.insert(manifest, Digest::of(&bytes));
             }
@@ -120,7 +120,7 @@ fn workspace_of(folder: &Path) -> Option<PathBuf> {
 }
 
 fn read(manifest: &Path) -> Option<toml::Table> {
-    toml::from_str(&std::fs::read_to_string(manifest).ok()?).ok()
+    toml::from_str(&crate::fs::text(manifest).ok()?).ok()
 }
 
 #[cfg(test)]

@@ -106,7 +106,7 @@ fn included_on_disk(files: Vec<PathBuf>) -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::new();
     let mut queue = files;
     while let Some(path) = queue.pop() {
-        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let text = crate::fs::text(&path).unwrap_or_default();
         let Some(folder) = path.parent() else {
             continue;
         };
@@ -156,7 +156,7 @@ pub(crate) fn vendored_outside(scope: &Scope<'_>, dir: &RelPath) -> BTreeSet<Pat
         Some((scope.text(path)?, path.under(root)))
     });
     let user = files_of_user(scope).into_iter();
-    let user = user.filter_map(|path| Some((std::fs::read_to_string(&path).ok()?, path)));
+    let user = user.filter_map(|path| Some((crate::fs::text(&path).ok()?, path)));
     let all = project
         .map(|file| (file, false))
         .chain(user.map(|file| (file, true)));
@@ -239,7 +239,7 @@ pub(crate) fn files_below(scope: &Scope<'_>, folder: &Path) -> Vec<(PathBuf, Dig
     }
     let stats = stats.finish();
     let read = || -> std::io::Result<Vec<Digest>> {
-        let read = files.iter().map(std::fs::read);
+        let read = files.iter().map(crate::fs::read);
         read.map(|content| Ok(Digest::of(&content?))).collect()
     };
     let digests = scope.facts.derive("files-outside/1", stats, read);
@@ -255,7 +255,7 @@ fn is_tagged(path: &Path) -> bool {
 
 /// A file outside the project, but below one of its parent folders.
 fn outside(root: &Path, path: &Path) -> Option<OutsideFile> {
-    place(root, path, Digest::of(&std::fs::read(path).ok()?))
+    place(root, path, Digest::of(&crate::fs::read(path).ok()?))
 }
 
 /// A file by its place relative to the root; `None` for one inside the project.
@@ -313,7 +313,7 @@ fn files_of_user(scope: &Scope<'_>) -> Vec<PathBuf> {
 pub(crate) fn texts_of_user(scope: &Scope<'_>) -> Vec<String> {
     let files = files_of_user(scope).into_iter();
     files
-        .filter_map(|path| std::fs::read_to_string(path).ok())
+        .filter_map(|path| crate::fs::text(path).ok())
         .collect()
 }
 
@@ -325,7 +325,7 @@ pub(crate) fn home_digest(cargo_home: &Path) -> Option<Digest> {
     let mut files = names.map(|name| cargo_home.join(name));
     let file = files.find(|path| path.is_file())?;
     let settings = |path: &Path| {
-        let bytes = std::fs::read(path).ok()?;
+        let bytes = crate::fs::read(path).ok()?;
         Some(without_credentials(&String::from_utf8_lossy(&bytes)))
     };
     let mut all = settings(&file)?;

@@ -51,7 +51,7 @@ impl Lockfile {
         if let Some(id) = scope.snapshot.find(&path) {
             return Ok(Self::Tracked(id));
         }
-        if let Ok(text) = std::fs::read_to_string(path.under(scope.snapshot.root())) {
+        if let Ok(text) = crate::fs::text(path.under(scope.snapshot.root())) {
             let digest = Digest::of(text.as_bytes());
             let file = OutsideFile {
                 up: 0,

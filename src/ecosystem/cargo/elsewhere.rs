@@ -29,7 +29,7 @@ pub(crate) fn ask(scope: &Scope<'_>, workspaces: &Workspaces<'_>, dir: &RelPath)
     let path = dir.join("Cargo.lock").unwrap_or_default();
     let lock = match scope.snapshot.find(&path) {
         Some(id) => scope.snapshot.entry(id).digest,
-        None => std::fs::read(path.under(scope.snapshot.root()))
+        None => crate::fs::read(path.under(scope.snapshot.root()))
             .map_or_else(|_| Digest::of(b""), |bytes| Digest::of(&bytes)),
     };
     let mut users = Hasher::new();
@@ -74,7 +74,7 @@ fn places(scope: &Scope<'_>, lock: &RelPath) -> Vec<String> {
     }
     let text = scope
         .text(lock)
-        .or_else(|| std::fs::read_to_string(lock.under(scope.snapshot.root())).ok());
+        .or_else(|| crate::fs::text(lock.under(scope.snapshot.root())).ok());
     let packages = text.and_then(|text| lock::parse(&text).ok());
     let packages = packages.into_iter().flat_map(|lock| lock.package);
     found.extend(packages.filter_map(|package| package.source));

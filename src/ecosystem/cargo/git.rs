@@ -92,7 +92,7 @@ fn asks(text: &str) -> bool {
 }
 
 fn read(repository: &Repository) -> Option<Commit> {
-    let text = |path: PathBuf| std::fs::read_to_string(path).ok();
+    let text = |path: PathBuf| crate::fs::text(path).ok();
     let head = text(repository.git_dir.join("HEAD"))?;
     let refs = refs(&repository.common_dir);
     let branch = head.trim().strip_prefix("ref: ").map(str::trim);
@@ -114,9 +114,9 @@ fn read(repository: &Repository) -> Option<Commit> {
             alternates(&repository.common_dir),
         ),
     ];
-    let shallow = std::fs::read(repository.common_dir.join("shallow"));
+    let shallow = crate::fs::read(repository.common_dir.join("shallow"));
     files.extend(shallow.ok().map(|content| ("shallow", content)));
-    let index = std::fs::read(repository.index()).ok();
+    let index = repository.read_index().ok();
     let index = index.filter(|_| !has_split_index(repository));
     files.extend(index.map(|content| ("index", content)));
     let mut hasher = Hasher::new();
@@ -153,7 +153,7 @@ fn has_split_index(repository: &Repository) -> bool {
 
 /// Every branch and tag with its commit or tag object.
 fn refs(common_dir: &Path) -> BTreeMap<String, String> {
-    let packed = std::fs::read_to_string(common_dir.join("packed-refs")).unwrap_or_default();
+    let packed = crate::fs::text(common_dir.join("packed-refs")).unwrap_or_default();
     let lines = packed.lines().filter_map(|line| line.split_once(' '));
     let mut found: BTreeMap<String, String> = lines
         .filter(|(id, name)| !id.starts_with(['#', '^']) && name.starts_with("refs/"))
@@ -168,7 +168,7 @@ fn refs(common_dir: &Path) -> BTreeMap<String, String> {
         else {
             continue;
         };
-        if let Ok(id) = std::fs::read_to_string(entry.path()) {
+        if let Ok(id) = crate::fs::text(entry.path()) {
             found.insert(name.to_owned(), id.trim().to_owned());
         }
     }

@@ -106,7 +106,7 @@ pub(crate) fn above(scope: &Scope<'_>, file: &OutsideFile) -> Option<Vec<u8>> {
     if !path.starts_with(top) {
         return None;
     }
-    let text = std::fs::read_to_string(&path).unwrap_or_default();
+    let text = crate::fs::text(&path).unwrap_or_default();
     let (text, _) = reduced(&text, &Users::of(scope), &|_| None);
     Some(text.into_bytes())
 }

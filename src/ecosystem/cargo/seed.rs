@@ -10,7 +10,7 @@
 //! if it also occurs without the seed.
 
 use std::collections::BTreeSet;
-use std::fs::{File, FileTimes, TryLockError};
+use std::fs::{FileTimes, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -36,7 +36,7 @@ pub(crate) struct TargetFolder {
 impl Seed for TargetFolder {
     fn plant(&self, products: &Path) -> io::Result<bool> {
         let from = self.path.join(PROFILE);
-        let lock = match File::open(from.join(LOCK)) {
+        let lock = match crate::fs::open(from.join(LOCK)) {
             Ok(lock) => lock,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(error),
@@ -127,7 +127,7 @@ fn copy_folder(from: &Path, to: &Path) -> io::Result<bool> {
 fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
     let modified = from.symlink_metadata()?.modified()?;
     std::fs::copy(from, to)?;
-    File::open(to)?.set_times(FileTimes::new().set_modified(modified))
+    crate::fs::open(to)?.set_times(FileTimes::new().set_modified(modified))
 }
 
 #[cfg(test)]
@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn nothing_is_taken_while_cargo_works_there() {
         let target = target();
-        let lock = File::open(target.path().join(PROFILE).join(LOCK)).unwrap();
+        let lock = std::fs::File::open(target.path().join(PROFILE).join(LOCK)).unwrap();
         lock.lock().unwrap();
         assert_eq!(seed(target.path()), (false, Vec::new()));
     }

@@ -240,7 +240,7 @@ impl Skeleton {
         let offline = ["generate-lockfile", "--color", "never", "--offline"];
         ask(&online).or_else(|why| ask(&offline).map_err(|_| why))?;
         let file = folder.join("Cargo.lock");
-        let text = std::fs::read_to_string(&file).map_err(|error| error.to_string())?;
+        let text = crate::fs::text(&file).map_err(|error| error.to_string())?;
         std::fs::remove_file(&file).map_err(|error| error.to_string())?;
         Ok(text)
     }

@@ -154,7 +154,7 @@ impl<'a> Graph<'a> {
                 Some(id) => self.scope.snapshot.read(id)?,
                 None => {
                     let place = self.scope.snapshot.beside(&source.path);
-                    std::fs::read(place.ok_or(std::io::ErrorKind::NotFound)?)?
+                    crate::fs::read(place.ok_or(std::io::ErrorKind::NotFound)?)?
                 }
             };
             Ok::<_, std::io::Error>(read(&String::from_utf8_lossy(&bytes)))

@@ -124,7 +124,7 @@ impl Config {
             .ancestors()
             .nth(found.up as usize)
             .map(|folder| found.path.under(folder));
-        let text = path.and_then(|path| std::fs::read_to_string(path).ok());
+        let text = path.and_then(|path| crate::fs::text(path).ok());
         let settings = settings(text.as_deref().unwrap_or_default());
         let mut config = Self {
             argument: Some(format!("{up}{}", found.path.as_str())),

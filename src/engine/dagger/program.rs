@@ -1,6 +1,5 @@
 //! The host's `dagger` command, and the supported versions of it and of engines.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -93,9 +92,7 @@ impl Program {
 }
 
 fn is_script(path: &Path) -> bool {
-    let mut head = [0; 2];
-    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut head));
-    read.is_err() || head == *b"#!"
+    crate::fs::head(path, 2).map_or(true, |head| head.len() < 2 || head == b"#!")
 }
 
 /// The output of `dagger version`.

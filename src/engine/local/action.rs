@@ -2,7 +2,6 @@
 //!
 //! Does not prepare the room or interpret exit codes.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -137,9 +136,8 @@ fn why_not(error: &str, program: &Path) -> String {
 
 /// The interpreter that the first line of a script names.
 fn interpreter(script: &Path) -> Option<String> {
-    let mut head = [0; 256];
-    let read = std::fs::File::open(script).ok()?.read(&mut head).ok()?;
-    let line = head.get(..read)?.strip_prefix(b"#!")?;
+    let head = crate::fs::head(script, 256).ok()?;
+    let line = head.strip_prefix(b"#!")?;
     let line = line.split(|byte| *byte == b'\n').next()?;
     let line = String::from_utf8_lossy(line);
     let word = line.trim_start().split([' ', '\t']).next()?;

@@ -13,7 +13,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;
-use std::io::{BufRead, Read};
 use std::path::{Component, Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -594,17 +593,13 @@ fn is_python(program: &Path) -> bool {
 
 /// The program in the first line of a script, if it is one.
 fn interpreter(script: &Path) -> Option<PathBuf> {
-    const LONGEST: u64 = 4096;
-    let file = std::fs::File::open(script).ok()?;
-    let mut file = std::io::BufReader::new(file.take(LONGEST));
-    let mut head = [0; 2];
-    file.read_exact(&mut head).ok()?;
-    if head != *b"#!" {
-        return None;
-    }
-    let mut line = String::new();
-    file.read_line(&mut line).ok()?;
-    let path = PathBuf::from(line.split_whitespace().next()?);
+    const LONGEST: usize = 4096;
+    let head = crate::fs::head(script, LONGEST).ok()?;
+    let line = head
+        .strip_prefix(b"#!")?
+        .split(|byte| *byte == b'\n')
+        .next()?;
+    let path = PathBuf::from(std::str::from_utf8(line).ok()?.split_whitespace().next()?);
     path.is_absolute().then_some(path)
 }
 

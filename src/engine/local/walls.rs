@@ -53,7 +53,7 @@ fn identity(launcher: &Path) -> Digest {
     let mut hasher = Hasher::new();
     hasher.update(&rustix::process::geteuid().as_raw().to_le_bytes());
     for path in DECIDING {
-        hasher.part(&std::fs::read(path).unwrap_or_default());
+        hasher.part(&crate::fs::read(path).unwrap_or_default());
     }
     for name in ["user", "mnt", "pid"] {
         let link = std::fs::read_link(Path::new("/proc/self/ns").join(name));

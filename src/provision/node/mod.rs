@@ -110,7 +110,7 @@ fn closure(scope: &Scope<'_>, base: &Path, package: &Path) -> Result<Option<Vec<
         hasher.update(digest.as_bytes());
         hasher.update(place.as_bytes());
         let found = scope.facts.derive("npm-closure/1", hasher.finish(), || {
-            let text = std::fs::read(&path).map_err(|error| error.to_string())?;
+            let text = crate::fs::read(&path).map_err(|error| error.to_string())?;
             let lock = lock::parse(&String::from_utf8_lossy(&text))?;
             let closure = lock::closure(&lock, place);
             Ok(closure.map(|found| (found.packages.into_keys().collect::<Vec<_>>(), found.linked)))

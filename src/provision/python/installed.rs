@@ -226,7 +226,7 @@ pub(crate) fn script(path: &Path) -> Option<String> {
     if std::fs::metadata(path).ok()?.len() > MAX_SCRIPT {
         return None;
     }
-    let text = String::from_utf8(std::fs::read(path).ok()?).ok()?;
+    let text = String::from_utf8(crate::fs::read(path).ok()?).ok()?;
     text.starts_with("#!").then_some(text)
 }
 

@@ -4,7 +4,7 @@
 //! of everything that decides where a version manager's shim leads), so that a Fresh run starts none. Does not know
 //! what is installed for it.
 
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -218,7 +218,7 @@ fn own_key(scope: &Scope<'_>, program: &Path) -> Option<Digest> {
 /// The text of the `pyvenv.cfg` if `program` is the interpreter of a virtual environment.
 #[must_use]
 pub(crate) fn venv_config(program: &Path) -> Option<String> {
-    std::fs::read_to_string(program.parent()?.parent()?.join("pyvenv.cfg")).ok()
+    crate::fs::text(program.parent()?.parent()?.join("pyvenv.cfg")).ok()
 }
 
 /// Whether the program is a script, or has another name than an interpreter.
@@ -232,10 +232,7 @@ fn is_wrapper(real: &Path) -> bool {
 }
 
 fn starts_with_shebang(path: &Path) -> bool {
-    let mut start = [0; 2];
-    std::fs::File::open(path)
-        .and_then(|mut file| file.read_exact(&mut start))
-        .is_ok_and(|()| &start == b"#!")
+    crate::fs::head(path, 2).is_ok_and(|start| start == b"#!")
 }
 
 /// Queries the program; `Ok(None)` if it is not a working Python 3, which is memoised, too.
@@ -284,18 +281,13 @@ mod tests {
         let folder = fake_python("3.12.4");
         let project = Project::with_path(&[], folder.path().as_os_str());
         let log = folder.path().join("log");
-        let asked = || {
-            std::fs::read_to_string(&log)
-                .unwrap_or_default()
-                .lines()
-                .count()
-        };
+        let asked = || crate::fs::text(&log).unwrap_or_default().lines().count();
         for _ in 0..2 {
             assert!(suitable(&project.scope(), None).is_some());
             assert_eq!(asked(), 1);
         }
         let program = folder.path().join("python3");
-        let text = std::fs::read_to_string(&program).expect("the script");
+        let text = crate::fs::text(&program).expect("the script");
         write_program(&program, &text.replace("3.12.4", "3.12.5"));
         let version = suitable(&project.scope(), None).map(|p| p.version);
         assert_eq!(version.as_deref(), Some("3.12.5"));
@@ -309,7 +301,7 @@ mod tests {
         let mut project = Project::with_path(&[], folder.path().as_os_str());
         project.set_home(home.path());
         let asked = || {
-            let log = std::fs::read_to_string(folder.path().join("log"));
+            let log = crate::fs::text(folder.path().join("log"));
             log.unwrap_or_default().lines().count()
         };
         assert!(suitable(&project.scope(), None).is_some());
@@ -326,7 +318,7 @@ mod tests {
             let python = fake_python(version);
             let bin = root.join("versions").join(version).join("bin");
             std::fs::create_dir_all(&bin).expect("folder");
-            let text = std::fs::read_to_string(python.path().join("python3")).expect("script");
+            let text = crate::fs::text(python.path().join("python3")).expect("script");
             write_program(&bin.join("python3"), &text);
         }
         let pyenv = root.join("pyenv");

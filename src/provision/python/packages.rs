@@ -14,7 +14,7 @@ use super::lock::{normalized, requirement_name};
 pub(crate) fn requirements(info: &Path) -> Vec<(String, bool)> {
     let metadata = ["METADATA", "PKG-INFO"]
         .iter()
-        .find_map(|name| std::fs::read(info.join(name)).ok())
+        .find_map(|name| crate::fs::read(info.join(name)).ok())
         .unwrap_or_default();
     in_metadata(&String::from_utf8_lossy(&metadata))
 }
@@ -54,7 +54,7 @@ pub(crate) fn files_of(infos: &BTreeMap<String, PathBuf>, tool: &str) -> Option<
         if !seen.insert(name) {
             continue;
         }
-        let record = std::fs::read(info.join("RECORD")).ok()?;
+        let record = crate::fs::read(info.join("RECORD")).ok()?;
         files.extend(top_level(&String::from_utf8_lossy(&record)));
         todo.extend(needs[name.as_str()].iter().map(String::as_str));
     }
@@ -63,7 +63,7 @@ pub(crate) fn files_of(infos: &BTreeMap<String, PathBuf>, tool: &str) -> Option<
 
 /// Whether the distribution has entry points for `tool` (`pytest11`, `mdformat.parser_extension`).
 fn extends(info: &Path, tool: &str) -> bool {
-    let Ok(text) = std::fs::read(info.join("entry_points.txt")) else {
+    let Ok(text) = crate::fs::read(info.join("entry_points.txt")) else {
         return false;
     };
     groups(&String::from_utf8_lossy(&text)).any(|group| normalized(group).starts_with(tool))
@@ -115,7 +115,7 @@ pub(crate) fn leads_elsewhere(scope: &Scope<'_>, starter: &Path) -> bool {
     };
     let is_link = starter.extension().is_some_and(|end| end == "egg-link");
     let found = scope.facts.derive("python-pth/1", digest, || {
-        std::fs::read(starter).map(|bytes| names_folder(&String::from_utf8_lossy(&bytes)))
+        crate::fs::read(starter).map(|bytes| names_folder(&String::from_utf8_lossy(&bytes)))
     });
     is_link || found.unwrap_or(true)
 }

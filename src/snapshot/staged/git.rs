@@ -353,7 +353,7 @@ fn named(git_dir: &Path, around: Option<Repository>, cwd: &Path, env: &Env) -> O
     if let Some(around) = around.filter(is_it) {
         return Some(around);
     }
-    let common_dir = match std::fs::read(real.join("commondir")) {
+    let common_dir = match crate::fs::read(real.join("commondir")) {
         Ok(text) => real.join(one_line(&text)),
         Err(_) => real.clone(),
     };

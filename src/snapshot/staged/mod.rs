@@ -145,7 +145,7 @@ impl Snapshot {
 
 /// Reads the index. If only git understands it, git first writes it in plain form to our own directory.
 fn index(staging: &Staging) -> Result<object::Index, SnapshotError> {
-    let bytes = match std::fs::read(&staging.index) {
+    let bytes = match repository::read_index(&staging.index) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Ok(object::Index::default());
@@ -166,7 +166,7 @@ fn index(staging: &Staging) -> Result<object::Index, SnapshotError> {
         let shown = (copy.to_string_lossy(), staging.index.to_string_lossy());
         let said = |error| git::reason(error).replace(&*shown.0, &shown.1);
         written.map_err(|error| io::Error::other(said(error)))?;
-        std::fs::read(copy)
+        repository::read_index(&copy)
     };
     let bytes = plain().map_err(|error| staging.failed(&error.to_string()))?;
     let read = object::of_index(&bytes, hash_len);

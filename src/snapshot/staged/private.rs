@@ -103,7 +103,7 @@ impl Private {
     pub(crate) fn read(&self, staging: &Staging, file: &Listed) -> io::Result<Vec<u8>> {
         let _alone = self.alone();
         let (_, tree) = self.places(staging).map_err(io::Error::other)?;
-        std::fs::read(tree.join(os_path(&file.path)))
+        crate::fs::read_up_to(tree.join(os_path(&file.path)), u64::MAX - 1)
     }
 
     /// Runs git with an index that contains only `files` and `attributes`.

@@ -91,7 +91,7 @@ impl Place {
             return Ok(There::Anothers);
         }
         let shown = self.hook.shown();
-        let text = std::fs::read(&self.hook).with_context(|| format!("cannot read {shown}"))?;
+        let text = crate::fs::read(&self.hook).with_context(|| format!("cannot read {shown}"))?;
         let text = String::from_utf8_lossy(&text);
         if !text.lines().any(|line| line.starts_with(MARK)) {
             return Ok(There::Anothers);
