@@ -8,20 +8,18 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::fs::Mode;
-use rustix::process::{Pid, Signal, WaitOptions};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group};
 
 use super::spec::{Bounds, Spec};
 use super::{Over, Report, told};
 use crate::rule::Rule;
 
-/// Serves the outer launcher's request.
-pub(super) fn serve(outer: &UnixStream) -> io::Result<()> {
-    // Otherwise it would outlive a killed outer launcher. One that died before this line has closed the socket.
+/// Serves the program's request.
+pub(super) fn serve(outer: &UnixStream, spec: &Spec, stdin: Option<OwnedFd>) -> io::Result<()> {
+    // Otherwise it would outlive a killed outer launcher. `listen` notices one that died before this line.
     #[cfg(target_os = "linux")]
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-    let (spec, fds) = super::receive(outer)?;
-    let stdin = fds.into_iter().next();
-    session(&spec, stdin.as_ref())?;
+    session(spec, stdin.as_ref())?;
     if Rule::Umask.holds() {
         rustix::process::umask(Mode::from_raw_mode(0o022));
     }
@@ -33,7 +31,7 @@ pub(super) fn serve(outer: &UnixStream) -> io::Result<()> {
     if spec.program.as_os_str().is_empty() {
         return report(outer, Report::Exit(0)); // Only a test of what is supported.
     }
-    let id = start(&spec, stdin)?;
+    let id = start(spec, stdin)?;
     let others = outer.try_clone()?;
     let alone = spec.terminal;
     let watcher = move || listen(&others, id, alone);
@@ -126,15 +124,16 @@ fn start(spec: &Spec, stdin: Option<OwnedFd>) -> io::Result<Pid> {
     id.ok_or_else(|| io::Error::other("the command has no process id"))
 }
 
-/// Passes on what the outer launcher asks for.
+/// Passes on what the outer launcher asks for, and ends everything if that is gone.
 fn listen(mut outer: &UnixStream, id: Pid, alone: bool) {
     let mut word = [0; 1];
-    while matches!(outer.read(&mut word), Ok(1)) {
-        let _ = if alone {
-            rustix::process::kill_process(id, Signal::TERM)
-        } else {
-            rustix::process::kill_process_group(id, Signal::TERM)
-        };
+    loop {
+        match outer.read(&mut word) {
+            Ok(1) if alone => drop(kill_process(id, Signal::TERM)),
+            Ok(1) => drop(kill_process_group(id, Signal::TERM)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            _ => std::process::abort(),
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 //! this program                outer                           inner
 //!   spawn, a socket as stdin →  holds the lock
 //!   the spec, with the lock  →  namespaces, loopback
-//!                               spawn, the spec            →   root, limits, rules (see `spec::Bounds`)
+//!                               fork, a socket             →   root, limits, rules (see `spec::Bounds`)
 //!                                                              spawn the command, reap until it ends
 //!   "T": SIGTERM             →  passed on                  →   SIGTERM to the command's process group
 //!   closed: kill             →  kills the inner one, waits
@@ -54,8 +54,6 @@ pub(crate) use support::Support;
 
 /// The first argument that makes this program a launcher.
 pub(crate) const WORD: &str = "__launch";
-/// The second argument of the inner launcher.
-const INNER: &str = "inner";
 
 /// Asks the launcher to pass SIGTERM to the command.
 pub(super) const TERM: &[u8] = b"T";
@@ -63,23 +61,34 @@ pub(super) const TERM: &[u8] = b"T";
 /// The launcher's descriptors stay clear of those that shell scripts use.
 const CLEAR: i32 = 10;
 
-/// Serves one request, as outer or inner launcher.
+/// Serves one request, as outer launcher and, in a process of its own, as inner one.
 #[must_use]
 pub(crate) fn main() -> ExitCode {
-    let is_inner = std::env::args_os().nth(2).is_some_and(|word| word == INNER);
-    let Ok(mut parent) = take_over() else {
+    let Ok(parent) = take_over() else {
         return ExitCode::from(127); // There is nobody to report to.
     };
-    let served = if is_inner {
-        inner::serve(&parent)
-    } else {
-        outer::serve(&parent)
-    };
+    let (mut socket, served) = serve(parent);
     if let Err(error) = served {
-        let _ = parent.write_all(error.to_string().as_bytes());
+        let _ = socket.write_all(error.to_string().as_bytes());
         return ExitCode::from(127);
     }
     ExitCode::SUCCESS
+}
+
+/// Returns twice, each time with the socket to report an error on.
+fn serve(parent: UnixStream) -> (UnixStream, io::Result<()>) {
+    match outer::split(&parent) {
+        Ok(outer::Role::Outer(outer)) => {
+            let served = outer.serve(&parent);
+            (parent, served)
+        }
+        Ok(outer::Role::Inner(outer, spec, stdin)) => {
+            drop(parent);
+            let served = inner::serve(&outer, &spec, stdin);
+            (outer, served)
+        }
+        Err(error) => (parent, Err(error)),
+    }
 }
 
 /// Moves the socket from standard input to a descriptor the command will not have.

@@ -1,35 +1,61 @@
 //! The outer launcher: namespaces, the lock, and the end of everything it started.
 
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, Stdio};
 
+use fork::{Fork, fork};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, Signal, WaitOptions};
 
-use super::limits::Watch;
+use super::limits::{Group, Watch};
 use super::spec::Spec;
-use super::{INNER, Report, WORD, told};
+use super::{Report, told};
 
 /// How often the disk is looked at, in seconds.
 const LOOK: i64 = 1;
 
-/// Serves the program's request.
-pub(super) fn serve(parent: &UnixStream) -> io::Result<()> {
+/// What a process became by splitting in two.
+pub(super) enum Role {
+    Outer(Outer),
+    /// The socket leads to the outer one.
+    Inner(UnixStream, Spec, Option<OwnedFd>),
+}
+
+pub(super) struct Outer {
+    spec: Spec,
+    inner: Pid,
+    socket: UnixStream,
+    group: Option<Group>,
+    /// Held until everything the command started is dead.
+    _lock: Option<OwnedFd>,
+}
+
+/// Receives the program's request, makes the namespaces and splits off the inner launcher, which is a copy of this
+/// process rather than a new start of the program: that would take longer than all its other work.
+pub(super) fn split(parent: &UnixStream) -> io::Result<Role> {
     let (spec, fds) = super::receive(parent)?;
     let mut fds = fds.into_iter();
-    // Held until everything the command started is dead.
-    let _lock = spec.hold.then(|| fds.next());
+    let lock = spec.hold.then(|| fds.next()).flatten();
     let stdin = spec.stdin.then(|| fds.next()).flatten();
     let group = spec.bounds.limits.group();
     namespaces(&spec)?;
-    let report = run(parent, &spec, stdin)?;
-    let report = match group.as_ref() {
-        Some(group) if group.ran_out_of_memory() => Report::Over(super::Over::Memory).encode(),
-        _ => report,
+    let (socket, theirs) = UnixStream::pair()?;
+    // This process has no other threads.
+    let forked = fork().map_err(|error| told("cannot start the inner launcher", &error))?;
+    let Fork::Parent(inner) = forked else {
+        std::mem::forget(group); // The outer one removes it.
+        return Ok(Role::Inner(theirs, spec, stdin));
     };
-    let mut parent = parent;
-    parent.write_all(report.as_bytes())
+    let inner = Pid::from_raw(inner);
+    let inner = inner.ok_or_else(|| io::Error::other("the inner launcher has no process id"))?;
+    Ok(Role::Outer(Outer {
+        spec,
+        inner,
+        socket,
+        group,
+        _lock: lock,
+    }))
 }
 
 #[cfg(target_os = "linux")]
@@ -47,10 +73,6 @@ fn namespaces(spec: &Spec) -> io::Result<()> {
         let adopts = Some(rustix::process::getpid());
         rustix::process::set_child_subreaper(adopts)?;
     }
-    if bounds.user {
-        super::rights::keep_for_the_inner()
-            .map_err(|error| told("cannot keep capabilities", &error))?;
-    }
     Ok(())
 }
 
@@ -63,87 +85,69 @@ fn namespaces(_: &Spec) -> io::Result<()> {
     Ok(())
 }
 
-/// Starts the inner launcher and waits until it and everything below it has ended. Returns its report.
-fn run(parent: &UnixStream, spec: &Spec, stdin: Option<OwnedFd>) -> io::Result<String> {
-    let (socket, theirs) = UnixStream::pair()?;
-    let program = if cfg!(target_os = "linux") {
-        "/proc/self/exe".into() // Right even if the file was replaced meanwhile.
-    } else {
-        std::env::current_exe()?
-    };
-    let mut command = Command::new(program);
-    command
-        .args([WORD, INNER])
-        .env_clear()
-        .envs(crate::rule::inherited())
-        .stdin(Stdio::from(OwnedFd::from(theirs)));
-    let mut child = command
-        .spawn()
-        .map_err(|error| told("cannot start the inner launcher", &error))?;
-    drop(command);
-    let fds: Vec<_> = stdin.iter().map(AsFd::as_fd).collect();
-    match super::send(&socket, spec, &fds) {
-        // It reports why it ended.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-        other => other?,
-    }
-    drop(stdin);
-    let report = attend(parent, &socket, &mut child, spec);
-    let _ = child.kill();
-    child.wait()?;
-    if !spec.bounds.processes {
-        sweep();
-    }
-    report
-}
-
-/// Passes on what the program asks for, until the inner launcher ends or the program wants it to.
-fn attend(
-    parent: &UnixStream,
-    inner: &UnixStream,
-    child: &mut Child,
-    spec: &Spec,
-) -> io::Result<String> {
-    let mut watch = Watch::new(&spec.bounds.limits);
-    let mut report = String::new();
-    loop {
-        let mut ready = [
-            PollFd::new(parent, PollFlags::IN),
-            PollFd::new(inner, PollFlags::IN),
-        ];
-        let wait = watch.as_ref().map(|_| Timespec {
-            tv_sec: LOOK,
-            tv_nsec: 0,
-        });
-        match poll(&mut ready, wait.as_ref()) {
-            Err(rustix::io::Errno::INTR) => continue,
-            other => other?,
-        };
-        let [asked, said] = ready.map(|fd| !fd.revents().is_empty());
-        if said {
-            let mut chunk = [0; 4096];
-            let length = (&mut &*inner).read(&mut chunk).unwrap_or(0);
-            if length == 0 {
-                return Ok(report);
-            }
-            let text = chunk.get(..length).unwrap_or_default();
-            report.push_str(&String::from_utf8_lossy(text));
+impl Outer {
+    /// Waits until the inner launcher and everything below it has ended, and passes its report on.
+    pub(super) fn serve(self, mut parent: &UnixStream) -> io::Result<()> {
+        let report = self.attend(parent);
+        self.kill();
+        while let Err(rustix::io::Errno::INTR) =
+            rustix::process::waitpid(Some(self.inner), WaitOptions::empty())
+        {}
+        if !self.spec.bounds.processes {
+            sweep();
         }
-        if asked {
-            let mut word = [0; 1];
-            match (&mut &*parent).read(&mut word) {
-                Ok(1) => drop((&mut &*inner).write_all(&word)),
-                _ => {
-                    child.kill()?;
-                    return Ok(String::new());
+        let report = match &self.group {
+            Some(group) if group.ran_out_of_memory() => Report::Over(super::Over::Memory).encode(),
+            _ => report?,
+        };
+        parent.write_all(report.as_bytes())
+    }
+
+    /// It is fine if it has already ended.
+    fn kill(&self) {
+        let _ = rustix::process::kill_process(self.inner, Signal::KILL);
+    }
+
+    /// Passes on what the program asks for, until the inner launcher ends or the program wants it to.
+    fn attend(&self, mut parent: &UnixStream) -> io::Result<String> {
+        let mut inner = &self.socket;
+        let mut watch = Watch::new(&self.spec.bounds.limits);
+        let mut report = String::new();
+        loop {
+            let mut ready = [
+                PollFd::new(parent, PollFlags::IN),
+                PollFd::new(inner, PollFlags::IN),
+            ];
+            let wait = watch.as_ref().map(|_| Timespec {
+                tv_sec: LOOK,
+                tv_nsec: 0,
+            });
+            match poll(&mut ready, wait.as_ref()) {
+                Err(rustix::io::Errno::INTR) => continue,
+                other => other?,
+            };
+            let [asked, said] = ready.map(|fd| !fd.revents().is_empty());
+            if said {
+                let mut chunk = [0; 4096];
+                let length = inner.read(&mut chunk).unwrap_or(0);
+                if length == 0 {
+                    return Ok(report);
+                }
+                let text = chunk.get(..length).unwrap_or_default();
+                report.push_str(&String::from_utf8_lossy(text));
+            }
+            if asked {
+                let mut word = [0; 1];
+                match parent.read(&mut word) {
+                    Ok(1) => drop(inner.write_all(&word)),
+                    _ => return Ok(String::new()),
                 }
             }
-        }
-        if !(asked || said)
-            && let Some(over) = watch.as_mut().and_then(Watch::over)
-        {
-            child.kill()?;
-            return Ok(Report::Over(over).encode());
+            if !(asked || said)
+                && let Some(over) = watch.as_mut().and_then(Watch::over)
+            {
+                return Ok(Report::Over(over).encode());
+            }
         }
     }
 }
@@ -153,9 +157,9 @@ fn sweep() {
     #[cfg(target_os = "linux")]
     loop {
         for pid in children() {
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            let _ = rustix::process::kill_process(pid, Signal::KILL);
         }
-        match rustix::process::wait(rustix::process::WaitOptions::empty()) {
+        match rustix::process::wait(WaitOptions::empty()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(_) => return, // No child is left.
         }
@@ -163,14 +167,14 @@ fn sweep() {
 }
 
 #[cfg(target_os = "linux")]
-fn children() -> Vec<rustix::process::Pid> {
+fn children() -> Vec<Pid> {
     let own = format!("PPid:\t{}", std::process::id());
     let is_child = |status: &str| status.lines().any(|line| line == own);
     let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let children = all.filter_map(|entry| {
         let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
         let status = std::fs::read_to_string(entry.path().join("status")).ok()?;
-        is_child(&status).then(|| rustix::process::Pid::from_raw(pid))?
+        is_child(&status).then(|| Pid::from_raw(pid))?
     });
     children.collect()
 }
