@@ -19,6 +19,9 @@ pub(super) fn serve(outer: &UnixStream, spec: &Spec, stdin: Option<OwnedFd>) -> 
     // Otherwise it would outlive a killed outer launcher. `listen` notices one that died before this line.
     #[cfg(target_os = "linux")]
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    // If memory runs out, the check goes first. A lost wish is no reason not to run it. Its own `/proc` is read-only.
+    #[cfg(target_os = "linux")]
+    let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     session(spec, stdin.as_ref())?;
     if Rule::Umask.holds() {
         rustix::process::umask(Mode::from_raw_mode(0o022));
@@ -79,8 +82,6 @@ fn confine(_: &Bounds) -> io::Result<()> {
 /// What binds this process from here on, and with it everything it starts.
 #[cfg(target_os = "linux")]
 fn restrict(bounds: &Bounds) -> io::Result<()> {
-    // If memory runs out, the check goes first. A lost wish is no reason not to run it.
-    let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     bounds
         .limits
         .set()

@@ -38,6 +38,12 @@ fn a_large_file_and_many_open_files_fail_as_the_kernel_says() {
 }
 
 #[test]
+fn if_memory_runs_out_the_check_is_the_first_to_go() {
+    let script = "while read -r score; do echo $score; done < /proc/self/oom_score_adj";
+    assert_eq!(said(&sandbox("", script)), "1000\n");
+}
+
+#[test]
 fn of_too_much_output_the_beginning_and_the_end_are_kept() {
     let keys = "limits = { output = \"1kB\" }\ntools = [\"head\"]";
     let printed = said(&sandbox(
