@@ -8,13 +8,13 @@
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use nix::sched::CloneFlags;
 use rustix::mount::{
-    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind_recursive, mount_change,
-    mount_remount, unmount,
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive,
+    mount_change, mount_remount, unmount,
 };
 use rustix::process::{getegid, geteuid, pivot_root};
 
@@ -28,6 +28,15 @@ const ID: u32 = 1000;
 
 /// Devices that programs rely on.
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+
+/// Shared memory: private like the other temporary folders.
+const MEMORY: &str = "/dev/shm";
+
+/// An empty directory.
+const EMPTY: &str = "/fixed/empty";
+
+/// Nothing in it is more than a file.
+const PLAIN: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
 
 /// Leaves the host's namespaces as requested, except for the mount namespace, which is the inner launcher's.
 pub(super) fn unshare(bounds: &Bounds) -> io::Result<()> {
@@ -66,14 +75,15 @@ pub(super) fn enter(new: &Root, processes: bool) -> io::Result<()> {
         .into_iter()
         .find(|path| Path::new(path).is_dir());
     let base = base.unwrap_or("/proc");
-    tmpfs(base, c"mode=755")?;
+    mount("tmpfs", base, "tmpfs", PLAIN, c"mode=755")?;
     std::env::set_current_dir(base)?;
-    for name in ["old", "new", "fixed"] {
+    for name in ["old", "new", "scratch", "fixed"] {
         fs::create_dir(name)?;
     }
     pivot_root(".", "old")?;
     std::env::set_current_dir("/")?;
-    tmpfs("/new", c"mode=755")?;
+    mount_bind("/new", "/new")?;
+    fix(new)?;
     for path in &new.shown {
         show(path)?;
     }
@@ -89,9 +99,32 @@ pub(super) fn enter(new: &Root, processes: bool) -> io::Result<()> {
     std::env::set_current_dir("/")
 }
 
-fn tmpfs(at: impl AsRef<Path>, mode: &std::ffi::CStr) -> io::Result<()> {
-    let flags = MountFlags::NOSUID | MountFlags::NODEV;
-    Ok(mount("tmpfs", at.as_ref(), "tmpfs", flags, mode)?)
+/// Fills `/fixed`, which is read-only from here on, and so is all that is bound from there: files with fixed content by
+/// number, and an empty directory.
+fn fix(new: &Root) -> io::Result<()> {
+    for (number, (_, content)) in new.fixed.iter().enumerate() {
+        fs::write(fixed(number), content)?;
+    }
+    fs::create_dir(EMPTY)?;
+    mount_bind("/fixed", "/fixed")?;
+    if Rule::ReadOnly.holds() {
+        let flags = MountFlags::BIND | MountFlags::RDONLY | PLAIN;
+        mount_remount("/fixed", flags, c"")?;
+    }
+    Ok(())
+}
+
+fn fixed(number: usize) -> PathBuf {
+    Path::new("/fixed").join(number.to_string())
+}
+
+/// A private, empty, writable directory. All are parts of one file system, which is made and removed faster than many.
+fn scratch(number: usize, at: &Path) -> io::Result<()> {
+    let from = Path::new("/scratch").join(number.to_string());
+    fs::create_dir(&from)?;
+    fs::set_permissions(&from, fs::Permissions::from_mode(0o1777))?;
+    fs::create_dir_all(at)?;
+    Ok(mount_bind(from, at)?)
 }
 
 /// A directory of the host, or a link to one, at its own path.
@@ -118,15 +151,15 @@ fn bind(from: &Path, to: &Path, is_dir: bool) -> io::Result<()> {
 }
 
 fn furnish(new: &Root) -> io::Result<()> {
-    for path in &new.scratch {
-        let at = below("/new", path);
-        fs::create_dir_all(&at)?;
-        tmpfs(at, c"mode=1777")?;
+    let memory = Path::new(MEMORY);
+    let all = new.scratch.iter().map(PathBuf::as_path).chain([memory]);
+    for (number, path) in all.enumerate() {
+        scratch(number, &below("/new", path))?;
     }
     for path in &new.covers {
         let at = below("/new", path);
         if fs::symlink_metadata(&at).is_ok_and(|meta| meta.is_dir()) {
-            tmpfs(at, c"mode=755")?;
+            mount_bind(EMPTY, at)?;
         }
     }
     for (path, target) in &new.links {
@@ -143,14 +176,10 @@ fn furnish(new: &Root) -> io::Result<()> {
         parents(&to)?;
         bind(&from, &to, meta.is_dir())?;
     }
-    for (number, (path, content)) in new.fixed.iter().enumerate() {
-        let (from, to) = (
-            PathBuf::from(format!("/fixed/{number}")),
-            below("/new", path),
-        );
+    for (number, (path, _)) in new.fixed.iter().enumerate() {
+        let to = below("/new", path);
         if fs::symlink_metadata(&to).is_ok_and(|meta| meta.is_file()) {
-            fs::write(&from, content)?;
-            bind(&from, &to, false)?;
+            bind(&fixed(number), &to, false)?;
         }
     }
     Ok(())
@@ -158,21 +187,16 @@ fn furnish(new: &Root) -> io::Result<()> {
 
 /// A minimal `/dev`, with terminals of its own.
 fn devices() -> io::Result<()> {
-    fs::create_dir_all("/new/dev")?;
-    tmpfs("/new/dev", c"mode=755")?;
     for name in DEVICES {
         let from = Path::new("/old/dev").join(name);
         if from.exists() {
             bind(&from, &Path::new("/new/dev").join(name), false)?;
         }
     }
-    for name in ["pts", "shm"] {
-        fs::create_dir(Path::new("/new/dev").join(name))?;
-    }
+    fs::create_dir("/new/dev/pts")?;
     let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
     let options = c"newinstance,ptmxmode=0666,mode=620";
     mount("devpts", "/new/dev/pts", "devpts", flags, options)?;
-    tmpfs("/new/dev/shm", c"mode=1777")?;
     let links = [
         ("pts/ptmx", "ptmx"),
         ("/proc/self/fd", "fd"),
@@ -191,30 +215,32 @@ fn proc(own: bool) -> io::Result<()> {
     if !own {
         return Ok(mount_bind_recursive("/old/proc", "/new/proc")?);
     }
-    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    let mut flags = PLAIN | MountFlags::NOEXEC;
+    flags.set(MountFlags::RDONLY, Rule::ReadOnly.holds());
     Ok(mount("proc", "/new/proc", "proc", flags, c"")?)
 }
 
 /// Makes every mount of the new root read-only that is not meant for writing.
 fn freeze(new: &Root) -> io::Result<()> {
-    let writable = new.writable.iter().map(|(_, to)| to).chain(&new.scratch);
-    let mut writable: Vec<PathBuf> = writable.map(|path| below("/new", path)).collect();
-    writable.push("/new/dev/shm".into());
+    let writable = new.writable.iter().map(|(_, to)| to.as_path());
+    let scratch = new.scratch.iter().map(PathBuf::as_path);
+    let writable = writable.chain(scratch).chain([Path::new(MEMORY)]);
+    let writable: Vec<PathBuf> = writable.map(|path| below("/new", path)).collect();
     for line in fs::read("/old/proc/self/mountinfo")?.split(|byte| *byte == b'\n') {
-        let Some((path, mut flags)) = mount_of(line) else {
+        let Some((path, flags)) = mount_of(line) else {
             continue;
         };
-        // Terminals are made there.
-        let is_pts = path == Path::new("/new/dev/pts");
-        if !path.starts_with("/new") || flags.contains(MountFlags::RDONLY) || is_pts {
-            continue;
-        }
-        flags |= if writable.contains(&path) {
-            MountFlags::NOSUID | MountFlags::NODEV
+        let more = if writable.contains(&path) {
+            PLAIN
         } else {
             MountFlags::RDONLY
         };
-        match mount_remount(&path, MountFlags::BIND | flags, c"") {
+        // Terminals are made there.
+        let is_pts = path == Path::new("/new/dev/pts");
+        if !path.starts_with("/new") || flags.contains(more) || is_pts {
+            continue;
+        }
+        match mount_remount(&path, MountFlags::BIND | flags | more, c"") {
             // Covered by another mount, which has its own line.
             Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => {}
             other => other?,
