@@ -91,6 +91,8 @@ pub(crate) struct Confiner {
     support: OnceLock<Support>,
     /// Readable for every check.
     system: OnceLock<Vec<PathBuf>>,
+    /// Hidden from every check.
+    covers: OnceLock<Vec<PathBuf>>,
 }
 
 /// The confinement of one check.
@@ -110,6 +112,7 @@ impl Confiner {
             host,
             support: OnceLock::new(),
             system: OnceLock::new(),
+            covers: OnceLock::new(),
         }
     }
 
@@ -185,9 +188,10 @@ impl Confiner {
             room.clone()
         };
         let system = || self.system.get_or_init(readable_system);
+        let covers = || self.covers.get_or_init(|| self.covers());
         let files = support.files.is_ok();
         let files = files.then(|| rules(system(), &needs, &inside, moved));
-        let root = moved.then(|| own_root(needs, self.covers(), room, &inside, command.network));
+        let root = moved.then(|| own_root(needs, covers(), room, &inside, command.network));
         let processes = moved && support.processes.is_ok();
         Drawn {
             bounds: Bounds {
@@ -284,7 +288,7 @@ fn rules(
     rules
 }
 
-/// System directories, without what only root may read of `/etc`: a check that root starts still owns it.
+/// The system directories there are, without what only root may read of `/etc`: a check that root starts still owns it.
 fn readable_system() -> Vec<PathBuf> {
     let is_root = rustix::process::geteuid().is_root();
     let mut all: Vec<PathBuf> = SYSTEM.iter().map(PathBuf::from).collect();
@@ -292,6 +296,7 @@ fn readable_system() -> Vec<PathBuf> {
         all.retain(|path| path != Path::new(ETC));
         all.extend(etc_for_all());
     }
+    all.retain(|path| path.exists());
     all
 }
 
@@ -371,7 +376,7 @@ fn etc_for_all() -> impl Iterator<Item = PathBuf> {
 /// A file system with the room and what a check needs.
 fn own_root(
     needs: Needs<'_>,
-    covers: Vec<PathBuf>,
+    covers: &[PathBuf],
     room: &Layout,
     inside: &Layout,
     network: bool,
@@ -409,7 +414,7 @@ fn own_root(
             .collect(),
         scratch: SCRATCH.iter().map(PathBuf::from).collect(),
         links: links.filter(|(path, _)| !is_shown(path)).collect(),
-        covers,
+        covers: covers.to_vec(),
         binds,
         writable: vec![
             (room.up(), inside.up()),

@@ -7,8 +7,8 @@ use std::io;
 use std::path::PathBuf;
 
 use landlock::{
-    ABI, Access as _, AccessFs, BitFlags, CompatLevel, Compatible, PathFd, Ruleset, RulesetAttr,
-    RulesetCreatedAttr, RulesetStatus, Scope, path_beneath_rules,
+    ABI, Access as _, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset,
+    RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope,
 };
 
 use super::spec::Access;
@@ -30,10 +30,10 @@ pub(super) fn restrict(rules: &[(Access, PathBuf)]) -> io::Result<()> {
         .and_then(Ruleset::create)
         .map_err(io::Error::other)?;
     for (access, path) in rules {
-        if PathFd::new(path).is_ok() {
-            ruleset = ruleset
-                .add_rules(path_beneath_rules([path], rights(*access)))
-                .map_err(io::Error::other)?;
+        if let Ok(place) = PathFd::new(path) {
+            // For a file, the rights that only directories have are left out.
+            let rule = PathBeneath::new(place, rights(*access));
+            ruleset = ruleset.add_rule(rule).map_err(io::Error::other)?;
         }
     }
     let status = ruleset.restrict_self().map_err(io::Error::other)?;
