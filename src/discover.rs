@@ -28,7 +28,8 @@ pub(crate) fn plan(scope: &Scope<'_>, config: &Config) -> Result<Plan, PlanError
     }
     own_checks::plan(scope, config, &mut plan)?;
     let leaving = leaving_links(scope);
-    let unreadable = unreadable(scope);
+    let unreadable = tracked(scope, Reason::Unreadable, config);
+    let too_large = tracked(scope, Reason::TooLarge, config);
     let filtered = filtered(scope);
     let absent = absent(scope);
     for check in &mut plan.checks {
@@ -36,6 +37,8 @@ pub(crate) fn plan(scope: &Scope<'_>, config: &Config) -> Result<Plan, PlanError
             check.work = Work::Missing(format!(
                 "cannot read `{path}`, which git tracks\nhelp: make it readable (`chmod -R u+rX {path}`), or stop tracking it"
             ));
+        } else if let Some((path, _)) = too_large.iter().find(|odd| needs(scope, check, odd)) {
+            check.work = Work::Missing(too_large_for(path, check));
         } else if let Some((path, _)) = filtered.iter().find(|odd| needs(scope, check, odd)) {
             check.work = Work::Missing(format!(
                 "`{path}` goes through a git filter that only the repository's own configuration defines, and that could run anything\n\
@@ -136,17 +139,31 @@ fn not_fetched(scope: &Scope<'_>, check: &Check, absent: &[&LeftOut]) -> Option<
     ))
 }
 
-/// The files and folders that may not be read, with the tracked files that are missing. Leaving those out could turn a
-/// failure into a pass.
-fn unreadable(scope: &Scope<'_>) -> Vec<(RelPath, Vec<RelPath>)> {
-    let unreadable = |odd: &&LeftOut| odd.reason == Reason::Unreadable;
-    let all = scope.snapshot.left_out().iter().filter(unreadable);
-    let all = all.filter_map(|odd| {
+/// The files and folders that were left out for this reason, with the tracked files that are missing and not excluded.
+/// Leaving those out could turn a failure into a pass.
+fn tracked(scope: &Scope<'_>, reason: Reason, config: &Config) -> Vec<(RelPath, Vec<RelPath>)> {
+    let all = scope.snapshot.left_out().iter();
+    let all = all.filter(|odd| odd.reason == reason).filter_map(|odd| {
         let path = RelPath::new(&odd.display).ok()?;
-        let missing = scope.snapshot.tracked_at(&path, scope.env);
-        (!missing.is_empty()).then_some((path, missing))
+        let mut missing = scope.snapshot.tracked_at(&path, scope.env);
+        if missing.is_empty() {
+            return None;
+        }
+        missing.retain(|path| !config.exclude.matches(path));
+        Some((path, missing))
     });
     all.collect()
+}
+
+/// What to say of a tracked file that is too large for a check.
+fn too_large_for(path: &RelPath, check: &Check) -> String {
+    let key = match check.inputs.parts {
+        Some(_) => format!("`exclude = [\"{path}\"]`"),
+        None => format!("`inputs = [\"**\", \"!{path}\"]` for `{}`", check.id),
+    };
+    format!(
+        "`{path}`, which git tracks, is larger than 4 GiB\nhelp: leave it out with {key} in the configuration, or stop tracking it"
+    )
 }
 
 /// The files whose content needs a filter that is not run.

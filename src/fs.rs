@@ -41,7 +41,7 @@ impl FsError {
 }
 
 /// The largest file that [`read`] reads. Lockfiles of large repositories have 10 MiB.
-const LARGEST: u64 = 64 << 20;
+pub(crate) const LARGEST: u64 = 64 << 20;
 
 /// Reads a file that somebody else wrote, such as a manifest or a lockfile of the project.
 ///
@@ -56,13 +56,13 @@ pub(crate) fn read_up_to(path: impl AsRef<Path>, most: u64) -> io::Result<Vec<u8
     let file = open(path)?;
     let size = file.metadata()?.len();
     if size > most {
-        return Err(too_large(size, most));
+        return Err(too_large(most));
     }
     let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
     // Files in `/proc` have no size, and others may grow.
     file.take(most + 1).read_to_end(&mut bytes)?;
     match bytes.len() as u64 {
-        size if size > most => Err(too_large(size, most)),
+        size if size > most => Err(too_large(most)),
         _ => Ok(bytes),
     }
 }
@@ -106,10 +106,9 @@ fn regular(meta: &Metadata) -> io::Result<()> {
     Err(io::Error::new(kind, what))
 }
 
-/// The error for a file that is not read because of its size.
-pub(crate) fn too_large(size: u64, most: u64) -> io::Error {
-    let [size, most] = [size, most].map(bytesize::ByteSize);
-    let message = format!("it has {size}, and at most {most} of such a file are read");
+/// The error for a file of more than `most` bytes.
+pub(crate) fn too_large(most: u64) -> io::Error {
+    let message = format!("larger than {}", bytesize::ByteSize(most));
     io::Error::new(io::ErrorKind::FileTooLarge, message)
 }
 

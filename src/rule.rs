@@ -68,6 +68,10 @@ rules! {
     // What a check sees.
     /// Of what the repository has in the place of a file that is read, only files are read.
     OnlyFilesAreRead = "only-files-are-read",
+    /// A file that takes minutes to hash is no input.
+    LargestInput = "largest-input",
+    /// What does not belong in memory is not read there.
+    LargestRead = "largest-read",
     /// What is copied or checked is what was hashed.
     CopyVerified = "copy-verified",
     /// What earlier runs left in a room is deleted.

@@ -3,6 +3,7 @@
 //! Does not interpret the configuration.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::ops::Range;
 
 use toml::Spanned;
@@ -11,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 use crate::config::ConfigError;
 use crate::config::diagnose::{Mark, Problem, Source};
 use crate::path::RelPath;
-use crate::snapshot::{FileId, Kind, LeftOut, Reason, Snapshot};
+use crate::snapshot::{FileId, Kind, Reason, Snapshot};
 
 const OWN_FILE: &str = "dagcache.toml";
 /// The same limit as in Linux.
@@ -107,11 +108,12 @@ fn may_hold_table(name: &str, text: &str) -> bool {
 fn bytes_of(snapshot: &Snapshot, name: &str) -> Result<Option<Vec<u8>>, ConfigError> {
     let path = RelPath::from_normal(name.to_owned());
     let Some(link) = snapshot.find(name) else {
-        return if name == OWN_FILE && left_out(snapshot, name) {
-            let source = std::io::ErrorKind::PermissionDenied.into();
-            Err(ConfigError::Read { path, source })
-        } else {
-            Ok(None)
+        return match left_out(snapshot, name) {
+            Some(reason) if name == OWN_FILE => {
+                let source = std::io::Error::other(reason.to_string());
+                Err(ConfigError::Read { path, source })
+            }
+            _ => Ok(None),
         };
     };
     let Some(id) = follow(snapshot, link) else {
@@ -123,14 +125,18 @@ fn bytes_of(snapshot: &Snapshot, name: &str) -> Result<Option<Vec<u8>>, ConfigEr
     };
     match snapshot.read(id) {
         Ok(bytes) => Ok(Some(bytes)),
+        // Nobody configures this program in such a manifest; its own checks say so.
+        Err(error) if error.kind() == ErrorKind::FileTooLarge && name != OWN_FILE => Ok(None),
         Err(source) => Err(ConfigError::Read { path, source }),
     }
 }
 
-/// Whether a file at the root exists but is unreadable. Ignoring it would drop its checks.
-fn left_out(snapshot: &Snapshot, name: &str) -> bool {
-    let unreadable = |odd: &LeftOut| odd.reason == Reason::Unreadable && odd.display == name;
-    snapshot.left_out().iter().any(unreadable)
+/// Why a file at the root is not in the snapshot though it exists. Ignoring it would drop its checks.
+fn left_out(snapshot: &Snapshot, name: &str) -> Option<Reason> {
+    let mut odd = snapshot.left_out().iter();
+    let odd = odd.find(|odd| odd.display == name)?;
+    let reasons = [Reason::Unreadable, Reason::TooLarge, Reason::Special];
+    reasons.contains(&odd.reason).then_some(odd.reason)
 }
 
 /// The project file at the end of a chain of links, if any.

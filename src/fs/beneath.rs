@@ -73,6 +73,25 @@ pub(crate) fn look(root: &Path, path: &RelPath) -> io::Result<Found> {
     look_in(&dir, path.file_name())
 }
 
+/// Opens the regular file at `path` below `root`, if there is one.
+pub(crate) fn open(root: &Path, path: &RelPath) -> io::Result<Option<File>> {
+    let Some(dir) = folder_of(root, path, false)? else {
+        return Ok(None);
+    };
+    match statat(&dir, path.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {}
+        Ok(_) | Err(Errno::NOENT) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    }
+    let file = open_in(&dir, path.file_name())?;
+    Ok(file.metadata()?.is_file().then_some(file))
+}
+
+fn open_in(dir: &OwnedFd, name: &str) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(File::from(openat(dir, name, flags, Mode::empty())?))
+}
+
 fn look_in(dir: &OwnedFd, name: &str) -> io::Result<Found> {
     let stat = match statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => stat,
@@ -90,8 +109,7 @@ fn look_in(dir: &OwnedFd, name: &str) -> io::Result<Found> {
 }
 
 fn read(dir: &OwnedFd, name: &str) -> io::Result<Found> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let mut file = File::from(openat(dir, name, flags, Mode::empty())?);
+    let mut file = open_in(dir, name)?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
     let meta = file.metadata()?;

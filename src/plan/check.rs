@@ -269,8 +269,18 @@ pub(crate) trait InputView {
     /// The verified content of a visible file, or the target of a link.
     ///
     /// # Errors
-    /// `NotFound` if it is not visible; other errors if it cannot be read or differs from what was hashed.
+    /// `NotFound` if it is not visible; other errors if it cannot be read, is too large to be read as a whole, or
+    /// differs from what was hashed.
     fn read(&self, path: &str) -> std::io::Result<Vec<u8>>;
+
+    /// Like [`InputView::read`], piece by piece, for content of any size. What `take` received is void if this fails.
+    fn pass(
+        &self,
+        path: &str,
+        take: &mut dyn FnMut(&[u8]) -> std::io::Result<()>,
+    ) -> std::io::Result<()> {
+        take(&self.read(path)?)
+    }
 }
 
 /// A program that an engine runs in a room or a container.

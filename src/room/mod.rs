@@ -24,12 +24,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::digest::Digest;
-use crate::fs::own;
+use crate::digest::{Digest, Hasher};
+use crate::fs::{LARGEST, own, too_large};
 use crate::path::RelPath;
 use crate::plan::check::{Change, Changes, OutsideFile};
 use crate::rule::Rule;
-use crate::snapshot::{FileId, Kind, Snapshot};
+use crate::snapshot::content::Each;
+use crate::snapshot::{FileId, Kind, Snapshot, pass_open};
 use crate::visible::Shown as _;
 
 mod after;
@@ -480,17 +481,18 @@ fn project(snapshot: &Snapshot, id: FileId) -> Wanted<'_> {
     Wanted {
         kind: entry.kind,
         digest: entry.digest,
-        read: Box::new(move || unchanged(&entry.path.under(snapshot.root()), snapshot.read(id))),
+        pass: Box::new(move |take| {
+            unchanged(&entry.path.under(snapshot.root()), snapshot.pass(id, take))
+        }),
     }
 }
 
 /// Never executable, because the key covers only its content.
 fn outside<'a>(snapshot: &'a Snapshot, file: &'a OutsideFile) -> Wanted<'a> {
-    let read = move || outside_content(snapshot, file);
     Wanted {
         kind: Kind::File,
         digest: file.digest,
-        read: Box::new(read),
+        pass: Box::new(move |take| pass_outside(snapshot, file, take)),
     }
 }
 
@@ -499,19 +501,43 @@ pub(crate) fn outside_content(
     snapshot: &Snapshot,
     file: &OutsideFile,
 ) -> Result<Vec<u8>, RoomError> {
+    let mut content = Vec::new();
+    pass_outside(snapshot, file, &mut |piece| {
+        if (content.len() + piece.len()) as u64 > LARGEST {
+            return Err(too_large(LARGEST));
+        }
+        content.extend_from_slice(piece);
+        Ok(())
+    })?;
+    Ok(content)
+}
+
+/// Like [`outside_content`], piece by piece.
+fn pass_outside(
+    snapshot: &Snapshot,
+    file: &OutsideFile,
+    take: &mut Each<'_>,
+) -> Result<(), RoomError> {
     let up = usize::try_from(file.up).unwrap_or(usize::MAX);
     let folder = snapshot.root().ancestors().nth(up);
     let path = file.path.under(folder.unwrap_or(Path::new("/")));
-    let content = unchanged(&path, std::fs::read(&path))?;
-    if Digest::of(&content) == file.digest || !Rule::CopyVerified.holds() {
-        Ok(content)
+    let mut hasher = Hasher::new();
+    let passed = crate::fs::open(&path).and_then(|open| {
+        pass_open(&open, &mut |piece| {
+            hasher.update(piece);
+            take(piece)
+        })
+    });
+    unchanged(&path, passed)?;
+    if hasher.finish() == file.digest || !Rule::CopyVerified.holds() {
+        Ok(())
     } else {
         Err(RoomError::Changed(path))
     }
 }
 
 /// A hashed file that is gone or is now something else has changed, too.
-pub(crate) fn unchanged(path: &Path, read: io::Result<Vec<u8>>) -> Result<Vec<u8>, RoomError> {
+pub(crate) fn unchanged<T>(path: &Path, read: io::Result<T>) -> Result<T, RoomError> {
     use io::ErrorKind::{InvalidData, InvalidInput, IsADirectory, NotADirectory, NotFound};
     match read {
         Err(error)
@@ -530,7 +556,7 @@ fn extra(content: &[u8]) -> Wanted<'_> {
     Wanted {
         kind: Kind::File,
         digest: Digest::of(content),
-        read: Box::new(|| Ok(content.to_vec())),
+        pass: Box::new(|take| at(Path::new("a file of a layer"), take(content))),
     }
 }
 

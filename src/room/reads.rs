@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -41,15 +41,9 @@ pub(crate) fn is_marked(meta: &Metadata) -> bool {
     meta.atime() == UNREAD && meta.atime_nsec() == 0
 }
 
-/// Reads one of our files without counting as a read, where the system supports it.
-pub(crate) fn read_quietly(path: &Path) -> io::Result<Vec<u8>> {
-    let mut content = Vec::new();
-    quiet(path)?.read_to_end(&mut content)?;
-    Ok(content)
-}
-
+/// Opens one of our files so that reading it does not count as a read, where the system supports it.
 #[cfg(target_os = "linux")]
-fn quiet(path: &Path) -> io::Result<File> {
+pub(crate) fn quiet(path: &Path) -> io::Result<File> {
     let flags = i32::try_from(OFlags::NOATIME.bits()).unwrap_or_default();
     let mut options = OpenOptions::new();
     let file = options.read(true).custom_flags(flags).open(path);
@@ -57,7 +51,7 @@ fn quiet(path: &Path) -> io::Result<File> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn quiet(path: &Path) -> io::Result<File> {
+pub(crate) fn quiet(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
@@ -155,7 +149,9 @@ mod tests {
         let Some(file) = marked() else { return };
         file.path().metadata().unwrap();
         drop(File::open(file.path()).unwrap());
-        assert_eq!(read_quietly(file.path()).unwrap(), b"content");
+        let mut content = String::new();
+        io::Read::read_to_string(&mut quiet(file.path()).unwrap(), &mut content).unwrap();
+        assert_eq!(content, "content");
         assert!(is_unread(file.path()));
         std::fs::read(file.path()).unwrap();
         assert!(!is_unread(file.path()));

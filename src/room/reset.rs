@@ -18,11 +18,12 @@ use std::time::{Duration, SystemTime};
 
 use crate::digest::Digest;
 use crate::room::manifest::{Nanos, Stat, Written};
-use crate::room::reads::{is_marked, mark, read_quietly};
+use crate::room::reads::{is_marked, mark, quiet};
 use crate::room::remove;
 use crate::room::{RoomError, at};
 use crate::rule::Rule;
 use crate::snapshot::Kind;
+use crate::snapshot::content::{self, Each};
 
 const FILES_PER_THREAD: usize = 256;
 
@@ -30,9 +31,11 @@ pub(crate) struct Wanted<'a> {
     pub(crate) kind: Kind,
     /// Digest of its content or link target.
     pub(crate) digest: Digest,
-    /// Reads the content or link target and verifies its digest.
-    pub(crate) read: Box<dyn Fn() -> Result<Vec<u8>, RoomError> + Sync + 'a>,
+    /// Passes the content or link target piece by piece and verifies its digest.
+    pub(crate) pass: Pass<'a>,
 }
+
+type Pass<'a> = Box<dyn Fn(&mut Each<'_>) -> Result<(), RoomError> + Sync + 'a>;
 
 /// What the directory should hold afterwards. Paths are relative to it, `/`-separated, without `.` and `..`.
 #[derive(Default)]
@@ -237,8 +240,7 @@ impl Reset<'_> {
         } else if known.is_some() {
             self.disturbed.store(true, Ordering::Relaxed);
         }
-        let content = (wanted.read)()?;
-        at(&path, self.write(&path, wanted.kind, content))?;
+        self.write(&path, wanted)?;
         written(&path, wanted)
     }
 
@@ -261,20 +263,34 @@ impl Reset<'_> {
         Ok(())
     }
 
-    fn write(&self, path: &Path, kind: Kind, content: Vec<u8>) -> io::Result<()> {
-        if kind == Kind::Symlink {
-            let target = std::ffi::OsString::from_vec(content);
-            return std::os::unix::fs::symlink(target, path);
+    fn write(&self, path: &Path, wanted: &Wanted<'_>) -> Result<(), RoomError> {
+        if wanted.kind == Kind::Symlink {
+            let mut target = Vec::new();
+            (wanted.pass)(&mut |piece| {
+                target.extend_from_slice(piece);
+                Ok(())
+            })?;
+            let target = std::ffi::OsString::from_vec(target);
+            return at(path, std::os::unix::fs::symlink(target, path));
         }
-        let _apart = (kind == Kind::Executable).then(crate::process::writing_a_program);
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)?;
-        file.write_all(&content)?;
-        file.set_permissions(Permissions::from_mode(mode(kind)))?;
-        file.set_modified(time(self.stamp))
+        let _apart = (wanted.kind == Kind::Executable).then(crate::process::writing_a_program);
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create_new(true).mode(0o600).open(path);
+        let mut file = at(path, file)?;
+        let mut failed = None;
+        let passed = (wanted.pass)(&mut |piece| {
+            file.write_all(piece).map_err(|error| {
+                let kind = error.kind();
+                failed = Some(error);
+                kind.into()
+            })
+        });
+        // What could not be written is not the fault of what was read.
+        failed.map_or(Ok(()), |error| at(path, Err(error)))?;
+        passed?;
+        let mode = Permissions::from_mode(mode(wanted.kind));
+        at(path, file.set_permissions(mode))?;
+        at(path, file.set_modified(time(self.stamp)))
     }
 }
 
@@ -303,14 +319,16 @@ fn make_folder(path: &Path) -> Result<(), RoomError> {
 
 /// Whether the file has the wanted content, regardless of mode and times.
 fn has_content(path: &Path, meta: &fs::Metadata, wanted: &Wanted<'_>) -> bool {
-    let content = match wanted.kind {
+    let digest = match wanted.kind {
         Kind::Symlink if meta.is_symlink() => {
-            fs::read_link(path).map(|target| target.as_os_str().as_bytes().to_vec())
+            fs::read_link(path).map(|target| Digest::of(target.as_os_str().as_bytes()))
         }
-        Kind::File | Kind::Executable if meta.is_file() => read_quietly(path),
+        Kind::File | Kind::Executable if meta.is_file() => quiet(path)
+            .and_then(|file| content::hash_open(&file))
+            .map(|content| content.digest),
         _ => return false,
     };
-    content.is_ok_and(|content| Digest::of(&content) == wanted.digest)
+    digest.is_ok_and(|digest| digest == wanted.digest)
 }
 
 fn written(path: &Path, wanted: &Wanted<'_>) -> Result<Written, RoomError> {

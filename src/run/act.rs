@@ -1,6 +1,7 @@
 //! Runs one action: a built-in on its inputs, or a program through the engine.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use crate::engine::{Ended, EngineError, Executed, Expected, Prepare, Request, describe};
@@ -33,11 +34,8 @@ pub(super) fn check_builtin(
 }
 
 /// Whether a read error means that the tree is no longer what was hashed.
-fn changed(kind: std::io::ErrorKind) -> bool {
-    matches!(
-        kind,
-        std::io::ErrorKind::InvalidData | std::io::ErrorKind::NotFound
-    )
+fn changed(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::InvalidData | ErrorKind::NotFound)
 }
 
 /// The files a built-in sees.
@@ -53,17 +51,35 @@ impl InputView for View<'_> {
     }
 
     fn read(&self, path: &str) -> std::io::Result<Vec<u8>> {
-        let invisible = || {
-            std::io::Error::new(
-                std::io::ErrorKind::NotFound,
-                format!("{path} is not an input"),
-            )
-        };
+        self.snapshot.read(self.visible(path)?).map_err(|error| {
+            let message = format!(
+                "{path}: {error}\nhelp: skip it: `exclude = [\"{path}\"]` in the configuration"
+            );
+            match error.kind() {
+                kind @ ErrorKind::FileTooLarge => std::io::Error::new(kind, message),
+                _ => error,
+            }
+        })
+    }
+
+    fn pass(
+        &self,
+        path: &str,
+        take: &mut dyn FnMut(&[u8]) -> std::io::Result<()>,
+    ) -> std::io::Result<()> {
+        self.snapshot.pass(self.visible(path)?, take)
+    }
+}
+
+impl View<'_> {
+    fn visible(&self, path: &str) -> std::io::Result<FileId> {
+        let invisible =
+            || std::io::Error::new(ErrorKind::NotFound, format!("{path} is not an input"));
         let id = self.snapshot.find(path).ok_or_else(invisible)?;
         if self.part != Some(id) && self.shared.binary_search(&id).is_err() {
             return Err(invisible());
         }
-        self.snapshot.read(id)
+        Ok(id)
     }
 }
 

@@ -27,6 +27,7 @@ pub(super) fn run_builtin(
     builtin: &dyn Builtin,
 ) -> Result<Done, Trouble> {
     let mut parts = Parts::known(session, pending.check, &pending.key);
+    let mut failed = None;
     for at in parts.missing() {
         if session.interrupt.is_set() {
             return Err(Trouble::Error(INTERRUPTED.to_owned(), Output::default()));
@@ -37,7 +38,15 @@ pub(super) fn run_builtin(
             shared: &pending.check.inputs.shared,
             part: Some(parts.files[at]),
         };
-        let findings = check_builtin(builtin, &view)?;
+        let findings = match check_builtin(builtin, &view) {
+            Ok(findings) => findings,
+            // The others are checked first.
+            Err(error @ Trouble::Error(..)) => {
+                failed.get_or_insert(error);
+                continue;
+            }
+            Err(other) => return Err(other),
+        };
         let duration_us = u32::try_from(begun.elapsed().as_micros()).unwrap_or(u32::MAX);
         let exit_code = exit_code(&findings);
         parts.set(
@@ -53,7 +62,8 @@ pub(super) fn run_builtin(
             },
         );
     }
-    Ok(parts.finish())
+    let done = parts.finish();
+    failed.map_or(Ok(done), Err)
 }
 
 /// Runs the missing parts of a program.

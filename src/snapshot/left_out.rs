@@ -32,6 +32,8 @@ pub(crate) enum Reason {
     NotFetched,
     /// A checkout would run a filter that only the repository's own configuration defines.
     OwnFilter,
+    /// A file above [`content::LARGEST`](super::content::LARGEST).
+    TooLarge,
 }
 
 impl Reason {
@@ -44,6 +46,7 @@ impl Reason {
             Self::NoCommit => 4,
             Self::NotFetched => 5,
             Self::OwnFilter => 6,
+            Self::TooLarge => 7,
         }
     }
 
@@ -56,6 +59,7 @@ impl Reason {
             4 => Self::NoCommit,
             5 => Self::NotFetched,
             6 => Self::OwnFilter,
+            7 => Self::TooLarge,
             _ => return None,
         })
     }
@@ -70,6 +74,7 @@ impl fmt::Display for Reason {
             Self::Unreadable => "cannot read it",
             Self::NoCommit => "the commit of this submodule is missing; try `git submodule update`",
             Self::NotFetched => "outside the sparse checkout, and not fetched",
+            Self::TooLarge => "larger than 4 GiB",
             Self::OwnFilter => "only the repository's own configuration defines its git filter",
         })
     }

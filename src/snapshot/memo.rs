@@ -27,7 +27,7 @@ use crate::snapshot::stat::Stat;
 
 const SEAL: Seal = Seal {
     magic: *b"dc-memo\n",
-    version: 2,
+    version: 3,
 };
 
 const ROW: usize = 12 + Stat::LEN;

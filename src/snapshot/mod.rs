@@ -26,19 +26,21 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-use std::io;
+use std::io::{self, Seek as _};
 use std::ops::Range;
-use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FileType;
 use serde::{Deserialize, Serialize};
 
-use crate::digest::Digest;
+use crate::digest::{Digest, Hasher};
 use crate::env::Env;
-use crate::fs::beneath::{Found, look};
+use crate::fs::beneath::{Found, look, open};
+use crate::fs::too_large;
 use crate::path::RelPath;
 use crate::rule::Rule;
+use crate::snapshot::content::Each;
 use crate::snapshot::stat::{Stat, Time};
 use crate::visible::Shown as _;
 pub(crate) use repository::Repository;
@@ -310,46 +312,88 @@ impl Snapshot {
     /// The content of a file or the target of a link, verified against its digest.
     ///
     /// # Errors
-    /// `InvalidData` if it is no longer what was hashed: a new snapshot is needed.
+    /// `InvalidData` if it is no longer what was hashed: a new snapshot is needed. `FileTooLarge` if it does not belong
+    /// in memory.
     pub(crate) fn read(&self, id: FileId) -> io::Result<Vec<u8>> {
-        let entry = self.entry(id);
-        let bytes = match &self.contents {
-            Contents::Disk => self.read_from_disk(entry)?,
-            #[cfg(test)]
-            Contents::Memory(memory) => memory.get(&entry.path).cloned().unwrap_or_default(),
-            Contents::Git(held) => match self.same_on_disk(entry) {
-                Some(bytes) => return Ok(bytes),
-                None => held.read(id as usize)?,
-            },
-        };
-        if Digest::of(&bytes) == entry.digest || !Rule::CopyVerified.holds() {
-            Ok(bytes)
-        } else {
-            if let Contents::Git(held) = &self.contents {
-                held.distrust(id as usize);
+        let mut bytes = Vec::new();
+        self.pass(id, &mut |piece| {
+            if (bytes.len() + piece.len()) as u64 > crate::fs::LARGEST && Rule::LargestRead.holds()
+            {
+                return Err(too_large(crate::fs::LARGEST));
             }
-            Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("{} changed while being read", entry.path),
-            ))
-        }
+            bytes.extend_from_slice(piece);
+            Ok(())
+        })?;
+        Ok(bytes)
     }
 
-    /// The file on disk, if it has exactly the wanted content, which saves asking git.
-    fn same_on_disk(&self, entry: &Entry) -> Option<Vec<u8>> {
-        let bytes = match (look(&self.root, &entry.path).ok()?, entry.kind) {
-            (Found::File { bytes, .. }, Kind::File | Kind::Executable) => bytes,
-            (Found::Link(target), Kind::Symlink) => target,
-            _ => return None,
+    /// Like [`Snapshot::read`], piece by piece, for content of any size. What `take` received is void if this fails.
+    pub(crate) fn pass(&self, id: FileId, take: &mut Each<'_>) -> io::Result<()> {
+        let entry = self.entry(id);
+        let mut hasher = Hasher::new();
+        let mut both = |piece: &[u8]| {
+            hasher.update(piece);
+            take(piece)
         };
-        (Digest::of(&bytes) == entry.digest).then_some(bytes)
+        match &self.contents {
+            Contents::Disk => pass_from_disk(&entry.path.under(&self.root), entry.kind, &mut both)?,
+            #[cfg(test)]
+            Contents::Memory(memory) => both(memory.get(&entry.path).map_or(&[], Vec::as_slice))?,
+            Contents::Git(held) => match self.same_on_disk(entry) {
+                Some(Same::File(file)) => pass_open(&file, &mut both)?,
+                Some(Same::Link(target)) => both(&target)?,
+                None => held.pass(id as usize, &mut both)?,
+            },
+        }
+        if hasher.finish() == entry.digest || !Rule::CopyVerified.holds() {
+            return Ok(());
+        }
+        if let Contents::Git(held) = &self.contents {
+            held.distrust(id as usize);
+        }
+        Err(changed())
     }
 
-    fn read_from_disk(&self, entry: &Entry) -> io::Result<Vec<u8>> {
-        let path = entry.path.under(&self.root);
-        match entry.kind {
-            Kind::Symlink => Ok(std::fs::read_link(path)?.into_os_string().into_vec()),
-            Kind::File | Kind::Executable => crate::fs::read_up_to(path, u64::MAX - 1),
+    /// What is on disk, if it has exactly the wanted content, which saves asking git.
+    fn same_on_disk(&self, entry: &Entry) -> Option<Same> {
+        if entry.kind == Kind::Symlink {
+            return match look(&self.root, &entry.path).ok()? {
+                Found::Link(target) if Digest::of(&target) == entry.digest => {
+                    Some(Same::Link(target))
+                }
+                _ => None,
+            };
         }
+        let mut file = open(&self.root, &entry.path).ok()??;
+        if content::hash_open(&file).ok()?.digest != entry.digest {
+            return None;
+        }
+        file.rewind().ok()?;
+        Some(Same::File(file))
     }
+}
+
+enum Same {
+    File(std::fs::File),
+    Link(Vec<u8>),
+}
+
+fn pass_from_disk(path: &Path, kind: Kind, take: &mut Each<'_>) -> io::Result<()> {
+    match kind {
+        Kind::Symlink => take(std::fs::read_link(path)?.as_os_str().as_bytes()),
+        Kind::File | Kind::Executable => pass_open(&crate::fs::open(path)?, take),
+    }
+}
+
+/// Passes a file of any size, unless it grows meanwhile.
+pub(crate) fn pass_open(file: &std::fs::File, take: &mut Each<'_>) -> io::Result<()> {
+    if content::pieces(file, file.metadata()?.len(), take)? {
+        Ok(())
+    } else {
+        Err(changed())
+    }
+}
+
+fn changed() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "changed while being read")
 }

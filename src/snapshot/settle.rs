@@ -33,9 +33,9 @@ pub(crate) struct Row {
 /// All files of the universe with content.
 #[derive(Debug, Default)]
 pub(crate) struct Settled {
-    /// Sorted by path; includes unreadable files, without digest.
+    /// Sorted by path; includes unreadable and too large files, without digest.
     pub(crate) files: Vec<File>,
-    /// What cannot be read.
+    /// What cannot be read, or not in a sane time.
     pub(crate) left_out: Vec<LeftOut>,
     /// Number of files read.
     pub(crate) hashed: usize,
@@ -140,19 +140,22 @@ impl Settled {
                 file.digest = Some(content.digest);
                 file.settled = content.steady && content.stat.is_settled(began);
             }
-            Some(Err(error)) if !is_replaced(&error) => self.leave_out(&file),
+            Some(Err(error)) if error.kind() == io::ErrorKind::FileTooLarge => {
+                self.leave_out(&file, Reason::TooLarge);
+            }
+            Some(Err(error)) if !is_replaced(&error) => self.leave_out(&file, Reason::Unreadable),
             // Gone or replaced since it was listed. Its folder has changed, too, so the next run notices.
             _ => return,
         }
         self.files.push(file);
     }
 
-    fn leave_out(&mut self, file: &File) {
+    fn leave_out(&mut self, file: &File, reason: Reason) {
         let dir = file.path.rsplit_once('/').map_or("", |(dir, _)| dir);
         self.left_out.push(LeftOut {
             display: file.path.clone(),
             dir: RelPath::from_normal(dir.to_owned()),
-            reason: Reason::Unreadable,
+            reason,
             owner: dir.to_owned(),
         });
     }

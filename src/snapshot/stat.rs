@@ -99,6 +99,10 @@ impl Stat {
         self.mode & 0o111 != 0
     }
 
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
     pub(crate) fn dev(&self) -> u64 {
         self.dev
     }

@@ -57,6 +57,14 @@ pub(crate) const RULES: &[(&str, &str)] = &[
         "walls::sizes::a_pipe_in_the_place_of_a_file_is_not_read",
     ),
     (
+        "largest-input",
+        "walls::sizes::a_file_above_4_gib_is_no_input",
+    ),
+    (
+        "largest-read",
+        "walls::sizes::what_is_too_large_to_be_parsed_is_named_and_the_rest_is_checked",
+    ),
+    (
         "copy-verified",
         "edits_during_run::an_edit_between_hashing_and_copying_is_seen",
     ),

@@ -199,10 +199,7 @@ fn files_of_others_are_read_through_one_helper() {
             continue;
         }
         let text = std::fs::read_to_string(&path).expect("source");
-        let code = text
-            .split("\nmod tests {")
-            .next()
-            .unwrap_or_default();
+        let code = text.split("\nmod tests {").next().unwrap_or_default();
         for raw in RAW {
             assert!(
                 !code.contains(raw),

@@ -21,6 +21,7 @@ mod named;
 mod rules;
 mod scanner;
 mod shapes;
+mod windows;
 
 use std::collections::HashSet;
 use std::io;
@@ -28,19 +29,20 @@ use std::sync::{Arc, OnceLock};
 
 use crate::catalogue;
 use crate::digest::Digest;
-use crate::finding::{Finding, Severity, narrow, position};
+use crate::finding::{Finding, Severity, narrow};
 use crate::path::RelPath;
 use crate::plan::{Builtin, InputView, Inputs, Plan, Work};
 use crate::scope::{PlanError, Scope};
 use crate::snapshot::Kind;
 
 use scanner::{Hit, Scanner};
+use windows::{Window, Windows};
 
 pub(crate) const ID: &str = "security:secrets";
 
 const ALLOW: &[u8] = b"dagcache: allow-secret";
-/// How much of a file git examines to call it binary.
-const SNIFFED: usize = 8 * 1024;
+/// Nobody reads more; the rest of a larger file is not searched.
+const ENOUGH: usize = 1000;
 
 pub(crate) fn plan(scope: &Scope<'_>, plan: &mut Plan) -> Result<(), PlanError> {
     let baseline = match scope.secrets_baseline {
@@ -137,32 +139,29 @@ impl Builtin for Secrets {
         let Some(path) = view.part() else {
             return Ok(Vec::new());
         };
-        let Some(text) = as_text(view.read(path)?) else {
-            return Ok(Vec::new());
-        };
-        let hits = self.scanner()?.scan(&text);
-        if hits.is_empty() {
-            return Ok(Vec::new());
-        }
+        // Before the other file: one at a time is read.
         let accepted = self.accepted(view)?;
-        Ok(hits
-            .iter()
-            .filter(|hit| !contains(line_around(&text, hit.range.start), ALLOW))
-            .filter(|hit| !accepted.contains(&baseline_line(path, hit, &text)))
-            .map(|hit| finding(path, hit, &text))
-            .collect())
+        let mut findings = Vec::new();
+        let mut windows = Windows::new(|window| {
+            if findings.len() >= ENOUGH {
+                return Ok(());
+            }
+            let hits = self.scanner()?.scan(window.text);
+            let own = hits
+                .iter()
+                .filter(|hit| window.own.contains(&hit.range.start));
+            for hit in own {
+                let allowed = contains(line_around(window.text, hit.range.start), ALLOW);
+                if !allowed && !accepted.contains(&baseline_line(path, hit, window.text)) {
+                    findings.push(finding(path, hit, window));
+                }
+            }
+            Ok(())
+        });
+        view.pass(path, &mut |piece| windows.add(piece))?;
+        windows.finish()?;
+        Ok(findings)
     }
-}
-
-/// The bytes in a form in which ASCII can be searched; `None` for a binary file.
-fn as_text(mut bytes: Vec<u8>) -> Option<Vec<u8>> {
-    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-        // Only ASCII matters, and in UTF-16 it is ASCII with NULs in between. Line numbers stay the same.
-        bytes.retain(|byte| *byte != 0);
-        return Some(bytes);
-    }
-    let head = bytes.get(..SNIFFED).unwrap_or(&bytes);
-    (!head.contains(&0)).then_some(bytes)
 }
 
 fn parse_baseline(text: &[u8]) -> HashSet<String> {
@@ -181,10 +180,11 @@ fn baseline_line(path: &RelPath, hit: &Hit, text: &[u8]) -> String {
     format!("{}:{}:{hash}", path.as_str(), hit.rule.id)
 }
 
-fn finding(path: &RelPath, hit: &Hit, text: &[u8]) -> Finding {
+fn finding(path: &RelPath, hit: &Hit, window: &Window<'_>) -> Finding {
+    let text = window.text;
     let secret = text.get(hit.range.clone()).unwrap_or_default();
     let shown = String::from_utf8_lossy(secret.get(..4).unwrap_or(secret));
-    let (line, column) = position(text, hit.range.start);
+    let (line, column) = window.position(hit.range.start);
     let (severity, doubt) = match hit.rule.doubt {
         Some(doubt) => (Severity::Warning, format!(" ({doubt})")),
         None => (Severity::in_file(path), String::new()),

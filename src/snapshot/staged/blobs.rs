@@ -4,7 +4,9 @@ use std::io::{self, BufRead as _, Read};
 use std::sync::{Mutex, PoisonError};
 
 use crate::digest::{Digest, Hasher};
+use crate::fs::too_large;
 use crate::process::talk::Talk;
+use crate::snapshot::content::{Each, LARGEST};
 use crate::snapshot::parallel::in_chunks;
 use crate::snapshot::staged::git::{Staging, reason};
 use crate::snapshot::staged::object::{Listed, ObjectId};
@@ -22,25 +24,33 @@ pub(crate) struct Blobs {
 }
 
 impl Blobs {
-    pub(crate) fn read(&self, staging: &Staging, id: ObjectId) -> io::Result<Vec<u8>> {
+    /// Passes the content of a blob piece by piece.
+    pub(crate) fn pass(
+        &self,
+        staging: &Staging,
+        id: ObjectId,
+        take: &mut Each<'_>,
+    ) -> io::Result<()> {
         let mut talk = self.talk.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut content = Vec::new();
         let read = with(&mut talk, staging, |talk| {
             talk.ask(format!("{id}\n").as_bytes())?;
             let size = header(talk, id)?;
-            talk.answers().take(size).read_to_end(&mut content)?;
-            whole(content.len(), size)?;
+            pieces(talk, size, take)?;
             end(talk)
         });
         if read.is_err() {
             // Anything still to come would be mistaken for the next answer.
             *talk = None;
         }
-        read.map(|()| content)
+        read
     }
 
-    /// The digests of the files' blobs, in order.
-    pub(crate) fn digests(&self, staging: &Staging, files: &[&Listed]) -> io::Result<Vec<Digest>> {
+    /// The digests of the files' blobs, in order; `None` for those above [`LARGEST`].
+    pub(crate) fn digests(
+        &self,
+        staging: &Staging,
+        files: &[&Listed],
+    ) -> io::Result<Vec<Option<Digest>>> {
         if files.len() > MANY {
             let chunks = in_chunks(files.len(), MANY, |range| {
                 let own = Self::default();
@@ -51,30 +61,50 @@ impl Blobs {
         self.some(staging, files)
     }
 
-    fn some(&self, staging: &Staging, files: &[&Listed]) -> io::Result<Vec<Digest>> {
+    fn some(&self, staging: &Staging, files: &[&Listed]) -> io::Result<Vec<Option<Digest>>> {
         let mut talk = self.talk.lock().unwrap_or_else(PoisonError::into_inner);
         let mut digests = Vec::with_capacity(files.len());
-        let asked = with(&mut talk, staging, |talk| {
-            for files in files.chunks(AT_ONCE) {
-                let questions = files.iter().map(|file| format!("{}\n", file.id));
-                talk.ask(questions.collect::<String>().as_bytes())?;
-                for file in files {
-                    let size = header(talk, file.id)?;
-                    digests.push(digest(talk, size)?);
-                    end(talk)?;
-                }
+        while let Some(rest) = files.get(digests.len()..).filter(|rest| !rest.is_empty()) {
+            let asked = with(&mut talk, staging, |talk| {
+                ask_some(talk, rest, &mut digests)
+            });
+            let Err(error) = asked else { break };
+            // What git still has to say is not waited for.
+            *talk = None;
+            match files.get(digests.len()) {
+                Some(_) if error.kind() == io::ErrorKind::FileTooLarge => digests.push(None),
+                Some(file) => return Err(unreadable(staging, file, &error)),
+                None => return Err(error),
             }
-            Ok(())
-        });
-        let Err(error) = asked else {
-            return Ok(digests);
-        };
-        *talk = None;
-        Err(match files.get(digests.len()) {
-            Some(file) => unreadable(staging, file, &error),
-            None => error,
-        })
+        }
+        Ok(digests)
     }
+}
+
+/// Adds the digests of files until there is an error.
+fn ask_some(
+    talk: &mut Talk,
+    files: &[&Listed],
+    digests: &mut Vec<Option<Digest>>,
+) -> io::Result<()> {
+    for files in files.chunks(AT_ONCE) {
+        let questions = files.iter().map(|file| format!("{}\n", file.id));
+        talk.ask(questions.collect::<String>().as_bytes())?;
+        for file in files {
+            let size = header(talk, file.id)?;
+            if size > LARGEST {
+                return Err(too_large(LARGEST));
+            }
+            let mut hasher = Hasher::new();
+            pieces(talk, size, &mut |piece| {
+                hasher.update(piece);
+                Ok(())
+            })?;
+            end(talk)?;
+            digests.push(Some(hasher.finish()));
+        }
+    }
+    Ok(())
 }
 
 /// Names the file whose blob cannot be read, with git's message.
@@ -113,8 +143,7 @@ fn header(talk: &mut Talk, id: ObjectId) -> io::Result<u64> {
     })
 }
 
-fn digest(talk: &mut Talk, size: u64) -> io::Result<Digest> {
-    let mut hasher = Hasher::new();
+fn pieces(talk: &mut Talk, size: u64, take: &mut Each<'_>) -> io::Result<()> {
     let mut rest = size;
     while rest > 0 {
         let answers = talk.answers();
@@ -123,19 +152,11 @@ fn digest(talk: &mut Talk, size: u64) -> io::Result<Digest> {
         if count == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        hasher.update(some.get(..count).unwrap_or_default());
+        take(some.get(..count).unwrap_or_default())?;
         answers.consume(count);
         rest -= count as u64;
     }
-    Ok(hasher.finish())
-}
-
-fn whole(read: usize, size: u64) -> io::Result<()> {
-    if read as u64 == size {
-        Ok(())
-    } else {
-        Err(io::ErrorKind::UnexpectedEof.into())
-    }
+    Ok(())
 }
 
 fn end(talk: &mut Talk) -> io::Result<()> {

@@ -25,10 +25,11 @@ use crate::digest::{Digest, Hasher};
 use crate::env::Env;
 use crate::path::RelPath;
 use crate::rule::Rule;
+use crate::snapshot::content::{self, Each};
 use crate::snapshot::left_out::{LeftOut, Reason};
 use crate::snapshot::repository::{self, Repository};
 use crate::snapshot::stat::{Stat, Time};
-use crate::snapshot::{Contents, Effort, Entry, Kind, Snapshot, SnapshotError};
+use crate::snapshot::{Contents, Effort, Entry, Kind, Snapshot, SnapshotError, pass_open};
 use blobs::Blobs;
 use convert::{How, Rules};
 use memo::{Memo, Row};
@@ -72,18 +73,18 @@ struct HeldFile {
 }
 
 impl Held {
-    /// The content of the file with this index.
-    pub(crate) fn read(&self, at: usize) -> io::Result<Vec<u8>> {
+    /// Passes the content of the file with this index piece by piece.
+    pub(crate) fn pass(&self, at: usize, take: &mut Each<'_>) -> io::Result<()> {
         let gone = || io::Error::from(io::ErrorKind::NotFound);
         let file = self.files.get(at).ok_or_else(gone)?;
         let source = self.sources.get(file.source).ok_or_else(gone)?;
         let Some(converted) = &file.converted else {
-            return source.blobs.read(&source.staging, file.id);
+            return source.blobs.pass(&source.staging, file.id, take);
         };
-        let read = || source.private.read(&source.staging, converted);
-        match read() {
+        let open = || source.private.open(&source.staging, converted);
+        match open() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            other => return other,
+            other => return pass_open(&other?, take),
         }
         // Reads of this kind usually come in groups.
         let of_it = |other: &&HeldFile| other.source == file.source;
@@ -92,7 +93,7 @@ impl Held {
         let (staging, attributes) = (&source.staging, &source.attributes);
         let done = source.private.check_out(staging, attributes, &all);
         done.map_err(io::Error::other)?;
-        read()
+        pass_open(&open()?, take)
     }
 }
 
@@ -279,6 +280,9 @@ impl Taker<'_> {
             if known.how == How::Refused {
                 let below = file.path.get(strip.len()..).unwrap_or_default();
                 self.leave_out(below, add, Reason::OwnFilter);
+            } else if known.digest == UNKNOWN {
+                let below = file.path.get(strip.len()..).unwrap_or_default();
+                self.leave_out(below, add, Reason::TooLarge);
             } else {
                 self.add(at, file, known, strip, add, &rules);
             }
@@ -606,7 +610,7 @@ fn fill(
         let some: Vec<&Listed> = blobs.iter().map(|at| &files[*at]).collect();
         let found = source.blobs.digests(staging, &some).map_err(failed)?;
         for (at, digest) in blobs.iter().zip(found) {
-            digests[*at] = Some(digest);
+            digests[*at] = Some(digest.unwrap_or(UNKNOWN));
         }
     }
     if !conversions.is_empty() {
@@ -615,8 +619,12 @@ fn fill(
             .private
             .check_out(staging, &source.attributes, &some)?;
         for at in &conversions {
-            let content = source.private.read(staging, &files[*at]).map_err(failed)?;
-            digests[*at] = Some(Digest::of(&content));
+            let file = source.private.open(staging, &files[*at]).map_err(failed)?;
+            let digest = match content::hash_open(&file) {
+                Err(error) if error.kind() == io::ErrorKind::FileTooLarge => UNKNOWN,
+                content => content.map_err(failed)?.digest,
+            };
+            digests[*at] = Some(digest);
         }
     }
     Ok(blobs.len() + conversions.len())

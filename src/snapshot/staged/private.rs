@@ -2,6 +2,7 @@
 //! elsewhere. If a run is killed, a later one removes its folder.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -99,11 +100,11 @@ impl Private {
             .map(|_| ())
     }
 
-    /// The content of a checked-out file.
-    pub(crate) fn read(&self, staging: &Staging, file: &Listed) -> io::Result<Vec<u8>> {
+    /// Opens a checked-out file.
+    pub(crate) fn open(&self, staging: &Staging, file: &Listed) -> io::Result<File> {
         let _alone = self.alone();
         let (_, tree) = self.places(staging).map_err(io::Error::other)?;
-        crate::fs::read_up_to(tree.join(os_path(&file.path)), u64::MAX - 1)
+        crate::fs::open(tree.join(os_path(&file.path)))
     }
 
     /// Runs git with an index that contains only `files` and `attributes`.

@@ -41,33 +41,105 @@ fn nothing_waits_for_pipes_in_the_place_of_files_that_git_or_tools_read() {
         ),
         ("a.yaml", "a: 1\n"),
     ];
-    let names = [
-        "Cargo.toml",
+    let of_tools = [
         "Cargo.lock",
         ".cargo/config.toml",
         "rust-toolchain.toml",
         "rustfmt.toml",
-        "pyproject.toml",
         ".python-version",
         ".tool-versions",
         ".gitignore",
         ".yamllint",
-        "dagcache.toml",
-        ".git/HEAD",
-        ".git/config",
-        ".git/index",
         ".git/info/exclude",
         ".git/packed-refs",
         ".git/refs/heads/main",
     ];
-    for name in names {
+    let manifests = ["Cargo.toml", "pyproject.toml", ".git/index"];
+    let sets: [&[&str]; 4] = [
+        &of_tools,
+        &manifests,
+        &["dagcache.toml"],
+        &[".git/HEAD", ".git/config"],
+    ];
+    for set in sets {
         let sandbox = Sandbox::with(&files);
-        let path = sandbox.path(name);
-        std::fs::create_dir_all(path.parent().expect("folder")).expect("folder");
-        pipe(&path);
+        for name in set {
+            let path = sandbox.path(name);
+            std::fs::create_dir_all(path.parent().expect("folder")).expect("folder");
+            pipe(&path);
+        }
         for command in ["dev-check", "pre-commit"] {
             let json = sandbox.json(&[command, "--only", "yaml:syntax"]);
-            assert!(json.run.code.is_some(), "{name}: {}", json.run.stderr);
+            assert!(json.run.code.is_some(), "{set:?}: {}", json.run.stderr);
         }
     }
+}
+
+/// A sparse file.
+fn sparse(path: &Path, size: u64) {
+    let file = std::fs::File::create(path).expect("file");
+    file.set_len(size).expect("size");
+}
+
+const TOO_LARGE: u64 = (4 << 30) + 1;
+
+#[test]
+fn a_file_above_4_gib_is_no_input() {
+    let sandbox = Sandbox::with(&[("a.yaml", "a: 1\n")]);
+    sparse(&sandbox.path("core"), TOO_LARGE);
+    // Without the rule this is hashed, in some seconds.
+    let run = sandbox.run(&["dev-check", "--dry-run"]).expect(0);
+    let skipping = "skipping core: larger than 4 GiB";
+    assert!(run.stderr.contains(skipping), "{}", run.stderr);
+    // Checks that do not see it are stored, as ever.
+    sandbox.json(&["dev-check"]).expect(0);
+    sandbox.json(&["dev-check"]).expect(0).expect_fresh();
+}
+
+const OWN: &str = "[checks.all]\ncommand = [\"true\"]\n[checks.some]\ncommand = [\"true\"]\ninputs = [\"src/**\"]\n";
+
+#[test]
+fn an_untracked_terabyte_is_left_out_by_name_and_what_would_see_it_is_not_stored() {
+    let files = [("src/a", ""), ("data/b", ""), ("dagcache.toml", OWN)];
+    let sandbox = Sandbox::with(&files);
+    sparse(&sandbox.path("data/image"), 1 << 40);
+    let json = sandbox.json(&["lint"]).expect(0);
+    assert!(json.check("some")["not_cached"].is_null());
+    let why = json.check("all").to_string();
+    assert!(
+        why.contains("`data/image` was left out: larger than 4 GiB"),
+        "{why}"
+    );
+}
+
+#[test]
+fn a_tracked_terabyte_is_an_error_of_the_checks_that_would_see_it() {
+    let files = [("src/a", ""), ("data/image", ""), ("dagcache.toml", OWN)];
+    let sandbox = Sandbox::with(&files);
+    sparse(&sandbox.path("data/image"), 1 << 40);
+    let json = sandbox.json(&["lint"]).expect(3);
+    assert_eq!(json.check("some")["verdict"], "passed");
+    let message = json.check("all")["message"].to_string();
+    assert!(
+        message.contains("`data/image`, which git tracks, is larger"),
+        "{message}"
+    );
+    // What is staged has another size.
+    sandbox.json(&["pre-commit"]).expect(0);
+}
+
+#[test]
+fn what_is_too_large_to_be_parsed_is_named_and_the_rest_is_checked() {
+    let sandbox = Sandbox::with(&[("a.yaml", "a: ["), ("b/c", "")]);
+    sparse(&sandbox.path("b/big.yaml"), (64 << 20) + 1);
+    let json = sandbox
+        .json(&["dev-check", "--only", "yaml:syntax"])
+        .expect(3);
+    let message = json.check("yaml:syntax")["message"].to_string();
+    assert!(message.contains("b/big.yaml: larger than 64"), "{message}");
+    sandbox.write("dagcache.toml", "exclude = [\"b/big.yaml\"]");
+    let json = sandbox
+        .json(&["dev-check", "--only", "yaml:syntax"])
+        .expect(1);
+    assert_eq!(json.check("yaml:syntax")["parts"]["hit"], 1, "{}", json.run.stdout);
 }
