@@ -14,6 +14,9 @@ use super::spec::{Bounds, Spec};
 use super::{Over, Report, told};
 use crate::rule::Rule;
 
+/// How often processes are counted.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// Serves the program's request.
 pub(super) fn serve(outer: &UnixStream, spec: &Spec, stdin: Option<OwnedFd>) -> io::Result<()> {
     // Otherwise it would outlive a killed outer launcher. `listen` notices one that died before this line.
@@ -35,16 +38,11 @@ pub(super) fn serve(outer: &UnixStream, spec: &Spec, stdin: Option<OwnedFd>) -> 
         return report(outer, Report::Exit(0)); // Only a test of what is supported.
     }
     let id = start(spec, stdin)?;
-    let others = outer.try_clone()?;
-    let alone = spec.terminal;
-    let watcher = move || listen(&others, id, alone);
+    let limit = bounds.limits.processes.filter(|_| bounds.processes);
+    let (others, alone) = (outer.try_clone()?, spec.terminal);
+    others.set_read_timeout(limit.map(|_| PAUSE))?;
+    let watcher = move || watch(&others, id, alone, limit);
     std::thread::Builder::new().spawn(watcher)?;
-    if bounds.processes
-        && let Some(limit) = bounds.limits.processes
-    {
-        let outer = outer.try_clone()?;
-        std::thread::Builder::new().spawn(move || count(&outer, limit))?;
-    }
     report(outer, reap(id)?)
 }
 
@@ -125,38 +123,37 @@ fn start(spec: &Spec, stdin: Option<OwnedFd>) -> io::Result<Pid> {
     id.ok_or_else(|| io::Error::other("the command has no process id"))
 }
 
-/// Passes on what the outer launcher asks for, and ends everything if that is gone.
-fn listen(mut outer: &UnixStream, id: Pid, alone: bool) {
+/// Passes on what the outer launcher asks for. Ends everything if that is gone, or once there are more processes than
+/// allowed: the kernel kills the others with the first process of their namespace.
+fn watch(mut outer: &UnixStream, id: Pid, alone: bool, limit: Option<u64>) {
     let mut word = [0; 1];
     loop {
         match outer.read(&mut word) {
             Ok(1) if alone => drop(kill_process(id, Signal::TERM)),
             Ok(1) => drop(kill_process_group(id, Signal::TERM)),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                // This process is none of the command's.
+                if limit.is_some_and(|limit| processes() > limit.saturating_add(1)) {
+                    let _ = report(outer, Report::Over(Over::Processes));
+                    std::process::abort();
+                }
+            }
             _ => std::process::abort(),
         }
     }
 }
 
-/// Ends everything once there are more processes than allowed.
-fn count(outer: &UnixStream, limit: u64) {
-    const PAUSE: Duration = Duration::from_millis(100);
+/// How many processes there are in this namespace.
+fn processes() -> u64 {
     let is_process = |entry: &std::fs::DirEntry| {
         let name = entry.file_name();
         name.as_encoded_bytes()
             .first()
             .is_some_and(u8::is_ascii_digit)
     };
-    loop {
-        std::thread::sleep(PAUSE);
-        let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-        let processes = all.filter(is_process).count();
-        if u64::try_from(processes).is_ok_and(|processes| processes > limit.saturating_add(1)) {
-            let _ = report(outer, Report::Over(Over::Processes));
-            // The kernel kills the others with the first process of their namespace.
-            std::process::abort();
-        }
-    }
+    let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    all.filter(is_process).map(|_| 1).sum()
 }
 
 /// Reaps every process that ends, until the command does.

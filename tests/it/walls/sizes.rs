@@ -141,5 +141,10 @@ fn what_is_too_large_to_be_parsed_is_named_and_the_rest_is_checked() {
     let json = sandbox
         .json(&["dev-check", "--only", "yaml:syntax"])
         .expect(1);
-    assert_eq!(json.check("yaml:syntax")["parts"]["hit"], 1, "{}", json.run.stdout);
+    assert_eq!(
+        json.check("yaml:syntax")["parts"]["hit"],
+        1,
+        "{}",
+        json.run.stdout
+    );
 }
