@@ -1,7 +1,7 @@
 //! The snapshot: the project's files, walked once, stat'ed once, hashed through a memo.
 //!
 //! The memo keys everything by stat, under git's racy rule; any doubt leads to reading again, never to an error.
-//! - `take`: the whole process. - `guard`, `repository`, `rules`, `index`: determine which files count.
+//! - `take`: the whole process. - `guard`, `repository`, `rules`, `wild`, `index`: determine which files count.
 //! - `walk`, `sweep`: find them. - `stat`, `content`, `settle`: their content. - `memo`: the file kept between runs.
 //! - [`staged`]: the same for staged files or a commit.
 //!
@@ -22,6 +22,7 @@ pub(crate) mod stat;
 mod sweep;
 mod take;
 mod walk;
+mod wild;
 
 #[cfg(test)]
 mod tests;

@@ -1,14 +1,15 @@
 //! Ignore rules: one file of them, and the chain that decides about a path.
 //!
-//! The `ignore` crate matches the patterns; where git's syntax differs, it is translated line by line.
+//! As in git, the last pattern that matches decides. Names without wildcards are looked up; only the other patterns
+//! are tried one by one.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::collections::HashMap;
 use std::rc::Rc;
 
-use ignore::Match;
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use crate::snapshot::wild::{self, How};
+
+/// Longer patterns match nothing: no path is longer.
+const LONGEST: usize = 4096;
 
 /// The rules that apply in a folder, nearest file first. `None` means no rules.
 pub(crate) type Chain = Option<Rc<Level>>;
@@ -17,7 +18,7 @@ pub(crate) type Chain = Option<Rc<Level>>;
 #[derive(Debug)]
 pub(crate) struct Level {
     behind: Chain,
-    rules: Gitignore,
+    rules: Rules,
     /// Length of the path, with slash, of the folder the patterns are relative to.
     base: usize,
 }
@@ -25,8 +26,8 @@ pub(crate) struct Level {
 /// Puts the rules in `text` in front of a chain. `base` is the length of the path, with trailing slash, of the folder
 /// the rules are relative to.
 pub(crate) fn in_front(behind: Chain, text: &[u8], base: usize, ignore_case: bool) -> Chain {
-    let rules = compile(text, ignore_case);
-    if rules.is_empty() {
+    let rules = Rules::new(text, ignore_case);
+    if rules.patterns.is_empty() {
         return behind;
     }
     Some(Rc::new(Level {
@@ -46,110 +47,164 @@ pub(crate) fn excludes(chain: &Chain, path: &[u8], is_dir: bool) -> bool {
     }) = level
     {
         let below = path.get(*base..).unwrap_or_default();
-        match rules.matched(Path::new(OsStr::from_bytes(below)), is_dir) {
-            Match::Ignore(_) => return true,
-            Match::Whitelist(_) => return false,
-            Match::None => level = behind.as_deref(),
+        match rules.last_match(below, is_dir) {
+            Some(pattern) => return !pattern.negated,
+            None => level = behind.as_deref(),
         }
     }
     false
 }
 
-/// An invalid glob excludes nothing, as in git.
-fn compile(text: &[u8], ignore_case: bool) -> Gitignore {
-    // The root `.` prevents the crate from stripping prefixes of paths.
-    let mut builder = GitignoreBuilder::new(".");
-    let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
-    builder.allow_unclosed_class(false);
-    let done = builder.case_insensitive(ignore_case).is_ok();
-    debug_assert!(done, "setting an option cannot fail");
-    for line in text.split(|byte| *byte == b'\n') {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if let Ok(line) = std::str::from_utf8(line)
-            && let Some(line) = translate(line)
-        {
-            builder.add_line(None, &line).ok();
-        }
-    }
-    builder.build().unwrap_or_else(|_| Gitignore::empty())
+#[derive(Debug)]
+struct Rules {
+    ignore_case: bool,
+    patterns: Vec<Pattern>,
+    /// Patterns without wildcards, by what they match: a name in any folder, or a path.
+    names: HashMap<Vec<u8>, Last>,
+    paths: HashMap<Vec<u8>, Last>,
+    /// The others, in order.
+    globs: Vec<usize>,
 }
 
-/// Translates a line from git's dialect to that of the `ignore` crate, which knows `{a,b}` but not `[[:alpha:]]`, and
-/// trims tabs.
-fn translate(line: &str) -> Option<String> {
-    if line.starts_with('#') {
-        return None;
-    }
-    let line = trim_spaces(line);
-    let mut out = String::with_capacity(line.len());
-    let mut chars = line.chars().peekable();
-    let mut in_class = false;
-    while let Some(c) = chars.next() {
-        match c {
-            '\\' => {
-                out.push(c);
-                // A trailing backslash makes the pattern invalid: it never matches.
-                out.push(chars.next()?);
+#[derive(Debug)]
+struct Pattern {
+    /// Without its marks; empty if it has no wildcards.
+    glob: Vec<u8>,
+    /// How much of the glob is without wildcards.
+    literal: usize,
+    negated: bool,
+    only_dirs: bool,
+    /// Whether it holds a slash, so that it is for whole paths.
+    is_path: bool,
+}
+
+/// The last pattern of a name for everything, and for folders.
+#[derive(Debug, Default, Clone, Copy)]
+struct Last {
+    any: Option<usize>,
+    dir: Option<usize>,
+}
+
+impl Rules {
+    fn new(text: &[u8], ignore_case: bool) -> Self {
+        let mut rules = Self {
+            ignore_case,
+            patterns: Vec::new(),
+            names: HashMap::new(),
+            paths: HashMap::new(),
+            globs: Vec::new(),
+        };
+        let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
+        for line in text.split(|byte| *byte == b'\n') {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if !line.starts_with(b"#") {
+                rules.add(trim_spaces(line));
             }
-            '{' | '}' | ',' if !in_class => out.extend(['\\', c]),
-            '[' if in_class && chars.peek() == Some(&':') => out.push_str(class(&mut chars)?),
-            '[' if !in_class => {
-                in_class = true;
-                out.push(c);
-                // A leading `]`, even after the negation, is a member.
-                if let Some(not) = chars.next_if(|c| matches!(c, '!' | '^')) {
-                    out.push(not);
-                }
-                out.extend(chars.next_if_eq(&']'));
-            }
-            ']' => {
-                in_class = false;
-                out.push(c);
-            }
-            _ => out.push(c),
         }
+        rules
     }
-    // The crate trims all trailing white space, git only spaces.
-    if out.ends_with(char::is_whitespace) && !out.ends_with("\\ ") {
-        let last = out.pop()?;
-        out.extend(['[', last, ']']);
+
+    fn add(&mut self, line: &[u8]) {
+        let (negated, line) = match line.strip_prefix(b"!") {
+            Some(rest) => (true, rest),
+            None => (false, line),
+        };
+        let (only_dirs, line) = match line.strip_suffix(b"/") {
+            Some(rest) => (true, rest),
+            None => (false, line),
+        };
+        let is_path = line.contains(&b'/');
+        let line = line.strip_prefix(b"/").unwrap_or(line);
+        if line.is_empty() || line.len() > LONGEST {
+            return;
+        }
+        let literal = line.iter().take_while(|byte| !wild::is_special(**byte));
+        let literal = literal.count();
+        let at = self.patterns.len();
+        let mut glob = Vec::new();
+        if literal < line.len() {
+            line.clone_into(&mut glob);
+            self.globs.push(at);
+        } else {
+            let key = match self.ignore_case {
+                true => line.to_ascii_lowercase(),
+                false => line.to_vec(),
+            };
+            let map = if is_path {
+                &mut self.paths
+            } else {
+                &mut self.names
+            };
+            let last = map.entry(key).or_default();
+            *(if only_dirs {
+                &mut last.dir
+            } else {
+                &mut last.any
+            }) = Some(at);
+        }
+        self.patterns.push(Pattern {
+            glob,
+            literal,
+            negated,
+            only_dirs,
+            is_path,
+        });
     }
-    Some(out)
+
+    fn last_match(&self, path: &[u8], is_dir: bool) -> Option<&Pattern> {
+        let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
+        let literal = |map: &HashMap<Vec<u8>, Last>, text: &[u8]| {
+            let last = match self.ignore_case {
+                true => map.get(&text.to_ascii_lowercase()),
+                false => map.get(text),
+            }?;
+            last.any.max(last.dir.filter(|_| is_dir))
+        };
+        let known = literal(&self.names, name).max(literal(&self.paths, path));
+        let later = self.globs.iter().rev();
+        let mut later = later.take_while(|at| known.is_none_or(|known| **at > known));
+        let glob = later.find(|at| {
+            let pattern = self.patterns.get(**at);
+            pattern.is_some_and(|pattern| self.matches(pattern, path, name, is_dir))
+        });
+        self.patterns.get(glob.copied().or(known)?)
+    }
+
+    fn matches(&self, pattern: &Pattern, path: &[u8], name: &[u8], is_dir: bool) -> bool {
+        if pattern.only_dirs && !is_dir {
+            return false;
+        }
+        let text = if pattern.is_path { path } else { name };
+        let how = How {
+            paths: pattern.is_path,
+            ignore_case: self.ignore_case,
+        };
+        let (Some((head, glob)), Some((start, rest))) = (
+            pattern.glob.split_at_checked(pattern.literal),
+            text.split_at_checked(pattern.literal),
+        ) else {
+            return false;
+        };
+        let same = head == start || self.ignore_case && head.eq_ignore_ascii_case(start);
+        same && wild::matches(glob, rest, how)
+    }
 }
 
 /// Trims trailing spaces that are not escaped.
-fn trim_spaces(line: &str) -> &str {
-    let kept = line.trim_end_matches(' ');
-    let slashes = kept.len() - kept.trim_end_matches('\\').len();
-    if slashes % 2 == 1 && kept.len() < line.len() {
-        &line[..=kept.len()]
-    } else {
-        kept
-    }
-}
-
-/// The members of a POSIX class, after its `[`.
-fn class(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<&'static str> {
-    let mut name = String::new();
-    chars.next();
-    loop {
-        match chars.next()? {
-            ':' if chars.next_if_eq(&']').is_some() => break,
-            c => name.push(c),
+fn trim_spaces(line: &[u8]) -> &[u8] {
+    let mut end = 0;
+    let mut bytes = line.iter().enumerate();
+    while let Some((at, byte)) = bytes.next() {
+        match byte {
+            b' ' => {}
+            b'\\' => match bytes.next() {
+                Some((at, _)) => end = at + 1,
+                None => return line,
+            },
+            _ => end = at + 1,
         }
     }
-    Some(match name.as_str() {
-        "alnum" => "a-zA-Z0-9",
-        "alpha" => "a-zA-Z",
-        "blank" => " \t",
-        "digit" => "0-9",
-        "lower" => "a-z",
-        "upper" => "A-Z",
-        "space" => " \t\r\u{b}\u{c}",
-        "xdigit" => "0-9a-fA-F",
-        "punct" => "!-.:-@[-`{-~",
-        _ => return None,
-    })
+    line.get(..end).unwrap_or(line)
 }
 
 #[cfg(test)]
@@ -196,10 +251,60 @@ mod tests {
         assert!(!excludes(&inner, b"d/e/only", false));
     }
 
+    /// Which of `paths` git ignores by these rules.
+    fn git_ignores(repository: &std::path::Path, rules: &str, paths: &[String]) -> Vec<bool> {
+        use std::process::{Command, Stdio};
+        std::fs::write(repository.join(".gitignore"), rules).unwrap();
+        let mut git = Command::new("git");
+        git.current_dir(repository)
+            .args([
+                "-c",
+                "core.ignorecase=false",
+                "-c",
+                "core.excludesfile=/dev/null",
+            ])
+            .args(["check-ignore", "--no-index", "-z", "--stdin"]);
+        let mut git = git
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut asked = paths.join("\0").into_bytes();
+        asked.push(0);
+        std::io::Write::write_all(&mut git.stdin.take().unwrap(), &asked).unwrap();
+        let said = git.wait_with_output().unwrap().stdout;
+        let ignored: Vec<&[u8]> = said.split(|byte| *byte == 0).collect();
+        let is_ignored = |path: &String| ignored.contains(&path.as_bytes());
+        paths.iter().map(is_ignored).collect()
+    }
+
     proptest! {
         #[test]
         fn arbitrary_rules_never_panic(text in prop::collection::vec(any::<u8>(), 0..60), path in "[a-z/]{1,9}") {
             excludes(&in_front(None, &text, 0, false), path.as_bytes(), false);
+        }
+
+        #[test]
+        fn git_decides_alike(
+            lines in prop::collection::vec("!?(a|b|A|\\*|\\*\\*|/|\\*\\*/|/\\*\\*|\\?|\\[ab\\]|\\[!a\\]|\\[\\]a\\]|\\[a-c\\]|\\[\\[:upper:\\]\\]|\\\\a| |é|\\[){1,5}/?", 1..6),
+            paths in prop::collection::vec("(a|b|A|ab|c|\\*|é|a b)(/(a|b|A|ab|c)){0,3}", 100),
+        ) {
+            static REPOSITORY: std::sync::OnceLock<tempfile::TempDir> = std::sync::OnceLock::new();
+            let repository = REPOSITORY.get_or_init(|| {
+                let dir = tempfile::tempdir().unwrap();
+                let init = std::process::Command::new("git").args(["init", "-q"]).current_dir(dir.path()).status();
+                assert!(init.unwrap().success());
+                dir
+            });
+            let rules = lines.join("\n");
+            let theirs = git_ignores(repository.path(), &rules, &paths);
+            let chain = in_front(None, rules.as_bytes(), 0, false);
+            for (path, theirs) in paths.iter().zip(theirs) {
+                let mut folders = path.match_indices('/').map(|(at, _)| &path[..at]);
+                let ours = folders.any(|folder| excludes(&chain, folder.as_bytes(), true))
+                    || excludes(&chain, path.as_bytes(), false);
+                prop_assert_eq!(ours, theirs, "{} by {:?}", path, lines);
+            }
         }
 
         #[test]

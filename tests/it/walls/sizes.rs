@@ -4,6 +4,23 @@ use std::path::Path;
 
 use crate::support::Sandbox;
 
+/// The exit code of a run, and the memory that it and what it started had at most.
+fn peak(sandbox: &Sandbox, args: &[&str]) -> (Option<i32>, u64) {
+    use wait4::Wait4 as _;
+    let mut command = sandbox.command(args);
+    let null = std::process::Stdio::null;
+    let mut child = command
+        .stdout(null())
+        .stderr(null())
+        .spawn()
+        .expect("the binary");
+    let used = child.wait4().expect("the binary ends");
+    (used.status.code(), used.rusage.maxrss)
+}
+
+/// More than what a debug build needs for a small project, less than any of the files here.
+const SMALL: u64 = 200 << 20;
+
 fn pipe(path: &Path) {
     let _ = std::fs::remove_file(path);
     rustix::fs::mkfifoat(rustix::fs::CWD, path, 0o600.into()).expect("pipe");
@@ -147,4 +164,18 @@ fn what_is_too_large_to_be_parsed_is_named_and_the_rest_is_checked() {
         "{}",
         json.run.stdout
     );
+}
+
+#[test]
+fn a_hundred_thousand_ignore_patterns_need_little_memory() {
+    use std::fmt::Write as _;
+    let sandbox = Sandbox::with(&[("a.yaml", "a: 1\n")]);
+    let mut patterns = String::new();
+    for number in 0..100_000 {
+        writeln!(patterns, "dir{number}/*.log{number}").expect("text");
+    }
+    sandbox.write(".gitignore", patterns);
+    let (code, memory) = peak(&sandbox, &["dev-check", "--only", "yaml:syntax"]);
+    assert_eq!(code, Some(0));
+    assert!(memory < SMALL, "{memory} bytes");
 }
