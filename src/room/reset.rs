@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions, Permissions};
-use std::io::{self, Write};
+use std::io::{self, Seek as _, Write as _};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
@@ -279,7 +279,7 @@ impl Reset<'_> {
         let mut file = at(path, file)?;
         let mut failed = None;
         let passed = (wanted.pass)(&mut |piece| {
-            file.write_all(piece).map_err(|error| {
+            write_sparse(&mut file, piece).map_err(|error| {
                 let kind = error.kind();
                 failed = Some(error);
                 kind.into()
@@ -288,10 +288,25 @@ impl Reset<'_> {
         // What could not be written is not the fault of what was read.
         failed.map_or(Ok(()), |error| at(path, Err(error)))?;
         passed?;
+        let size = at(path, file.stream_position())?;
+        at(path, file.set_len(size))?;
         let mode = Permissions::from_mode(mode(wanted.kind));
         at(path, file.set_permissions(mode))?;
         at(path, file.set_modified(time(self.stamp)))
     }
+}
+
+/// Writes a piece, or leaves a hole for zeros, so that a large sparse file fills no disk.
+fn write_sparse(file: &mut fs::File, piece: &[u8]) -> io::Result<()> {
+    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    for part in piece.chunks(ZEROS.len()) {
+        if part == ZEROS {
+            file.seek_relative(64 << 10)?;
+        } else {
+            file.write_all(part)?;
+        }
+    }
+    Ok(())
 }
 
 /// All parent folders of a path except the root.

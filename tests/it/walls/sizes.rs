@@ -179,3 +179,22 @@ fn a_hundred_thousand_ignore_patterns_need_little_memory() {
     assert_eq!(code, Some(0));
     assert!(memory < SMALL, "{memory} bytes");
 }
+
+#[test]
+fn a_large_file_is_hashed_copied_and_searched_in_little_memory_and_stays_sparse() {
+    use std::os::unix::fs::MetadataExt as _;
+    let own = "[checks.own]\ncommand = [\"test\", \"-s\", \"big\"]";
+    let sandbox = Sandbox::with(&[("dagcache.toml", own)]);
+    sparse(&sandbox.path("big"), 1 << 30);
+    let args = ["dev-check", "--only", "own", "--only", "security:secrets"];
+    let (code, memory) = peak(&sandbox, &args);
+    assert_eq!(code, Some(0));
+    assert!(memory < SMALL, "{memory} bytes");
+    let copies = sandbox.cached("v1/rooms", "/tree/big");
+    let [copy] = copies.as_slice() else {
+        panic!("{copies:?}")
+    };
+    let copy = copy.metadata().expect("the copy");
+    assert_eq!(copy.len(), 1 << 30);
+    assert!(copy.blocks() < 1000, "{} blocks", copy.blocks());
+}
