@@ -91,7 +91,7 @@ impl Watch {
         if start < self.next {
             return None;
         }
-        let written = written(&self.room, self.since);
+        let written = written(&self.room, self.since) + unlinked(&self.room, self.since);
         self.next = start + start.elapsed() * PARTS;
         let is_scarce = free(&self.room).is_some_and(|free| free < RESERVE);
         let over = written > self.limit || is_scarce && written > RESERVE;
@@ -116,6 +116,68 @@ fn written(folder: &Path, since: i64) -> u64 {
     let metas = files.filter_map(|entry| entry.metadata().ok());
     let changed = metas.filter(|meta| meta.ctime() >= since);
     changed.map(|meta| meta.blocks().saturating_mul(512)).sum()
+}
+
+/// The bytes on the disk of a folder that belong to files which only this process's descendants hold open.
+#[cfg(target_os = "linux")]
+fn unlinked(folder: &Path, since: i64) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(disk) = fs::metadata(folder).map(|meta| meta.dev()) else {
+        return 0;
+    };
+    let mut files = std::collections::BTreeMap::new();
+    for process in descendants() {
+        let open = fs::read_dir(process.join("fd")).into_iter().flatten();
+        for meta in open
+            .flatten()
+            .filter_map(|file| fs::metadata(file.path()).ok())
+        {
+            let counts = meta.is_file() && meta.nlink() == 0 && meta.dev() == disk;
+            if counts && meta.ctime() >= since {
+                files.insert(meta.ino(), meta.blocks().saturating_mul(512));
+            }
+        }
+    }
+    files.values().sum()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn unlinked(_: &Path, _: i64) -> u64 {
+    0
+}
+
+/// The folders in `/proc` of everything that this process has started.
+#[cfg(target_os = "linux")]
+fn descendants() -> Vec<PathBuf> {
+    let number = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
+    let parent = |path: &Path| -> Option<u32> {
+        let stat = fs::read_to_string(path.join("stat")).ok()?;
+        // The name in parentheses may hold anything.
+        stat.rsplit_once(')')?
+            .1
+            .split_whitespace()
+            .nth(1)?
+            .parse()
+            .ok()
+    };
+    let all = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let all = all.map(|entry| entry.path());
+    let mut others: Vec<(u32, u32, PathBuf)> = all
+        .filter_map(|path| Some((number(&path)?, parent(&path)?, path)))
+        .collect();
+    let mut known = vec![std::process::id()];
+    let mut found = Vec::new();
+    loop {
+        let (children, rest): (Vec<_>, Vec<_>) = others
+            .into_iter()
+            .partition(|(_, parent, _)| known.contains(parent));
+        if children.is_empty() {
+            return found;
+        }
+        known = children.iter().map(|(id, ..)| *id).collect();
+        found.extend(children.into_iter().map(|(.., path)| path));
+        others = rest;
+    }
 }
 
 /// A control group that lasts as long as this value.

@@ -31,6 +31,14 @@ fn too_much_written_ends_the_check_and_leaves_nothing() {
 }
 
 #[test]
+fn what_is_written_to_deleted_files_counts() {
+    if walls() {
+        let script = "exec 3> big; rm big; head -c 100000000 /dev/zero >&3; sleep 1000";
+        ended_by("disk", "\"20MB\"", "\"head\", \"rm\", \"sleep\"", script);
+    }
+}
+
+#[test]
 fn a_large_file_and_many_open_files_fail_as_the_kernel_says() {
     let keys = "limits = { file-size = \"100kB\", open-files = 17 }\ntools = [\"head\"]";
     let script = "head -c 200000 /dev/zero 2>/dev/null > big || echo refused; ulimit -n";
