@@ -61,7 +61,7 @@
 //! | another user | plant or read results | a store of the user's own, no links in our places | `store` |
 //! | names, findings, output | write to the terminal | control characters are shown | `terminal` |
 //! | output that holds a secret | keep or print it | values and their encodings are masked | `secrets` |
-//! | files of any size and number | exhaust memory | streaming, bounds | `sizes` |
+//! | files of any kind, size and number | block, exhaust memory or time | content in pieces, bounds, only regular files | `sizes` |
 //!
 //! Not defended against: a check that lies about the code it checks, code that alters compiled products while it is
 //! compiled into them (build scripts, procedural macros), the kernel, side channels, whoever can write to

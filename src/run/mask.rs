@@ -80,6 +80,9 @@ impl Mask {
 
     /// Whether these bytes contain a value.
     pub(super) fn shows_in(&self, bytes: &[u8]) -> bool {
+        if self.values.is_empty() {
+            return false;
+        }
         let bare = bare(&String::from_utf8_lossy(bytes));
         let shows = |value: &Regex| value.is_match(bytes) || value.is_match(bare.as_bytes());
         self.values.iter().any(shows)
