@@ -16,8 +16,12 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use crate::fs::too_large;
 use crate::path::RelPath;
 use crate::rule::Rule;
+
+/// Larger files are not looked at, so they are not replaced either.
+pub(crate) const LARGEST: u64 = 1 << 30;
 
 /// What is at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,9 +113,12 @@ fn look_in(dir: &OwnedFd, name: &str) -> io::Result<Found> {
 }
 
 fn read(dir: &OwnedFd, name: &str) -> io::Result<Found> {
-    let mut file = open_in(dir, name)?;
+    let file = open_in(dir, name)?;
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
+    if file.metadata()?.len() > LARGEST {
+        return Err(too_large(LARGEST));
+    }
+    (&file).take(LARGEST).read_to_end(&mut bytes)?;
     let meta = file.metadata()?;
     let since = Duration::new(
         u64::try_from(meta.ctime()).unwrap_or_default(),

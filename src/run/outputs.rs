@@ -13,7 +13,7 @@ use crate::discover::leaves;
 use crate::engine::Place;
 use crate::event::Event;
 use crate::finding::{Finding, Severity};
-use crate::fs::beneath::{Content, Found, look, put};
+use crate::fs::beneath::{Content, Found, LARGEST, look, put};
 use crate::path::RelPath;
 use crate::plan::{Check, Command};
 use crate::process::pasted;
@@ -122,9 +122,6 @@ fn is_input(check: &Check, snapshot: &Snapshot, path: &RelPath) -> bool {
             .any(|file| file.up == 0 && file.path == *path)
 }
 
-/// Larger outputs are refused, sparse ones included: they are held in memory and kept in the store.
-const LARGEST: u64 = 1 << 30;
-
 fn read(full: &Path, path: RelPath, mask: &Mask) -> Result<Made, String> {
     use std::os::unix::ffi::OsStringExt as _;
     use std::os::unix::fs::PermissionsExt as _;
@@ -146,6 +143,7 @@ fn read(full: &Path, path: RelPath, mask: &Mask) -> Result<Made, String> {
         }
         (Kind::Symlink, target)
     } else if meta.is_file() {
+        // Sparse ones included: outputs are held in memory and kept in the store.
         if meta.len() > LARGEST {
             let size = bytesize::ByteSize(meta.len());
             return Err(format!(

@@ -74,7 +74,7 @@ impl fmt::Display for Reason {
             Self::Unreadable => "cannot read it",
             Self::NoCommit => "the commit of this submodule is missing; try `git submodule update`",
             Self::NotFetched => "outside the sparse checkout, and not fetched",
-            Self::TooLarge => "larger than 4 GiB",
+            Self::TooLarge => "larger than 4 GiB; if no check needs it, add it to .gitignore",
             Self::OwnFilter => "only the repository's own configuration defines its git filter",
         })
     }

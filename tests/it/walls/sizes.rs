@@ -198,3 +198,15 @@ fn a_large_file_is_hashed_copied_and_searched_in_little_memory_and_stays_sparse(
     assert_eq!(copy.len(), 1 << 30);
     assert!(copy.blocks() < 1000, "{} blocks", copy.blocks());
 }
+
+#[test]
+fn an_output_replaces_no_file_that_is_too_large_to_be_kept() {
+    let own = "[checks.own]\ncommand = [\"touch\", \"out\"]\noutputs = [\"out\"]";
+    let sandbox = Sandbox::with(&[("dagcache.toml", own), (".gitignore", "out\n")]);
+    sparse(&sandbox.path("out"), (1 << 30) + 1);
+    let run = sandbox.run(&["lint"]).expect(0);
+    let refused = "not writing the output out: larger than 1";
+    assert!(run.stderr.contains(refused), "{}", run.stderr);
+    let kept = sandbox.path("out").metadata().expect("the file");
+    assert_eq!(kept.len(), (1 << 30) + 1);
+}
