@@ -51,6 +51,11 @@ pub(crate) fn plan(scope: &Scope<'_>, config: &Config) -> Result<Plan, PlanError
             check.not_cached = unseen(scope, check).or_else(|| led_out(scope, check, &leaving));
             check.lacking = unlisted(scope, check);
         }
+        if config.trace.enabled == Some(false)
+            && let Work::Command(command) = &mut check.work
+        {
+            command.trace = false;
+        }
         debug_assert!(check.inputs.shared.is_sorted(), "{}", check.id);
     }
     plan.checks.sort_by(|a, b| a.id.cmp(&b.id));

@@ -171,6 +171,8 @@ rules! {
     OwnSession = "own-session",
     /// System calls that lead around the other walls are refused.
     Calls = "calls",
+    /// What a check does with files is observed.
+    Traced = "traced",
     /// It has no capability, not even as root.
     NoCapabilities = "no-capabilities",
     /// Of the user's open files, it has none.

@@ -551,6 +551,9 @@ pub(crate) struct ExplainArgs {
     /// A check; or two keys (at least their first 4 digits) to compare; by default, one line for each check
     #[arg(value_name = "CHECK|KEY KEY", num_args = 0..=2)]
     pub(crate) what: Vec<String>,
+    /// Which checks use this file, and what running them takes
+    #[arg(long, value_name = "FILE", conflicts_with = "what")]
+    pub(crate) reads: Option<PathBuf>,
     /// The engine.
     #[command(flatten)]
     pub(crate) engine: EngineArgs,

@@ -37,6 +37,8 @@ tables! {
         "checks" checks: BTreeMap<String, CheckConfig> = by(checks, Kind::Named(CheckConfig::KEYS));
         /// The tags that each command runs.
         "commands" commands: BTreeMap<String, Vec<String>> = by(commands, Kind::Table(COMMANDS));
+        /// How checks are observed.
+        "trace" trace: Trace = table(Trace);
         /// The git hook.
         "hook" hook: Hook = table(Hook);
         /// The cache.
@@ -112,6 +114,8 @@ tables! {
         "limits" limits: Limits = table(Limits);
         /// Cached results older than this are not reused (`7d`).
         "max-age" max_age: Option<Duration> = text(duration);
+        /// Whether to observe which files it uses. See `[trace]`.
+        "trace" trace: Option<bool> = flag, default "true";
         /// Which results are cached: all, none, or only passes (the default for the tag `test`).
         "cache" cache: Option<CacheMode> = by(cache, Kind::FlagOrWord(&["passes"])), default "true";
         /// Whether it may use the network.
@@ -139,6 +143,13 @@ tables! {
         "open-files" open_files: Option<u64> = number;
         /// Bytes kept of each output stream, half of them from its end. Default: `64MiB`.
         "output" output: Option<u64> = text(size);
+    }
+
+    /// `[trace]`.
+    Trace {
+        /// Whether to observe which files checks use, where the system allows it. A check then runs again only if one of
+        /// these changed. Otherwise every file counts that it may see.
+        "enabled" enabled: Option<bool> = flag, default "true";
     }
 
     /// `[hook]`.

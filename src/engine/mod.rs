@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::digest::Digest;
 use crate::env::Env;
+use crate::key::facts::Facts;
 use crate::path::RelPath;
 use crate::plan::check::{Failure, Next, OutsideFile};
 use crate::plan::{Command, Layer, Output};
@@ -117,8 +118,19 @@ pub(crate) struct Request<'a> {
     /// Whether it must really run, even if the Dagger engine has the run cached, because a cached result is suspect,
     /// too old or unwanted.
     pub(crate) again: bool,
+    /// Whether to observe what it does with files, if the engine can.
+    pub(crate) trace: bool,
     /// Receives its output as it comes.
     pub(crate) live: Option<Live<'a>>,
+}
+
+/// What was observed of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Traced {
+    /// What it asked about the project's files.
+    Facts(Facts),
+    /// It could not be followed, for this reason ("it …"). It may have been ended: there is no verdict.
+    Lost(String),
 }
 
 /// A finished action.
@@ -138,6 +150,8 @@ pub(crate) struct Executed {
     pub(crate) confined: bool,
     /// The files whose content may have mattered, sorted, if [`Command::reads`] is set and reads can be detected.
     pub(crate) reads: Option<Vec<FileId>>,
+    /// What was observed, if [`Request::trace`] is set and the engine can.
+    pub(crate) traced: Option<Traced>,
     /// Whether it may have listed [`Request::lacking`].
     pub(crate) listed: bool,
     /// Whether it got products from [`Command::seed`].
@@ -261,6 +275,7 @@ pub(crate) fn failed_before(exit_code: i32, stderr: &str) -> Executed {
         truncated: false,
         confined: true, // Nothing ran.
         reads: None,
+        traced: None,
         listed: false,
         seeded: false,
         replayed: false,

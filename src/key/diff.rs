@@ -6,8 +6,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::key::facts::{States, names_in};
 use crate::key::fingerprint::{Fingerprint, Part, PartKind};
 use crate::key::tree::{self, Change, Leaf, Tree};
+use crate::process::launcher::trace::Uses;
 use crate::snapshot::Kind;
 use crate::visible;
 
@@ -201,12 +203,14 @@ fn named(f: &mut fmt::Formatter<'_>, subject: &str) -> fmt::Result {
 }
 
 /// All differences between two fingerprints, most important first: edits in the project come before their
-/// consequences. `is_config` recognises configuration files; `read` loads tree objects.
+/// consequences. `is_config` recognises configuration files; `asked` are the
+/// [`asked_differences`], if known; `read` loads tree objects.
 #[must_use]
 pub(crate) fn differences(
     old: &Fingerprint,
     new: &Fingerprint,
     is_config: &dyn Fn(&str) -> bool,
+    asked: &[Miss],
     read: &mut dyn FnMut(&Digest) -> Option<Tree>,
 ) -> Vec<Miss> {
     if old.version != new.version {
@@ -229,6 +233,10 @@ pub(crate) fn differences(
             PartKind::Inputs | PartKind::Files | PartKind::Names | PartKind::Reads => {
                 misses.extend(tree_differences(before, now, is_config, read));
             }
+            PartKind::States if asked.is_empty() => {
+                misses.push(Miss::about(MissKind::InputChanged, "a file that it uses"));
+            }
+            PartKind::States => misses.extend_from_slice(asked),
             PartKind::Outside => misses.push(outside_difference(before, now, part)),
             PartKind::Folder => {
                 let kind = match now.and_then(|part| part.value.as_ref()) {
@@ -255,6 +263,70 @@ pub(crate) fn differences(
     // What differs between engines is no news beside the engine.
     misses.sort_by_key(|miss| (miss.path.as_deref() != Some(ENGINE), rank(miss.kind)));
     misses
+}
+
+/// What changed of what a traced run asked about. `listing` loads listings.
+#[must_use]
+pub(crate) fn asked_differences(
+    old: &States,
+    new: &States,
+    is_config: &dyn Fn(&str) -> bool,
+    listing: &dyn Fn(&Digest) -> Option<Vec<u8>>,
+) -> Vec<Miss> {
+    let mut all = Vec::new();
+    for (path, uses, [before, now]) in old.changes(new) {
+        // The first letter is the kind; digests follow where more counts.
+        let kind = match (before.get(..1), now.get(..1)) {
+            (None, _) => MissKind::InputAdded,
+            (_, None) => MissKind::InputRemoved,
+            (Some("d"), Some("d")) if uses.has(Uses::NAMES) => {
+                all.extend(listed_differences(path, [before, now], listing));
+                continue;
+            }
+            (Some(before), Some(now)) if before != now => MissKind::ModeChanged,
+            _ if is_config(path) => MissKind::ConfigChanged,
+            _ => MissKind::InputChanged,
+        };
+        let is_folder = before.starts_with('d') || now.starts_with('d');
+        let digest = |state: &str| {
+            let digest = state.get(2..).filter(|_| !is_folder)?;
+            digest.parse::<Digest>().is_ok().then(|| digest.to_owned())
+        };
+        let slash = if is_folder { "/" } else { "" };
+        all.push(Miss {
+            from: digest(before),
+            to: digest(now),
+            ..Miss::about(kind, format!("{path}{slash}"))
+        });
+    }
+    // Each once, even if it was looked for and is listed now.
+    all.sort_by(|a, b| (rank(a.kind), &a.path).cmp(&(rank(b.kind), &b.path)));
+    all.dedup_by(|a, b| a.path == b.path);
+    all
+}
+
+/// The children that a folder gained or lost.
+fn listed_differences(
+    folder: &str,
+    states: [&str; 2],
+    listing: &dyn Fn(&Digest) -> Option<Vec<u8>>,
+) -> Vec<Miss> {
+    let names = |state: &str| {
+        let digest = state.split(' ').nth(1)?.parse().ok()?;
+        names_in(&listing(&digest)?)
+    };
+    let [Some(before), Some(now)] = states.map(names) else {
+        return vec![Miss::about(MissKind::InputChanged, format!("{folder}/"))];
+    };
+    let at = |name: &String| match folder {
+        "" => name.clone(),
+        folder => format!("{folder}/{name}"),
+    };
+    let gone = before.iter().filter(|name| !now.contains(name));
+    let new = now.iter().filter(|name| !before.contains(name));
+    let gone = gone.map(|name| Miss::about(MissKind::InputRemoved, at(name)));
+    let new = new.map(|name| Miss::about(MissKind::InputAdded, at(name)));
+    gone.chain(new).collect()
 }
 
 /// What a miss is about, if another engine runs the check.
@@ -466,7 +538,7 @@ mod tests {
 
     fn all_of(old: &Fingerprint, new: &Fingerprint, objects: &Objects) -> Vec<String> {
         let mut read = |digest: &Digest| Tree::decode(objects.get(digest)?);
-        let all = differences(old, new, &|path| path.ends_with(".toml"), &mut read);
+        let all = differences(old, new, &|path| path.ends_with(".toml"), &[], &mut read);
         all.iter().map(ToString::to_string).collect()
     }
 
@@ -640,7 +712,7 @@ mod tests {
         let subject_of = |kind, name, value| {
             let now = print(&[(kind, name, Some(value))]);
             let mut read = |_: &Digest| None;
-            let all = differences(&print(&[]), &now, &|_| false, &mut read);
+            let all = differences(&print(&[]), &now, &|_| false, &[], &mut read);
             (all[0].kind, all[0].path.clone().unwrap_or_default())
         };
         let dir = subject_of(PartKind::Dir, "", "d");
@@ -665,7 +737,7 @@ mod tests {
     fn another_engine_is_another_layer_for_reports() {
         let of = |platform| print(&[(PartKind::Engine, "", Some(platform))]);
         let mut read = |_: &Digest| None;
-        let all = differences(&of("local"), &of("dagger"), &|_| false, &mut read);
+        let all = differences(&of("local"), &of("dagger"), &|_| false, &[], &mut read);
         assert_eq!(all[0].kind, MissKind::LayerChanged);
     }
 
@@ -677,7 +749,7 @@ mod tests {
         assert_eq!(first(&of("own"), &none), "own removed");
         let kind = |name| {
             let mut read = |_: &Digest| None;
-            differences(&none, &of(name), &|_| false, &mut read)[0].kind
+            differences(&none, &of(name), &|_| false, &[], &mut read)[0].kind
         };
         assert_eq!(kind("../t"), MissKind::ConfigChanged);
         assert_eq!(kind("own"), MissKind::InputAdded);

@@ -45,6 +45,8 @@ pub(crate) enum PartKind {
     Reads,
     /// A folder that exists for the check although it sees none of its files.
     Folder,
+    /// Replaces `Inputs`: the states of what a traced run asked about.
+    States,
 }
 
 /// One named part.

@@ -22,13 +22,14 @@
 //! A check without parts has one key. A check with parts has a *common* key (everything except `files`), a key for
 //! each part (the common key with the path, kind and digest of its file), and a whole key (everything).
 //!
-//! If a run's reads can be detected, its result is stored under a key that contains only the content of the files it
-//! read ([`reads`]).
+//! If a run was traced, its result is stored under a key that contains only what it asked about ([`facts`]). If its reads
+//! can be detected by other means, the key contains all names and the content of the files it read ([`reads`]).
 //!
 //! Pure: performs no IO and reads no environment; callers pass all values.
 
 pub(crate) mod diff;
 pub(crate) mod encode;
+pub(crate) mod facts;
 pub(crate) mod fingerprint;
 pub(crate) mod reads;
 pub(crate) mod secret;

@@ -49,6 +49,7 @@ fn in_process(id: &str, table: &CheckConfig) -> Result<(), PlanError> {
         ("tools", table.tools.is_some()),
         ("network", table.network == Some(true)),
         ("secrets", table.secrets.is_some()),
+        ("trace", table.trace.is_some()),
         ("limits", table.limits != crate::config::Limits::default()),
     ];
     let Some((key, _)) = keys.iter().find(|(_, named)| *named) else {
@@ -101,6 +102,7 @@ fn change_command(command: &mut Command, table: &CheckConfig) {
     command.network = table.network.unwrap_or(command.network);
     command.secrets.extend(secrets(table));
     command.limits = limits(&table.limits);
+    command.trace = table.trace.unwrap_or(command.trace);
     command.env.extend(table.env.iter().flatten().cloned());
     command.env.sort();
     command.env.dedup();

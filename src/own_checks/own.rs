@@ -200,6 +200,7 @@ fn command(
         outputs: patterns(table.outputs.as_ref()),
         network: table.network.unwrap_or_default(),
         limits: limits(&table.limits),
+        trace: table.trace.unwrap_or(true),
         secrets: secrets(table),
         ..Command::new(
             argv,

@@ -323,6 +323,8 @@ pub(crate) struct Command {
     /// that every run reads: if it seems unread, reads could not be detected. Only for programs whose verdict depends
     /// on names and content, because queries of size and times cannot be detected.
     pub(crate) reads: Option<RelPath>,
+    /// Whether to observe what it does with files, where the engine can. The key then holds only what it asked about.
+    pub(crate) trace: bool,
     /// Globs of the files it makes, relative to the project root; they are restored on a hit.
     pub(crate) outputs: Vec<String>,
     pub(crate) network: bool,
@@ -370,6 +372,7 @@ impl Command {
             seed: None,
             retry: None,
             reads: None,
+            trace: false,
             outputs: Vec::new(),
             network: false,
             limits: Limits::default(),
@@ -379,6 +382,12 @@ impl Command {
             keep: None,
             amend: None,
         }
+    }
+
+    /// Whether its runs may be traced: what it finds depends on nothing that earlier runs left.
+    #[must_use]
+    pub(crate) fn can_be_traced(&self) -> bool {
+        self.trace && self.reads.is_none() && self.products.is_empty() && self.keep.is_none()
     }
 
     /// Appends files as arguments and reports findings for each.

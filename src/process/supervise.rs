@@ -41,6 +41,8 @@ pub(crate) struct Confined<'a> {
     pub(crate) bounds: &'a Bounds,
     /// A locked file that stays locked until nothing of the command is left, even if this process dies.
     pub(crate) hold: &'a File,
+    /// Takes what tracing saw, if the bounds ask for it.
+    pub(crate) answer: Option<&'a File>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -359,8 +361,11 @@ pub(super) fn order(
         hold: true,
         stdin: stdin.is_some(),
         terminal: stdin.is_some_and(|stdin| stdin.is_terminal()),
+        answer: confined.answer.is_some(),
     };
-    let fds: Vec<BorrowedFd<'_>> = [confined.hold.as_fd()].into_iter().chain(stdin).collect();
+    let answer = confined.answer.map(AsFd::as_fd);
+    let fds = [confined.hold.as_fd()].into_iter();
+    let fds: Vec<BorrowedFd<'_>> = fds.chain(stdin).chain(answer).collect();
     match launcher::send(socket, &spec, &fds) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,

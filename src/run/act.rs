@@ -83,13 +83,23 @@ impl View<'_> {
     }
 }
 
-/// Lets the engine run one action, and rejects results that are not verdicts: timeouts, signals, exit codes that
-/// report a signal.
+/// Lets the engine run one action, and rejects results that are not verdicts.
 pub(super) fn act(
     session: &Session<'_>,
     pending: &Pending<'_>,
     command: &Command,
     files: &[FileId],
+) -> Result<Executed, Trouble> {
+    execute(session, pending, command, files, false).and_then(verdict_of)
+}
+
+/// Lets the engine run one action.
+pub(super) fn execute(
+    session: &Session<'_>,
+    pending: &Pending<'_>,
+    command: &Command,
+    files: &[FileId],
+    trace: bool,
 ) -> Result<Executed, Trouble> {
     let layers = layers_of(session.plan, pending.check);
     let request = Request {
@@ -106,6 +116,7 @@ pub(super) fn act(
         product_key: pending.key.products,
         timeout: pending.check.timeout,
         again: again(session, pending),
+        trace,
         live: None,
     };
     let executed = session
@@ -113,8 +124,7 @@ pub(super) fn act(
         .block_on(session.engine.run(&request, session.interrupt.token()));
     let mask = Mask::of(command, session.env);
     if !Rule::SecretsAreMasked.holds() {
-        let executed = executed.map_err(no_runtime)?.map_err(trouble)?;
-        return verdict_of(executed);
+        return executed.map_err(no_runtime)?.map_err(trouble);
     }
     let mut executed = executed
         .map_err(no_runtime)?
@@ -124,7 +134,7 @@ pub(super) fn act(
             other => other,
         })?;
     mask.output(&mut executed.output);
-    verdict_of(executed)
+    Ok(executed)
 }
 
 /// Whether to bypass the engine's cache, too: the cached result in the store was not acceptable, or nothing will be
@@ -238,7 +248,8 @@ pub(super) fn reports_signal(output: &Output) -> bool {
         && WORDS.iter().any(|words| output.stderr.contains(words))
 }
 
-fn verdict_of(executed: Executed) -> Result<Executed, Trouble> {
+/// Rejects results that are not verdicts: timeouts, signals, exit codes that report a signal.
+pub(super) fn verdict_of(executed: Executed) -> Result<Executed, Trouble> {
     let message = match &executed.ended {
         Ended::Timeout(_) if !Rule::Timeouts.holds() => return Ok(executed),
         Ended::Signal(_) if !Rule::Signals.holds() => return Ok(executed),

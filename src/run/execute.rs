@@ -7,7 +7,7 @@ use crate::plan::output::Output;
 use crate::plan::{Build, Builtin, Command, Work};
 use crate::record::{Cache, CheckRecord, Verdict};
 use crate::rule::Rule;
-use crate::run::act::{View, act, check_builtin, prepare, reports_signal, room};
+use crate::run::act::{View, check_builtin, prepare, reports_signal, room};
 use crate::run::hint::out_of_reach;
 use crate::run::lookup::{Pending, find, key_of};
 use crate::run::mask::Mask;
@@ -16,7 +16,7 @@ use crate::run::outputs::{collect, deliver, stored};
 use crate::run::result::{
     Done, Trouble, advice, conclude, elapsed_ms, exit_code, kept, quiet_stdout, replay,
 };
-use crate::run::{Caching, Session, part_runs, run_state};
+use crate::run::{Caching, Session, part_runs, run_state, traced};
 use crate::store::last::Seen;
 
 /// How a miss ended.
@@ -212,7 +212,7 @@ fn run_command(
         return part_runs::run_command(session, pending, command, built);
     }
     prepare(session, pending, built)?;
-    let executed = act(session, pending, command, &[])?;
+    let (executed, asked) = traced::run(session, pending, command)?;
     let lacking = pending.check.lacking.as_ref().filter(|_| executed.listed);
     let mut not_stored = if executed.truncated {
         Some("its output was truncated".to_owned())
@@ -257,7 +257,7 @@ fn run_command(
         peak_memory,
         unconfined,
         room,
-        reads: executed.reads,
+        asked,
         seeded: executed.seeded,
         replayed: executed.replayed,
         not_stored,

@@ -64,6 +64,7 @@ pub(crate) fn apply(
             product_key: Digest::of(b"mend"),
             timeout: check.timeout,
             again: true,
+            trace: false,
             live: None,
         };
         let executed = interrupt.block_on(engine.run(&request, interrupt.token()));

@@ -333,7 +333,9 @@ fn compare(session: &Session<'_>, check: &Check, key: &CheckKey, last: &Last) ->
         Some(object) => Tree::decode(object),
         None => store.tree(digest),
     };
-    let all = differences(&old, &key.fingerprint, &is_config, &mut object).into_iter();
+    let asked = read_keys::asked_differences(session, check, &old, &is_config);
+    let all = differences(&old, &key.fingerprint, &is_config, &asked, &mut object);
+    let all = all.into_iter();
     let all = all.map(|miss| read_keys::with_content(session.snapshot, miss));
     Past::Other(all.collect())
 }

@@ -28,6 +28,7 @@ pub(crate) mod pool;
 pub(crate) mod read_keys;
 pub(crate) mod result;
 pub(crate) mod sources;
+mod traced;
 mod usable;
 
 use std::borrow::Cow;

@@ -1,8 +1,10 @@
-//! Keys of checks whose reads are detected: which ones to look up, and which one to save under.
+//! Keys of checks whose runs are traced, or whose reads are detected: which ones to look up, and which one to save under.
 //!
 //! Does not look up entries.
 
 use crate::digest::Digest;
+use crate::key::diff;
+use crate::key::facts::{Facts, Listings, Now, States, WeakKey};
 use crate::key::fingerprint::PartKind;
 use crate::key::reads::Weak;
 use crate::key::tree::{self, NO_CONTENT, Objects, Trees};
@@ -18,6 +20,7 @@ pub(super) fn keys<'a>(
     key: &'a CheckKey,
 ) -> impl Iterator<Item = Digest> + 'a {
     let snapshot = session.snapshot;
+    let traced = traced_keys(session, check, key);
     let mut trees = Trees::new(snapshot);
     let narrow = weak(&mut trees, check, key).into_iter();
     let narrow = narrow.flat_map(move |weak| {
@@ -25,30 +28,122 @@ pub(super) fn keys<'a>(
         sets.map(move |set| (weak.clone(), present(snapshot, check, set.iter())))
     });
     let narrow = narrow.map(move |(weak, read)| weak.strong(&mut trees, &read).whole);
-    narrow.chain(std::iter::once(key.whole))
+    traced.chain(narrow).chain(std::iter::once(key.whole))
 }
 
-/// The key of a run that read these files.
+/// What a run asked, if that is known.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Asked {
+    /// It read these files, and could see all names.
+    Files(Vec<FileId>),
+    Facts(Facts),
+}
+
+fn traced_keys<'a>(
+    session: &'a Session<'_>,
+    check: &'a Check,
+    key: &'a CheckKey,
+) -> impl Iterator<Item = Digest> + 'a {
+    let mut trees = Trees::new(session.snapshot);
+    let weak = weak_traced(check, key).into_iter();
+    let sets = weak.flat_map(move |weak| {
+        let sets = session.store.reads(&weak.key);
+        sets.map(move |set| (weak.clone(), Facts::of_lines(&set)))
+    });
+    sets.filter_map(move |(weak, facts)| {
+        let (states, _) = states(session.snapshot, check, &facts?, &mut trees);
+        Some(weak.strong(&states).whole)
+    })
+}
+
+fn states<'s>(
+    snapshot: &'s Snapshot,
+    check: &Check,
+    facts: &Facts,
+    trees: &mut Trees<'s>,
+) -> (States, Listings) {
+    let mut now = Now {
+        snapshot,
+        visible: &check.inputs.shared,
+        folders: &check.inputs.folders,
+        trees,
+        listings: Listings::new(),
+    };
+    (States::of(facts, &mut now), now.listings)
+}
+
+/// The weak key of a check whose runs may be traced.
+pub(crate) fn weak_traced(check: &Check, key: &CheckKey) -> Option<WeakKey> {
+    let command = check.work.command()?;
+    (command.can_be_traced() && check.inputs.parts.is_none()).then(|| WeakKey::of(key))
+}
+
+/// The key of a run that asked this.
 pub(super) fn key_of_run(
     session: &Session<'_>,
     check: &Check,
     key: &CheckKey,
-    read: &[FileId],
+    asked: &Asked,
 ) -> Option<CheckKey> {
     let mut trees = Trees::new(session.snapshot);
-    let weak = weak(&mut trees, check, key)?;
-    let read = with_config(check, read.to_vec());
-    Some(weak.strong(&mut trees, &read))
+    match asked {
+        Asked::Files(read) => {
+            let weak = weak(&mut trees, check, key)?;
+            let read = with_config(check, read.clone());
+            Some(weak.strong(&mut trees, &read))
+        }
+        Asked::Facts(facts) => {
+            let weak = weak_traced(check, key)?;
+            let (states, _) = states(session.snapshot, check, facts, &mut trees);
+            Some(weak.strong(&states))
+        }
+    }
 }
 
-/// Saves a read set, if there is one, before the result that depends on it.
+/// Saves what a run asked, if that is known, before the result that depends on it.
 pub(super) fn remember(
     session: &Session<'_>,
     check: &Check,
     key: &CheckKey,
-    read: Option<&[FileId]>,
+    asked: Option<&Asked>,
 ) -> std::io::Result<()> {
-    let Some(read) = read else { return Ok(()) };
+    match asked {
+        None => Ok(()),
+        Some(Asked::Files(read)) => remember_files(session, check, key, read),
+        Some(Asked::Facts(facts)) => remember_facts(session, check, key, facts),
+    }
+}
+
+fn remember_facts(
+    session: &Session<'_>,
+    check: &Check,
+    key: &CheckKey,
+    facts: &Facts,
+) -> std::io::Result<()> {
+    let Some(weak) = weak_traced(check, key) else {
+        return Ok(());
+    };
+    let store = session.store;
+    let mut trees = Trees::new(session.snapshot);
+    let (states, listings) = states(session.snapshot, check, facts, &mut trees);
+    for listing in listings.values() {
+        store.put_blob(listing)?;
+    }
+    store.put_blob(&states.encode())?;
+    let mut known = store
+        .reads(&weak.key)
+        .filter_map(|set| Facts::of_lines(&set));
+    let known = known.find(|known| known.is_like(facts));
+    let lines: Vec<String> = known.as_ref().unwrap_or(facts).lines().collect();
+    store.add_reads(&weak.key, lines.iter().map(String::as_str))
+}
+
+fn remember_files(
+    session: &Session<'_>,
+    check: &Check,
+    key: &CheckKey,
+    read: &[FileId],
+) -> std::io::Result<()> {
     let mut trees = Trees::new(session.snapshot);
     let Some(weak) = weak(&mut trees, check, key) else {
         return Ok(());
@@ -62,15 +157,17 @@ pub(super) fn remember(
     store.add_reads(&weak.key, entries.map(|entry| entry.path.as_str()))
 }
 
-/// The current key for the files that the run with fingerprint `old` read; the whole key if the run's key was not
-/// narrowed.
-/// was no narrow one.
+/// The current key for what the run with fingerprint `old` asked; the whole key if that run's key was not narrowed.
 pub(super) fn key_like(
     session: &Session<'_>,
     check: &Check,
     key: &CheckKey,
     old: &Fingerprint,
 ) -> (CheckKey, Vec<FileId>) {
+    if let Some((before, weak)) = states_in(session, old).zip(weak_traced(check, key)) {
+        let (now, _) = states_like(session, check, &before);
+        return (weak.strong(&now), Vec::new());
+    }
     let narrow = || {
         let mut trees = Trees::new(session.snapshot);
         let weak = weak(&mut trees, check, key)?;
@@ -80,6 +177,36 @@ pub(super) fn key_like(
         Some((weak.strong(&mut trees, &read), read))
     };
     narrow().unwrap_or_else(|| (key.clone(), Vec::new()))
+}
+
+/// What the run with this fingerprint asked, with the answers it met.
+pub(crate) fn states_in(session: &Session<'_>, print: &Fingerprint) -> Option<States> {
+    let digest = print.value(PartKind::States)?.parse().ok()?;
+    States::decode(&session.store.blob(&digest)?)
+}
+
+/// What changed of what the run with this fingerprint asked.
+pub(super) fn asked_differences(
+    session: &Session<'_>,
+    check: &Check,
+    old: &Fingerprint,
+    is_config: &dyn Fn(&str) -> bool,
+) -> Vec<Miss> {
+    let Some(before) = states_in(session, old) else {
+        return Vec::new();
+    };
+    let (now, listings) = states_like(session, check, &before);
+    let listing = |digest: &Digest| {
+        let new = listings.get(digest).cloned();
+        new.or_else(|| session.store.blob(digest))
+    };
+    diff::asked_differences(&before, &now, is_config, &listing)
+}
+
+/// The answers now.
+fn states_like(session: &Session<'_>, check: &Check, before: &States) -> (States, Listings) {
+    let mut trees = Trees::new(session.snapshot);
+    states(session.snapshot, check, &before.facts(), &mut trees)
 }
 
 /// The objects of the trees in the current narrowed key.

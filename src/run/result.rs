@@ -15,9 +15,9 @@ use crate::record::{Cache, CheckRecord, NO_CACHE, PartCount, Verdict};
 use crate::rule::Rule;
 use crate::run::hint::hint;
 use crate::run::outputs::Made;
+use crate::run::read_keys::Asked;
 use crate::run::usable::{DISTRUSTED, distrusted};
 use crate::run::{Caching, Session, now_ms, read_keys};
-use crate::snapshot::FileId;
 use crate::store::entry::Entry;
 use crate::store::last::Seen;
 use crate::visible::Shown as _;
@@ -49,8 +49,8 @@ pub(super) struct Done {
     pub(crate) unconfined: bool,
     /// Where it ran, if that is to be kept.
     pub(crate) room: Option<PathBuf>,
-    /// The files whose content may have mattered, if known.
-    pub(crate) reads: Option<Vec<FileId>>,
+    /// What it asked about the project's files, if known.
+    pub(crate) asked: Option<Asked>,
     /// Whether it used products of the user.
     pub(crate) seeded: bool,
     /// Whether the Dagger engine had everything cached, so nothing ran.
@@ -86,15 +86,15 @@ pub(super) fn conclude(
     } else {
         Verdict::Failed
     };
-    let narrow = done.reads.as_deref();
-    let narrow = narrow.and_then(|read| read_keys::key_of_run(session, check, key, read));
+    let narrow = done.asked.as_ref();
+    let narrow = narrow.and_then(|asked| read_keys::key_of_run(session, check, key, asked));
     let used = narrow.as_ref().unwrap_or(key);
     record.key = Some(used.whole);
     let refused = refusal(session, check, [key, used], passed)
         .or_else(|| done.not_stored.clone())
         .or_else(|| full_disk(&done.stdout, &done.stderr).filter(|_| !passed));
     let seen = match session.options.caching {
-        Caching::On => read_keys::remember(session, check, key, done.reads.as_deref())
+        Caching::On => read_keys::remember(session, check, key, done.asked.as_ref())
             .ok()
             .and_then(|()| save(session, check, used, &done, made, refused.is_none())),
         Caching::Off | Caching::Only => None,

@@ -1,5 +1,8 @@
-//! Read sets of a check's earlier runs: sets of paths by weak key, newest first, each stored as a blob. They only
-//! help to find the keys to look up, so a lost or wrong set costs a re-run.
+//! What earlier runs of a check read or asked: sets of lines by weak key, newest first, each stored as a blob; and what is
+//! known about tracing it. They only help to find the keys to look up, so a lost or wrong set costs a re-run.
+//!
+//! On disk, sealed: the weak key, a byte that is 1 if failures were confirmed, the length (u16) and text of the reason
+//! not to trace, the digests of the sets.
 
 use std::io;
 
@@ -8,8 +11,24 @@ use crate::fs::own;
 use crate::store::Store;
 
 pub(super) const NAME: &str = "dagcache-reads";
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 const SETS: usize = 16;
+
+/// What is known about tracing a check.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Notes {
+    /// Why it cannot be traced ("it …").
+    pub(crate) untraceable: Option<String>,
+    /// A failure was the same without tracing, so failures are not the tracer's.
+    pub(crate) confirmed: bool,
+}
+
+/// The content of a file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Known {
+    notes: Notes,
+    pub(super) sets: Vec<Digest>,
+}
 
 impl Store {
     /// Returns the sets under a weak key, skipping damaged ones.
@@ -17,7 +36,7 @@ impl Store {
         &'s self,
         weak: &Digest,
     ) -> impl Iterator<Item = Vec<String>> + use<'s> {
-        let known = self.read_sets(weak).into_iter();
+        let known = self.known_reads(weak).sets.into_iter();
         known.filter_map(|set| paths(&self.blob(&set)?))
     }
 
@@ -33,29 +52,53 @@ impl Store {
             text.push('\0');
         }
         let set = self.put_blob(text.as_bytes())?;
-        let known = self.read_sets(weak);
-        if known.first() == Some(&set) {
+        let mut known = self.known_reads(weak);
+        if known.sets.first() == Some(&set) {
             return Ok(());
         }
-        let older = known.into_iter().filter(|other| *other != set);
+        known.sets.retain(|other| *other != set);
+        known.sets.insert(0, set);
+        known.sets.truncate(SETS);
+        self.put_known(weak, &known)
+    }
+
+    /// What is known about tracing under a weak key.
+    pub(crate) fn notes(&self, weak: &Digest) -> Notes {
+        self.known_reads(weak).notes
+    }
+
+    /// Replaces what is known about tracing under a weak key.
+    pub(crate) fn put_notes(&self, weak: &Digest, notes: Notes) -> io::Result<()> {
+        let known = Known {
+            notes,
+            ..self.known_reads(weak)
+        };
+        self.put_known(weak, &known)
+    }
+
+    fn put_known(&self, weak: &Digest, known: &Known) -> io::Result<()> {
         let mut body = weak.as_bytes().to_vec();
-        for set in std::iter::once(set).chain(older).take(SETS) {
+        let reason = known.notes.untraceable.as_deref().unwrap_or_default();
+        body.push(u8::from(known.notes.confirmed));
+        let length = u16::try_from(reason.len()).unwrap_or_default();
+        body.extend_from_slice(&length.to_le_bytes());
+        body.extend_from_slice(&reason.as_bytes()[..usize::from(length)]);
+        for set in &known.sets {
             body.extend_from_slice(set.as_bytes());
         }
-        self.write(
-            &self.sharded("reads", weak),
-            &super::seal(NAME, FORMAT, &body),
-        )
+        let sealed = super::seal(NAME, FORMAT, &body);
+        self.write(&self.sharded("reads", weak), &sealed)
     }
 
     /// Reads a file without knowing its weak key.
     pub(super) fn sets_at(&self, path: &std::path::Path) -> Vec<Digest> {
         let weak = path.file_name().and_then(|name| name.to_str());
         let weak = weak.and_then(|name| name.parse().ok());
-        weak.map(|weak| self.read_sets(&weak)).unwrap_or_default()
+        weak.map(|weak| self.known_reads(&weak).sets)
+            .unwrap_or_default()
     }
 
-    fn read_sets(&self, weak: &Digest) -> Vec<Digest> {
+    fn known_reads(&self, weak: &Digest) -> Known {
         let bytes = own::read(self.sharded("reads", weak));
         bytes
             .ok()
@@ -64,12 +107,22 @@ impl Store {
     }
 }
 
-pub(super) fn parse(bytes: &[u8], weak: &Digest) -> Option<Vec<Digest>> {
+pub(super) fn parse(bytes: &[u8], weak: &Digest) -> Option<Known> {
     let body = super::unseal(bytes, NAME, FORMAT).ok()?;
-    let sets = body.strip_prefix(weak.as_bytes())?;
+    let body = body.strip_prefix(weak.as_bytes())?;
+    let (confirmed, body) = body.split_first()?;
+    let (length, body) = body.split_first_chunk()?;
+    let (reason, sets) = body.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
     let (sets, rest) = sets.as_chunks::<32>();
     let whole = rest.is_empty() && sets.len() <= SETS;
-    whole.then(|| sets.iter().map(|set| Digest::from_bytes(*set)).collect())
+    let reason = std::str::from_utf8(reason).ok()?;
+    whole.then(|| Known {
+        notes: Notes {
+            untraceable: (!reason.is_empty()).then(|| reason.to_owned()),
+            confirmed: *confirmed == 1,
+        },
+        sets: sets.iter().map(|set| Digest::from_bytes(*set)).collect(),
+    })
 }
 
 fn paths(blob: &[u8]) -> Option<Vec<String>> {
@@ -103,6 +156,21 @@ mod tests {
         }
         let sets = known(&store, &weak);
         assert_eq!((sets.len(), &sets[0]), (SETS, &vec!["39".to_owned()]));
+    }
+
+    #[test]
+    fn notes_stay_when_sets_come() {
+        let store = Store::temporary().expect("store");
+        let weak = Digest::of(b"weak");
+        assert_eq!(store.notes(&weak), Notes::default());
+        let notes = Notes {
+            untraceable: Some("traces itself".to_owned()),
+            confirmed: true,
+        };
+        store.put_notes(&weak, notes.clone()).expect("notes");
+        store.add_reads(&weak, std::iter::once("a")).expect("add");
+        assert_eq!(store.notes(&weak), notes);
+        assert_eq!(known(&store, &weak), [vec!["a"]]);
     }
 
     #[test]

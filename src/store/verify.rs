@@ -93,8 +93,8 @@ impl Store {
         self.each("reads", &mut verified, |path| {
             let weak = named(path)?;
             sealed(path, reads::NAME, reads::FORMAT, |bytes| {
-                let sets = reads::parse(bytes, &weak).ok_or("belongs to another check")?;
-                sets.iter().try_for_each(there)
+                let known = reads::parse(bytes, &weak).ok_or("belongs to another check")?;
+                known.sets.iter().try_for_each(there)
             })
         });
         self.each("last", &mut verified, |path| {

@@ -3,7 +3,7 @@
 use crate::support::Sandbox;
 
 fn sandbox() -> Sandbox {
-    let config = "[checks.own]\ncommand = [\"./ok.sh\"]\ninputs = []\n[checks.other]\ncommand = [\"./ok.sh\"]\ninputs = [\"a.yaml\"]\n";
+    let config = "[checks.own]\ncommand = [\"./ok.sh\"]\ninputs = []\ntrace = false\n[checks.other]\ncommand = [\"./ok.sh\"]\ninputs = [\"a.yaml\"]\ntrace = false\n";
     let sandbox = Sandbox::with(&[("dagcache.toml", config), ("a.yaml", "a: 1\n")]);
     sandbox.script("ok.sh", "");
     sandbox.json(&["lint"]).expect(0);

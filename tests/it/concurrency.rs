@@ -37,8 +37,8 @@ fn ends(children: Vec<Child>) -> Vec<Run> {
 }
 
 fn sandbox() -> Sandbox {
-    let config = "[checks.one]\ncommand = [\"./one.sh\"]\ninputs = [\"data\"]\n\
-                  [checks.two]\ncommand = [\"./two.sh\"]\ninputs = [\"data\"]\n\
+    let config = "[checks.one]\ncommand = [\"./one.sh\"]\ninputs = [\"data\"]\ntrace = false\n\
+                  [checks.two]\ncommand = [\"./two.sh\"]\ninputs = [\"data\"]\ntrace = false\n\
                   [checks.each]\ncommand = [\"./each.sh\"]\ninputs = []\nfiles = [\"*.yaml\"]\nper-file = true\n";
     let sandbox = Sandbox::git_repository();
     sandbox.write("dagcache.toml", config);

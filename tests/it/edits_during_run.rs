@@ -5,7 +5,7 @@ use crate::support::{Json, Run, Sandbox, open_gate};
 /// Passes if the content it sees after the gate is `good`.
 const SCRIPT: &str = "mkfifo gate; read line < gate; read content < src/a; echo \"$content\"; [ \"$content\" = good ]";
 
-const CONFIG: &str = "[checks.own]\ncommand = [\"./check.sh\"]\ninputs = [\"src/**\"]\ntools = [\"mkfifo\"]\ntimeout = \"60s\"\n";
+const CONFIG: &str = "[checks.own]\ncommand = [\"./check.sh\"]\ninputs = [\"src/**\"]\ntools = [\"mkfifo\"]\ntimeout = \"60s\"\ntrace = false\n";
 
 fn sandbox() -> Sandbox {
     let sandbox = Sandbox::with(&[("dagcache.toml", CONFIG), ("src/a", "good\n")]);

@@ -8,6 +8,7 @@ command = ["./check.sh", "first", "second"]
 inputs = ["src/**"]
 env = ["MODE", "MY_TOKEN"]
 set-env = { FIXED = "1" }
+trace = false
 "#;
 
 fn sandbox() -> Sandbox {

@@ -170,7 +170,7 @@ fn a_fresh_run_starts_no_process_and_no_thread() {
     assert_eq!(fresh.checks().len(), 4);
 
     // The limit bites: what has to run cannot.
-    sandbox.write("src/a.c", "int b;\n");
+    sandbox.script("noisy.sh", "echo again");
     sandbox.give_to_nobody();
     let run = Run::of(without_processes(&sandbox, &copy, &["dev-check"]));
     assert_ne!(run.code, Some(1), "{}", run.stderr);

@@ -8,7 +8,7 @@ fn sandbox() -> Sandbox {
     let sandbox = Sandbox::with(&[
         (
             "dagcache.toml",
-            "[checks.green]\ncommand = [\"./green.sh\"]\n[checks.red]\ncommand = [\"./red.sh\"]\nfindings = \"gcc\"\n[checks.missing]\ncommand = [\"no-such-program\"]\n",
+            "[checks.green]\ncommand = [\"./green.sh\"]\ntrace = false\n[checks.red]\ncommand = [\"./red.sh\"]\ntrace = false\nfindings = \"gcc\"\n[checks.missing]\ncommand = [\"no-such-program\"]\n",
         ),
         ("a.yaml", "a: 1\n"),
     ]);

@@ -43,6 +43,7 @@ mod settings;
 mod support;
 mod tidy;
 mod tools;
+mod traced;
 mod upkeep;
 mod walls;
 mod yaml;

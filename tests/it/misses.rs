@@ -1,4 +1,5 @@
-//! What must rerun a check: each row of the correctness matrix that says "must miss", with the reason that is printed.
+//! What must rerun a check that is keyed by all it may see: each row of the correctness matrix that says "must miss", with
+//! the reason that is printed.
 
 use std::os::unix::fs::symlink;
 use std::time::SystemTime;
@@ -11,6 +12,7 @@ command = ["./check.sh", "first", "second"]
 inputs = ["src/**"]
 env = ["MODE"]
 set-env = { FIXED = "1" }
+trace = false
 "#;
 
 fn sandbox() -> Sandbox {

@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::support::{Json, Run, Sandbox, open_gate};
 
 fn sandbox(keys: &str, script: &str) -> Sandbox {
-    let config = format!("[checks.own]\ncommand = [\"./check.sh\"]\n{keys}\n");
+    let config = format!("[checks.own]\ncommand = [\"./check.sh\"]\ntrace = false\n{keys}\n");
     let sandbox = Sandbox::with(&[("dagcache.toml", &config)]);
     sandbox.script("check.sh", script);
     sandbox

@@ -68,11 +68,6 @@ pub(crate) const RULES: &[(&str, &str)] = &[
         "copy-verified",
         "edits_during_run::an_edit_between_hashing_and_copying_is_seen",
     ),
-    #[cfg(target_os = "linux")]
-    (
-        "copy-verified",
-        "edits_during_run::a_file_that_never_holds_still_is_an_error",
-    ),
     (
         "room-cleaned",
         "own_checks::it_works_on_a_copy_that_is_made_right_again",
@@ -223,6 +218,8 @@ pub(crate) const RULES: &[(&str, &str)] = &[
         "own-session",
         "walls::room::the_users_terminal_is_out_of_reach",
     ),
+    #[cfg(target_os = "linux")]
+    ("traced", "traced::the_reason_names_the_file"),
     #[cfg(target_os = "linux")]
     (
         "calls",

@@ -3,8 +3,9 @@
 use crate::support::{Json, Sandbox};
 
 fn sandbox(keys: &str, script: &str) -> Sandbox {
-    let config =
-        format!("[checks.own]\ncommand = [\"./check.sh\"]\ninputs = [\"src/**\"]\n{keys}\n");
+    let config = format!(
+        "[checks.own]\ncommand = [\"./check.sh\"]\ninputs = [\"src/**\"]\ntrace = false\n{keys}\n"
+    );
     let sandbox = Sandbox::with(&[
         ("src/a", "one\n"),
         ("src/b", "two\n"),
@@ -227,9 +228,9 @@ fn config_show_tells_the_keys() {
     let keys = "network = true\nsecrets = [\"TOKEN\"]\noutputs = [\"build/*\"]";
     let run = sandbox(keys, "").run(&["config", "show"]).expect(0);
     for line in [
-        "network = true  # dagcache.toml:4:1",
-        "secrets = [\"TOKEN\"]  # dagcache.toml:5:1",
-        "outputs = [\"build/*\"]  # dagcache.toml:6:1",
+        "network = true  # dagcache.toml:5:1",
+        "secrets = [\"TOKEN\"]  # dagcache.toml:6:1",
+        "outputs = [\"build/*\"]  # dagcache.toml:7:1",
     ] {
         assert!(run.stdout.contains(line), "{line}\n{}", run.stdout);
     }

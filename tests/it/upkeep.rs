@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::support::{Run, Sandbox};
 
 fn sandbox() -> Sandbox {
-    let config = "[checks.own]\ncommand = [\"./own.sh\"]\ninputs = [\"data\"]\n";
+    let config = "[checks.own]\ncommand = [\"./own.sh\"]\ninputs = [\"data\"]\ntrace = false\n";
     let sandbox = Sandbox::with(&[
         ("dagcache.toml", config),
         ("a.yaml", "a: [1\n"),

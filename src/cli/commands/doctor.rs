@@ -171,6 +171,7 @@ pub(crate) fn doctor(context: &Context<'_>) -> Result<Exit, Failure> {
         }
     };
     confinement(&mut report, &project);
+    tracing(&mut report, &project);
     store(&mut report, &project);
     git(&mut report, &context.env);
     let engine = choice.as_ref().map(Choice::class).ok();
@@ -288,6 +289,22 @@ fn confinement(report: &mut Report<'_>, project: &Project<'_>) {
         ),
         "Linux 6.2 or newer with user namespaces and Landlock can confine them; so can containers (--engine dagger)",
     );
+}
+
+/// Reports whether the files that checks use can be observed.
+fn tracing(report: &mut Report<'_>, project: &Project<'_>) {
+    match project.engines.local.why_not_traced() {
+        None => report.ok(
+            "tracing",
+            "local checks run again only for what they used; observing it takes 10 to 25 µs for each time they use a file",
+        ),
+        Some(why) => report.warn(
+            "tracing",
+            format!("local checks are not traced here ({why}): they run again when any file changes that they may see"),
+            "declare `inputs` for your own checks; Linux lets programs be traced with kernel.yama.ptrace_scope up to 2, \
+             and inside no other tracer",
+        ),
+    }
 }
 
 /// Examines the store and its disk.

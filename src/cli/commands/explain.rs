@@ -1,7 +1,8 @@
 //! `explain`: the parts of a check's key, whether it is Fresh, and all differences from the last run; in [`keys`],
-//! all differences between two keys.
+//! all differences between two keys; in [`mod@observed`], what a traced run used.
 
 mod keys;
+mod observed;
 
 use std::fmt::Write as _;
 use std::time::SystemTime;
@@ -12,14 +13,17 @@ use crate::cli::exit::{Exit, Failure};
 use crate::engine::local;
 use crate::event::Silent;
 use crate::key::diff::shown;
+use crate::key::facts::States;
 use crate::key::fingerprint::{Part, PartKind};
 use crate::key::tree::Trees;
 use crate::key::{CheckKey, Miss};
+use crate::path::RelPath;
 use crate::plan::select::{Selection, select};
 use crate::plan::{Check, Work};
 use crate::report::change::change;
 use crate::report::text::{count, duration};
 use crate::run::lookup::{State, changes, key_of, look_up};
+use crate::run::read_keys::{states_in, weak_traced};
 use crate::run::{Caching, Options, Session};
 use crate::store::Store;
 use crate::store::entry::{Entry, Lookup};
@@ -41,6 +45,12 @@ pub(crate) fn explain(context: &Context<'_>, args: &ExplainArgs) -> Result<Exit,
     let options = Options::beside(Caching::On);
     let session = project.session(&view, options, &Silent);
     let last = project.store.last(&project.id);
+    if let Some(file) = &args.reads {
+        let path = context.project_path(view.snapshot.root(), file)?;
+        let text = readers(&session, &selected.checks, &last, &path);
+        context.shell.data(&text);
+        return Ok(Exit::Passed);
+    }
     let mut trees = Trees::new(&view.snapshot);
     let mut text = String::new();
     for check in &selected.checks {
@@ -106,6 +116,13 @@ impl Explained<'_, '_> {
         let _ = writeln!(text, "  key      {}", self.key.whole);
         let shared = count(check.inputs.shared.len(), "file", "files");
         let _ = writeln!(text, "  sees     {shared}");
+        if let Some(why) = untraceable(self.session, check, self.key) {
+            let _ = writeln!(text, "  counts   all of them: it {why}");
+        }
+        let used = observed(self.session, self.last, check);
+        if let Some(states) = &used {
+            text += &observed::text(states);
+        }
         if let Some(parts) = &check.inputs.parts {
             let files = count(parts.len(), "file", "files");
             let _ = writeln!(text, "  checks   {files}, one part each");
@@ -118,6 +135,9 @@ impl Explained<'_, '_> {
                 continue;
             }
             let _ = writeln!(text, "  {}", describe(part));
+        }
+        if used.is_some() {
+            return text;
         }
         let checked = check.inputs.checked().unwrap_or_default();
         for id in check.inputs.shared.iter().chain(&checked) {
@@ -153,6 +173,50 @@ impl Explained<'_, '_> {
         }
         text
     }
+}
+
+/// Why the check cannot be traced, if that was found out.
+fn untraceable(session: &Session<'_>, check: &Check, key: &CheckKey) -> Option<String> {
+    let weak = weak_traced(check, key)?;
+    session.store.notes(&weak.key).untraceable
+}
+
+/// What the last run of a check used, if it was traced.
+fn observed(session: &Session<'_>, last: &Last, check: &Check) -> Option<States> {
+    let print = session
+        .store
+        .fingerprint(&last.get(&check.id)?.fingerprint)?;
+    states_in(session, &print)
+}
+
+/// `--reads`: the checks that an edit of a file would run again.
+fn readers(session: &Session<'_>, checks: &[Check], last: &Last, path: &RelPath) -> String {
+    let mut text = String::new();
+    let (mut runs, mut total_ms) = (0, 0);
+    for check in checks {
+        let id = session.snapshot.find(path);
+        let inputs = &check.inputs;
+        let sees = id.is_some_and(|id| {
+            let parts = inputs.parts.as_ref();
+            inputs.shared.binary_search(&id).is_ok()
+                || parts.is_some_and(|parts| parts.binary_search(&id).is_ok())
+        });
+        let how = match observed(session, last, check) {
+            Some(states) => observed::of_file(&states, path).map(|how| format!("{how} it")),
+            None => sees.then(|| "may see it".to_owned()),
+        };
+        let Some(how) = how else { continue };
+        let seen = last.get(&check.id);
+        let took_ms = seen.and_then(|seen| entry(session.store, &seen.key));
+        let took_ms = took_ms.map(|entry| entry.duration_ms);
+        let took = took_ms.map_or(String::new(), |ms| format!(", took {}", duration(ms)));
+        let _ = writeln!(text, "{}: {how}{took}", check.id);
+        runs += 1;
+        total_ms += took_ms.unwrap_or(0);
+    }
+    let checks = count(runs, "check", "checks");
+    let _ = writeln!(text, "{checks}, {} in the last runs", duration(total_ms));
+    text
 }
 
 fn entry(store: &Store, key: &crate::digest::Digest) -> Option<Box<Entry>> {
@@ -205,6 +269,7 @@ fn describe(part: &Part) -> String {
         PartKind::Names => "names",
         PartKind::Reads => "reads",
         PartKind::Folder => "folder",
+        PartKind::States => "asked",
     };
     // Values of variables may be private, so only their presence is shown.
     let value = match (shown(part), part.kind) {

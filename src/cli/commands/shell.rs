@@ -72,6 +72,7 @@ fn open(
         product_key: key.products,
         timeout: None,
         again: false,
+        trace: false,
         live: None,
     };
     let prepare = Prepare {

@@ -136,6 +136,7 @@ impl Bench {
             product_key: Digest::of(b""),
             timeout,
             again: self.again,
+            trace: false,
             live: None,
         };
         self.engine.run(&request, &self.cancel).await
@@ -843,6 +844,7 @@ async fn pipeline(command: &Command) -> String {
         product_key: Digest::of(b"products"),
         timeout: Some(Duration::from_secs(7)),
         again: true,
+        trace: false,
         live: None,
     };
     let action = Action::new(&request, &settings(&env), &place, Path::new("/scratch"));

@@ -2,6 +2,7 @@
 //!
 //! Does not prepare the room or interpret exit codes.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ pub(super) struct Action<'a> {
     pub(crate) env: &'a [(std::ffi::OsString, std::ffi::OsString)],
     pub(crate) request: &'a Request<'a>,
     pub(crate) cancel: &'a CancellationToken,
+    /// Takes what tracing saw of the last command.
+    pub(crate) answer: Option<File>,
 }
 
 impl Action<'_> {
@@ -85,7 +88,7 @@ impl Action<'_> {
         &self,
         argv: &[String],
         limits: &Limits,
-        live: bool,
+        is_last: bool,
     ) -> Result<Ran, EngineError> {
         let (program, args) = argv.split_first().ok_or_else(|| {
             EngineError::Unavailable(format!("check `{}` has no command", self.request.id))
@@ -101,14 +104,15 @@ impl Action<'_> {
             Ok(name) => seen.bin().join(name),
             Err(_) => found,
         };
+        let answer = self.answer.as_ref().filter(|_| is_last);
         let launch = Launch {
             program: &found,
             args,
             dir: &self.seen_dir,
             env: self.env,
-            confined: self.setup.confined(self.launcher),
+            confined: self.setup.confined(self.launcher, answer),
         };
-        let live = self.request.live.filter(|_| live);
+        let live = self.request.live.filter(|_| is_last);
         process::run(&launch, limits, self.cancel, live)
             .await
             .map_err(|error| spawn(why_not(&error.to_string(), &self.dir.join(program))))

@@ -132,6 +132,7 @@ impl Confiner {
                 (Rule::Offline, &mut support.offline),
                 (Rule::Confined, &mut support.files),
                 (Rule::Calls, &mut support.calls),
+                (Rule::Traced, &mut support.trace),
             ] {
                 if !rule.holds() {
                     *wall = Err("disabled".to_owned());
@@ -157,9 +158,11 @@ impl Confiner {
         &self,
         command: &Command,
         room: &Layout,
+        traced: bool,
         layer: impl Fn(&str) -> Option<PathBuf>,
     ) -> Drawn {
         let support = self.support();
+        let traced = traced && support.trace.is_ok();
         let offline = !command.network && support.offline.is_ok();
         let mut needs = Needs::new(&self.host);
         for tool in &command.tools {
@@ -201,6 +204,7 @@ impl Confiner {
                 root,
                 files,
                 calls: support.calls.is_ok(),
+                trace: traced.then(|| vec![inside.tree()]),
                 limits: limits(command, room),
             },
             moved,

@@ -303,6 +303,7 @@ impl Builder<'_> {
             dir,
             env: &self.env(step),
             confined: self.launcher.map(|launcher| Confined {
+                answer: None,
                 launcher,
                 bounds: &bounds,
                 hold: self.lock,

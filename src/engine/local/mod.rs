@@ -2,7 +2,8 @@
 //! environment.
 //!
 //! - [`path_farm`]: programs. - [`layers`]: layers. - [`mod@inspect`]: verifies rooms and layers.
-//! - [`confine`]: what a check may access. - `walls`: remembers what this system supports. - [`room_setup`]: sets up rooms. - [`action`]: runs a check in its room.
+//! - [`confine`]: what a check may access. - `walls`: remembers what this system supports.
+//! - [`room_setup`]: sets up rooms. - [`action`]: runs a check in its room. - [`traced`]: what it asked about.
 //!
 //! Layers are built as the user, with the network and unconfined.
 
@@ -30,6 +31,7 @@ pub(crate) mod inspect;
 mod layers;
 mod path_farm;
 mod room_setup;
+mod traced;
 mod walls;
 
 use action::Action;
@@ -95,6 +97,13 @@ impl LocalEngine {
         ];
         let reasons = parts.into_iter().filter_map(|part| part.as_ref().err());
         reasons.map(String::as_str).collect()
+    }
+
+    /// Why checks cannot be traced here, if so. Probes first.
+    #[must_use]
+    pub(crate) fn why_not_traced(&self) -> Option<&str> {
+        let support = self.confiner.as_ref()?.support();
+        support.trace.as_ref().err().map(String::as_str)
     }
 
     /// Like [`LocalEngine::lacks`], but probes first.
@@ -180,7 +189,7 @@ impl LocalEngine {
             args: &[],
             dir: &seen,
             env: &env,
-            confined: setup.confined(launcher),
+            confined: setup.confined(launcher, None),
         };
         let ended = process::attend(&launch).await;
         setup.held.room.end(false);
@@ -201,7 +210,7 @@ impl LocalEngine {
         let room = &setup.held.room;
         let relative = Relative::new(&[room.layout(), setup.seen.clone()]);
         let env = environment(&setup.seen, request.command, request.env);
-        let action = Action {
+        let mut action = Action {
             setup: &setup,
             launcher: self.confiner.as_ref().map(Confiner::launcher),
             relative: &relative,
@@ -210,6 +219,7 @@ impl LocalEngine {
             env: &env,
             request,
             cancel,
+            answer: setup.answer()?,
         };
         let watched = request
             .lacking
@@ -221,6 +231,10 @@ impl LocalEngine {
             ..self.limits
         };
         let ran = action.run(limits).await;
+        let traced = action
+            .answer
+            .take()
+            .map(|answer| traced::facts(answer, &setup.seen));
         let listed = request
             .lacking
             .is_some_and(|folder| !watched || room.is_listed(folder));
@@ -252,6 +266,7 @@ impl LocalEngine {
             truncated: ran.truncated,
             confined: setup.drawn.as_ref().is_some_and(|drawn| drawn.confined),
             reads,
+            traced,
             listed,
             seeded: is_seeded(room, request.command),
             replayed: false,
@@ -290,7 +305,7 @@ impl LocalEngine {
             .map_err(|source| EngineError::Io { path: bin, source })?;
         let place = room.layout();
         let confiner = self.confiner.as_ref();
-        let drawn = confiner.map(|confiner| confiner.draw(command, &place, layer));
+        let drawn = confiner.map(|confiner| confiner.draw(command, &place, request.trace, layer));
         let moved = drawn.as_ref().is_some_and(|drawn| drawn.moved);
         Ok(RoomSetup {
             seen: if moved { place.moved(ROOM) } else { place },

@@ -2,6 +2,7 @@
 //!
 //! Starts no processes.
 
+use std::fs::File;
 use std::path::Path;
 
 use crate::engine::Request;
@@ -40,13 +41,29 @@ pub(super) struct RoomSetup {
 }
 
 impl RoomSetup {
-    /// The confinement of a command started by this launcher.
-    pub(crate) fn confined<'a>(&'a self, launcher: Option<&'a Path>) -> Option<Confined<'a>> {
+    /// The confinement of a command started by this launcher. `answer` takes what tracing saw.
+    pub(crate) fn confined<'a>(
+        &'a self,
+        launcher: Option<&'a Path>,
+        answer: Option<&'a File>,
+    ) -> Option<Confined<'a>> {
         let (launcher, drawn) = launcher.zip(self.drawn.as_ref())?;
         Some(Confined {
+            answer,
             launcher,
             bounds: &drawn.bounds,
             hold: self.held.room.lock(),
+        })
+    }
+
+    /// An empty file in memory for what tracing sees, if it is to be traced.
+    pub(crate) fn answer(&self) -> Result<Option<File>, RoomError> {
+        let bounds = self.drawn.as_ref().map(|drawn| &drawn.bounds);
+        let wanted = bounds.is_some_and(|bounds| bounds.trace.is_some());
+        let file = wanted.then(super::traced::file).transpose();
+        file.map_err(|source| RoomError::Io {
+            path: self.held.room.dir().to_owned(),
+            source,
         })
     }
 }

@@ -85,6 +85,7 @@ impl Bench {
             product_key: Digest::of(b""),
             timeout: self.timeout,
             again: false,
+            trace: false,
             live: None,
         };
         self.engine.run(&request, &self.cancel).await

@@ -14,11 +14,12 @@ const SEAL: Seal = Seal {
 };
 
 /// What the system decides by.
-const DECIDING: [&str; 4] = [
+const DECIDING: [&str; 5] = [
     "/proc/sys/kernel/random/boot_id",
     "/proc/sys/user/max_user_namespaces",
     "/proc/sys/kernel/unprivileged_userns_clone",
     "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+    "/proc/sys/kernel/yama/ptrace_scope",
 ];
 
 fn file(store: &Path) -> PathBuf {

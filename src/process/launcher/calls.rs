@@ -1,14 +1,19 @@
 //! System calls that no check needs and that lead around the other walls. Each gets the error a program meets on a
 //! system without it, so programs fall back.
 //!
-//! The filter is written by hand because `seccompiler` kills on a foreign architecture and knows one error for all
-//! calls. Numbers are those of the architecture this program was built for; calls of any other (32-bit programs) do not
-//! exist.
+//! Numbers are those of the architecture this program was built for; calls of any other (32-bit programs), and those
+//! newer than this program knows, do not exist.
 
 use std::io;
 
 use libc::{EAFNOSUPPORT, ENOSYS, EPERM};
 use seccompiler::{apply_filter, sock_filter};
+
+use super::bpf::{
+    ALLOW, ARCH, ARCHITECTURE, IF_ANY_BIT, IF_AT_LEAST, IF_EQUAL, NUMBER, argument, end, jump,
+    load, of, refuse_with,
+};
+use super::trace::NEWEST;
 
 /// Refused without a look at their arguments, with the error.
 const REFUSED: &[(libc::c_long, i32)] = &[
@@ -77,42 +82,6 @@ const TYPING: [u32; 2] = [0x5412, 0x541C];
 /// `F_SETLEASE`, `F_NOTIFY`: holding up, or being told, whoever opens a file of the host.
 const LEASES: [u32; 2] = [1024, 1026];
 
-#[cfg(target_arch = "x86_64")]
-const ARCH: u32 = 0xC000_003E;
-#[cfg(target_arch = "aarch64")]
-const ARCH: u32 = 0xC000_00B7;
-#[cfg(target_arch = "riscv64")]
-const ARCH: u32 = 0xC000_00F3;
-#[cfg(not(any(
-    target_arch = "x86_64",
-    target_arch = "aarch64",
-    target_arch = "riscv64"
-)))]
-const ARCH: u32 = 0;
-
-/// Calls of the x32 ABI have this bit.
-const X32: u32 = 0x4000_0000;
-
-// Offsets in `struct seccomp_data`.
-const NUMBER: u32 = 0;
-const ARCHITECTURE: u32 = 4;
-/// The low half of an argument; all these architectures are little-endian.
-const fn argument(index: u32) -> u32 {
-    16 + 8 * index
-}
-
-// Opcodes of classic BPF.
-const LOAD: u16 = 0x20;
-const IF_EQUAL: u16 = 0x15;
-const IF_AT_LEAST: u16 = 0x35;
-const IF_ANY_BIT: u16 = 0x45;
-const RETURN: u16 = 0x06;
-
-const ALLOW: u32 = 0x7fff_0000;
-const fn refuse_with(error: i32) -> u32 {
-    0x0005_0000 | error.cast_unsigned()
-}
-
 /// Refuses the calls to this process and its descendants.
 pub(super) fn refuse() -> io::Result<()> {
     if ARCH == 0 {
@@ -128,9 +97,11 @@ fn program() -> Vec<sock_filter> {
         end(refuse_with(ENOSYS)),
         load(NUMBER),
     ];
-    if cfg!(target_arch = "x86_64") {
-        all.extend([jump(IF_AT_LEAST, X32, 0, 1), end(refuse_with(ENOSYS))]);
-    }
+    // Newer than this program, or of the x32 ABI.
+    all.extend([
+        jump(IF_AT_LEAST, NEWEST + 1, 0, 1),
+        end(refuse_with(ENOSYS)),
+    ]);
     for (call, error) in REFUSED {
         all.extend(of(*call, &[end(refuse_with(*error))]));
     }
@@ -170,29 +141,9 @@ fn except(index: u32, values: &[u32]) -> Vec<sock_filter> {
     all
 }
 
-/// What to do for one call; any other goes past it.
-fn of(call: libc::c_long, then: &[sock_filter]) -> Vec<sock_filter> {
-    let number = u32::try_from(call).unwrap_or(u32::MAX);
-    let length = u8::try_from(then.len()).unwrap_or(u8::MAX);
-    let mut all = vec![jump(IF_EQUAL, number, 0, length)];
-    all.extend_from_slice(then);
-    all
-}
-
-const fn load(offset: u32) -> sock_filter {
-    jump(LOAD, offset, 0, 0)
-}
-
-const fn end(action: u32) -> sock_filter {
-    jump(RETURN, action, 0, 0)
-}
-
-const fn jump(code: u16, k: u32, jt: u8, jf: u8) -> sock_filter {
-    sock_filter { code, jt, jf, k }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::bpf::RETURN;
     use super::*;
 
     #[test]

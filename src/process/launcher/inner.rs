@@ -11,7 +11,7 @@ use rustix::fs::Mode;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group};
 
 use super::spec::{Bounds, Spec};
-use super::{Over, Report, told};
+use super::{GO, Over, Report, told};
 use crate::rule::Rule;
 
 /// How often processes are counted.
@@ -25,6 +25,10 @@ pub(super) fn serve(outer: &UnixStream, spec: &Spec, stdin: Option<OwnedFd>) -> 
     // If memory runs out, the check goes first. A lost wish is no reason not to run it. Its own `/proc` is read-only.
     #[cfg(target_os = "linux")]
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
+    if spec.bounds.trace.is_some() {
+        super::trace::unblock()?;
+        wait(outer)?;
+    }
     session(spec, stdin.as_ref())?;
     if Rule::Umask.holds() {
         rustix::process::umask(Mode::from_raw_mode(0o022));
@@ -44,6 +48,12 @@ pub(super) fn serve(outer: &UnixStream, spec: &Spec, stdin: Option<OwnedFd>) -> 
     let watcher = move || watch(&others, id, alone, limit);
     std::thread::Builder::new().spawn(watcher)?;
     report(outer, reap(id)?)
+}
+
+/// Waits until the outer launcher has attached.
+fn wait(mut outer: &UnixStream) -> io::Result<()> {
+    let mut word = [0; GO.len()];
+    outer.read_exact(&mut word)
 }
 
 fn report(mut outer: &UnixStream, report: Report) -> io::Result<()> {
@@ -97,6 +107,9 @@ fn restrict(bounds: &Bounds) -> io::Result<()> {
     if bounds.calls {
         super::calls::refuse().map_err(|error| told("cannot refuse system calls", &error))?;
     }
+    if bounds.trace.is_some() {
+        super::trace::install().map_err(|error| told("cannot trace it", &error))?;
+    }
     if Rule::Descriptors.holds() {
         close_fds::set_fds_cloexec(3, &[]);
     }
@@ -136,12 +149,19 @@ fn watch(mut outer: &UnixStream, id: Pid, alone: bool, limit: Option<u64>) {
                 // This process is none of the command's.
                 if limit.is_some_and(|limit| processes() > limit.saturating_add(1)) {
                     let _ = report(outer, Report::Over(Over::Processes));
-                    std::process::abort();
+                    end();
                 }
             }
-            _ => std::process::abort(),
+            _ => end(),
         }
     }
+}
+
+/// Ends this process from any thread. No signal of its own does: the kernel does not let it kill the first process of a
+/// namespace that is traced.
+#[expect(clippy::exit, reason = "there is nobody to return to")]
+fn end() -> ! {
+    std::process::exit(1)
 }
 
 /// How many processes there are in this namespace.

@@ -18,7 +18,8 @@
 //!
 //! - [`spec`]: the request. - `outer`, `inner`: the two processes. - `root`: one root for every machine.
 //! - `network`: loopback only. - `files`: which files may be opened. - `calls`: which system calls are refused.
-//! - `rights`: no capability is left. - `limits`: what a command may use. - [`support`]: what this system supports.
+//! - `rights`: no capability is left. - `limits`: what a command may use. - [`trace`]: what files it uses.
+//! - [`support`]: what this system supports.
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
@@ -31,6 +32,8 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags,
 };
 
+#[cfg(target_os = "linux")]
+mod bpf;
 #[cfg(target_os = "linux")]
 mod calls;
 #[cfg(target_os = "linux")]
@@ -47,6 +50,7 @@ mod rights;
 mod root;
 pub(crate) mod spec;
 pub(crate) mod support;
+pub(crate) mod trace;
 
 pub(super) use report::{Over, Report};
 use spec::Spec;
@@ -54,6 +58,9 @@ pub(crate) use support::Support;
 
 /// The first argument that makes this program a launcher.
 pub(crate) const WORD: &str = "__launch";
+
+/// Tells the inner launcher that it is being traced.
+const GO: &[u8] = b"G";
 
 /// Asks the launcher to pass SIGTERM to the command.
 pub(super) const TERM: &[u8] = b"T";
@@ -106,7 +113,7 @@ fn told(what: &str, error: &io::Error) -> io::Error {
 pub(super) fn send(socket: &UnixStream, spec: &Spec, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     let body = spec.encode();
     let length = u32::try_from(body.len()).map_err(io::Error::other)?;
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
         return Err(io::Error::other("too many descriptors"));
@@ -124,7 +131,7 @@ pub(super) fn send(socket: &UnixStream, spec: &Spec, fds: &[BorrowedFd<'_>]) -> 
 
 fn receive(mut socket: &UnixStream) -> io::Result<(Spec, Vec<OwnedFd>)> {
     let mut head = [0; 4];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     #[cfg(target_os = "linux")]
     let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::WAITALL;

@@ -1,8 +1,10 @@
 //! The outer launcher: namespaces, the lock, and the end of everything it started.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
 use fork::{Fork, fork};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -10,16 +12,17 @@ use rustix::process::{Pid, Signal, WaitOptions};
 
 use super::limits::{Group, Watch};
 use super::spec::Spec;
-use super::{Report, told};
+use super::trace::Tracing;
+use super::{GO, Report, told};
 
-/// How often the disk is looked at, in seconds.
-const LOOK: i64 = 1;
+/// How often the disk is looked at.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What a process became by splitting in two.
 pub(super) enum Role {
-    Outer(Outer),
+    Outer(Box<Outer>),
     /// The socket leads to the outer one.
-    Inner(UnixStream, Spec, Option<OwnedFd>),
+    Inner(UnixStream, Box<Spec>, Option<OwnedFd>),
 }
 
 pub(super) struct Outer {
@@ -27,6 +30,9 @@ pub(super) struct Outer {
     inner: Pid,
     socket: UnixStream,
     group: Option<Group>,
+    tracing: Option<Tracing>,
+    /// Takes what tracing saw.
+    answer: Option<OwnedFd>,
     /// Held until everything the command started is dead.
     _lock: Option<OwnedFd>,
 }
@@ -38,24 +44,40 @@ pub(super) fn split(parent: &UnixStream) -> io::Result<Role> {
     let mut fds = fds.into_iter();
     let lock = spec.hold.then(|| fds.next()).flatten();
     let stdin = spec.stdin.then(|| fds.next()).flatten();
+    let answer = spec.answer.then(|| fds.next()).flatten();
     let group = spec.bounds.limits.group();
     namespaces(&spec)?;
     let (socket, theirs) = UnixStream::pair()?;
+    let traced = spec.bounds.trace.clone();
+    let woken = traced.as_ref().map(|_| Tracing::prepare()).transpose()?;
     // This process has no other threads.
     let forked = fork().map_err(|error| told("cannot start the inner launcher", &error))?;
     let Fork::Parent(inner) = forked else {
         std::mem::forget(group); // The outer one removes it.
-        return Ok(Role::Inner(theirs, spec, stdin));
+        drop((answer, woken));
+        return Ok(Role::Inner(theirs, Box::new(spec), stdin));
     };
     let inner = Pid::from_raw(inner);
     let inner = inner.ok_or_else(|| io::Error::other("the inner launcher has no process id"))?;
-    Ok(Role::Outer(Outer {
+    let tracing = match (woken, traced) {
+        (Some(woken), Some(watched)) => {
+            let tracing = Tracing::start(woken, inner, watched);
+            Some(tracing.map_err(|error| told("cannot trace it", &error))?)
+        }
+        _ => None,
+    };
+    if tracing.is_some() {
+        (&socket).write_all(GO)?;
+    }
+    Ok(Role::Outer(Box::new(Outer {
         spec,
         inner,
         socket,
         group,
+        tracing,
+        answer,
         _lock: lock,
-    }))
+    })))
 }
 
 #[cfg(target_os = "linux")]
@@ -87,12 +109,23 @@ fn namespaces(_: &Spec) -> io::Result<()> {
 
 impl Outer {
     /// Waits until the inner launcher and everything below it has ended, and passes its report on.
-    pub(super) fn serve(self, mut parent: &UnixStream) -> io::Result<()> {
-        let report = self.attend(parent);
+    pub(super) fn serve(mut self, mut parent: &UnixStream) -> io::Result<()> {
+        let mut report = self.attend(parent);
         self.kill();
-        while let Err(rustix::io::Errno::INTR) =
-            rustix::process::waitpid(Some(self.inner), WaitOptions::empty())
-        {}
+        if let Some(tracing) = self.tracing.take() {
+            let seen = tracing.end(self.spec.bounds.processes, kill_orphans);
+            if let Some(answer) = self.answer.take() {
+                File::from(answer).write_all(&seen.encode())?;
+            }
+            if seen.lost.is_some() {
+                // It was ended, and says so in the answer.
+                report = Ok(Report::Signal(Signal::KILL.as_raw()).encode());
+            }
+        } else {
+            while let Err(rustix::io::Errno::INTR) =
+                rustix::process::waitpid(Some(self.inner), WaitOptions::empty())
+            {}
+        }
         if !self.spec.bounds.processes {
             sweep();
         }
@@ -109,24 +142,31 @@ impl Outer {
     }
 
     /// Passes on what the program asks for, until the inner launcher ends or the program wants it to.
-    fn attend(&self, mut parent: &UnixStream) -> io::Result<String> {
+    fn attend(&mut self, mut parent: &UnixStream) -> io::Result<String> {
         let mut inner = &self.socket;
         let mut watch = Watch::new(&self.spec.bounds.limits);
+        let mut looked = Instant::now();
         let mut report = String::new();
         loop {
-            let mut ready = [
+            let soon = self.tracing.as_mut().and_then(Tracing::go_on);
+            let mut ready = vec![
                 PollFd::new(parent, PollFlags::IN),
                 PollFd::new(inner, PollFlags::IN),
             ];
-            let wait = watch.as_ref().map(|_| Timespec {
-                tv_sec: LOOK,
-                tv_nsec: 0,
-            });
+            if let Some(tracing) = &self.tracing {
+                ready.push(PollFd::new(tracing, PollFlags::IN));
+            }
+            let wait = soon.or_else(|| watch.as_ref().map(|_| LOOK));
+            let wait = wait.and_then(|wait| Timespec::try_from(wait).ok());
             match poll(&mut ready, wait.as_ref()) {
                 Err(rustix::io::Errno::INTR) => continue,
                 other => other?,
             };
-            let [asked, said] = ready.map(|fd| !fd.revents().is_empty());
+            let is_ready = |at: usize| {
+                let fd: Option<&PollFd<'_>> = ready.get(at);
+                fd.is_some_and(|fd| !fd.revents().is_empty())
+            };
+            let (asked, said) = (is_ready(0), is_ready(1));
             if said {
                 let mut chunk = [0; 4096];
                 let length = inner.read(&mut chunk).unwrap_or(0);
@@ -143,10 +183,11 @@ impl Outer {
                     _ => return Ok(String::new()),
                 }
             }
-            if !(asked || said)
-                && let Some(over) = watch.as_mut().and_then(Watch::over)
-            {
-                return Ok(Report::Over(over).encode());
+            if looked.elapsed() >= LOOK {
+                looked = Instant::now();
+                if let Some(over) = watch.as_mut().and_then(Watch::over) {
+                    return Ok(Report::Over(over).encode());
+                }
             }
         }
     }
@@ -156,13 +197,18 @@ impl Outer {
 fn sweep() {
     #[cfg(target_os = "linux")]
     loop {
-        for pid in children() {
-            let _ = rustix::process::kill_process(pid, Signal::KILL);
-        }
+        kill_orphans();
         match rustix::process::wait(WaitOptions::empty()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(_) => return, // No child is left.
         }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn kill_orphans() {
+    for pid in children() {
+        let _ = rustix::process::kill_process(pid, Signal::KILL);
     }
 }
 

@@ -21,6 +21,8 @@ pub(crate) struct Bounds {
     pub(crate) files: Option<Vec<(Access, PathBuf)>>,
     /// Whether system calls are refused that lead around the rest.
     pub(crate) calls: bool,
+    /// The directories, as the command sees them, of which is recorded what it uses. `None` does not trace it.
+    pub(crate) trace: Option<Vec<PathBuf>>,
     pub(crate) limits: Limits,
 }
 
@@ -80,6 +82,8 @@ pub(in crate::process) struct Spec {
     pub(crate) stdin: bool,
     /// Whether that is a terminal for the command alone.
     pub(crate) terminal: bool,
+    /// Whether a last descriptor is attached, of a file that takes what tracing saw.
+    pub(crate) answer: bool,
 }
 
 impl Spec {
@@ -94,8 +98,10 @@ impl Spec {
             self.hold,
             self.stdin,
             self.terminal,
+            self.answer,
             bounds.root.is_some(),
             bounds.files.is_some(),
+            bounds.trace.is_some(),
         ];
         for flag in flags {
             out.u8(u8::from(flag));
@@ -115,6 +121,9 @@ impl Spec {
                 text(out, path);
             });
         }
+        if let Some(watched) = &bounds.trace {
+            list(&mut out, watched, |out, path| text(out, path));
+        }
         bounds.limits.encode(&mut out);
         text(&mut out, &self.dir);
         text(&mut out, &self.program);
@@ -125,7 +134,7 @@ impl Spec {
 
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader::new(bytes);
-        let flags: [u8; 9] = *reader.array()?;
+        let flags: [u8; 11] = *reader.array()?;
         let [
             user,
             offline,
@@ -134,8 +143,10 @@ impl Spec {
             hold,
             stdin,
             terminal,
+            answer,
             root,
             files,
+            trace,
         ] = flags.map(|flag| flag != 0);
         let root = match root {
             false => None,
@@ -147,6 +158,10 @@ impl Spec {
                 Some((access(r.u8()?)?, read(r)?.into()))
             })?),
         };
+        let trace = match trace {
+            false => None,
+            true => Some(items(&mut reader, |r| read(r).map(PathBuf::from))?),
+        };
         let spec = Self {
             bounds: Bounds {
                 user,
@@ -155,6 +170,7 @@ impl Spec {
                 root,
                 files,
                 calls,
+                trace,
                 limits: Limits::decode(&mut reader)?,
             },
             dir: read(&mut reader)?.into(),
@@ -164,6 +180,7 @@ impl Spec {
             hold,
             stdin,
             terminal,
+            answer,
         };
         reader.is_empty().then_some(spec)
     }
@@ -290,6 +307,7 @@ mod tests {
                 }),
                 files: Some(vec![(Access::Device, "/dev/null".into())]),
                 calls: true,
+                trace: Some(vec!["/room".into()]),
                 limits: Limits {
                     processes: Some(3),
                     disk: Some((4, "/room".into())),
@@ -303,6 +321,7 @@ mod tests {
             hold: true,
             stdin: false,
             terminal: true,
+            answer: true,
         };
         let bytes = spec.encode();
         assert_eq!(Spec::decode(&bytes), Some(spec));

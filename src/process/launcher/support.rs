@@ -24,6 +24,8 @@ pub(crate) struct Support {
     pub(crate) files: Result<(), String>,
     /// Refusing system calls.
     pub(crate) calls: Result<(), String>,
+    /// Following what a command does with files.
+    pub(crate) trace: Result<(), String>,
 }
 
 impl Support {
@@ -38,6 +40,7 @@ impl Support {
             offline: no(),
             files: no(),
             calls: no(),
+            trace: no(),
         }
     }
 
@@ -51,6 +54,7 @@ impl Support {
             offline: Ok(()),
             files: Ok(()),
             calls: Ok(()),
+            trace: Ok(()),
         }
     }
 
@@ -68,6 +72,7 @@ impl Support {
             root: Some(Root::default()),
             files: Some(Vec::new()),
             calls: true,
+            trace: Some(Vec::new()),
             ..Bounds::default()
         };
         if build(all).is_ok() {
@@ -118,6 +123,14 @@ impl Support {
                 "seccomp",
                 Bounds {
                     calls: true,
+                    ..Bounds::default()
+                },
+            ),
+            trace: said(
+                "tracing",
+                Bounds {
+                    calls: true,
+                    trace: Some(Vec::new()),
                     ..Bounds::default()
                 },
             ),

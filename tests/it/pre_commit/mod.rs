@@ -32,7 +32,7 @@ impl Repo {
         let repo = Self::with(&[("a", "1\n")]);
         repo.sandbox.write(
             "dagcache.toml",
-            "[checks.see]\ncommand = [\"./wait.sh\"]\ninputs = [\"a\"]\ntools = [\"mkfifo\"]\n",
+            "[checks.see]\ncommand = [\"./wait.sh\"]\ninputs = [\"a\"]\ntools = [\"mkfifo\"]\ntrace = false\n",
         );
         let script = format!("mkfifo gate; read line <gate; {then}");
         repo.sandbox.script("wait.sh", &script);

@@ -14,7 +14,8 @@ fn sandbox() -> Sandbox {
 }
 
 fn own(script: &str) -> Sandbox {
-    let config = "[checks.own]\ncommand = [\"./check.sh\"]\ntools = [\"mkdir\", \"chmod\"]\n";
+    let config =
+        "[checks.own]\ncommand = [\"./check.sh\"]\ntools = [\"mkdir\", \"chmod\"]\ntrace = false\n";
     let sandbox = Sandbox::with(&[("dagcache.toml", config)]);
     sandbox.script("check.sh", script);
     sandbox

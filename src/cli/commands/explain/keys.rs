@@ -6,7 +6,9 @@ use crate::cli::commands::explain::made;
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::key::Fingerprint;
-use crate::key::diff::differences;
+use crate::key::diff::{asked_differences, differences};
+use crate::key::facts::States;
+use crate::key::fingerprint::PartKind;
 use crate::report::change::change;
 use crate::session::Project;
 use crate::store::Store;
@@ -25,7 +27,17 @@ pub(super) fn explain(
     let (old, new) = (find(project, old)?, find(project, new)?);
     let store = &project.store;
     let (before, now) = (fingerprint(store, &old)?, fingerprint(store, &new)?);
-    let all = differences(&before, &now, &|_| false, &mut |digest| store.tree(digest));
+    let states = |print: &Fingerprint| {
+        let digest = print.value(PartKind::States)?.parse().ok()?;
+        States::decode(&store.blob(&digest)?)
+    };
+    let asked = states(&before).zip(states(&now)).map(|(before, now)| {
+        asked_differences(&before, &now, &|_| false, &|digest| store.blob(digest))
+    });
+    let asked = asked.unwrap_or_default();
+    let all = differences(&before, &now, &|_| false, &asked, &mut |digest| {
+        store.tree(digest)
+    });
     let mut text = format!("{}\n{}\n", title(&old), title(&new));
     for miss in &all {
         let _ = writeln!(text, "{}", change(miss, "  "));

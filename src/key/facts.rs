@@ -1,0 +1,453 @@
+//! Keys of checks whose file accesses are observed.
+//!
+//! ```text
+//! weak key   = everything except the files of the project
+//! strong key = the weak key's parts and the state of everything a run asked about
+//! ```
+//! A result is stored under the strong key of what its run asked, and these questions under the weak key. A later run
+//! with the same weak key answers each known set of questions from its snapshot. Equal answers mean that the run would
+//! see the same and thus behave the same. The idea is BuildXL's: weak fingerprint, path set, strong fingerprint.
+//!
+//! Pure, like all of `key`.
+
+use std::collections::BTreeMap;
+
+use crate::digest::Digest;
+use crate::key::CheckKey;
+use crate::key::fingerprint::{Fingerprint, PartKind};
+use crate::key::tree::Trees;
+use crate::path::RelPath;
+use crate::process::launcher::trace::Uses;
+use crate::snapshot::{Entry, FileId, Kind, Snapshot};
+
+/// What a run asked about the project's files: by path, what it asked. The root is the empty path.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Facts(pub(crate) BTreeMap<String, Uses>);
+
+impl Facts {
+    /// One line for each path; the inverse of [`Facts::of_lines`].
+    pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
+        let all = self.0.iter();
+        all.map(|(path, uses)| format!("{:02x}{path}", uses.0))
+    }
+
+    /// All lines.
+    #[must_use]
+    pub(crate) fn text(&self) -> String {
+        self.lines().collect::<Vec<_>>().join("\n")
+    }
+
+    /// Reads lines; `None` if they are something else.
+    #[must_use]
+    pub(crate) fn of_lines(lines: &[String]) -> Option<Self> {
+        let fact = |line: &String| {
+            let (uses, path) = line.split_at_checked(2)?;
+            Some((path.to_owned(), Uses(u8::from_str_radix(uses, 16).ok()?)))
+        };
+        lines.iter().map(fact).collect::<Option<_>>().map(Self)
+    }
+
+    /// The same questions, apart from names that the runs made up.
+    #[must_use]
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        let asked = |facts: &'_ Self| -> Vec<(String, Uses)> {
+            let all = facts.0.iter().filter(|(_, uses)| !uses.has(Uses::MADE));
+            all.map(|(path, uses)| (path.clone(), *uses)).collect()
+        };
+        asked(self) == asked(other)
+    }
+}
+
+/// What a run asked about, with the answers, which are empty for what is not there. Of what the run made, only what is in
+/// the way.
+///
+/// Encoded as lines of path, NUL, uses, state.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct States(BTreeMap<String, (Uses, String)>);
+
+/// Separates a path from its state.
+const NUL: char = '\0';
+
+impl States {
+    /// Answers the questions from the visible files of a snapshot.
+    #[must_use]
+    pub(crate) fn of(facts: &Facts, now: &mut Now<'_, '_>) -> Self {
+        let all = facts.0.iter().filter_map(|(path, uses)| {
+            let state = now.state(path, *uses);
+            let is_free = uses.has(Uses::MADE) && state.is_empty();
+            (!is_free).then(|| (path.clone(), (*uses, state)))
+        });
+        Self(all.collect())
+    }
+
+    #[must_use]
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let lines = self.0.iter();
+        let lines =
+            lines.map(|(path, (uses, state))| format!("{path}{NUL}{:02x}{state}\n", uses.0));
+        lines.collect::<String>().into_bytes()
+    }
+
+    /// Decodes [`States::encode`]; `None` for anything else.
+    #[must_use]
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(bytes).ok()?;
+        // Names may hold line feeds; states do not.
+        let mut rest = text;
+        let mut all = BTreeMap::new();
+        while let Some((path, after)) = rest.split_once(NUL) {
+            let (state, after) = after.split_once('\n')?;
+            let (uses, state) = state.split_at_checked(2)?;
+            let uses = Uses(u8::from_str_radix(uses, 16).ok()?);
+            all.insert(path.to_owned(), (uses, state.to_owned()));
+            rest = after;
+        }
+        rest.is_empty().then_some(Self(all))
+    }
+
+    /// What was asked.
+    #[must_use]
+    pub(crate) fn facts(&self) -> Facts {
+        let all = self.0.iter();
+        Facts(all.map(|(path, (uses, _))| (path.clone(), *uses)).collect())
+    }
+
+    /// The paths whose answers differ, each with what was asked and both answers.
+    pub(crate) fn changes<'a>(
+        &'a self,
+        new: &'a Self,
+    ) -> impl Iterator<Item = (&'a str, Uses, [&'a str; 2])> {
+        let all = self
+            .0
+            .keys()
+            .chain(new.0.keys().filter(|path| !self.0.contains_key(*path)));
+        all.filter_map(move |path| {
+            let of = |states: &'a Self| states.0.get(path).map_or("", |(_, state)| state);
+            let uses = self.0.get(path).or_else(|| new.0.get(path))?.0;
+            let both = [of(self), of(new)];
+            (both[0] != both[1]).then_some((path.as_str(), uses, both))
+        })
+    }
+
+    /// Each path with what was asked and the answer.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, Uses, &str)> {
+        let all = self.0.iter();
+        all.map(|(path, (uses, state))| (path.as_str(), *uses, state.as_str()))
+    }
+}
+
+/// The visible files of a check.
+pub(crate) struct Now<'a, 's> {
+    pub(crate) snapshot: &'s Snapshot,
+    /// Sorted.
+    pub(crate) visible: &'a [FileId],
+    /// Folders that exist without files, sorted.
+    pub(crate) folders: &'a [RelPath],
+    pub(crate) trees: &'a mut Trees<'s>,
+    /// Collects the listings that states refer to, by digest.
+    pub(crate) listings: Listings,
+}
+
+/// Names and kinds of the direct children of folders, encoded, by digest.
+pub(crate) type Listings = BTreeMap<Digest, Vec<u8>>;
+
+/// Decodes a listing: names, folders with a slash.
+#[must_use]
+pub(crate) fn names_in(listing: &[u8]) -> Option<Vec<String>> {
+    let text = std::str::from_utf8(listing).ok()?;
+    let names = text.split_terminator(NUL).map(|item| {
+        let (kind, name) = item.split_at_checked(1)?;
+        let slash = if kind == "d" { "/" } else { "" };
+        Some(format!("{name}{slash}"))
+    });
+    names.collect()
+}
+
+/// What is at a path.
+enum Found<'s> {
+    File(&'s Entry),
+    Folder,
+    /// Nothing.
+    Absent,
+    /// Nothing, because a file or a link is in the place of one of its folders.
+    Behind(&'s Entry),
+}
+
+impl<'s> Now<'_, 's> {
+    /// Empty if there is nothing.
+    fn state(&mut self, path: &str, uses: Uses) -> String {
+        match self.find(path) {
+            Found::Absent => String::new(),
+            Found::Behind(entry) => format!("behind {} {}", entry.path.as_str(), entry.digest),
+            Found::File(entry) => of_file(entry, uses),
+            Found::Folder => {
+                let inside = self.inside(path);
+                let mut state = String::from("d");
+                if uses.has(Uses::NAMES) {
+                    state += &format!(" {}", self.names(path, &inside));
+                }
+                if uses.has(Uses::TREE) {
+                    state += &format!(" {}", self.trees.digest(&inside));
+                }
+                state
+            }
+        }
+    }
+
+    fn find(&self, path: &str) -> Found<'s> {
+        if let Some(entry) = self.file(path) {
+            return Found::File(entry);
+        }
+        if path.is_empty() || !self.inside(path).is_empty() || self.is_empty_folder(path) {
+            return Found::Folder;
+        }
+        let above = path.match_indices('/').map(|(end, _)| &path[..end]);
+        match above.filter_map(|folder| self.file(folder)).next() {
+            Some(entry) => Found::Behind(entry),
+            None => Found::Absent,
+        }
+    }
+
+    fn file(&self, path: &str) -> Option<&'s Entry> {
+        let id = self.snapshot.find(path)?;
+        let is_visible = self.visible.binary_search(&id).is_ok();
+        is_visible.then(|| self.snapshot.entry(id))
+    }
+
+    fn is_empty_folder(&self, path: &str) -> bool {
+        let below = |folder: &RelPath| is_inside(folder.as_str(), path) || folder.as_str() == path;
+        self.folders.iter().any(below)
+    }
+
+    fn path(&self, id: FileId) -> &'s str {
+        self.snapshot.entry(id).path.as_str()
+    }
+
+    /// The visible files in a folder, at any depth.
+    fn inside(&self, folder: &str) -> Vec<FileId> {
+        if folder.is_empty() {
+            return self.visible.to_vec();
+        }
+        let prefix = format!("{folder}/");
+        let first = self.visible.partition_point(|id| self.path(*id) < &*prefix);
+        let rest = self.visible.get(first..).unwrap_or_default();
+        let count = rest.partition_point(|id| self.path(*id).starts_with(&prefix));
+        rest.get(..count).unwrap_or_default().to_vec()
+    }
+
+    /// The digest of the names and kinds of a folder's direct children.
+    fn names(&mut self, folder: &str, inside: &[FileId]) -> Digest {
+        let base = if folder.is_empty() {
+            0
+        } else {
+            folder.len() + 1
+        };
+        let mut children: BTreeMap<&str, u8> = BTreeMap::new();
+        let mut rest = inside;
+        while let Some(first) = rest.first() {
+            let path = self.path(*first);
+            let name = path.get(base..).unwrap_or_default();
+            let taken = match name.split_once('/') {
+                None => {
+                    children.insert(name, letter(self.snapshot.entry(*first).kind));
+                    1
+                }
+                Some((name, _)) => {
+                    children.insert(name, b'd');
+                    let prefix = path.get(..=base + name.len()).unwrap_or_default();
+                    rest.partition_point(|id| self.path(*id).starts_with(prefix))
+                }
+            };
+            rest = rest.get(taken..).unwrap_or_default();
+        }
+        for empty in self.folders {
+            if let Some(name) = empty.as_str().get(base..)
+                && (folder.is_empty() || is_inside(empty.as_str(), folder))
+                && !name.is_empty()
+            {
+                let name = name.split('/').next().unwrap_or_default();
+                children.entry(name).or_insert(b'd');
+            }
+        }
+        let mut listing = Vec::new();
+        for (name, kind) in children {
+            listing.push(kind);
+            listing.extend_from_slice(name.as_bytes());
+            listing.push(0);
+        }
+        let digest = Digest::of(&listing);
+        self.listings.insert(digest, listing);
+        digest
+    }
+}
+
+fn of_file(entry: &Entry, uses: Uses) -> String {
+    let kind = char::from(letter(entry.kind));
+    let is_link = entry.kind == Kind::Symlink;
+    // Until a snapshot knows sizes, they count by content.
+    let content = Uses::CONTENT.and(Uses::SIZE).and(Uses::TREE);
+    if is_link || uses.has(content) {
+        format!("{kind} {}", entry.digest)
+    } else {
+        kind.to_string()
+    }
+}
+
+const fn letter(kind: Kind) -> u8 {
+    match kind {
+        Kind::File => b'f',
+        Kind::Executable => b'x',
+        Kind::Symlink => b'l',
+    }
+}
+
+fn is_inside(path: &str, folder: &str) -> bool {
+    let rest = path.strip_prefix(folder);
+    rest.is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// A check's key without its files.
+#[derive(Debug, Clone)]
+pub(crate) struct WeakKey {
+    /// The key that questions are stored under.
+    pub(crate) key: Digest,
+    print: Fingerprint,
+    products: Digest,
+}
+
+impl WeakKey {
+    /// The weak key of a check with this whole key.
+    #[must_use]
+    pub(crate) fn of(key: &CheckKey) -> Self {
+        let mut print = key.fingerprint.clone();
+        print.parts.retain(|part| part.kind != PartKind::Inputs);
+        Self {
+            key: print.digest("traced", |_| true),
+            print,
+            products: key.products,
+        }
+    }
+
+    /// The key of a run that met these states.
+    #[must_use]
+    pub(crate) fn strong(&self, states: &States) -> CheckKey {
+        let mut fingerprint = self.print.clone();
+        let states = Digest::of(&states.encode()).to_string();
+        fingerprint.push(PartKind::States, "", Some(states));
+        let whole = fingerprint.digest("check", |_| true);
+        CheckKey {
+            whole,
+            common: whole,
+            products: self.products,
+            fingerprint,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn states(files: &[(&str, &str)], asked: &[(&str, Uses)]) -> States {
+        let snapshot = Snapshot::in_memory(files);
+        let visible: Vec<FileId> = (0..).take(files.len()).collect();
+        let asked = asked.iter().map(|(path, uses)| ((*path).to_owned(), *uses));
+        let mut now = Now {
+            snapshot: &snapshot,
+            visible: &visible,
+            folders: &[],
+            trees: &mut Trees::new(&snapshot),
+            listings: Listings::new(),
+        };
+        States::of(&Facts(asked.collect()), &mut now)
+    }
+
+    #[track_caller]
+    fn check(asked: (&str, Uses), before: &[(&str, &str)], after: &[(&str, &str)], same: bool) {
+        let (old, new) = (states(before, &[asked]), states(after, &[asked]));
+        assert_eq!(old == new, same, "{old:?} {new:?}");
+        assert_eq!(States::decode(&old.encode()), Some(old));
+    }
+
+    #[test]
+    fn content_counts_where_it_was_read() {
+        let base: &[_] = &[("a", "1"), ("b", "1")];
+        check(("a", Uses::CONTENT), base, &[("a", "1"), ("b", "2")], true);
+        check(("a", Uses::CONTENT), base, &[("a", "2"), ("b", "1")], false);
+        check(("a", Uses::KIND), base, &[("a", "2"), ("b", "1")], true);
+        check(("a", Uses::KIND), base, &[("b", "1")], false);
+        check(("a", Uses::KIND), base, &[("a/x", "1"), ("b", "1")], false);
+    }
+
+    #[test]
+    fn a_listing_counts_names_of_direct_children_only() {
+        let base: &[_] = &[("d/a", "1"), ("d/s/x", "1"), ("e", "1")];
+        let asked = ("d", Uses::NAMES);
+        check(
+            asked,
+            base,
+            &[("d/a", "2"), ("d/s/y", "1"), ("f", "")],
+            true,
+        );
+        check(
+            asked,
+            base,
+            &[("d/a", "1"), ("d/b", "1"), ("d/s/x", "1")],
+            false,
+        );
+        check(asked, base, &[("d/a", "1"), ("e", "1")], false);
+        check(asked, base, &[("d/a", "1"), ("d/s", "1")], false);
+        check(("", Uses::NAMES), base, &[("d/z", ""), ("e", "2")], true);
+        check(("", Uses::NAMES), base, &[("d/a", "1")], false);
+    }
+
+    #[test]
+    fn a_tree_counts_everything_in_it() {
+        let base: &[_] = &[("d/s/x", "1"), ("e", "1")];
+        check(("d", Uses::TREE), base, &[("d/s/x", "1"), ("e", "2")], true);
+        check(
+            ("d", Uses::TREE),
+            base,
+            &[("d/s/x", "2"), ("e", "1")],
+            false,
+        );
+    }
+
+    #[test]
+    fn what_was_missing_must_stay_missing() {
+        let base: &[_] = &[("a", "1")];
+        check(("b", Uses::ABSENT), base, &[("a", "2"), ("c", "1")], true);
+        check(("b", Uses::ABSENT), base, &[("a", "1"), ("b", "1")], false);
+        check(
+            ("b", Uses::ABSENT),
+            base,
+            &[("a", "1"), ("b/x", "1")],
+            false,
+        );
+        check(("b", Uses::MADE), base, &[("a", "1"), ("b", "1")], false);
+        // A link in the place of a folder may lead to it.
+        check(("a/b", Uses::ABSENT), &[("a/c", "1")], &[("a", "1")], false);
+    }
+
+    #[test]
+    fn names_that_a_run_made_up_do_not_tell_sets_apart() {
+        let facts = |made: &str| {
+            let all = [("a", Uses::CONTENT), (made, Uses::MADE)];
+            Facts(all.map(|(path, uses)| (path.to_owned(), uses)).into())
+        };
+        assert!(facts("tmp1").is_like(&facts("tmp2")));
+        let of = |made| states(&[("a", "1")], &[("a", Uses::CONTENT), (made, Uses::MADE)]);
+        assert_eq!(of("tmp1"), of("tmp2"));
+        let lines: Vec<String> = facts("x").lines().collect();
+        assert_eq!(Facts::of_lines(&lines), Some(facts("x")));
+        assert_eq!(Facts::of_lines(&["é".to_owned()]), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes: Vec<u8>, lines: Vec<String>) {
+            let _ = States::decode(&bytes);
+            let _ = Facts::of_lines(&lines);
+        }
+    }
+}
