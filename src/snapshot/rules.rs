@@ -76,6 +76,8 @@ struct Pattern {
     only_dirs: bool,
     /// Whether it holds a slash, so that it is for whole paths.
     is_path: bool,
+    /// Whether it is a star and the end of a name (`*.o`), as most are.
+    is_end: bool,
 }
 
 /// The last pattern of a name for everything, and for folders.
@@ -122,6 +124,8 @@ impl Rules {
         let literal = literal.count();
         let at = self.patterns.len();
         let mut glob = Vec::new();
+        let end = line.strip_prefix(b"*").filter(|_| !is_path);
+        let is_end = end.is_some_and(|end| !end.iter().any(|byte| wild::is_special(*byte)));
         if literal < line.len() {
             line.clone_into(&mut glob);
             self.globs.push(at);
@@ -148,6 +152,7 @@ impl Rules {
             negated,
             only_dirs,
             is_path,
+            is_end,
         });
     }
 
@@ -185,8 +190,16 @@ impl Rules {
         ) else {
             return false;
         };
-        let same = head == start || self.ignore_case && head.eq_ignore_ascii_case(start);
-        same && wild::matches(glob, rest, how)
+        if pattern.is_end {
+            let end = glob.get(1..).unwrap_or_default();
+            let tail = text.len().checked_sub(end.len());
+            return tail.is_some_and(|at| self.same(end, text.get(at..).unwrap_or_default()));
+        }
+        self.same(head, start) && wild::matches(glob, rest, how)
+    }
+
+    fn same(&self, one: &[u8], other: &[u8]) -> bool {
+        one == other || self.ignore_case && one.eq_ignore_ascii_case(other)
     }
 }
 
