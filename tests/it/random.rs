@@ -13,6 +13,7 @@ mod places;
 mod project;
 mod ruff;
 mod rust;
+mod traced;
 mod view;
 mod world;
 

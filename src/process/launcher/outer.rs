@@ -205,8 +205,8 @@ fn sweep() {
     }
 }
 
-#[cfg(target_os = "linux")]
 fn kill_orphans() {
+    #[cfg(target_os = "linux")]
     for pid in children() {
         let _ = rustix::process::kill_process(pid, Signal::KILL);
     }
