@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, fchmod, mkdirat, openat, renameat,
+    AtFlags, CWD, FileType, Mode, OFlags, RawMode, RenameFlags, fchmod, mkdirat, openat, renameat,
     renameat_with, statat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
@@ -248,7 +248,7 @@ fn nanos() -> u128 {
 ///
 /// # Errors
 /// If one of them is a link or not a directory.
-pub(crate) fn make_folders(root: &Path, path: &RelPath, mode: u32) -> io::Result<()> {
+pub(crate) fn make_folders(root: &Path, path: &RelPath, mode: RawMode) -> io::Result<()> {
     folder(root, path, Some(mode)).map(|_| ())
 }
 
@@ -259,7 +259,7 @@ fn folder_of(root: &Path, path: &RelPath, make: bool) -> io::Result<Option<Owned
 }
 
 /// Opens the directory `path`; `None` if it does not exist and no mode is given to make it with.
-fn folder(root: &Path, path: &RelPath, make: Option<u32>) -> io::Result<Option<OwnedFd>> {
+fn folder(root: &Path, path: &RelPath, make: Option<RawMode>) -> io::Result<Option<OwnedFd>> {
     let plain = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let flags = if Rule::OutputsFollowNoLink.holds() {
         plain | OFlags::NOFOLLOW

@@ -1,6 +1,6 @@
 //! What a room holds: written before every run and trusted in the next one only as far as it can be verified.
 //!
-//! On disk: a line `dagcache-room 2 <digest of the rest>`, then JSON. With anything else the room starts empty. Paths
+//! On disk: a line `dagcache-room 3 <digest of the rest>`, then JSON. With anything else the room starts empty. Paths
 //! in it are only compared, never written to.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::snapshot::Kind;
 
-const MAGIC: &str = "dagcache-room 2 ";
+const MAGIC: &str = "dagcache-room 3 ";
 /// Common prefix of all versions.
 const ANY_MAGIC: &str = "dagcache-room ";
 
@@ -184,7 +184,7 @@ mod tests {
         let bytes = example().encode().unwrap();
         let newer = String::from_utf8(bytes)
             .unwrap()
-            .replace("room 2", "room 3");
+            .replace("room 3", "room 4");
         assert_eq!(Manifest::decode(newer.as_bytes()), None);
     }
 

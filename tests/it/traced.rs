@@ -277,6 +277,19 @@ fn a_descriptor_of_a_path_counts_when_it_is_opened() {
 }
 
 #[test]
+fn times_are_the_same_in_every_run() {
+    let sandbox = sandbox("find src -type f -newer README.md; cat src/a");
+    if !first(&sandbox) {
+        return;
+    }
+    sandbox.write("src/a", "1\n");
+    assert_eq!(said(&lint(&sandbox).expect(0)), "1\n");
+    sandbox.write("src/a", "2\n");
+    sandbox.write("README.md", "again\n");
+    assert_eq!(said(&lint(&sandbox).expect(0)), "2\n");
+}
+
+#[test]
 fn the_reason_names_the_file() {
     let sandbox = sandbox("ls src; cat src/a; [ -e none ]; :");
     if !first(&sandbox) {
