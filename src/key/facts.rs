@@ -316,13 +316,13 @@ pub(crate) struct WeakKey {
 }
 
 impl WeakKey {
-    /// The weak key of a check with this whole key.
+    /// The weak key of a check with this id and whole key.
     #[must_use]
-    pub(crate) fn of(key: &CheckKey) -> Self {
+    pub(crate) fn of(id: &str, key: &CheckKey) -> Self {
         let mut print = key.fingerprint.clone();
         print.parts.retain(|part| part.kind != PartKind::Inputs);
         Self {
-            key: print.digest("traced", |_| true),
+            key: print.digest(&format!("traced {id}"), |_| true),
             print,
             products: key.products,
         }

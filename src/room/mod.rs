@@ -22,7 +22,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::digest::{Digest, Hasher};
 use crate::fs::{LARGEST, own, too_large};
@@ -127,9 +127,30 @@ pub(crate) struct Room {
     changes: Changes,
 }
 
-/// The modification time of files in a room without products, the same in every run: what a check concludes from times
-/// (`make`, `find -newer`) does not depend on which files were copied when. 2020-01-01 UTC.
+/// The modification time of files and folders in a room without products, the same in every run: what a check concludes
+/// from times (`make`, `find -newer`) does not depend on what was copied when. 2020-01-01 UTC.
 const SAME_FOR_ALL: Nanos = 1_577_836_800_000_000_000;
+
+/// Gives the folders of files, and these, the time that is the same for all.
+fn same_times(
+    root: &Path,
+    files: &BTreeMap<String, Written>,
+    folders: &BTreeSet<String>,
+) -> io::Result<()> {
+    let mut all: BTreeSet<&str> = folders.iter().map(String::as_str).collect();
+    for path in files.keys().chain(folders) {
+        let ends = path.match_indices('/').map(|(end, _)| &path[..end]);
+        all.extend(ends);
+    }
+    let time = UNIX_EPOCH + Duration::from_nanos(SAME_FOR_ALL.unsigned_abs());
+    for folder in all {
+        let path = root.join(folder);
+        if std::fs::symlink_metadata(&path)?.modified()? != time {
+            File::open(path)?.set_modified(time)?;
+        }
+    }
+    Ok(())
+}
 
 impl Room {
     /// Takes the first free room of the check `id` below `rooms`.
@@ -202,6 +223,9 @@ impl Room {
         let up = self.dir.join("up");
         let placed = reset::reset(&up, &target, &known.files, known.verified, stamp)?;
         let files = placed.files;
+        if contents.products.is_empty() {
+            at(&up, same_times(&up, &files, &target.folders))?;
+        }
         self.changes = if target.kept.is_empty() || known.files.is_empty() {
             Changes::NoProducts
         } else if placed.disturbed || !complete {

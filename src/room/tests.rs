@@ -57,7 +57,7 @@ fn changes_are_newer_than_products_even_if_the_clock_was_set_back() {
     let dir = tempfile::tempdir().unwrap();
     let mut room = Room::take(dir.path(), "a").unwrap();
     reset(&mut room, &[("a", "1")], "key");
-    let future = SystemTime::now() + std::time::Duration::from_secs(3600);
+    let future = SystemTime::now() + Duration::from_secs(3600);
     let ended = File::create(room.dir().join("ended")).unwrap();
     ended.set_modified(future).unwrap();
     let modified = |room: &Room| {

@@ -75,7 +75,7 @@ fn states<'s>(
 /// The weak key of a check whose runs may be traced.
 pub(crate) fn weak_traced(check: &Check, key: &CheckKey) -> Option<WeakKey> {
     let command = check.work.command()?;
-    (command.can_be_traced() && check.inputs.parts.is_none()).then(|| WeakKey::of(key))
+    (command.can_be_traced() && check.inputs.parts.is_none()).then(|| WeakKey::of(&check.id, key))
 }
 
 /// The key of a run that asked this.

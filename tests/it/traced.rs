@@ -290,6 +290,103 @@ fn times_are_the_same_in_every_run() {
 }
 
 #[test]
+fn times_of_folders_tell_nothing() {
+    let sandbox =
+        sandbox("[ src -nt other ] && echo newer; [ other -nt src ] && echo older; cat src/a");
+    check(
+        &sandbox,
+        &[
+            ("src/new", "", false),
+            ("other/new", "", false),
+            ("src/a", "1\n", true),
+        ],
+    );
+}
+
+#[test]
+fn the_command_itself_counts_even_if_nothing_opens_it() {
+    let sandbox = sandbox("");
+    sandbox.write("check.sh", "#!/bin/bash --version\n");
+    lint(&sandbox).expect(0);
+    sandbox.script("check.sh", "exit 1");
+    lint(&sandbox).expect(1);
+    // Nor does another project get what was learnt here.
+    sandbox.write("check.sh", "#!/bin/bash --version\n");
+    lint(&sandbox).expect(0);
+    let other = sandbox.outer().join("other");
+    std::fs::create_dir(&other).expect("folder");
+    std::fs::copy(sandbox.path("dagcache.toml"), other.join("dagcache.toml")).expect("copy");
+    std::fs::copy(sandbox.path("check.sh"), other.join("check.sh")).expect("copy");
+    std::fs::write(other.join("check.sh"), "#!/bin/sh\nexit 1\n").expect("script");
+    let mut command = sandbox.command(&["lint", "--only", "own"]);
+    command.current_dir(&other);
+    crate::support::Run::of(command).expect(1);
+}
+
+#[test]
+fn interpreters_that_the_kernel_opens_count() {
+    let sandbox = sandbox("./tool || echo fallback");
+    sandbox.write("tool", "#!./interpreter\n");
+    sandbox.mode("tool", 0o755);
+    if !first(&sandbox) {
+        return;
+    }
+    assert_eq!(said(&lint(&sandbox)), "fallback\n");
+    std::fs::copy("/bin/cat", sandbox.path("interpreter")).expect("copy");
+    let json = lint(&sandbox).expect(0);
+    assert_eq!(said(&json), "#!./interpreter\n", "{:?}", json.ran());
+    sandbox.remove("interpreter");
+    std::os::unix::fs::symlink("one", sandbox.path("interpreter")).expect("link");
+    std::fs::copy("/bin/cat", sandbox.path("one")).expect("copy");
+    std::fs::copy("/bin/true", sandbox.path("two")).expect("copy");
+    assert_eq!(said(&lint(&sandbox).expect(0)), "#!./interpreter\n");
+    std::fs::remove_file(sandbox.path("interpreter")).expect("link");
+    std::os::unix::fs::symlink("two", sandbox.path("interpreter")).expect("link");
+    assert_eq!(said(&lint(&sandbox).expect(0)), "");
+}
+
+#[test]
+fn links_outside_the_tree_lead_to_inputs() {
+    let sandbox = sandbox(
+        "mkdir /dev/shm/farm; ln -s \"$PWD/src\" /dev/shm/farm/src; read x < /dev/shm/farm/src/a; echo \"$x\"\n\
+         [ -e /dev/shm/farm/src/gone ] && echo there\n\
+         ln -s /proc/self/cwd here; read x < here/src/b; echo \"$x\"\n\
+         read x < //proc/self/cwd/src/deep/c; echo \"$x\"\n\
+         read x < /dev/../$PWD/other/x; echo \"$x\"",
+    );
+    check(
+        &sandbox,
+        &[
+            ("src/a", "1\n", true),
+            ("src/gone", "", true),
+            ("src/b", "2\n", true),
+            ("src/deep/c", "3\n", true),
+            ("other/x", "y\n", true),
+            ("README.md", "", false),
+        ],
+    );
+}
+
+#[test]
+fn a_file_in_the_place_of_a_folder_counts() {
+    let sandbox = sandbox("cat src/a/../b 2>/dev/null; echo done");
+    if !first(&sandbox) {
+        return;
+    }
+    sandbox.remove("src/a");
+    sandbox.write("src/a/x", "");
+    assert_eq!(said(&lint(&sandbox).expect(0)), "two\ndone\n");
+}
+
+#[test]
+fn a_check_cannot_stop_who_watches_it() {
+    let sandbox = sandbox("kill -STOP 1; kill -USR1 1; echo fine");
+    let config = sandbox.read("dagcache.toml");
+    sandbox.write("dagcache.toml", format!("{config}timeout = \"20s\"\n"));
+    assert_eq!(said(&lint(&sandbox).expect(0)), "fine\n");
+}
+
+#[test]
 fn the_reason_names_the_file() {
     let sandbox = sandbox("ls src; cat src/a; [ -e none ]; :");
     if !first(&sandbox) {

@@ -35,6 +35,7 @@ const REFUSED: &[(libc::c_long, i32)] = &[
     (libc::SYS_chroot, EPERM),
     (libc::SYS_setns, EPERM),
     (libc::SYS_open_tree, EPERM),
+    (SYS_OPEN_TREE_ATTR, EPERM),
     (libc::SYS_move_mount, EPERM),
     (libc::SYS_fsopen, EPERM),
     (libc::SYS_fsconfig, EPERM),
@@ -58,6 +59,9 @@ const REFUSED: &[(libc::c_long, i32)] = &[
     (libc::SYS_acct, EPERM),
     (libc::SYS_quotactl, EPERM),
 ];
+
+/// Newer than the constants of `libc`; the same number everywhere.
+const SYS_OPEN_TREE_ATTR: libc::c_long = 467;
 
 /// All namespaces: in a new user namespace a process would have every capability.
 const NAMESPACES: i32 = libc::CLONE_NEWUSER

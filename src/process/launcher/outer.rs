@@ -61,7 +61,7 @@ pub(super) fn split(parent: &UnixStream) -> io::Result<Role> {
     let inner = inner.ok_or_else(|| io::Error::other("the inner launcher has no process id"))?;
     let tracing = match (woken, traced) {
         (Some(woken), Some(watched)) => {
-            let tracing = Tracing::start(woken, inner, watched);
+            let tracing = Tracing::start(woken, inner, watched, [&spec.dir, &spec.program]);
             Some(tracing.map_err(|error| told("cannot trace it", &error))?)
         }
         _ => None,

@@ -128,6 +128,13 @@ pub(super) const ROWS: &[Row] = &[
         path: Some(2),
         what: Make,
     },
+    // Others may share the working directory.
+    Row {
+        call: libc::SYS_fchdir,
+        dir: None,
+        path: None,
+        what: Look(Always),
+    },
     // Opening a directory is not enough: `find` keeps the working directory open.
     Row {
         call: libc::SYS_getdents64,

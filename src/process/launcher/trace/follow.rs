@@ -2,7 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, IoSliceMut};
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 
 use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::Signal;
@@ -12,10 +13,12 @@ use rustix::process::WaitOptions;
 
 use super::calls::{Escape, Follow, Row, Use, rows_of};
 use super::paths::{Paths, Way, root_of};
-use super::seen::{Seen, Uses};
+use super::seen::{Notes, Seen, Uses};
 
 /// More stops than this take longer than running the command twice.
 const STOPS: u64 = 2_000_000;
+
+const TOO_MANY: &str = "uses more files than can be followed";
 
 /// Longer paths do not exist (`PATH_MAX`).
 const LONGEST: usize = 4096;
@@ -27,9 +30,16 @@ type Lost = String;
 pub(super) struct Tracer {
     inner: i32,
     watched: Vec<PathBuf>,
+    /// The command: its working directory and its program.
+    command: (Vec<u8>, Vec<u8>),
     /// Known once the command is in its room.
     paths: Option<Paths>,
-    pub(super) seen: Seen,
+    seen: Seen,
+    notes: Notes,
+    /// Working directories, by thread.
+    folders: HashMap<i32, Vec<u8>>,
+    /// Threads that are changing theirs, which others may share.
+    moving: HashSet<i32>,
     /// Threads, and whether they are the inner launcher's.
     ours: HashMap<i32, bool>,
     /// Threads that are about to execute a program.
@@ -40,7 +50,11 @@ pub(super) struct Tracer {
 
 impl Tracer {
     /// Attaches to the inner launcher, which is alone yet.
-    pub(super) fn attach(inner: i32, watched: Vec<PathBuf>) -> io::Result<Self> {
+    pub(super) fn attach(
+        inner: i32,
+        watched: Vec<PathBuf>,
+        command: [&Path; 2],
+    ) -> io::Result<Self> {
         let options = Options::PTRACE_O_TRACESYSGOOD
             | Options::PTRACE_O_TRACESECCOMP
             | Options::PTRACE_O_TRACEFORK
@@ -52,12 +66,26 @@ impl Tracer {
         Ok(Self {
             inner,
             watched,
+            command: command
+                .map(|path| path.as_os_str().as_bytes().to_vec())
+                .into(),
             paths: None,
             seen: Seen::default(),
+            notes: Notes::default(),
+            folders: HashMap::new(),
+            moving: HashSet::new(),
             ours: HashMap::from([(inner, true)]),
             entering: HashSet::new(),
             stopped: HashSet::new(),
         })
+    }
+
+    /// What was seen.
+    pub(super) fn end(self) -> Seen {
+        Seen {
+            paths: self.notes.paths(),
+            ..self.seen
+        }
     }
 
     /// Handles the next process that stopped or ended. Returns whether there was one; with `wait`, whether any is left.
@@ -84,9 +112,13 @@ impl Tracer {
     fn stop(&mut self, process: i32, what: i32) {
         let (signal, event) = (what & 0xff, what >> 8);
         let mut deliver = None;
+        let is_ours = self.is_ours(process);
         let outcome = match event {
             libc::PTRACE_EVENT_SECCOMP => self.call(process),
             libc::PTRACE_EVENT_EXEC => self.executed(process),
+            // A check could stop or confuse the inner launcher: the first process of a namespace is safe from signals
+            // only while nobody traces it.
+            libc::PTRACE_EVENT_STOP | 0 if is_ours => Ok(()),
             libc::PTRACE_EVENT_STOP if is_stop(signal) => {
                 // `PTRACE_LISTEN` would let it be, but is not to be had in safe code.
                 self.stopped.insert(process);
@@ -115,6 +147,8 @@ impl Tracer {
         self.ours.remove(&process);
         self.entering.remove(&process);
         self.stopped.remove(&process);
+        self.folders.remove(&process);
+        self.moving.remove(&process);
     }
 
     /// Lets those go on that were sent SIGCONT. Returns whether some wait for it.
@@ -143,7 +177,7 @@ impl Tracer {
         }
         self.seen.stops += 1;
         if self.seen.stops > STOPS {
-            return Err("uses more files than can be followed".to_owned());
+            return Err(TOO_MANY.to_owned());
         }
         let Some(call) = Call::of(process) else {
             return Ok(()); // It was killed.
@@ -156,17 +190,32 @@ impl Tracer {
         if let Some(escape) = call.escape() {
             return Err(escape.reason().to_owned());
         }
-        if self.paths.is_none() {
-            let root = root_of(process).map_err(|error| format!("hides its root: {error}"))?;
-            self.paths = Some(Paths::new(self.watched.clone(), root));
-        }
+        self.find_root(process)?;
+        // The last call of this thread is over.
+        self.moving.remove(&process);
         for row in rows_of(call.number) {
             if matches!(row.what, Use::Execute(_)) {
                 self.entering.insert(process);
             }
             self.row(process, &call, row)?;
         }
+        if [libc::SYS_chdir, libc::SYS_fchdir].contains(&call.number) {
+            self.folders.clear();
+            self.moving.insert(process);
+        }
         Ok(())
+    }
+
+    /// The working directory of a thread.
+    fn folder(&mut self, process: i32) -> Option<Vec<u8>> {
+        if let Some(known) = self.folders.get(&process) {
+            return Some(known.clone());
+        }
+        let folder = link(process, "cwd")?;
+        if self.moving.is_empty() {
+            self.folders.insert(process, folder.clone());
+        }
+        Some(folder)
     }
 
     fn row(&mut self, process: i32, call: &Call, row: &Row) -> Result<(), Lost> {
@@ -195,13 +244,100 @@ impl Tracer {
             _ => 0,
         };
         let way = Way::of_use(row.what, follow, open);
+        match self.place(process, call, row, text) {
+            Place::Path(base, rest) if matches!(row.what, Use::Execute(_)) => {
+                self.execute(process, base, rest, way)
+            }
+            place => self.note(process, place, way),
+        }
+    }
+
+    fn note(&mut self, process: i32, mut place: Place, way: Way) -> Result<(), Lost> {
+        /// Links in `/proc` that lead into `/proc`.
+        const LINKS: usize = 40;
         let Some(paths) = &mut self.paths else {
             return Ok(());
         };
-        match place(process, call, row, &text)? {
-            Place::Path(base, rest) => paths.note(&mut self.seen, &base, rest, way),
-            Place::Open(path) => paths.note_open(&mut self.seen, &path, way),
-            Place::Nothing => {}
+        for _ in 0..LINKS {
+            match place {
+                Place::Path(base, text) => match paths.note(&mut self.notes, &base, &text, way) {
+                    Some(rest) => place = of_proc(process, &rest)?,
+                    None => break,
+                },
+                Place::Open(path) => {
+                    paths.note_open(&mut self.notes, &path, way);
+                    break;
+                }
+                Place::Nothing => break,
+            }
+        }
+        match paths.is_full() {
+            true => Err(TOO_MANY.to_owned()),
+            false => Ok(()),
+        }
+    }
+
+    /// Notes a program, and the interpreters that the kernel opens for it.
+    fn execute(
+        &mut self,
+        process: i32,
+        base: Vec<u8>,
+        text: Vec<u8>,
+        way: Way,
+    ) -> Result<(), Lost> {
+        /// As many as the kernel follows.
+        const INTERPRETERS: usize = 5;
+        let mut text = text;
+        let mut base = base;
+        for _ in 0..=INTERPRETERS {
+            self.note(process, Place::Path(base.clone(), text.clone()), way)?;
+            let Some(paths) = &mut self.paths else { break };
+            let head = paths.head(&base, &text);
+            let Some(next) = interpreter(&head) else {
+                break;
+            };
+            text = next.to_vec();
+            let Some(folder) = self.folder(process) else {
+                break;
+            };
+            base = folder;
+        }
+        Ok(())
+    }
+
+    fn place(&mut self, process: i32, call: &Call, row: &Row, text: Vec<u8>) -> Place {
+        let descriptor = row.dir.map(|dir| call.flags(dir));
+        if text.is_empty() {
+            // With `AT_EMPTY_PATH` the descriptor itself, otherwise an error. Its attributes were asked for when it was
+            // opened.
+            let is_known = matches!(row.what, Use::Stat(_) | Use::Look(_));
+            let descriptor = descriptor.filter(|fd| *fd >= 0 && !is_known);
+            let path = descriptor.and_then(|fd| link(process, &format!("fd/{fd}")));
+            return path.map_or(Place::Nothing, Place::Open);
+        }
+        if text.first() == Some(&b'/') {
+            return Place::Path(Vec::new(), text);
+        }
+        let base = match descriptor {
+            None | Some(libc::AT_FDCWD) => self.folder(process),
+            Some(fd) => link(process, &format!("fd/{fd}")),
+        };
+        // Without one, the call fails.
+        base.map_or(Place::Nothing, |base| Place::Path(base, text))
+    }
+
+    /// Notes the command itself: what the inner launcher asked for could not be seen.
+    fn first(&mut self, process: i32) -> Result<(), Lost> {
+        self.find_root(process)?;
+        let way = Way::of_use(Use::Execute(Follow::Always), true, 0);
+        let (folder, program) = (self.command.0.clone(), self.command.1.clone());
+        self.execute(process, folder, program, way)
+    }
+
+    fn find_root(&mut self, process: i32) -> Result<(), Lost> {
+        if self.paths.is_none() {
+            let root = root_of(process).map_err(|error| format!("hides its root: {error}"))?;
+            self.paths = Some(Paths::new(&self.watched, root));
         }
         Ok(())
     }
@@ -214,6 +350,9 @@ impl Tracer {
         if !entered && !self.is_ours(process) {
             return Err("makes calls that are hidden from this program".to_owned());
         }
+        if self.seen.programs.is_empty() {
+            self.first(process)?;
+        }
         if let Ok(program) = std::fs::read_link(format!("/proc/{process}/exe")) {
             // The kernel, not a call, opens the interpreter of a script.
             if self
@@ -221,7 +360,8 @@ impl Tracer {
                 .iter()
                 .any(|folder| program.starts_with(folder))
             {
-                self.seen.note(&program, Uses::CONTENT);
+                self.notes
+                    .note(program.as_os_str().as_bytes(), Uses::CONTENT);
             }
             self.seen.programs.insert(program, Uses::CONTENT);
         }
@@ -230,51 +370,23 @@ impl Tracer {
 }
 
 /// Where a path of a call starts.
-enum Place<'t> {
+enum Place {
     /// A path from an absolute directory.
-    Path(PathBuf, &'t [u8]),
+    Path(Vec<u8>, Vec<u8>),
     /// What a descriptor has open.
-    Open(PathBuf),
+    Open(Vec<u8>),
     /// Nothing of interest.
     Nothing,
 }
 
-fn place<'t>(process: i32, call: &Call, row: &Row, text: &'t [u8]) -> Result<Place<'t>, Lost> {
-    let own = |name: &str| std::fs::read_link(format!("/proc/{process}/{name}"));
-    if text.is_empty() {
-        // With `AT_EMPTY_PATH` the descriptor itself, otherwise an error.
-        let dir = row.dir.map(|dir| call.flags(dir)).filter(|fd| *fd >= 0);
-        let path = dir.and_then(|fd| own(&format!("fd/{fd}")).ok());
-        return Ok(path.map_or(Place::Nothing, Place::Open));
-    }
-    if let Some(below) = text.strip_prefix(b"/dev/") {
-        let rest = below.strip_prefix(b"fd/");
-        return Ok(rest.map_or(Place::Nothing, |rest| of_descriptor(process, rest)));
-    }
-    if let Some(below) = text.strip_prefix(b"/proc/") {
-        return of_proc(process, below);
-    }
-    if text.first() == Some(&b'/') {
-        return Ok(Place::Path(PathBuf::from("/"), text));
-    }
-    let base = match row.dir.map(|dir| call.flags(dir)) {
-        None | Some(libc::AT_FDCWD) => own("cwd"),
-        Some(fd) => own(&format!("fd/{fd}")),
-    };
-    // Without one, the call fails.
-    let base = base.ok().filter(|base| base.is_absolute());
-    let Some(base) = base else {
-        return Ok(Place::Nothing);
-    };
-    // A relative path may lead through `/proc` as well.
-    if base.starts_with("/proc") {
-        return Ok(Place::Nothing);
-    }
-    Ok(Place::Path(base, text))
+/// Where a link in the `/proc` of a process leads, if that is a path.
+fn link(process: i32, name: &str) -> Option<Vec<u8>> {
+    let path = rustix::fs::readlink(format!("/proc/{process}/{name}"), Vec::new()).ok()?;
+    Some(path.into_bytes()).filter(|path| path.first() == Some(&b'/'))
 }
 
 /// `N` or `N/rest`.
-fn of_descriptor(process: i32, text: &[u8]) -> Place<'_> {
+fn of_descriptor(process: i32, text: &[u8]) -> Place {
     let (number, rest) = split(text);
     let Ok(number) = std::str::from_utf8(number) else {
         return Place::Nothing;
@@ -282,17 +394,15 @@ fn of_descriptor(process: i32, text: &[u8]) -> Place<'_> {
     if number.parse::<u32>().is_err() {
         return Place::Nothing;
     }
-    match std::fs::read_link(format!("/proc/{process}/fd/{number}")) {
-        Ok(path) if path.is_absolute() => match rest {
-            Some(rest) => Place::Path(path, rest),
-            None => Place::Open(path),
-        },
-        _ => Place::Nothing,
+    match (link(process, &format!("fd/{number}")), rest) {
+        (Some(path), Some(rest)) => Place::Path(path, rest.to_vec()),
+        (Some(path), None) => Place::Open(path),
+        (None, _) => Place::Nothing,
     }
 }
 
 /// A path below `/proc`.
-fn of_proc(process: i32, text: &[u8]) -> Result<Place<'_>, Lost> {
+fn of_proc(process: i32, text: &[u8]) -> Result<Place, Lost> {
     let (whose, rest) = split(text);
     let Some(rest) = rest else {
         return Ok(Place::Nothing);
@@ -317,11 +427,10 @@ fn of_proc(process: i32, text: &[u8]) -> Result<Place<'_>, Lost> {
         return Ok(of_descriptor(process, rest.unwrap_or_default()));
     }
     let what = String::from_utf8_lossy(what);
-    let base = std::fs::read_link(format!("/proc/{process}/{what}"));
-    let base = base.ok().filter(|base| base.is_absolute());
+    let base = link(process, &what);
     Ok(match (base, rest) {
-        (Some(base), Some(rest)) => Place::Path(base, rest),
-        (Some(base), None) => Place::Path(base, b"."),
+        (Some(base), Some(rest)) => Place::Path(base, rest.to_vec()),
+        (Some(base), None) => Place::Path(base, b".".to_vec()),
         (None, _) => Place::Nothing,
     })
 }
@@ -330,6 +439,37 @@ fn of_proc(process: i32, text: &[u8]) -> Result<Place<'_>, Lost> {
 fn split(text: &[u8]) -> (&[u8], Option<&[u8]>) {
     let mut parts = text.splitn(2, |byte| *byte == b'/');
     (parts.next().unwrap_or_default(), parts.next())
+}
+
+/// The interpreter that the beginning of a program names: of a script, or the loader of a binary.
+fn interpreter(head: &[u8]) -> Option<&[u8]> {
+    if let Some(line) = head.strip_prefix(b"#!") {
+        let line = line.split(|byte| *byte == b'\n').next()?;
+        let mut words = line.split(|byte| matches!(byte, b' ' | b'\t'));
+        return words.find(|word| !word.is_empty());
+    }
+    // ELF of 64 bits, little-endian; see elf(5).
+    const LOADER: u64 = 3;
+    head.strip_prefix(b"\x7fELF\x02\x01")?;
+    let number = |at: usize, size: usize| {
+        let bytes = head.get(at..at.checked_add(size)?)?;
+        let bytes = bytes.iter().rev();
+        Some(bytes.fold(0_u64, |all, byte| all << 8 | u64::from(*byte)))
+    };
+    let place = |at: usize| usize::try_from(number(at, 8)?).ok();
+    let (table, size) = (place(32)?, usize::try_from(number(54, 2)?).ok()?);
+    (0..number(56, 2)?).find_map(|index| {
+        let entry = table.checked_add(usize::try_from(index).ok()?.checked_mul(size)?)?;
+        if number(entry, 4)? != LOADER {
+            return None;
+        }
+        let (start, length) = (
+            place(entry.checked_add(8)?)?,
+            place(entry.checked_add(32)?)?,
+        );
+        let path = head.get(start..start.checked_add(length)?)?;
+        Some(path.strip_suffix(b"\0").unwrap_or(path))
+    })
 }
 
 fn is_stop(signal: i32) -> bool {

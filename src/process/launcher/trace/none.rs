@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::process::Pid;
@@ -17,7 +17,12 @@ impl Tracing {
         Err(io::Error::other("programs cannot be traced on this system"))
     }
 
-    pub(in super::super) fn start((): (), _: Pid, _: Vec<PathBuf>) -> io::Result<Self> {
+    pub(in super::super) fn start(
+        (): (),
+        _: Pid,
+        _: Vec<PathBuf>,
+        _: [&Path; 2],
+    ) -> io::Result<Self> {
         Self::prepare().and_then(|()| Err(io::ErrorKind::Unsupported.into()))
     }
 

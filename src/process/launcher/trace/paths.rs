@@ -4,19 +4,21 @@
 //! Only what lies below the watched directories is noted, links that lead there included.
 
 use std::collections::HashSet;
-use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::path::{Component, Path, PathBuf};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, openat, readlinkat, statat};
 
 use super::calls::Use;
-use super::seen::{Seen, Uses};
+use super::seen::{Notes, Uses};
 
 /// As many links as the kernel follows.
 const LINKS: usize = 40;
+
+/// Paths that are remembered for one command, in bytes.
+const MOST: usize = 64 << 20;
 
 /// Read-only in every room, and without links that lead into it.
 const SYSTEM: [&str; 12] = [
@@ -24,7 +26,7 @@ const SYSTEM: [&str; 12] = [
 ];
 
 /// How a path of a call is to be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Way {
     /// Whether a link at its end is followed.
     pub(super) follow: bool,
@@ -53,6 +55,19 @@ impl Way {
         }
     }
 
+    /// Tells ways apart. Starts with a byte that no path has.
+    const fn code(self) -> [u8; 7] {
+        [
+            0,
+            self.follow as u8,
+            self.file.0,
+            self.directory.0,
+            self.link.0,
+            self.absent.0,
+            self.moves as u8,
+        ]
+    }
+
     /// `follow` is for uses that say that it depends on the call; `flags` are those of an open.
     pub(super) fn of_use(what: Use, follow: bool, flags: i32) -> Self {
         let open = |flag: i32| flags & flag == flag;
@@ -60,8 +75,9 @@ impl Way {
             Use::Open(_) | Use::OpenHow(_) => {
                 let creates = open(libc::O_CREAT);
                 let follow = !(open(libc::O_NOFOLLOW) || creates && open(libc::O_EXCL));
+                // The size of what is open is not asked for by path.
                 let uses = if open(libc::O_PATH) {
-                    Uses::KIND
+                    Uses::KIND.and(Uses::SIZE)
                 } else {
                     Uses::CONTENT
                 };
@@ -102,165 +118,238 @@ impl Way {
     }
 }
 
-/// Reads paths of one room.
+/// Reads paths of one room. All of them are absolute.
 pub(super) struct Paths {
-    watched: Vec<PathBuf>,
+    watched: Vec<Vec<u8>>,
     /// The root of the command's file system, which need not be this process's.
     root: OwnedFd,
-    /// Directories that are there, and no links.
-    folders: HashSet<PathBuf>,
-    /// What was noted before would be noted again.
-    done: HashSet<(PathBuf, Way)>,
+    /// Directories that are there, and no links; not the root.
+    folders: HashSet<Vec<u8>>,
+    /// Paths as they were given, and the ways: noting them again would change nothing.
+    done: HashSet<Vec<u8>>,
+    /// Bytes of all paths that were noted.
+    size: usize,
+}
+
+/// Where a path leads.
+enum Lead {
+    /// To this path, and what is there.
+    Here(Vec<u8>, Option<FileType>),
+    /// Into `/proc`, with the rest: what that is depends on who asks.
+    Proc(Vec<u8>),
 }
 
 impl Paths {
     /// `root` is the command's root directory, opened with `O_PATH`.
-    pub(super) fn new(watched: Vec<PathBuf>, root: OwnedFd) -> Self {
+    pub(super) fn new(watched: &[PathBuf], root: OwnedFd) -> Self {
+        let watched = watched.iter().map(|path| path.as_os_str().as_bytes());
         Self {
-            watched,
+            watched: watched.map(<[u8]>::to_vec).collect(),
             root,
             folders: HashSet::new(),
             done: HashSet::new(),
+            size: 0,
         }
     }
 
-    /// Notes a path, which may be relative to the absolute `base`. Returns where it leads, if it exists.
-    pub(super) fn note(&mut self, seen: &mut Seen, base: &Path, text: &[u8], way: Way) {
-        let path = base.join(OsStr::from_bytes(text));
-        if self.is_of_no_interest(&path) || !self.done.insert((path.clone(), way)) {
-            return;
+    /// Whether more was noted than there is memory for.
+    pub(super) fn is_full(&self) -> bool {
+        self.size > MOST
+    }
+
+    /// Notes a path that is absolute or starts at `base`. Returns the rest of one that leads into `/proc`.
+    pub(super) fn note(
+        &mut self,
+        notes: &mut Notes,
+        base: &[u8],
+        text: &[u8],
+        way: Way,
+    ) -> Option<Vec<u8>> {
+        let mut path = Vec::with_capacity(base.len() + text.len() + 8);
+        if text.first() != Some(&b'/') {
+            path.extend_from_slice(base);
+            path.push(b'/');
         }
+        path.extend_from_slice(text);
+        if self.is_of_no_interest(&path) {
+            return None;
+        }
+        let length = path.len();
+        path.extend_from_slice(&way.code());
+        if self.done.contains(&path) {
+            return None;
+        }
+        let given = path.clone();
+        path.truncate(length);
         // A slash at the end asks for a directory.
         let follow = way.follow || text.ends_with(b"/");
-        let (at, found) = self.walk(seen, &path, follow);
+        let (at, found) = match self.lead(notes, path, follow) {
+            Lead::Here(at, found) => (at, found),
+            Lead::Proc(rest) => return Some(rest),
+        };
+        self.size += given.len() + at.len();
+        self.done.insert(given);
         let uses = match found {
             Some(FileType::Directory) => way.directory,
             Some(FileType::Symlink) => way.link,
             Some(_) => way.file,
             None => way.absent,
         };
-        self.add(seen, &at, uses);
-        let was_file = matches!(found, Some(FileType::RegularFile));
-        if way.moves && !was_file {
+        self.add(notes, &at, uses);
+        if way.moves && found != Some(FileType::RegularFile) {
             self.folders.clear();
             self.done.clear();
         }
+        None
+    }
+
+    /// The beginning of a file that a path leads to; empty if there is none.
+    pub(super) fn head(&mut self, base: &[u8], text: &[u8]) -> Vec<u8> {
+        const HEAD: usize = 4096;
+        let mut path = base.to_vec();
+        if text.first() == Some(&b'/') {
+            path.clear();
+        } else {
+            path.push(b'/');
+        }
+        path.extend_from_slice(text);
+        let Lead::Here(at, Some(FileType::RegularFile)) =
+            self.walk(&mut Notes::default(), &path, true)
+        else {
+            return Vec::new();
+        };
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let Ok(file) = openat(&self.root, inside(&at), flags, Mode::empty()) else {
+            return Vec::new();
+        };
+        let mut head = vec![0; HEAD];
+        let length = rustix::io::read(&file, &mut head).unwrap_or(0);
+        head.truncate(length);
+        head
     }
 
     /// Notes what is open already.
-    pub(super) fn note_open(&self, seen: &mut Seen, path: &Path, way: Way) {
-        if path.is_absolute() {
-            self.add(seen, path, way.file);
-        }
+    pub(super) fn note_open(&self, notes: &mut Notes, path: &[u8], way: Way) {
+        self.add(notes, path, way.file);
     }
 
-    fn is_of_no_interest(&self, path: &Path) -> bool {
-        let mut parts = path.components().skip(1);
-        let first = parts.next();
-        let is_system = first.is_some_and(|first| {
-            let mut system = SYSTEM.iter();
-            system.any(|name| first.as_os_str() == *name)
-        });
-        is_system && !self.is_watched(path) && !parts.any(|part| part == Component::ParentDir)
+    fn is_of_no_interest(&self, path: &[u8]) -> bool {
+        let mut parts = path
+            .split(|byte| *byte == b'/')
+            .filter(|part| !part.is_empty());
+        let first = parts.next().unwrap_or_default();
+        let is_system = SYSTEM.iter().any(|name| name.as_bytes() == first);
+        is_system && !self.is_watched(path) && !parts.any(|part| part == b"..")
     }
 
-    fn is_watched(&self, path: &Path) -> bool {
-        self.watched.iter().any(|watched| path.starts_with(watched))
+    fn is_watched(&self, path: &[u8]) -> bool {
+        self.watched.iter().any(|watched| {
+            let rest = path.strip_prefix(watched.as_slice());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+        })
     }
 
-    fn add(&self, seen: &mut Seen, path: &Path, uses: Uses) {
+    fn add(&self, notes: &mut Notes, path: &[u8], uses: Uses) {
         if self.is_watched(path) {
-            seen.note(path, uses);
+            notes.note(path, uses);
         }
+    }
+
+    /// Where a path leads, and what is there.
+    fn lead(&mut self, notes: &mut Notes, path: Vec<u8>, follow: bool) -> Lead {
+        let split = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+        let (folder, name) = path.split_at(split);
+        let is_plain = ![&b"/"[..], b"/.", b"/.."].contains(&name);
+        if is_plain && self.folders.contains(folder) {
+            let kind = self.kind(&path).ok();
+            if kind == Some(FileType::Directory) {
+                self.folders.insert(path.clone());
+            }
+            if kind != Some(FileType::Symlink) || !follow {
+                return Lead::Here(path, kind);
+            }
+        }
+        self.walk(notes, &path, follow)
     }
 
     /// Follows a path to its end, or to the first part that is missing. Notes the links on the way.
-    fn walk(&mut self, seen: &mut Seen, path: &Path, follow: bool) -> (PathBuf, Option<FileType>) {
-        let mut at = PathBuf::from("/");
+    fn walk(&mut self, notes: &mut Notes, path: &[u8], follow: bool) -> Lead {
+        let mut at = Vec::new();
         let mut kind = FileType::Directory;
         let mut rest = reversed(path);
         let mut links = 0;
         while let Some(part) = rest.pop() {
-            match part.as_bytes() {
-                b"." => continue,
-                b".." => {
-                    at.pop();
-                    continue;
-                }
-                _ => {}
-            }
             if kind != FileType::Directory {
                 // A file in the place of a directory.
-                return (at, Some(kind));
+                return Lead::Here(at, Some(kind));
             }
-            at.push(&part);
+            if part == b"." {
+                continue;
+            }
+            if part == b".." {
+                at.truncate(at.iter().rposition(|byte| *byte == b'/').unwrap_or(0));
+                continue;
+            }
+            if at == b"/proc" {
+                rest.push(part);
+                rest.reverse();
+                return Lead::Proc(rest.join(&b'/'));
+            }
+            at.push(b'/');
+            at.extend_from_slice(&part);
             if self.folders.contains(&at) {
                 continue;
             }
             let Ok(found) = self.kind(&at) else {
-                return (at, None);
+                return Lead::Here(at, None);
             };
             kind = found;
             if found == FileType::Directory {
                 self.folders.insert(at.clone());
             }
             if found == FileType::Symlink && (follow || !rest.is_empty()) {
-                self.add(seen, &at, Uses::TARGET);
+                self.add(notes, &at, Uses::TARGET);
                 links += 1;
                 let target = self.target(&at).ok().filter(|_| links <= LINKS);
                 let Some(target) = target else {
-                    return (at, Some(found));
+                    return Lead::Here(at, Some(found));
                 };
-                at.pop();
-                if target.is_absolute() {
-                    at = PathBuf::from("/");
+                at.truncate(at.iter().rposition(|byte| *byte == b'/').unwrap_or(0));
+                if target.first() == Some(&b'/') {
+                    at.clear();
                 }
                 rest.extend(reversed(&target));
                 kind = FileType::Directory;
             }
         }
-        (at, Some(kind))
+        Lead::Here(at, Some(kind))
     }
 
-    fn kind(&self, path: &Path) -> io::Result<FileType> {
+    fn kind(&self, path: &[u8]) -> io::Result<FileType> {
         let stat = statat(&self.root, inside(path), AtFlags::SYMLINK_NOFOLLOW)?;
         Ok(FileType::from_raw_mode(stat.st_mode))
     }
 
-    fn target(&self, path: &Path) -> io::Result<PathBuf> {
-        let target = readlinkat(&self.root, inside(path), Vec::new())?;
-        Ok(PathBuf::from(std::ffi::OsString::from_vec(
-            target.into_bytes(),
-        )))
+    fn target(&self, path: &[u8]) -> io::Result<Vec<u8>> {
+        Ok(readlinkat(&self.root, inside(path), Vec::new())?.into_bytes())
     }
 }
 
 /// The root directory of a process.
 pub(super) fn root_of(process: i32) -> io::Result<OwnedFd> {
     let path = format!("/proc/{process}/root");
-    Ok(openat(
-        rustix::fs::CWD,
-        path,
-        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?)
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(openat(rustix::fs::CWD, path, flags, Mode::empty())?)
 }
 
 /// Relative to the root.
-fn inside(path: &Path) -> &Path {
-    let path = path.strip_prefix("/").unwrap_or(path);
-    if path.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        path
-    }
+fn inside(path: &[u8]) -> &[u8] {
+    path.strip_prefix(b"/").unwrap_or(path)
 }
 
 /// The parts of a path, last first.
-fn reversed(path: &Path) -> Vec<std::ffi::OsString> {
-    let parts = path.as_os_str().as_bytes().split(|byte| *byte == b'/');
+fn reversed(path: &[u8]) -> Vec<Vec<u8>> {
+    let parts = path.split(|byte| *byte == b'/');
     let parts = parts.filter(|part| !part.is_empty()).rev();
-    parts
-        .map(|part| OsStr::from_bytes(part).to_owned())
-        .collect()
+    parts.map(<[u8]>::to_vec).collect()
 }

@@ -1,14 +1,16 @@
 //! What a command was seen to do with files, and its wire format.
 
 use std::collections::BTreeMap;
+#[cfg(target_os = "linux")]
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::fs::sealed::{Reader, Writer};
 
 /// What was asked of an entry that was there before the command touched it. The uses of a path add up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Uses(pub(crate) u8);
 
 impl Uses {
@@ -89,35 +91,73 @@ impl Seen {
             stops,
         })
     }
+}
+
+/// What is learnt while a command runs. Paths are bytes: comparing them by component takes longer than all the rest.
+#[cfg(target_os = "linux")]
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    paths: HashMap<Vec<u8>, Uses>,
+    /// Whether anything was not there.
+    any_gone: bool,
+}
+
+#[cfg(target_os = "linux")]
+impl Notes {
+    const GONE: Uses = Uses::ABSENT.and(Uses::MADE);
 
     /// Notes a use. The first one decides whether the entry was there: later ones may meet what the command made.
-    pub(super) fn note(&mut self, path: &Path, uses: Uses) {
-        let gone = Uses::ABSENT.and(Uses::MADE);
+    pub(super) fn note(&mut self, path: &[u8], uses: Uses) {
+        let is_gone = uses.has(Self::GONE);
         if let Some(known) = self.paths.get_mut(path) {
             // What is made after it was looked for is still something that was made.
-            if known.has(gone) == uses.has(gone) {
+            if known.has(Self::GONE) == is_gone {
                 *known = known.and(uses);
             }
             return;
         }
         // What lies in a directory that the command made is its own.
-        let own = |above: &Path| self.paths.get(above).is_some_and(|uses| uses.has(gone));
-        if !path.ancestors().skip(1).any(own) {
-            self.paths.insert(path.to_owned(), uses);
+        if self.any_gone && above(path).any(|folder| self.is_gone(folder)) {
+            return;
         }
+        self.any_gone |= is_gone;
+        self.paths.insert(path.to_owned(), uses);
+    }
+
+    fn is_gone(&self, path: &[u8]) -> bool {
+        let uses = self.paths.get(path);
+        uses.is_some_and(|uses| uses.has(Self::GONE))
+    }
+
+    pub(super) fn paths(self) -> BTreeMap<PathBuf, Uses> {
+        let all = self.paths.into_iter();
+        all.map(|(path, uses)| (OsString::from_vec(path).into(), uses))
+            .collect()
     }
 }
 
-#[cfg(test)]
+/// The folders of a path, without the root.
+#[cfg(target_os = "linux")]
+fn above(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+    ends.skip(1).filter_map(|(end, _)| path.get(..end))
+}
+
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
-    fn seen(notes: &[(&str, Uses)]) -> Seen {
-        let mut seen = Seen::default();
-        for (path, uses) in notes {
-            seen.note(Path::new(path), *uses);
+    fn seen(all: &[(&str, Uses)]) -> Seen {
+        let mut notes = Notes::default();
+        for (path, uses) in all {
+            notes.note(path.as_bytes(), *uses);
         }
-        seen
+        Seen {
+            paths: notes.paths(),
+            ..Seen::default()
+        }
     }
 
     fn of(seen: &Seen, path: &str) -> Option<Uses> {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
@@ -39,8 +39,9 @@ impl Tracing {
         woken: SignalFd,
         inner: Pid,
         watched: Vec<PathBuf>,
+        command: [&Path; 2],
     ) -> io::Result<Self> {
-        let tracer = Tracer::attach(inner.as_raw_nonzero().get(), watched)?;
+        let tracer = Tracer::attach(inner.as_raw_nonzero().get(), watched, command)?;
         Ok(Self { tracer, woken })
     }
 
@@ -49,7 +50,7 @@ impl Tracing {
     pub(in super::super) fn go_on(&mut self) -> Option<Duration> {
         const AT_ONCE: usize = 100;
         const SOON: Duration = Duration::from_millis(10);
-        while let Ok(Some(_)) = self.woken.read_signal() {}
+        let _ = self.woken.read_signal();
         if (0..AT_ONCE).all(|_| self.tracer.next(false)) {
             return Some(Duration::ZERO);
         }
@@ -67,7 +68,7 @@ impl Tracing {
                 orphans();
             }
         }
-        self.tracer.seen
+        self.tracer.end()
     }
 }
 
