@@ -51,7 +51,7 @@ pub(crate) fn plan(scope: &Scope<'_>, config: &Config) -> Result<Plan, PlanError
             check.not_cached = unseen(scope, check).or_else(|| led_out(scope, check, &leaving));
             check.lacking = unlisted(scope, check);
         }
-        if config.trace.enabled == Some(false)
+        if config.trace.disabled
             && let Work::Command(command) = &mut check.work
         {
             command.trace = false;

@@ -63,7 +63,8 @@
 //! | output that holds a secret | keep or print it | values and their encodings are masked | `secrets` |
 //! | files of any kind, size and number | block, exhaust memory or time | content in pieces, bounds, only regular files | `sizes` |
 //!
-//! Not defended against: a check that lies about the code it checks, code that alters compiled products while it is
+//! Not defended against: a check that lies about the code it checks, or to its tracer (by changing a path between the
+//! tracer's look and the kernel's), code that alters compiled products while it is
 //! compiled into them (build scripts, procedural macros), the kernel, side channels, whoever can write to
 //! the user's home.
 

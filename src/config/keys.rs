@@ -149,7 +149,7 @@ tables! {
     Trace {
         /// Whether to observe which files checks use, where the system allows it. A check then runs again only if one of
         /// these changed. Otherwise every file counts that it may see.
-        "enabled" enabled: Option<bool> = flag, default "true";
+        "enabled" disabled: bool = by(disabled, Kind::Flag), default "true";
     }
 
     /// `[hook]`.
@@ -249,6 +249,10 @@ fn checks(reader: &mut Reader<'_>, top: &DeTable<'_>) -> Option<BTreeMap<String,
         }
     }
     Some(checks)
+}
+
+fn disabled(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Option<bool> {
+    reader.flag(table, "enabled").map(|enabled| !enabled)
 }
 
 fn commands(reader: &mut Reader<'_>, top: &DeTable<'_>) -> Option<BTreeMap<String, Vec<String>>> {

@@ -4,7 +4,8 @@
 //! - [`sources`]: where else a result may come from.
 //! - [`execute`], [`part_runs`]: one miss, from lock to saved result. - [`pool`]: runs misses in parallel.
 //! - [`act`]: one action on an engine. - [`result`]: the result of a check, and storing it.
-//! - [`parts`]: results of per-file checks. - [`read_keys`]: keys of checks whose reads are detected.
+//! - [`traced`]: one action that is observed, and again where that disturbed it.
+//! - [`parts`]: results of per-file checks. - [`read_keys`]: keys of checks whose reads are known.
 //! - [`outputs`]: files that checks make. - [`fix`]: files that tools fix. - [`mask`]: masks secrets.
 //! - [`audit`]: re-runs cached checks. - [`missing_programs`]: programs that a run did not find.
 //! - [`hint`]: suggests configuration after a failure. - [`cancel`]: signals.

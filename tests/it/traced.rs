@@ -501,6 +501,28 @@ fn a_failure_is_confirmed_once_and_cached() {
 }
 
 #[test]
+fn what_was_used_is_shown() {
+    let sandbox = sandbox("ls src; cat src/a; [ -e none ]; :");
+    if !first(&sandbox) {
+        return;
+    }
+    let text = sandbox.run(&["explain", "own"]).expect(0).stdout;
+    for line in [
+        "  stored   ",
+        "    listed   src\n",
+        "    missing  none\n",
+        "    read     src/a\n",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+    assert!(!text.contains("README.md"), "{text}");
+    let readers = |file| sandbox.run(&["explain", "--reads", file]).expect(0).stdout;
+    assert!(readers("src/a").starts_with("own: reads it, took "));
+    assert!(!readers("README.md").contains("own"));
+    assert!(readers("none").starts_with("own: looks for it, took "));
+}
+
+#[test]
 fn tracing_can_be_turned_off() {
     let sandbox = sandbox("cat src/a");
     let config = sandbox.read("dagcache.toml");

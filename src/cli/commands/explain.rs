@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use crate::cli::args::ExplainArgs;
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
+use crate::digest::Digest;
 use crate::engine::local;
 use crate::event::Silent;
 use crate::key::diff::shown;
@@ -63,6 +64,7 @@ pub(crate) fn explain(context: &Context<'_>, args: &ExplainArgs) -> Result<Exit,
                 last: &last,
                 check,
                 key: &key,
+                result: result(&state).unwrap_or(key.whole),
                 reason: reason(&state),
             };
             text.push_str(&found.text());
@@ -84,6 +86,14 @@ fn reason<'a>(state: &'a State<'_>) -> Option<&'a Miss> {
     }
 }
 
+/// The key of the result that was found.
+fn result(state: &State<'_>) -> Option<Digest> {
+    match state {
+        State::Done(record, _) => record.key,
+        State::Pending(_) => None,
+    }
+}
+
 fn headline(check: &Check, state: &State<'_>) -> String {
     let id = &check.id;
     match (&check.work, reason(state)) {
@@ -101,6 +111,8 @@ struct Explained<'a, 's> {
     last: &'a Last,
     check: &'a Check,
     key: &'a CheckKey,
+    /// The key of its result, which is another one if it was traced.
+    result: Digest,
     reason: Option<&'a Miss>,
 }
 
@@ -113,7 +125,7 @@ impl Explained<'_, '_> {
             let _ = writeln!(text, "  runs     {}", command.argv.join(" "));
         }
         let _ = writeln!(text, "  tags     {}", check.tags.join(", "));
-        let _ = writeln!(text, "  key      {}", self.key.whole);
+        let _ = writeln!(text, "  key      {}", self.result);
         let shared = count(check.inputs.shared.len(), "file", "files");
         let _ = writeln!(text, "  sees     {shared}");
         if let Some(why) = untraceable(self.session, check, self.key) {
@@ -128,6 +140,9 @@ impl Explained<'_, '_> {
             let _ = writeln!(text, "  checks   {files}, one part each");
         }
         for part in &self.key.fingerprint.parts {
+            if part.kind == PartKind::Inputs && used.is_some() {
+                continue;
+            }
             let of_container = self.session.engine.class() != local::CLASS;
             if of_container && part.kind == PartKind::Option && part.name == "network" {
                 // Whatever was asked for.
@@ -151,7 +166,7 @@ impl Explained<'_, '_> {
     fn history(&self) -> String {
         let mut text = String::new();
         let Some(reason) = self.reason else {
-            if let Some(entry) = entry(self.session.store, &self.key.whole) {
+            if let Some(entry) = entry(self.session.store, &self.result) {
                 let _ = writeln!(text, "  stored   {}", made(&entry));
             }
             return text;
@@ -202,8 +217,8 @@ fn readers(session: &Session<'_>, checks: &[Check], last: &Last, path: &RelPath)
                 || parts.is_some_and(|parts| parts.binary_search(&id).is_ok())
         });
         let how = match observed(session, last, check) {
-            Some(states) => observed::of_file(&states, path).map(|how| format!("{how} it")),
-            None => sees.then(|| "may see it".to_owned()),
+            Some(states) => observed::of_file(&states, path),
+            None => sees.then_some("may see it"),
         };
         let Some(how) = how else { continue };
         let seen = last.get(&check.id);
@@ -219,7 +234,7 @@ fn readers(session: &Session<'_>, checks: &[Check], last: &Last, path: &RelPath)
     text
 }
 
-fn entry(store: &Store, key: &crate::digest::Digest) -> Option<Box<Entry>> {
+fn entry(store: &Store, key: &Digest) -> Option<Box<Entry>> {
     match store.lookup(key) {
         Lookup::Hit(entry) => Some(entry),
         Lookup::Absent | Lookup::Damaged(_) => None,

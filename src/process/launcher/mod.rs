@@ -6,9 +6,11 @@
 //!   spawn, a socket as stdin →  holds the lock
 //!   the spec, with the lock  →  namespaces, loopback
 //!                               fork, a socket             →   root, limits, rules (see `spec::Bounds`)
+//!                               to trace: attach, "G"      →   (waits for it), the filter
 //!                                                              spawn the command, reap until it ends
 //!   "T": SIGTERM             →  passed on                  →   SIGTERM to the command's process group
 //!   closed: kill             →  kills the inner one, waits
+//!                               what tracing saw, into a file of the program
 //!                            ←  the report                 ←   `ready`, then `exit N` or `signal N`, or an error
 //! ```
 //! The inner one is the first process of its PID namespace, so the kernel kills everything in the room when it ends. The

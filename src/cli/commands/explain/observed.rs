@@ -47,12 +47,22 @@ pub(super) fn text(states: &States) -> String {
     text
 }
 
-/// What a run did with one file: by its path, or by the folders above it that it listed or moved.
+/// What a run did with one file, as a sentence without its subject: by its path, or by the folders above it that it
+/// listed or moved.
 pub(super) fn of_file(states: &States, file: &str) -> Option<&'static str> {
     let mut found = None;
     for (path, uses, _) in states.iter() {
         if path == file {
-            return Some(words(uses));
+            return Some(match words(uses) {
+                "made" => "makes it",
+                "missing" => "looks for it",
+                "read" => "reads it",
+                "moved" => "moves it",
+                "listed" => "lists it",
+                "followed" => "follows it",
+                "measured" => "asks for its size",
+                _ => "asks whether it is there",
+            });
         }
         let parent = file.rsplit_once('/').map_or("", |(parent, _)| parent);
         let below = |folder: &str| {
@@ -60,9 +70,9 @@ pub(super) fn of_file(states: &States, file: &str) -> Option<&'static str> {
             rest.is_some_and(|rest| folder.is_empty() || rest.starts_with('/'))
         };
         if uses.has(Uses::TREE) && below(path) {
-            found = Some("moved");
+            found = Some("moves its folder");
         } else if uses.has(Uses::NAMES) && path == parent && found.is_none() {
-            found = Some("listed");
+            found = Some("lists its folder");
         }
     }
     found
@@ -84,9 +94,9 @@ mod tests {
         let line = |path: &str, uses: Uses| format!("{path}\0{:02x}d\n", uses.0);
         let text = line("a", Uses::NAMES) + &line("b", Uses::TREE) + &line("c/x", Uses::CONTENT);
         let states = States::decode(text.as_bytes()).expect("states");
-        assert_eq!(of_file(&states, "a/x"), Some("listed"));
+        assert_eq!(of_file(&states, "a/x"), Some("lists its folder"));
         assert_eq!(of_file(&states, "a/b/x"), None);
-        assert_eq!(of_file(&states, "b/c/x"), Some("moved"));
-        assert_eq!(of_file(&states, "c/x"), Some("read"));
+        assert_eq!(of_file(&states, "b/c/x"), Some("moves its folder"));
+        assert_eq!(of_file(&states, "c/x"), Some("reads it"));
     }
 }

@@ -410,15 +410,20 @@ fn of_proc(process: i32, text: &[u8]) -> Result<Place, Lost> {
     let (what, rest) = split(rest);
     let leads_on = match what {
         b"cwd" | b"root" => true,
-        b"fd" => rest.is_some_and(|rest| !rest.is_empty()),
+        b"fd" | b"map_files" => rest.is_some_and(|rest| !rest.is_empty()),
+        b"task" => rest.is_some_and(|rest| {
+            let mut parts = rest.split(|byte| *byte == b'/');
+            parts.any(|part| [&b"cwd"[..], b"root", b"fd"].contains(&part))
+        }),
         _ => false,
     };
     if !leads_on {
         return Ok(Place::Nothing);
     }
-    if whose != b"self" && whose != b"thread-self" {
+    let is_own = whose == b"self" || whose == b"thread-self";
+    if !is_own || what == b"task" || what == b"map_files" {
         let is_process = whose.iter().all(u8::is_ascii_digit);
-        return match is_process {
+        return match is_own || is_process {
             true => Err("opens files through /proc of a process".to_owned()),
             false => Ok(Place::Nothing),
         };
