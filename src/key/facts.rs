@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use crate::digest::Digest;
 use crate::key::CheckKey;
 use crate::key::fingerprint::{Fingerprint, PartKind};
-use crate::key::tree::Trees;
+use crate::key::tree::{self, Trees};
 use crate::path::RelPath;
 use crate::process::launcher::trace::Uses;
 use crate::snapshot::{Entry, FileId, Kind, Snapshot};
@@ -47,14 +47,14 @@ impl Facts {
         lines.iter().map(fact).collect::<Option<_>>().map(Self)
     }
 
+    fn asked(&self) -> impl Iterator<Item = (&String, &Uses)> {
+        self.0.iter().filter(|(_, uses)| !uses.has(Uses::MADE))
+    }
+
     /// The same questions, apart from names that the runs made up.
     #[must_use]
     pub(crate) fn is_like(&self, other: &Self) -> bool {
-        let asked = |facts: &'_ Self| -> Vec<(String, Uses)> {
-            let all = facts.0.iter().filter(|(_, uses)| !uses.has(Uses::MADE));
-            all.map(|(path, uses)| (path.clone(), *uses)).collect()
-        };
-        asked(self) == asked(other)
+        self.asked().eq(other.asked())
     }
 }
 
@@ -164,42 +164,44 @@ pub(crate) fn names_in(listing: &[u8]) -> Option<Vec<String>> {
 }
 
 /// What is at a path.
-enum Found<'s> {
+enum Found<'a, 's> {
     File(&'s Entry),
-    Folder,
+    /// With the visible files in it, at any depth.
+    Folder(&'a [FileId]),
     /// Nothing.
     Absent,
     /// Nothing, because a file or a link is in the place of one of its folders.
     Behind(&'s Entry),
 }
 
-impl<'s> Now<'_, 's> {
+impl<'a, 's> Now<'a, 's> {
     /// Empty if there is nothing.
     fn state(&mut self, path: &str, uses: Uses) -> String {
         match self.find(path) {
             Found::Absent => String::new(),
-            Found::Behind(entry) => format!("behind {} {}", entry.path.as_str(), entry.digest),
+            // A path may hold line feeds.
+            Found::Behind(entry) => format!("behind {}", Digest::of(&tree::entry(entry))),
             Found::File(entry) => of_file(entry, uses),
-            Found::Folder => {
-                let inside = self.inside(path);
+            Found::Folder(inside) => {
                 let mut state = String::from("d");
                 if uses.has(Uses::NAMES) {
-                    state += &format!(" {}", self.names(path, &inside));
+                    state += &format!(" {}", self.names(path, inside));
                 }
                 if uses.has(Uses::TREE) {
-                    state += &format!(" {}", self.trees.digest(&inside));
+                    state += &format!(" {}", self.trees.digest(inside));
                 }
                 state
             }
         }
     }
 
-    fn find(&self, path: &str) -> Found<'s> {
+    fn find(&self, path: &str) -> Found<'a, 's> {
         if let Some(entry) = self.file(path) {
             return Found::File(entry);
         }
-        if path.is_empty() || !self.inside(path).is_empty() || self.is_empty_folder(path) {
-            return Found::Folder;
+        let inside = self.inside(path);
+        if path.is_empty() || !inside.is_empty() || self.is_empty_folder(path) {
+            return Found::Folder(inside);
         }
         let above = path.match_indices('/').map(|(end, _)| &path[..end]);
         match above.filter_map(|folder| self.file(folder)).next() {
@@ -224,15 +226,15 @@ impl<'s> Now<'_, 's> {
     }
 
     /// The visible files in a folder, at any depth.
-    fn inside(&self, folder: &str) -> Vec<FileId> {
+    fn inside(&self, folder: &str) -> &'a [FileId] {
         if folder.is_empty() {
-            return self.visible.to_vec();
+            return self.visible;
         }
         let prefix = format!("{folder}/");
         let first = self.visible.partition_point(|id| self.path(*id) < &*prefix);
         let rest = self.visible.get(first..).unwrap_or_default();
         let count = rest.partition_point(|id| self.path(*id).starts_with(&prefix));
-        rest.get(..count).unwrap_or_default().to_vec()
+        rest.get(..count).unwrap_or_default()
     }
 
     /// The digest of the names and kinds of a folder's direct children.
@@ -331,16 +333,8 @@ impl WeakKey {
     /// The key of a run that met these states.
     #[must_use]
     pub(crate) fn strong(&self, states: &States) -> CheckKey {
-        let mut fingerprint = self.print.clone();
-        let states = Digest::of(&states.encode()).to_string();
-        fingerprint.push(PartKind::States, "", Some(states));
-        let whole = fingerprint.digest("check", |_| true);
-        CheckKey {
-            whole,
-            common: whole,
-            products: self.products,
-            fingerprint,
-        }
+        let states = Digest::of(&states.encode());
+        CheckKey::narrowed(&self.print, PartKind::States, states, self.products)
     }
 }
 

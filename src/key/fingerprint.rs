@@ -137,6 +137,27 @@ pub(crate) struct CheckKey {
     pub(crate) fingerprint: Fingerprint,
 }
 
+impl CheckKey {
+    /// The key of a run that is known to depend on less than all visible files: `base` has the other parts, and this
+    /// one stands for what the run met.
+    pub(super) fn narrowed(
+        base: &Fingerprint,
+        kind: PartKind,
+        value: Digest,
+        products: Digest,
+    ) -> Self {
+        let mut fingerprint = base.clone();
+        fingerprint.push(kind, "", Some(value.to_string()));
+        let whole = fingerprint.digest("check", |_| true);
+        Self {
+            whole,
+            common: whole,
+            products,
+            fingerprint,
+        }
+    }
+}
+
 /// The key of a layer: its parts and the layers below it. Does not include its name, so that equal layers are shared.
 #[must_use]
 pub(crate) fn layer_key(plan: &Plan, layer: &Layer) -> Digest {

@@ -54,16 +54,8 @@ impl Weak {
     /// The key of a run that read these files, in snapshot order.
     #[must_use]
     pub(crate) fn strong(&self, trees: &mut Trees<'_>, read: &[FileId]) -> CheckKey {
-        let mut fingerprint = self.print.clone();
-        let tree = trees.digest(read).to_string();
-        fingerprint.push(PartKind::Reads, "", Some(tree));
-        let whole = fingerprint.digest("check", |_| true);
-        CheckKey {
-            whole,
-            common: whole,
-            products: self.products,
-            fingerprint,
-        }
+        let tree = trees.digest(read);
+        CheckKey::narrowed(&self.print, PartKind::Reads, tree, self.products)
     }
 }
 

@@ -131,19 +131,10 @@ pub(crate) struct Room {
 /// from times (`make`, `find -newer`) does not depend on what was copied when. 2020-01-01 UTC.
 const SAME_FOR_ALL: Nanos = 1_577_836_800_000_000_000;
 
-/// Gives the folders of files, and these, the time that is the same for all.
-fn same_times(
-    root: &Path,
-    files: &BTreeMap<String, Written>,
-    folders: &BTreeSet<String>,
-) -> io::Result<()> {
-    let mut all: BTreeSet<&str> = folders.iter().map(String::as_str).collect();
-    for path in files.keys().chain(folders) {
-        let ends = path.match_indices('/').map(|(end, _)| &path[..end]);
-        all.extend(ends);
-    }
+/// Gives folders the time that is the same for all.
+fn same_times(root: &Path, folders: &BTreeSet<&str>) -> io::Result<()> {
     let time = UNIX_EPOCH + Duration::from_nanos(SAME_FOR_ALL.unsigned_abs());
-    for folder in all {
+    for folder in folders {
         let path = root.join(folder);
         if std::fs::symlink_metadata(&path)?.modified()? != time {
             File::open(path)?.set_modified(time)?;
@@ -224,7 +215,7 @@ impl Room {
         let placed = reset::reset(&up, &target, &known.files, known.verified, stamp)?;
         let files = placed.files;
         if contents.products.is_empty() {
-            at(&up, same_times(&up, &files, &target.folders))?;
+            at(&up, same_times(&up, &placed.folders))?;
         }
         self.changes = if target.kept.is_empty() || known.files.is_empty() {
             Changes::NoProducts

@@ -49,8 +49,10 @@ pub(crate) struct Target<'a> {
     pub(crate) watch: Option<BTreeSet<String>>,
 }
 
-pub(crate) struct Placed {
+pub(crate) struct Placed<'a> {
     pub(crate) files: BTreeMap<String, Written>,
+    /// All but the root.
+    pub(crate) folders: BTreeSet<&'a str>,
     /// Whether a tool had added, changed or removed any files.
     pub(crate) disturbed: bool,
 }
@@ -60,13 +62,13 @@ pub(crate) struct Placed {
 ///
 /// # Errors
 /// If content changed since it was hashed, or on IO errors.
-pub(crate) fn reset(
-    root: &Path,
-    target: &Target<'_>,
-    known: &BTreeMap<String, Written>,
+pub(crate) fn reset<'a>(
+    root: &'a Path,
+    target: &'a Target<'a>,
+    known: &'a BTreeMap<String, Written>,
     verified: Nanos,
     stamp: Nanos,
-) -> Result<Placed, RoomError> {
+) -> Result<Placed<'a>, RoomError> {
     let mut folders: BTreeSet<&str> = target.folders.iter().map(String::as_str).collect();
     for path in target.files.keys().chain(&target.folders) {
         folders.extend(parents(path));
@@ -87,6 +89,7 @@ pub(crate) fn reset(
     }
     Ok(Placed {
         files: reset.place_all()?,
+        folders: reset.folders,
         disturbed: reset.disturbed.into_inner(),
     })
 }

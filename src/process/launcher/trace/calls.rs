@@ -106,7 +106,8 @@ const fn at(call: libc::c_long, dir: usize, what: Use) -> Row {
 use Follow::{Always, If, Never, Unless};
 use Use::{Content, Execute, List, Look, Make, Move, Open, OpenHow, ReadLink, Remove, Stat};
 
-pub(super) const ROWS: &[Row] = &[
+/// Those of every architecture.
+const ROWS: &[Row] = &[
     at(libc::SYS_openat, 0, Open(2)),
     at(libc::SYS_openat2, 0, OpenHow(2)),
     at(libc::SYS_newfstatat, 0, Stat(Unless(3))),
@@ -142,13 +143,6 @@ pub(super) const ROWS: &[Row] = &[
         path: None,
         what: List,
     },
-    #[cfg(target_arch = "x86_64")]
-    Row {
-        call: libc::SYS_getdents,
-        dir: Some(0),
-        path: None,
-        what: List,
-    },
     at(libc::SYS_linkat, 0, Content(If(4))),
     at(libc::SYS_linkat, 2, Make),
     at(libc::SYS_renameat, 0, Move),
@@ -176,55 +170,51 @@ pub(super) const ROWS: &[Row] = &[
     at(SYS_FILE_SETATTR, 0, Look(Unless(4))),
     row(libc::SYS_inotify_add_watch, 1, Look(Always)),
     at(libc::SYS_name_to_handle_at, 0, Look(If(4))),
-    #[cfg(target_arch = "x86_64")]
+];
+
+/// Those that newer architectures do without.
+#[cfg(target_arch = "x86_64")]
+const OLD: &[Row] = &[
+    Row {
+        call: libc::SYS_getdents,
+        dir: Some(0),
+        path: None,
+        what: List,
+    },
     row(libc::SYS_open, 0, Open(1)),
-    #[cfg(target_arch = "x86_64")]
     row(libc::SYS_creat, 0, Content(Always)),
-    #[cfg(target_arch = "x86_64")]
     row(libc::SYS_creat, 0, Make),
-    #[cfg(target_arch = "x86_64")]
     row(libc::SYS_stat, 0, Stat(Always)),
-    #[cfg(target_arch = "x86_64")]
     row(libc::SYS_lstat, 0, Stat(Never)),
-    #[cfg(target_arch = "x86_64")]
     row(libc::SYS_access, 0, Look(Always)),
-    #[cfg(target_arch = "x86_64")]
     row(libc::SYS_readlink, 0, ReadLink),
-    #[cfg(target_arch = "x86_64")]
     row(libc::SYS_mkdir, 0, Make),
-    #[cfg(target_arch = "x86_64")]
     row(libc::SYS_mknod, 0, Make),
-    #[cfg(target_arch = "x86_64")]
     row(libc::SYS_unlink, 0, Remove),
-    #[cfg(target_arch = "x86_64")]
     row(libc::SYS_rmdir, 0, Remove),
-    #[cfg(target_arch = "x86_64")]
     row(libc::SYS_symlink, 1, Make),
-    #[cfg(target_arch = "x86_64")]
     row(libc::SYS_link, 0, Content(Never)),
-    #[cfg(target_arch = "x86_64")]
     row(libc::SYS_link, 1, Make),
-    #[cfg(target_arch = "x86_64")]
     row(libc::SYS_rename, 0, Move),
-    #[cfg(target_arch = "x86_64")]
     row(libc::SYS_rename, 1, Make),
-    #[cfg(target_arch = "x86_64")]
     row(libc::SYS_chmod, 0, Look(Always)),
-    #[cfg(target_arch = "x86_64")]
     row(libc::SYS_chown, 0, Look(Always)),
-    #[cfg(target_arch = "x86_64")]
     row(libc::SYS_lchown, 0, Look(Never)),
-    #[cfg(target_arch = "x86_64")]
     row(libc::SYS_utime, 0, Look(Always)),
-    #[cfg(target_arch = "x86_64")]
     row(libc::SYS_utimes, 0, Look(Always)),
-    #[cfg(target_arch = "x86_64")]
     at(libc::SYS_futimesat, 0, Look(Always)),
 ];
 
+#[cfg(not(target_arch = "x86_64"))]
+const OLD: &[Row] = &[];
+
+pub(super) fn rows() -> impl Iterator<Item = &'static Row> {
+    ROWS.iter().chain(OLD)
+}
+
 /// What a call does with its paths; nothing for a call that is not in the table.
 pub(super) fn rows_of(call: libc::c_long) -> impl Iterator<Item = &'static Row> {
-    ROWS.iter().filter(move |row| row.call == call)
+    rows().filter(move |row| row.call == call)
 }
 
 #[cfg(test)]
@@ -234,7 +224,7 @@ mod tests {
     #[test]
     fn every_call_that_takes_a_path_is_known() {
         // The names of the system calls with `const char *filename` and the like, as strace groups them (`%file`).
-        let known = ROWS.iter().map(|row| row.call);
+        let known = rows().map(|row| row.call);
         assert!(
             known
                 .max()

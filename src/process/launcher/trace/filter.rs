@@ -4,7 +4,7 @@ use std::io;
 
 use seccompiler::{apply_filter, sock_filter};
 
-use super::calls::ROWS;
+use super::calls::rows;
 use crate::process::launcher::bpf::{ALLOW, ARCHITECTURE, NUMBER, RETURN, of};
 use crate::process::launcher::bpf::{ARCH, IF_ANY_BIT, IF_EQUAL, argument, end, jump, load};
 
@@ -29,7 +29,7 @@ fn program() -> Vec<sock_filter> {
         end(ALLOW),
         load(NUMBER),
     ];
-    let mut calls: Vec<libc::c_long> = ROWS.iter().map(|row| row.call).collect();
+    let mut calls: Vec<libc::c_long> = rows().map(|row| row.call).collect();
     calls.push(libc::SYS_ptrace);
     calls.sort_unstable();
     calls.dedup();

@@ -13,7 +13,7 @@ use rustix::process::WaitOptions;
 
 use super::calls::{Escape, Follow, Row, Use, rows_of};
 use super::paths::{Paths, Way, root_of};
-use super::seen::{Notes, Seen, Uses};
+use super::seen::{Notes, Seen};
 
 /// More stops than this take longer than running the command twice.
 const STOPS: u64 = 2_000_000;
@@ -34,8 +34,12 @@ pub(super) struct Tracer {
     command: (Vec<u8>, Vec<u8>),
     /// Known once the command is in its room.
     paths: Option<Paths>,
-    seen: Seen,
     notes: Notes,
+    /// Why the command cannot be followed.
+    lost: Option<Lost>,
+    stops: u64,
+    /// Whether the command has been started.
+    started: bool,
     /// Working directories, by thread.
     folders: HashMap<i32, Vec<u8>>,
     /// Threads that are changing theirs, which others may share.
@@ -70,8 +74,10 @@ impl Tracer {
                 .map(|path| path.as_os_str().as_bytes().to_vec())
                 .into(),
             paths: None,
-            seen: Seen::default(),
             notes: Notes::default(),
+            lost: None,
+            stops: 0,
+            started: false,
             folders: HashMap::new(),
             moving: HashSet::new(),
             ours: HashMap::from([(inner, true)]),
@@ -84,7 +90,7 @@ impl Tracer {
     pub(super) fn end(self) -> Seen {
         Seen {
             paths: self.notes.paths(),
-            ..self.seen
+            lost: self.lost,
         }
     }
 
@@ -134,9 +140,9 @@ impl Tracer {
             _ => Ok(()),
         };
         if let Err(why) = outcome
-            && self.seen.lost.is_none()
+            && self.lost.is_none()
         {
-            self.seen.lost = Some(why);
+            self.lost = Some(why);
             let _ = nix::sys::signal::kill(Pid::from_raw(self.inner), Signal::SIGKILL);
         }
         // It may have been killed meanwhile.
@@ -175,14 +181,14 @@ impl Tracer {
         if self.is_ours(process) {
             return Ok(());
         }
-        self.seen.stops += 1;
-        if self.seen.stops > STOPS {
+        self.stops += 1;
+        if self.stops > STOPS {
             return Err(TOO_MANY.to_owned());
         }
         let Some(call) = Call::of(process) else {
             return Ok(()); // It was killed.
         };
-        if self.seen.programs.is_empty() {
+        if !self.started {
             // A copy of the launcher, whose memory is hidden, starts the command.
             self.entering.insert(process);
             return Ok(());
@@ -223,8 +229,7 @@ impl Tracer {
         let text = match text.unwrap_or(Ok(Vec::new())) {
             Ok(text) => text,
             // The kernel refuses it, too.
-            Err(nix::Error::EFAULT) => return Ok(()),
-            Err(nix::Error::ESRCH) => return Ok(()),
+            Err(nix::Error::EFAULT | nix::Error::ESRCH) => return Ok(()),
             Err(_) => return Err("hides its memory".to_owned()),
         };
         let follow = match row.what {
@@ -350,22 +355,14 @@ impl Tracer {
         if !entered && !self.is_ours(process) {
             return Err("makes calls that are hidden from this program".to_owned());
         }
-        if self.seen.programs.is_empty() {
+        if !self.started {
+            self.started = true;
             self.first(process)?;
         }
-        if let Ok(program) = std::fs::read_link(format!("/proc/{process}/exe")) {
-            // The kernel, not a call, opens the interpreter of a script.
-            if self
-                .watched
-                .iter()
-                .any(|folder| program.starts_with(folder))
-            {
-                self.notes
-                    .note(program.as_os_str().as_bytes(), Uses::CONTENT);
-            }
-            self.seen.programs.insert(program, Uses::CONTENT);
-        }
-        Ok(())
+        // Whatever else led to it.
+        let program = link(process, "exe").map_or(Place::Nothing, Place::Open);
+        let way = Way::of_use(Use::Execute(Follow::Always), true, 0);
+        self.note(process, program, way)
     }
 }
 

@@ -44,25 +44,18 @@ impl Uses {
 pub(crate) struct Seen {
     /// By path as the command sees it, absolute and without links in its folders.
     pub(crate) paths: BTreeMap<PathBuf, Uses>,
-    /// Programs it started, in the same form.
-    pub(crate) programs: BTreeMap<PathBuf, Uses>,
     /// Why it could not be followed ("it …"): then the rest means nothing.
     pub(crate) lost: Option<String>,
-    /// How often it was stopped.
-    pub(crate) stops: u64,
 }
 
 impl Seen {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Writer::default();
         out.bytes(self.lost.as_deref().unwrap_or_default().as_bytes());
-        out.u64(self.stops);
-        for all in [&self.paths, &self.programs] {
-            out.u32(u32::try_from(all.len()).unwrap_or(u32::MAX));
-            for (path, uses) in all {
-                out.u8(uses.0);
-                out.bytes(path.as_os_str().as_bytes());
-            }
+        out.u32(u32::try_from(self.paths.len()).unwrap_or(u32::MAX));
+        for (path, uses) in &self.paths {
+            out.u8(uses.0);
+            out.bytes(path.as_os_str().as_bytes());
         }
         out.0
     }
@@ -72,23 +65,16 @@ impl Seen {
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader::new(bytes);
         let lost = String::from_utf8(reader.bytes()?.to_vec()).ok()?;
-        let stops = reader.u64()?;
-        let mut all = || -> Option<BTreeMap<PathBuf, Uses>> {
-            let count = reader.u32()?;
-            (0..count)
-                .map(|_| {
-                    let uses = Uses(reader.u8()?);
-                    let path = OsString::from_vec(reader.bytes()?.to_vec());
-                    Some((path.into(), uses))
-                })
-                .collect()
+        let count = reader.u32()?;
+        let mut next = || {
+            let uses = Uses(reader.u8()?);
+            let path = OsString::from_vec(reader.bytes()?.to_vec());
+            Some((path.into(), uses))
         };
-        let (paths, programs) = (all()?, all()?);
+        let paths = (0..count).map(|_| next()).collect::<Option<_>>()?;
         reader.is_empty().then(|| Self {
             paths,
-            programs,
             lost: (!lost.is_empty()).then_some(lost),
-            stops,
         })
     }
 }
@@ -167,8 +153,6 @@ mod tests {
     #[test]
     fn it_arrives_as_it_was_seen() {
         let mut all = seen(&[("/a", Uses::CONTENT), ("/b", Uses::MADE)]);
-        all.programs.insert("/p".into(), Uses::CONTENT);
-        all.stops = 7;
         assert_eq!(Seen::decode(&all.encode()), Some(all.clone()));
         all.lost = Some("ran away".to_owned());
         let bytes = all.encode();
