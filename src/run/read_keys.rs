@@ -24,7 +24,7 @@ pub(super) fn keys<'a>(
     let mut trees = Trees::new(snapshot);
     let narrow = weak(&mut trees, check, key).into_iter();
     let narrow = narrow.flat_map(move |weak| {
-        let sets = session.store.reads(&weak.key);
+        let sets = sets(session, weak.key, key);
         sets.map(move |set| (weak.clone(), present(snapshot, check, set.iter())))
     });
     let narrow = narrow.map(move |(weak, read)| weak.strong(&mut trees, &read).whole);
@@ -47,13 +47,36 @@ fn traced_keys<'a>(
     let mut trees = Trees::new(session.snapshot);
     let weak = weak_traced(check, key).into_iter();
     let sets = weak.flat_map(move |weak| {
-        let sets = session.store.reads(&weak.key);
+        let sets = sets(session, weak.key, key);
         sets.map(move |set| (weak.clone(), Facts::of_lines(&set)))
     });
     sets.filter_map(move |(weak, facts)| {
         let (states, _) = states(session.snapshot, check, &facts?, &mut trees);
         Some(weak.strong(&states).whole)
     })
+}
+
+/// The newest sets under the weak key, then the one of a run that had exactly these inputs: sets that differ from run to
+/// run push each other out.
+fn sets<'a>(
+    session: &'a Session<'_>,
+    weak: Digest,
+    key: &CheckKey,
+) -> impl Iterator<Item = Vec<String>> + use<'a> {
+    let keys = [weak, key.whole].into_iter();
+    keys.flat_map(|key| session.store.reads(&key))
+}
+
+fn add_set(
+    session: &Session<'_>,
+    weak: &Digest,
+    key: &CheckKey,
+    set: &[&str],
+) -> std::io::Result<()> {
+    for key in [weak, &key.whole] {
+        session.store.add_reads(key, set.iter().copied())?;
+    }
+    Ok(())
 }
 
 fn states<'s>(
@@ -135,7 +158,8 @@ fn remember_facts(
         .filter_map(|set| Facts::of_lines(&set));
     let known = known.find(|known| known.is_like(facts));
     let lines: Vec<String> = known.as_ref().unwrap_or(facts).lines().collect();
-    store.add_reads(&weak.key, lines.iter().map(String::as_str))
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    add_set(session, &weak.key, key, &lines)
 }
 
 fn remember_files(
@@ -154,7 +178,8 @@ fn remember_files(
     let shared = &check.inputs.shared;
     store.put_names(&trees.names(shared), session.snapshot, shared)?;
     let entries = read.iter().map(|id| session.snapshot.entry(*id));
-    store.add_reads(&weak.key, entries.map(|entry| entry.path.as_str()))
+    let paths: Vec<&str> = entries.map(|entry| entry.path.as_str()).collect();
+    add_set(session, &weak.key, key, &paths)
 }
 
 /// The current key for what the run with fingerprint `old` asked; the whole key if that run's key was not narrowed.

@@ -1,7 +1,8 @@
-//! What earlier runs of a check read or asked: sets of lines by weak key, newest first, each stored as a blob; and what is
-//! known about tracing it. They only help to find the keys to look up, so a lost or wrong set costs a re-run.
+//! What earlier runs of a check read or asked: sets of lines by weak key, newest first, and by whole key, each stored as a
+//! blob; and what is known about tracing it. They only help to find the keys to look up, so a lost or wrong set costs a
+//! re-run.
 //!
-//! On disk, sealed: the weak key, a byte that is 1 if failures were confirmed, the length (u16) and text of the reason
+//! On disk, sealed: the key, a byte that is 1 if failures were confirmed, the length (u16) and text of the reason
 //! not to trace, the digests of the sets.
 
 use std::io;

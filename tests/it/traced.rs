@@ -539,3 +539,19 @@ fn tracing_can_be_turned_off() {
         );
     }
 }
+
+#[test]
+fn what_ran_long_ago_is_found_however_many_other_files_were_used_since() {
+    let sandbox = sandbox("cat src/[0-9a]*");
+    if !first(&sandbox) {
+        return;
+    }
+    for number in 0..20 {
+        let name = format!("src/{number}");
+        sandbox.write(&name, "\n");
+        assert!(!lint(&sandbox).ran().is_empty(), "{number}");
+        sandbox.remove(&name);
+    }
+    sandbox.write("src/0", "\n");
+    assert!(lint(&sandbox).ran().is_empty());
+}
