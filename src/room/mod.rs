@@ -12,7 +12,7 @@
 //! ```
 //! Before a run `up` is reset to exactly the input set, plus the products of earlier runs with the same product key.
 //! A room without an intact manifest starts empty. Everything that changes gets a modification time newer than
-//! anything an earlier run can have made.
+//! anything an earlier run can have made, or all files the same one in every run.
 //!
 //! Starts no processes and knows neither the store's entries nor where an input set comes from. Never creates hard
 //! links, never follows links that a check may have left.
@@ -114,6 +114,8 @@ pub(crate) struct Contents<'a> {
     pub(crate) product_key: Digest,
     /// Whether [`Room::reads`] should report what a run reads.
     pub(crate) watch: bool,
+    /// Whether files and folders have [`SAME_FOR_ALL`] as their time. Otherwise what changes is newer than all before.
+    pub(crate) same_times: bool,
 }
 
 /// Locked as long as this value or a launcher in it lives.
@@ -207,14 +209,14 @@ impl Room {
         target.watch = products.map(Iterator::collect);
         let (ended, complete) = self.begin();
         let newest = known.newest.max(ended).saturating_add(1000);
-        let stamp = match contents.products.is_empty() {
+        let stamp = match contents.same_times {
             true => SAME_FOR_ALL,
             false => newest.max(now()),
         };
         let up = self.dir.join("up");
         let placed = reset::reset(&up, &target, &known.files, known.verified, stamp)?;
         let files = placed.files;
-        if contents.products.is_empty() {
+        if contents.same_times {
             at(&up, same_times(&up, &placed.folders))?;
         }
         self.changes = if target.kept.is_empty() || known.files.is_empty() {

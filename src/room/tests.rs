@@ -12,6 +12,7 @@ fn reset(room: &mut Room, files: &[(&str, &str)], key: &str) {
         folders: &[],
         products: &products,
         watch: true,
+        same_times: false,
         product_key: Digest::of(key.as_bytes()),
     })
     .unwrap();
@@ -162,6 +163,7 @@ fn place_outside(up: u32, digest: &str) -> (Room, Result<(), RoomError>, tempfil
         folders: &[RelPath::new("work/dir").unwrap()],
         products: &[],
         watch: false,
+        same_times: true,
         product_key: Digest::of(b""),
     });
     (room, result, dir)

@@ -96,6 +96,7 @@ impl Stage {
             products: &[],
             product_key: Digest::of(b""),
             watch: false,
+            same_times: false,
         })?;
         self.room.end(true);
         self.files = wanted(&self.room.layout(), snapshot, &[&all], outside);
@@ -302,9 +303,27 @@ pub(super) fn escaped(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::path::RelPath;
 
     fn of(staged: &[&str], wanted: &[&str]) -> (Vec<String>, Vec<String>) {
         patterns(staged.iter().copied(), wanted.iter().copied())
+    }
+
+    #[test]
+    fn a_file_that_changes_is_newer_than_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut stage = Stage::take(dir.path()).unwrap();
+        let mut put = |text: &str| {
+            let snapshot = Snapshot::in_memory(&[("a", text), ("b", "")]);
+            let all: Vec<FileId> = snapshot.below(&RelPath::root()).collect();
+            stage.put(&snapshot, &[&all], &[]).unwrap();
+            let tree = stage.room.layout().tree();
+            ["a", "b"].map(|name| tree.join(name).metadata().unwrap().modified().unwrap())
+        };
+        let [first, other] = put("one");
+        let [second, same] = put("two");
+        assert!(second > first);
+        assert_eq!(same, other);
     }
 
     #[test]

@@ -294,6 +294,7 @@ impl LocalEngine {
             products: &command.products,
             product_key: self.product_key(request.product_key),
             watch: command.reads.is_some(),
+            same_times: command.products.is_empty(),
         })?;
         if seeds {
             seed(&room, command);
