@@ -368,18 +368,20 @@ fn doctor_without_dagger_looks_at_this_machine() {
 #[test]
 fn a_program_of_another_version_is_refused_with_a_way_out() {
     let sandbox = sandbox(DIES);
-    sandbox.program("dagger", "#!/bin/sh\necho 'dagger v1.0.0-beta.23 (x) y'\n");
-    let doctor = run(&sandbox, &["doctor", "--engine", "dagger"])
-        .expect(3)
-        .stderr;
-    assert!(
-        doctor.contains("Fail dagger:") && doctor.contains("0.21.4 or a later 0.21"),
-        "{doctor}"
-    );
-    let run = run(&sandbox, &["ci", "--engine", "dagger"])
-        .expect(3)
-        .stderr;
-    assert!(run.contains("0.21.4 or a later 0.21"), "{run}");
+    // Up to 0.21.3 there are no variables that are in no key.
+    for version in ["v0.19.0", "v0.21.3", "v1.0.0-beta.23"] {
+        let script = format!("#!/bin/sh\necho 'dagger {version} (x) y'\n");
+        sandbox.program("dagger", &script);
+        let doctor = run(&sandbox, &["doctor", "--engine", "dagger"]).expect(3);
+        let fails = format!("is version {version}, which is not supported");
+        for part in ["Fail dagger:", &fails, "0.21.4 or a later 0.21"] {
+            assert!(doctor.stderr.contains(part), "{}", doctor.stderr);
+        }
+        let run = run(&sandbox, &["ci", "--engine", "dagger"]).expect(3);
+        for part in [&fails, "0.21.4 or a later 0.21"] {
+            assert!(run.stderr.contains(part), "{}", run.stderr);
+        }
+    }
 }
 
 #[test]

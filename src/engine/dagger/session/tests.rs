@@ -187,11 +187,15 @@ async fn what_is_printed_around_the_port_does_no_harm() {
 
 #[tokio::test]
 async fn an_engine_of_another_version_is_refused() {
-    let server = Server::start(|_| Reply::version("v1.0.0-beta.23")).await;
-    let error = server.session().await.unwrap_err();
-    let expected = "the Dagger engine is version v1.0.0-beta.23, which is not supported\n\
-                    help: install Dagger 0.21.4 or a later 0.21";
-    assert_eq!(error, expected);
+    for version in ["v0.19.0", "v0.21.3", "v1.0.0-beta.23"] {
+        let server = Server::start(move |_| Reply::version(version)).await;
+        let error = server.session().await.unwrap_err();
+        let expected = format!(
+            "the Dagger engine is version {version}, which is not supported\n\
+             help: install Dagger 0.21.4 or a later 0.21"
+        );
+        assert_eq!(error, expected);
+    }
 }
 
 #[test]
