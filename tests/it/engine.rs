@@ -366,6 +366,33 @@ fn doctor_without_dagger_looks_at_this_machine() {
 }
 
 #[test]
+fn packages_above_the_project_are_an_error_with_a_way_out() {
+    let sandbox = sandbox(DIES);
+    let manifest = |name: &str| {
+        format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2021\"\n")
+    };
+    let lib = sandbox.outer().join("lib");
+    std::fs::create_dir_all(lib.join("src")).expect("a folder");
+    std::fs::write(lib.join("Cargo.toml"), manifest("lib")).expect("written");
+    std::fs::write(lib.join("src/lib.rs"), "").expect("written");
+    let app = format!(
+        "{}[dependencies]\nlib = {{ path = \"../lib\" }}\n",
+        manifest("app")
+    );
+    sandbox.write("Cargo.toml", app);
+    sandbox.write("src/lib.rs", "");
+    let said = run(&sandbox, &["lint", "--engine", "dagger"])
+        .expect(3)
+        .stderr;
+    for part in [
+        "it needs `lib/Cargo.toml`, which is above the project root",
+        "with `--engine local`",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+}
+
+#[test]
 fn a_program_of_another_version_is_refused_with_a_way_out() {
     let sandbox = sandbox(DIES);
     // Up to 0.21.3 there are no variables that are in no key.

@@ -1,10 +1,8 @@
-//! The skeleton of a workspace: the parts of its manifests and lockfile that affect how dependencies are compiled.
+//! The skeleton of a workspace: its manifests and lockfile without what cannot affect how dependencies are compiled.
 //!
-//! Dependencies are compiled once from it, in a layer that many commits share. Kept: names, all kinds of
-//! dependencies, features, profiles, `patch`, `replace`, resolver, edition, inheritance, and whether a package is a
-//! procedural macro or has a build script. Dropped: comments, descriptions, lints, `metadata`, `[[bin]]` and similar
-//! tables, and the versions of workspace packages. Each package is one empty library, with an empty build script if
-//! it has one.
+//! Dependencies are compiled once from it, in a layer that many commits share. Dropped: comments, descriptions, lints,
+//! `metadata`, `[[bin]]` and similar tables, and the versions of workspace packages; everything else stays as it is,
+//! also keys that are not known here. Each package is one empty library, with an empty build script if it has one.
 //!
 //! Since workspace packages have another version here, cargo cannot confuse artifacts of the skeleton with real ones:
 //! the version is part of their names. Versions of packages that replace registry packages (`[patch]` with `path`),
@@ -60,18 +58,23 @@ struct Found {
     member: bool,
 }
 
-/// The skeleton of the workspace in `dir` with packages in the folders `members` and this lockfile.
+/// The skeleton of the workspace in `dir` with packages in the folders `members` and this lockfile. `configuration`:
+/// cargo's files, each with the folder that its paths start from.
 pub(crate) fn skeleton(
     dir: &RelPath,
     members: &[RelPath],
     lockfile: Option<&str>,
+    configuration: &[(RelPath, Table)],
     read: Read<'_>,
 ) -> Result<Skeleton, String> {
-    let found = find(dir, members, read)?;
-    let patched = found
-        .get(dir)
-        .map(|root| patches(dir, &root.manifest))
-        .unwrap_or_default();
+    let configured = configuration.iter();
+    let mut patched: BTreeSet<RelPath> = configured
+        .flat_map(|(folder, table)| patches(folder, table))
+        .collect();
+    let found = find(dir, members, &patched, read)?;
+    if let Some(root) = found.get(dir) {
+        patched.extend(patches(dir, &root.manifest));
+    }
     let lockfile = lockfile.map(lock::Lock::parse).transpose();
     let lockfile = lockfile.map_err(|why| format!("{LOCKFILE}: {why}"))?;
     let masked = match &lockfile {
@@ -129,10 +132,12 @@ fn add(files: &mut Vec<(RelPath, String)>, folder: &RelPath, name: &str, text: S
     files.extend(folder.join(name).ok().map(|path| (path, text)));
 }
 
-/// The workspace's folders, those of its path dependencies, and those of workspaces that these inherit from.
+/// The workspace's folders, those of its path dependencies and of `more`, and those of workspaces that these inherit
+/// from.
 fn find(
     dir: &RelPath,
     members: &[RelPath],
+    more: &BTreeSet<RelPath>,
     read: Read<'_>,
 ) -> Result<BTreeMap<RelPath, Found>, String> {
     let mut all: BTreeMap<RelPath, Found> = BTreeMap::new();
@@ -140,6 +145,8 @@ fn find(
     let is_member = |folder: &RelPath| members.contains(folder);
     queue.push_back((dir.clone(), is_member(dir), is_member(dir)));
     queue.extend(members.iter().map(|folder| (folder.clone(), true, true)));
+    let more = more.iter().filter(|folder| !is_member(folder));
+    queue.extend(more.map(|folder| (folder.clone(), true, false)));
     while let Some((folder, package, member)) = queue.pop_front() {
         if let Some(known) = all.get(&folder)
             && (known.package || !package)

@@ -227,6 +227,80 @@ fn verdicts_are_those_of_this_host() {
 }
 
 #[test]
+fn what_cargo_accepts_is_compiled_as_on_this_host() {
+    let Some(engine) = engine() else { return };
+    if !registry() {
+        return;
+    }
+    let package = |name: &str, more: &str| {
+        format!("[package]\nname = \"{name}\"\nversion = \"1.0.0\"\nedition = \"2021\"\n{more}")
+    };
+    let root = package(
+        "app",
+        "build = \"make.rs\"\n[workspace]\nmembers = [\"members/*\"]\n[workspace.metadata]\nx = 1\n\
+         [dependencies]\ncfg-if = \"=1.0.0\"\nitoa = \"1\"\nlinked = { path = \"members/linked\" }\n\
+         own = { path = \"members/own\", version = \"1\" }\n[hints]\nmostly-unused = true\n",
+    );
+    let entry = |name: &str, more: &str| {
+        format!("\n[[package]]\nname = \"{name}\"\nversion = \"1.0.0\"\n{more}")
+    };
+    let cfg_if = "source = \"registry+https://github.com/rust-lang/crates.io-index\"\n\
+        checksum = \"baf1de4339761588bc0619e3cbc0120ee582ebb74b53b4efbf79117bd2da40fd\"\n";
+    let all = "dependencies = [\n \"cfg-if\",\n \"itoa\",\n \"linked\",\n \"own\",\n]\n";
+    let entries = [
+        entry("app", all),
+        entry("cfg-if", cfg_if),
+        entry("itoa", ""),
+        entry("linked", ""),
+        entry("own", ""),
+    ];
+    let one = "pub const ONE: i32 = 1;\n";
+    let sandbox = Sandbox::with(&[
+        ("Cargo.toml", &root),
+        ("Cargo.lock", &format!("version = 4\n{}", entries.concat())),
+        (
+            ".cargo/config.toml",
+            "include = [{ path = \"more.toml\" }]\n[env]\nNUMBER = \"2\"\n",
+        ),
+        (
+            ".cargo/more.toml",
+            "[patch.crates-io]\nitoa = { path = \"forks/itoa\" }\n",
+        ),
+        ("forks/itoa/Cargo.toml", &package("itoa", "[workspace]\n")),
+        ("forks/itoa/src/lib.rs", one),
+        ("elsewhere/linked/Cargo.toml", &package("linked", "")),
+        ("elsewhere/linked/src/lib.rs", one),
+        ("manifests/own.toml", &package("own", "")),
+        ("members/own/src/lib.rs", one),
+        ("make.rs", "fn main() {}\n"),
+        (
+            "src/main.rs",
+            "const _: () = assert!(env!(\"NUMBER\").len() == itoa::ONE as usize * linked::ONE as usize);\n\
+             cfg_if::cfg_if! {\n    if #[cfg(unix)] {\n        fn main() {\n            println!(\"{}\", own::ONE);\n        }\n    }\n}\n",
+        ),
+    ]);
+    for (to, link) in [
+        ("../elsewhere/linked", "members/linked"),
+        ("../../manifests/own.toml", "members/own/Cargo.toml"),
+    ] {
+        std::os::unix::fs::symlink(to, sandbox.path(link)).expect("a link");
+    }
+    sandbox.commit("files");
+    let args = ["lint", "--engine", "local", "--only", "rust:clippy"];
+    let here = sandbox.json(&args).expect(0);
+    let there = clippy(engine, &sandbox, &["-v"]).expect(0);
+    assert_eq!(findings(&there), findings(&here));
+    assert!(!compiled(&there).contains("cfg_if"), "{}", compiled(&there));
+    // The forks and linked packages count.
+    for path in ["forks/itoa/src/lib.rs", "elsewhere/linked/src/lib.rs"] {
+        sandbox.write(path, one.replace('1', "2"));
+        sandbox.json(&args).expect(1);
+        clippy(engine, &sandbox, &[]).expect(1);
+        sandbox.write(path, one);
+    }
+}
+
+#[test]
 fn what_a_tool_mends_in_a_container_comes_back() {
     let Some(engine) = engine() else { return };
     let sandbox = Sandbox::with(&[

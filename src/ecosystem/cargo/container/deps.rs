@@ -16,6 +16,7 @@ use crate::snapshot::{FileId, Kind};
 
 use super::super::config::cargo_config;
 use super::super::deps::Lockfile;
+use super::super::links::follow;
 use super::super::manifests::vendored;
 use super::super::programs::{environment, keeps_going};
 use super::super::skeleton::{Skeleton, skeleton};
@@ -57,12 +58,11 @@ impl Sought<'_> {
         if parts.is_empty() && !self.workspace.has_external {
             return Ok(None);
         }
-        let skeleton = self.skeleton(scope)?;
-        let config = cargo_config(scope, self.dir).into_iter().filter_map(|id| {
-            let path = scope.snapshot.entry(id).path.clone();
-            let text = scope.text(&path)?;
+        let configuration = self.configuration(scope);
+        let skeleton = self.skeleton(scope, &configuration)?;
+        let config = configuration.into_iter().map(|(path, text)| {
             let plain = toml::from_str::<toml::Table>(&text).map(|table| table.to_string());
-            Some((path, plain.unwrap_or(text)))
+            (path, plain.unwrap_or(text))
         });
         let named: Vec<(RelPath, String)> = skeleton
             .manifests
@@ -105,7 +105,20 @@ impl Sought<'_> {
         }))
     }
 
-    fn skeleton(&self, scope: &Scope<'_>) -> Result<Skeleton, String> {
+    /// Cargo's configuration: paths and texts.
+    fn configuration(&self, scope: &Scope<'_>) -> Vec<(RelPath, String)> {
+        let files = cargo_config(scope, self.dir).into_iter();
+        let paths = files.map(|id| &scope.snapshot.entry(id).path);
+        paths
+            .filter_map(|path| Some((path.clone(), text(scope, path)?)))
+            .collect()
+    }
+
+    fn skeleton(
+        &self,
+        scope: &Scope<'_>,
+        configuration: &[(RelPath, String)],
+    ) -> Result<Skeleton, String> {
         let lockfile = self.lockfile.text(scope);
         let members = self.workspace.members.iter();
         let members: Vec<RelPath> = members.map(|member| member.dir.clone()).collect();
@@ -114,9 +127,15 @@ impl Sought<'_> {
         hasher.update(Digest::of(lockfile.as_deref().unwrap_or_default().as_bytes()).as_bytes());
         hasher.update(self.dir.as_bytes());
         let facts = scope.facts;
-        facts.derive("rust-skeleton/1", hasher.finish(), || {
-            let read = |path: &RelPath| scope.text(path);
-            skeleton(self.dir, &members, lockfile.as_deref(), &read)
+        facts.derive("rust-skeleton/2", hasher.finish(), || {
+            // Cargo's paths start from the folder that holds the file's folder.
+            let tables = configuration.iter().filter_map(|(path, text)| {
+                let folder = path.parent()?.parent()?;
+                Some((folder, toml::from_str(text).ok()?))
+            });
+            let tables: Vec<_> = tables.collect();
+            let read = |path: &RelPath| text(scope, path);
+            skeleton(self.dir, &members, lockfile.as_deref(), &tables, &read)
         })
     }
 
@@ -155,6 +174,12 @@ find "$tree" -mindepth 1 -delete
 "#
         )
     }
+}
+
+/// A file's text, also if it is a link or below one.
+fn text(scope: &Scope<'_>, path: &RelPath) -> Option<String> {
+    let file = follow(scope.snapshot, path).file?;
+    scope.text(&scope.snapshot.entry(file).path)
 }
 
 /// Files of vendored packages.

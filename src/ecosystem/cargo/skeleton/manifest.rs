@@ -1,4 +1,4 @@
-//! One manifest: the paths it names, and the parts of it that stay in a skeleton.
+//! One manifest: the paths it names, and what a skeleton does not keep of it.
 
 use std::collections::BTreeSet;
 
@@ -22,17 +22,33 @@ pub(crate) const EXAMPLE: &str = "examples/dagcache_skeleton.rs";
 const DEPENDENCIES: [&str; 3] = ["dependencies", "build-dependencies", "build_dependencies"];
 const DEV_DEPENDENCIES: [&str; 2] = ["dev-dependencies", "dev_dependencies"];
 
-/// Keys of a package that stay the same.
-const PACKAGE: [&str; 8] = [
-    "default-target",
-    "edition",
-    "forced-target",
-    "links",
-    "name",
-    "resolver",
-    "version",
-    "workspace",
+/// Tables of targets, which are replaced by an empty library, and what cargo compiles no dependency for.
+const TARGETS: [&str; 4] = ["bench", "bin", "example", "test"];
+const TABLES: [&str; 3] = ["badges", "lints", "metadata"];
+
+/// Keys of a package, or shared by packages, that only describe or publish it, or choose among its programs.
+const DESCRIPTION: [&str; 17] = [
+    "authors",
+    "categories",
+    "default-run",
+    "description",
+    "documentation",
+    "exclude",
+    "homepage",
+    "include",
+    "keywords",
+    "license",
+    "license-file",
+    "lints",
+    "metadata",
+    "publish",
+    "readme",
+    "repository",
+    "rust-version",
 ];
+
+/// Keys of the workspace that only apply to cargo's roots.
+const ROOT_ONLY: [&str; 3] = ["patch", "profile", "replace"];
 
 /// The package's table.
 pub(crate) fn package(manifest: &Table) -> Option<&Table> {
@@ -118,13 +134,19 @@ pub(crate) fn path_dependencies(
     found
 }
 
-/// Folders of packages that replace external ones.
-pub(crate) fn patches(folder: &RelPath, manifest: &Table) -> BTreeSet<RelPath> {
-    let sources = manifest.get("patch").and_then(Value::as_table);
+/// Folders of packages that replace external ones, in a manifest or in cargo's configuration.
+pub(crate) fn patches(folder: &RelPath, text: &Table) -> BTreeSet<RelPath> {
+    let sources = text.get("patch").and_then(Value::as_table);
     let sources = sources.into_iter().flat_map(Table::values);
-    let replaced = manifest.get("replace").into_iter();
+    let replaced = text.get("replace").into_iter();
     let tables = sources.chain(replaced).filter_map(Value::as_table);
-    tables.flat_map(|table| paths(folder, table)).collect()
+    let overrides = text.get("paths").and_then(Value::as_array);
+    let overrides = overrides.into_iter().flatten().filter_map(Value::as_str);
+    let overrides = overrides.filter_map(|path| folder.join(path).ok());
+    tables
+        .flat_map(|table| paths(folder, table))
+        .chain(overrides)
+        .collect()
 }
 
 /// Whether a profile of the workspace sets the panic strategy.
@@ -155,21 +177,15 @@ pub(crate) struct Strip<'a> {
 
 impl Strip<'_> {
     pub(crate) fn text(&self, manifest: &Table) -> String {
-        let mut kept = Table::new();
-        let mut keep = |key: &str| {
-            if let Some(value) = manifest.get(key) {
-                kept.insert(key.to_owned(), value.clone());
-            }
+        let mut kept = match self.package {
+            true => without(manifest, &[&TARGETS[..], &TABLES].concat()),
+            false => only(manifest, &["cargo-features", "workspace"]),
         };
-        keep("cargo-features");
-        if self.members.is_some() {
-            keep("patch");
-            keep("profile");
-            keep("replace");
+        if self.members.is_none() {
+            kept = without(&kept, &ROOT_ONLY);
         }
         if self.package {
-            keep("features");
-            self.add_package(manifest, &mut kept);
+            self.empty_package(manifest, &mut kept);
         }
         if let Some(workspace) = manifest.get("workspace").and_then(Value::as_table) {
             let table = self.workspace(workspace);
@@ -178,11 +194,12 @@ impl Strip<'_> {
         kept.to_string()
     }
 
-    fn add_package(&self, manifest: &Table, kept: &mut Table) {
+    /// Makes the package one empty library, with an empty build script if it has one.
+    fn empty_package(&self, manifest: &Table, kept: &mut Table) {
         let (Some(package), Some(name)) = (package(manifest), name(manifest)) else {
             return;
         };
-        let mut table = only(package, &PACKAGE);
+        let mut table = without(package, &DESCRIPTION);
         if self.masked.contains(name) {
             table.insert("version".to_owned(), VERSION.into());
         }
@@ -194,6 +211,7 @@ impl Strip<'_> {
             false => false.into(),
         };
         table.insert("build".to_owned(), build);
+        kept.remove("project");
         kept.insert("package".to_owned(), Value::Table(table));
 
         let mut library = Table::new();
@@ -213,34 +231,30 @@ impl Strip<'_> {
             kept.insert("example".to_owned(), examples);
         }
 
-        kept.extend(self.dependencies(manifest));
-        let targets = manifest.get("target").and_then(Value::as_table);
-        let targets: Table = targets
-            .into_iter()
-            .flatten()
-            .filter_map(|(name, table)| Some((name, self.dependencies(table.as_table()?))))
-            .filter(|(_, table)| !table.is_empty())
-            .map(|(name, table)| (name.clone(), Value::Table(table)))
-            .collect();
-        if !targets.is_empty() {
-            kept.insert("target".to_owned(), Value::Table(targets));
+        self.replace_dependencies(kept);
+        if let Some(targets) = kept.get_mut("target").and_then(Value::as_table_mut) {
+            let tables = targets
+                .iter_mut()
+                .filter_map(|(_, table)| table.as_table_mut());
+            tables.for_each(|table| self.replace_dependencies(table));
+            targets.retain(|_, table| table.as_table().is_none_or(|table| !table.is_empty()));
         }
     }
 
-    /// The tables of dependencies in `table`. Those for tests apply to members only.
-    fn dependencies(&self, table: &Table) -> Table {
-        let dev = DEV_DEPENDENCIES.iter().filter(|_| self.member);
-        let keys = DEPENDENCIES.iter().chain(dev);
-        let found = keys.filter_map(|key| {
-            let dependencies = table.get(*key)?.as_table()?;
-            let all = without_own_versions(dependencies);
-            Some(((*key).to_owned(), Value::Table(all)))
-        });
-        found.collect()
+    /// Changes the tables of dependencies in `table`. Those for tests apply to members only.
+    fn replace_dependencies(&self, table: &mut Table) {
+        if !self.member {
+            *table = without(table, &DEV_DEPENDENCIES);
+        }
+        for key in DEPENDENCIES.iter().chain(&DEV_DEPENDENCIES) {
+            if let Some(dependencies) = table.get_mut(*key).and_then(Value::as_table_mut) {
+                *dependencies = without_own_versions(dependencies);
+            }
+        }
     }
 
     fn workspace(&self, workspace: &Table) -> Table {
-        let mut kept = only(workspace, &["exclude", "resolver"]);
+        let mut kept = without(workspace, &["default-members", "lints", "metadata"]);
         let members: Vec<Value> = match self.members {
             Some(all) => {
                 let others = all.iter().filter(|member| **member != self.folder);
@@ -250,11 +264,10 @@ impl Strip<'_> {
         };
         kept.insert("members".to_owned(), Value::Array(members));
         if let Some(package) = workspace.get("package").and_then(Value::as_table) {
-            let keys: &[&str] = match self.all_masked {
-                true => &["edition"],
-                false => &["edition", "version"],
-            };
-            let shared = only(package, keys);
+            let mut shared = without(package, &DESCRIPTION);
+            if self.all_masked {
+                shared.remove("version");
+            }
             kept.insert("package".to_owned(), Value::Table(shared));
         }
         if let Some(table) = workspace.get("dependencies").and_then(Value::as_table) {
@@ -263,6 +276,14 @@ impl Strip<'_> {
         }
         kept
     }
+}
+
+fn without(table: &Table, keys: &[&str]) -> Table {
+    let kept = table
+        .iter()
+        .filter(|(key, _)| !keys.contains(&key.as_str()));
+    kept.map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
 }
 
 fn only(table: &Table, keys: &[&str]) -> Table {

@@ -111,7 +111,12 @@ fn of(files: &BTreeMap<&str, &str>) -> Result<Skeleton, String> {
     let read = |path: &RelPath| files.get(path.as_str()).map(|text| (*text).to_owned());
     let members = ["", "crates/lib"].map(|dir| RelPath::new(dir).unwrap());
     let lock = files.get("Cargo.lock").copied();
-    skeleton(&RelPath::root(), &members, lock, &read)
+    let configuration = files.get(".cargo/config.toml").map(|text| {
+        let table = toml::from_str(text).unwrap();
+        (RelPath::root(), table)
+    });
+    let configuration: Vec<_> = configuration.into_iter().collect();
+    skeleton(&RelPath::root(), &members, lock, &configuration, &read)
 }
 
 fn manifest(skeleton: &Skeleton, path: &str) -> Table {
@@ -285,6 +290,39 @@ fn versions_that_others_ask_for_stay() {
     let skeleton = of(&with(&[("out/outer/Cargo.toml", &twice)])).unwrap();
     let outer = manifest(&skeleton, "out/outer/Cargo.toml");
     assert_eq!(outer["package"]["version"].as_str(), Some("0.1.0"));
+}
+
+#[test]
+fn packages_that_configuration_puts_in_place_of_others_are_there() {
+    for config in [
+        "[patch.crates-io]\nserde = { path = \"forks/serde\" }\n",
+        "paths = [\"forks/serde\"]\n",
+    ] {
+        let fork = "[package]\nname = 'serde'\nversion = '1.0.0'\n";
+        let files = with(&[
+            (".cargo/config.toml", config),
+            ("forks/serde/Cargo.toml", fork),
+        ]);
+        let skeleton = of(&files).unwrap();
+        let fork = manifest(&skeleton, "forks/serde/Cargo.toml");
+        assert_eq!(fork["package"]["version"].as_str(), Some("1.0.0"));
+        assert!(paths(&skeleton.sources).contains(&"forks/serde/src/lib.rs"));
+    }
+}
+
+#[test]
+fn what_is_not_known_here_stays() {
+    let root = ROOT
+        .replace("[features]", "[hints]\nmostly-unused = true\n[features]")
+        .replace("description = \"d\"", "new-key = 1")
+        .replace("resolver = \"2\"", "resolver = \"2\"\nother-key = 2");
+    let root = format!("cargo-features = [\"x\"]\n{root}");
+    let skeleton = of(&with(&[("Cargo.toml", &root)])).unwrap();
+    let root = manifest(&skeleton, "Cargo.toml");
+    assert!(root.contains_key("cargo-features"));
+    assert!(root["hints"]["mostly-unused"].as_bool().unwrap());
+    assert_eq!(root["package"]["new-key"].as_integer(), Some(1));
+    assert_eq!(root["workspace"]["other-key"].as_integer(), Some(2));
 }
 
 #[test]
