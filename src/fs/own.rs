@@ -13,10 +13,13 @@ use std::path::Path;
 use rustix::fs::OFlags;
 
 use crate::fs::remove::remove;
-use crate::fs::{FsError, beneath, write_atomic};
+use crate::fs::{FsError, beneath, too_large, write_atomic};
 use crate::path::RelPath;
 
 const PRIVATE: u32 = 0o700;
+
+/// This program writes no larger files; the largest are copies of the user's.
+const LARGEST: u64 = beneath::LARGEST;
 
 /// Whether this user or root owns it.
 #[must_use]
@@ -32,9 +35,45 @@ fn foreign() -> io::Error {
 }
 
 /// Reads a regular file of this user.
+///
+/// # Errors
+/// Also if it is too large to be a file of this program: it is damaged.
 pub(crate) fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
+    let mut file = open_own(path)?;
+    let size = file.metadata()?.len();
+    if size > LARGEST {
+        return Err(too_large(LARGEST));
+    }
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(usize::try_from(size).unwrap_or_default())?;
+    file.by_ref().take(LARGEST).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Whether a regular file of this user has this content.
+#[must_use]
+pub(crate) fn holds(path: impl AsRef<Path>, bytes: &[u8]) -> bool {
+    let same = || {
+        let mut file = open_own(path)?;
+        let mut piece = vec![0; bytes.len().min(1 << 16)];
+        if file.metadata()?.len() != bytes.len() as u64 {
+            return Ok(false);
+        }
+        for part in bytes.chunks(piece.len().max(1)) {
+            let there = piece.get_mut(..part.len()).unwrap_or_default();
+            file.read_exact(there)?;
+            if there != part {
+                return Ok(false);
+            }
+        }
+        io::Result::Ok(true)
+    };
+    same().unwrap_or(false)
+}
+
+fn open_own(path: impl AsRef<Path>) -> io::Result<File> {
     // A pipe in its place must not block.
-    let mut file = OpenOptions::new()
+    let file = OpenOptions::new()
         .read(true)
         .custom_flags(flags(OFlags::NONBLOCK))
         .open(path)?;
@@ -45,11 +84,7 @@ pub(crate) fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
     if !meta.is_file() {
         return Err(io::Error::other("not a regular file"));
     }
-    let size = usize::try_from(meta.len()).unwrap_or_default();
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(size)?;
-    file.read_to_end(&mut bytes)?;
-    Ok(bytes)
+    Ok(file)
 }
 
 /// Like [`write_atomic`], for a file below `base`: no folder between them may be a link.
@@ -147,6 +182,31 @@ mod tests {
             std::fs::set_permissions(&path, Permissions::from_mode(other)).expect("mode");
             make_private(&path).expect("made");
             assert_eq!(mode(), 0o700);
+        }
+    }
+
+    #[test]
+    fn a_file_that_no_file_of_this_program_can_be_is_not_read() {
+        let file = tempfile::NamedTempFile::new().expect("file");
+        file.as_file().set_len(LARGEST + 1).expect("size");
+        let error = read(file.path()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+    }
+
+    #[test]
+    fn content_is_compared_whole() {
+        let file = tempfile::NamedTempFile::new().expect("file");
+        for size in [0, 1, 1 << 16, (1 << 16) + 1, 200_000] {
+            let mut bytes = vec![7; size];
+            std::fs::write(file.path(), &bytes).expect("write");
+            assert!(holds(file.path(), &bytes));
+            bytes.push(7);
+            assert!(!holds(file.path(), &bytes));
+            bytes.truncate(size);
+            if let Some(last) = bytes.last_mut() {
+                *last = 8;
+                assert!(!holds(file.path(), &bytes));
+            }
         }
     }
 

@@ -86,6 +86,7 @@ pub(super) fn collect(
     }
     let root = place.tree();
     let mut made = Vec::new();
+    let mut space = LARGEST;
     let entries = WalkDir::new(root).min_depth(1).sort_by_file_name();
     let entries = entries
         .into_iter()
@@ -104,7 +105,9 @@ pub(super) fn collect(
         if !globs.matches(&path) || is_input(check, snapshot, &path) {
             continue;
         }
-        made.push(read(entry.path(), path, mask)?);
+        let file = read(entry.path(), path, mask, space)?;
+        space = space.saturating_sub(file.bytes.len() as u64);
+        made.push(file);
     }
     made.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(made)
@@ -122,7 +125,8 @@ fn is_input(check: &Check, snapshot: &Snapshot, path: &RelPath) -> bool {
             .any(|file| file.up == 0 && file.path == *path)
 }
 
-fn read(full: &Path, path: RelPath, mask: &Mask) -> Result<Made, String> {
+/// `space`: how much may be read. All outputs of a check are held in memory at once.
+fn read(full: &Path, path: RelPath, mask: &Mask, space: u64) -> Result<Made, String> {
     use std::os::unix::ffi::OsStringExt as _;
     use std::os::unix::fs::PermissionsExt as _;
     if mask.shows_in(path.as_bytes()) {
@@ -143,11 +147,11 @@ fn read(full: &Path, path: RelPath, mask: &Mask) -> Result<Made, String> {
         }
         (Kind::Symlink, target)
     } else if meta.is_file() {
-        // Sparse ones included: outputs are held in memory and kept in the store.
-        if meta.len() > LARGEST {
+        // Sparse ones included: they are as large in memory and in the store.
+        if meta.len() > space {
             let size = bytesize::ByteSize(meta.len());
             return Err(format!(
-                "its output {path} has {size}; outputs have at most 1 GiB"
+                "its output {path} has {size}; all outputs of a check may have 1 GiB"
             ));
         }
         let executable = meta.permissions().mode() & 0o100 != 0;
@@ -158,7 +162,7 @@ fn read(full: &Path, path: RelPath, mask: &Mask) -> Result<Made, String> {
         };
         (
             kind,
-            crate::fs::read_up_to(full, LARGEST).map_err(unreadable)?,
+            crate::fs::read_up_to(full, space).map_err(unreadable)?,
         )
     } else {
         return Err(format!("its output {path} is neither a file nor a link"));

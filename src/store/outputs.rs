@@ -31,7 +31,7 @@ impl Store {
             return Err(io::Error::other("the store is temporary or not writable"));
         }
         let path = self.sharded("kept", &Digest::of(bytes));
-        if own::read(&path).is_ok_and(|kept| kept == bytes) {
+        if own::holds(&path, bytes) {
             return Ok(path);
         }
         self.write(&path, bytes)?;

@@ -210,3 +210,16 @@ fn an_output_replaces_no_file_that_is_too_large_to_be_kept() {
     let kept = sandbox.path("out").metadata().expect("the file");
     assert_eq!(kept.len(), (1 << 30) + 1);
 }
+
+#[test]
+fn all_outputs_of_a_check_together_have_a_bound() {
+    let own = "[checks.own]\ncommand = [\"./make.sh\"]\noutputs = [\"out/**\"]\n\
+               tools = [\"mkdir\", \"truncate\"]";
+    let sandbox = Sandbox::with(&[("dagcache.toml", own), (".gitignore", "out\n")]);
+    let script = "mkdir -p out && truncate -s 600M out/1 out/2";
+    sandbox.script("make.sh", script);
+    let json = sandbox.json(&["lint"]).expect(0);
+    let why = json.check("own").to_string();
+    assert!(why.contains("outputs of a check may have 1 GiB"), "{why}");
+    assert!(!sandbox.path("out").exists(), "nothing is written");
+}
