@@ -1,21 +1,17 @@
 //! The inner launcher: builds the walls around itself, starts the command and reaps what the command leaves behind.
 
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use rustix::fs::Mode;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group};
 
 use super::spec::{Bounds, Spec};
-use super::{GO, Over, Report, told};
+use super::{GO, Report, told};
 use crate::rule::Rule;
-
-/// How often processes are counted.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves the program's request.
 pub(super) fn serve(outer: &UnixStream, spec: &Spec, stdin: Option<OwnedFd>) -> io::Result<()> {
@@ -35,6 +31,7 @@ pub(super) fn serve(outer: &UnixStream, spec: &Spec, stdin: Option<OwnedFd>) -> 
     }
     let bounds = &spec.bounds;
     confine(bounds)?;
+    show(outer, bounds)?;
     std::env::set_current_dir(&spec.dir)
         .map_err(|error| told("cannot enter the working directory", &error))?;
     restrict(bounds)?;
@@ -42,10 +39,8 @@ pub(super) fn serve(outer: &UnixStream, spec: &Spec, stdin: Option<OwnedFd>) -> 
         return report(outer, Report::Exit(0)); // Only a test of what is supported.
     }
     let id = start(spec, stdin)?;
-    let limit = bounds.limits.processes.filter(|_| bounds.processes);
     let (others, alone) = (outer.try_clone()?, spec.terminal);
-    others.set_read_timeout(limit.map(|_| PAUSE))?;
-    let watcher = move || watch(&others, id, alone, limit);
+    let watcher = move || watch(&others, id, alone);
     std::thread::Builder::new().spawn(watcher)?;
     report(outer, reap(id)?)
 }
@@ -84,6 +79,21 @@ fn confine(bounds: &Bounds) -> io::Result<()> {
 
 #[cfg(not(target_os = "linux"))]
 fn confine(_: &Bounds) -> io::Result<()> {
+    Ok(())
+}
+
+/// Hands the outer launcher the `/proc` of this namespace, to count what is in it.
+#[cfg(target_os = "linux")]
+fn show(outer: &UnixStream, bounds: &Bounds) -> io::Result<()> {
+    if bounds.processes && bounds.limits.processes.is_some() {
+        let all = std::fs::File::open("/proc")?;
+        super::hand_over(outer, super::COUNT, &[all.as_fd()])?;
+    }
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn show(_: &UnixStream, _: &Bounds) -> io::Result<()> {
     Ok(())
 }
 
@@ -136,22 +146,15 @@ fn start(spec: &Spec, stdin: Option<OwnedFd>) -> io::Result<Pid> {
     id.ok_or_else(|| io::Error::other("the command has no process id"))
 }
 
-/// Passes on what the outer launcher asks for. Ends everything if that is gone, or once there are more processes than
-/// allowed: the kernel kills the others with the first process of their namespace.
-fn watch(mut outer: &UnixStream, id: Pid, alone: bool, limit: Option<u64>) {
+/// Passes on what the outer launcher asks for. Ends everything if that is gone: the kernel kills the others with the first
+/// process of their namespace.
+fn watch(mut outer: &UnixStream, id: Pid, alone: bool) {
     let mut word = [0; 1];
     loop {
         match outer.read(&mut word) {
             Ok(1) if alone => drop(kill_process(id, Signal::TERM)),
             Ok(1) => drop(kill_process_group(id, Signal::TERM)),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                // This process is none of the command's.
-                if limit.is_some_and(|limit| processes() > limit.saturating_add(1)) {
-                    let _ = report(outer, Report::Over(Over::Processes));
-                    end();
-                }
-            }
             _ => end(),
         }
     }
@@ -162,18 +165,6 @@ fn watch(mut outer: &UnixStream, id: Pid, alone: bool, limit: Option<u64>) {
 #[expect(clippy::exit, reason = "there is nobody to return to")]
 fn end() -> ! {
     std::process::exit(1)
-}
-
-/// How many processes there are in this namespace.
-fn processes() -> u64 {
-    let is_process = |entry: &std::fs::DirEntry| {
-        let name = entry.file_name();
-        name.as_encoded_bytes()
-            .first()
-            .is_some_and(u8::is_ascii_digit)
-    };
-    let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    all.filter(is_process).map(|_| 1).sum()
 }
 
 /// Reaps every process that ends, until the command does.

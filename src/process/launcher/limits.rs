@@ -1,12 +1,17 @@
 //! What a command may use of the machine.
 //!
-//! Files and memory images are bounded by the kernel per process. Processes and the disk are looked at while it runs.
+//! Files and memory images are bounded by the kernel per process. Processes and the disk are looked at while it runs, by
+//! the outer launcher: a command can slow down the inner one.
 //! Memory, and with it threads, is bounded by a control group, only if asked for: joining and leaving one takes 20 ms.
 
+#[cfg(target_os = "linux")]
+use std::ffi::CStr;
 use std::fs;
 use std::io;
+#[cfg(target_os = "linux")]
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::report::Over;
 use super::spec::Limits;
@@ -62,46 +67,116 @@ impl Limits {
     }
 }
 
-/// Watches how much a command writes.
+/// Looks at what a command uses while it runs.
 pub(super) struct Watch {
+    disk: Option<Disk>,
+    #[cfg(target_os = "linux")]
+    count: Option<Count>,
+}
+
+impl Watch {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            disk: limits
+                .disk
+                .clone()
+                .map(|disk| Disk::new(disk, Instant::now())),
+            #[cfg(target_os = "linux")]
+            count: None,
+        }
+    }
+
+    /// Also counts processes, in their `/proc`.
+    #[cfg(target_os = "linux")]
+    pub(super) fn count(&mut self, limits: &Limits, all: OwnedFd) {
+        self.count = limits.processes.map(|limit| Count {
+            limit,
+            all,
+            next: Instant::now() + Count::PAUSE,
+        });
+    }
+
+    /// How long nothing need be looked at.
+    pub(super) fn pause(&self) -> Option<Duration> {
+        #[cfg(target_os = "linux")]
+        if self.count.is_some() {
+            return Some(Count::PAUSE);
+        }
+        self.disk.as_ref().map(|_| Disk::PAUSE)
+    }
+
+    /// The limit that was reached, if one was.
+    pub(super) fn over(&mut self) -> Option<Over> {
+        #[cfg(target_os = "linux")]
+        if let Some(over) = self.count.as_mut().and_then(Count::over) {
+            return Some(over);
+        }
+        self.disk.as_mut().and_then(Disk::over)
+    }
+}
+
+/// How much a command writes.
+struct Disk {
     room: PathBuf,
     limit: u64,
     /// When it started, in seconds since 1970.
     since: i64,
-    /// When to look again.
+    /// What was free then.
+    free: u64,
+    /// When to ask again what is free.
     next: Instant,
+    /// When to look at all files again, and what was free at the last look.
+    next_look: (Instant, u64),
 }
 
-impl Watch {
-    pub(super) fn new(limits: &Limits) -> Option<Self> {
-        let (limit, room) = limits.disk.clone()?;
-        Some(Self {
+impl Disk {
+    const PAUSE: Duration = Duration::from_secs(1);
+
+    fn new((limit, room): (u64, PathBuf), start: Instant) -> Self {
+        let free = free(&room);
+        Self {
             room,
             limit,
             since: now(),
-            next: Instant::now(),
-        })
+            free,
+            next: start + Self::PAUSE,
+            next_look: (start, free),
+        }
     }
 
-    /// The limit that was reached, if one was. What is free on the disk does not tell: others write and delete, too.
-    pub(super) fn over(&mut self) -> Option<Over> {
-        /// Of the time, one part is spent looking at large rooms, and this many are not.
+    /// What is free on the disk does not tell, as others write and delete, too. It has to where not everything can be
+    /// seen.
+    fn over(&mut self) -> Option<Over> {
+        /// Of the time, one part is spent looking, and this many are not.
         const PARTS: u32 = 50;
+        /// Unless this part of the limit may have been written since.
+        const SHARE: u64 = 4;
         let start = Instant::now();
         if start < self.next {
             return None;
         }
-        let written = written(&self.room, self.since) + unlinked(&self.room, self.since);
-        self.next = start + start.elapsed() * PARTS;
-        let is_scarce = free(&self.room).is_some_and(|free| free < RESERVE);
-        let over = written > self.limit || is_scarce && written > RESERVE;
+        self.next = start + Self::PAUSE;
+        let free = free(&self.room);
+        let (next, before) = self.next_look;
+        if start < next && before.saturating_sub(free) < self.limit / SHARE {
+            return None;
+        }
+        let mut seen = Written::new(start, self.since);
+        seen.in_folder(&self.room);
+        seen.unlinked(&self.room);
+        self.next_look = (start + start.elapsed() * PARTS, free);
+        let written = match seen.whole {
+            true => seen.bytes,
+            false => seen.bytes.max(self.free.saturating_sub(free)),
+        };
+        let over = written > self.limit || free < RESERVE && written > RESERVE;
         over.then_some(Over::Disk)
     }
 }
 
-fn free(path: &Path) -> Option<u64> {
-    let stat = rustix::fs::statvfs(path).ok()?;
-    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+fn free(path: &Path) -> u64 {
+    let stat = rustix::fs::statvfs(path);
+    stat.map_or(u64::MAX, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
 fn now() -> i64 {
@@ -109,41 +184,127 @@ fn now() -> i64 {
     now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX))
 }
 
-/// The bytes on disk of the files below a folder that changed since a time.
-fn written(folder: &Path, since: i64) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    let files = walkdir::WalkDir::new(folder).into_iter().flatten();
-    let metas = files.filter_map(|entry| entry.metadata().ok());
-    let changed = metas.filter(|meta| meta.ctime() >= since);
-    changed.map(|meta| meta.blocks().saturating_mul(512)).sum()
+/// The bytes on disk of files that changed since a time.
+struct Written {
+    since: i64,
+    bytes: u64,
+    /// Whether nothing was left out.
+    whole: bool,
+    /// When to stop looking: meanwhile the command cannot be ended, and it may make files faster than they are counted.
+    until: Instant,
 }
 
-/// The bytes on the disk of a folder that belong to files which only this process's descendants hold open.
-#[cfg(target_os = "linux")]
-fn unlinked(folder: &Path, since: i64) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    let Ok(disk) = fs::metadata(folder).map(|meta| meta.dev()) else {
-        return 0;
-    };
-    let mut files = std::collections::BTreeMap::new();
-    for process in descendants() {
-        let open = fs::read_dir(process.join("fd")).into_iter().flatten();
-        for meta in open
-            .flatten()
-            .filter_map(|file| fs::metadata(file.path()).ok())
-        {
-            let counts = meta.is_file() && meta.nlink() == 0 && meta.dev() == disk;
-            if counts && meta.ctime() >= since {
-                files.insert(meta.ino(), meta.blocks().saturating_mul(512));
+impl Written {
+    fn new(start: Instant, since: i64) -> Self {
+        const LONGEST: Duration = Duration::from_millis(500);
+        Self {
+            since,
+            bytes: 0,
+            whole: true,
+            until: start + LONGEST,
+        }
+    }
+
+    fn add(&mut self, meta: &fs::Metadata) {
+        use std::os::unix::fs::MetadataExt;
+        if meta.ctime() >= self.since {
+            let size = meta.blocks().saturating_mul(512);
+            self.bytes = self.bytes.saturating_add(size);
+        }
+    }
+
+    /// Whether to stop.
+    fn is_late(&mut self) -> bool {
+        let late = Instant::now() >= self.until;
+        self.whole &= !late;
+        late
+    }
+
+    /// Something is there that cannot be looked at, or is gone by now.
+    fn missed(&mut self, error: &io::Error) {
+        let gone = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
+        // A process that has ended.
+        let ended = error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error());
+        self.whole &= gone.contains(&error.kind()) || ended;
+    }
+
+    /// Everything below a folder. Paths that are too long can be made, but not looked at.
+    fn in_folder(&mut self, folder: &Path) {
+        for entry in walkdir::WalkDir::new(folder) {
+            if self.is_late() {
+                return;
+            }
+            let meta = entry.and_then(|entry| entry.metadata());
+            match meta.map_err(io::Error::from) {
+                Ok(meta) => self.add(&meta),
+                Err(error) => self.missed(&error),
             }
         }
     }
-    files.values().sum()
+
+    #[cfg(not(target_os = "linux"))]
+    fn unlinked(&mut self, _: &Path) {}
+
+    /// Files without a name on the disk of a folder that this process's descendants hold open.
+    #[cfg(target_os = "linux")]
+    fn unlinked(&mut self, folder: &Path) {
+        use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+        let Ok(disk) = fs::metadata(folder).map(|meta| meta.dev()) else {
+            return;
+        };
+        let mut counted = std::collections::BTreeSet::new();
+        for process in descendants() {
+            let open = fs::read_dir(process.join("fd"));
+            for file in open
+                .map_err(|error| self.missed(&error))
+                .into_iter()
+                .flatten()
+            {
+                if self.is_late() {
+                    return;
+                }
+                let Ok(file) = file else { continue };
+                let Ok(meta) = fs::metadata(file.path()) else {
+                    continue;
+                };
+                let unlinked = meta.is_file() && meta.nlink() == 0 && meta.dev() == disk;
+                if unlinked && counted.insert(meta.ino()) {
+                    self.add(&meta);
+                }
+                self.whole &= !meta.file_type().is_socket() || !carries(&process, &file);
+            }
+            self.whole &= !maps(&process, disk, &counted);
+        }
+    }
 }
 
-#[cfg(not(target_os = "linux"))]
-fn unlinked(_: &Path, _: i64) -> u64 {
-    0
+/// Whether files are on their way through a socket of a process, where nobody sees them.
+#[cfg(target_os = "linux")]
+fn carries(process: &Path, socket: &fs::DirEntry) -> bool {
+    let info = fs::read_to_string(process.join("fdinfo").join(socket.file_name()));
+    let count = info.iter().flat_map(|info| info.lines());
+    let mut count = count.filter_map(|line| line.strip_prefix("scm_fds:"));
+    count.any(|count| count.trim() != "0")
+}
+
+/// Whether a process has mapped a file of a disk that has no name and is not among these.
+#[cfg(target_os = "linux")]
+fn maps(process: &Path, disk: u64, counted: &std::collections::BTreeSet<u64>) -> bool {
+    let disk = format!(
+        "{:02x}:{:02x}",
+        rustix::fs::major(disk),
+        rustix::fs::minor(disk)
+    );
+    let maps = fs::read(process.join("maps")).unwrap_or_default();
+    let mut lines = maps.split(|byte| *byte == b'\n');
+    lines.any(|line| {
+        let line = String::from_utf8_lossy(line);
+        // Range, rights, offset, disk, file.
+        let mut fields = line.split_ascii_whitespace().skip(3);
+        let is_here = fields.next() == Some(disk.as_str());
+        let file = fields.next().and_then(|file| file.parse().ok());
+        is_here && line.ends_with(" (deleted)") && file.is_none_or(|file| !counted.contains(&file))
+    })
 }
 
 /// The folders in `/proc` of everything that this process has started.
@@ -177,6 +338,35 @@ fn descendants() -> Vec<PathBuf> {
         known = children.iter().map(|(id, ..)| *id).collect();
         found.extend(children.into_iter().map(|(.., path)| path));
         others = rest;
+    }
+}
+
+/// How many processes a command has.
+#[cfg(target_os = "linux")]
+struct Count {
+    limit: u64,
+    all: OwnedFd,
+    next: Instant,
+}
+
+#[cfg(target_os = "linux")]
+impl Count {
+    const PAUSE: Duration = Duration::from_millis(100);
+
+    fn over(&mut self) -> Option<Over> {
+        let start = Instant::now();
+        if start < self.next {
+            return None;
+        }
+        self.next = start + Self::PAUSE;
+        let entries = rustix::fs::Dir::read_from(&self.all).into_iter().flatten();
+        let is_process = |name: &CStr| name.to_bytes().first().is_some_and(u8::is_ascii_digit);
+        let all = entries
+            .flatten()
+            .filter(|entry| is_process(entry.file_name()));
+        let count: u64 = all.map(|_| 1).sum();
+        // The inner launcher is none of the command's.
+        (count > self.limit.saturating_add(1)).then_some(Over::Processes)
     }
 }
 
@@ -272,5 +462,34 @@ impl Drop for Group {
             let _ = fs::write(own.join("cgroup.procs"), "0");
             let _ = fs::remove_dir(folder);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(folder: &Path, longest: Duration) -> Written {
+        let mut seen = Written::new(Instant::now(), 0);
+        seen.until = Instant::now() + longest;
+        seen.in_folder(folder);
+        seen
+    }
+
+    #[test]
+    fn what_is_below_a_folder_counts() {
+        const LONG: Duration = Duration::from_secs(100);
+        let dir = tempfile::tempdir().expect("folder");
+        fs::create_dir(dir.path().join("sub")).expect("folder");
+        fs::write(dir.path().join("sub/file"), vec![1; 100_000]).expect("file");
+        let seen = written(dir.path(), LONG);
+        assert!(seen.whole && seen.bytes >= 100_000, "{}", seen.bytes);
+        assert!(written(&dir.path().join("gone"), LONG).whole);
+    }
+
+    #[test]
+    fn looking_ends_and_what_was_not_seen_is_said() {
+        let dir = tempfile::tempdir().expect("folder");
+        assert!(!written(dir.path(), Duration::ZERO).whole);
     }
 }

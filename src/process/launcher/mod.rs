@@ -7,6 +7,7 @@
 //!   the spec, with the lock  →  namespaces, loopback
 //!                               fork, a socket             →   root, limits, rules (see `spec::Bounds`)
 //!                               to trace: attach, "G"      →   (waits for it), the filter
+//!                                                          ←   "C" with its `/proc`, if processes are counted
 //!                                                              spawn the command, reap until it ends
 //!   "T": SIGTERM             →  passed on                  →   SIGTERM to the command's process group
 //!   closed: kill             →  kills the inner one, waits
@@ -64,6 +65,10 @@ pub(crate) const WORD: &str = "__launch";
 /// Tells the inner launcher that it is being traced.
 const GO: &[u8] = b"G";
 
+/// Comes with the `/proc` in which the command's processes can be counted.
+#[cfg(target_os = "linux")]
+const COUNT: &[u8] = b"C";
+
 /// Asks the launcher to pass SIGTERM to the command.
 pub(super) const TERM: &[u8] = b"T";
 
@@ -115,31 +120,34 @@ fn told(what: &str, error: &io::Error) -> io::Error {
 pub(super) fn send(socket: &UnixStream, spec: &Spec, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     let body = spec.encode();
     let length = u32::try_from(body.len()).map_err(io::Error::other)?;
+    hand_over(socket, &length.to_le_bytes(), fds)?;
+    (&*socket).write_all(&body)
+}
+
+/// Sends a few bytes with descriptors.
+fn hand_over(socket: &UnixStream, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
         return Err(io::Error::other("too many descriptors"));
     }
-    let head = length.to_le_bytes();
-    // If the launcher is gone, this is an error rather than a signal: this program ignores SIGPIPE.
-    rustix::net::sendmsg(
-        socket,
-        &[IoSlice::new(&head)],
-        &mut control,
-        SendFlags::empty(),
-    )?;
-    (&*socket).write_all(&body)
+    // If the other side is gone, this is an error rather than a signal: this program ignores SIGPIPE.
+    let parts = [IoSlice::new(bytes)];
+    rustix::net::sendmsg(socket, &parts, &mut control, SendFlags::empty())?;
+    Ok(())
 }
 
-fn receive(mut socket: &UnixStream) -> io::Result<(Spec, Vec<OwnedFd>)> {
-    let mut head = [0; 4];
+/// Receives bytes, and descriptors if some come with them.
+fn take(
+    socket: &UnixStream,
+    bytes: &mut [u8],
+    flags: RecvFlags,
+) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     #[cfg(target_os = "linux")]
-    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::WAITALL;
-    #[cfg(not(target_os = "linux"))]
-    let flags = RecvFlags::WAITALL;
-    let mut parts = [IoSliceMut::new(&mut head)];
+    let flags = RecvFlags::CMSG_CLOEXEC | flags;
+    let mut parts = [IoSliceMut::new(bytes)];
     let got = rustix::net::recvmsg(socket.as_fd(), &mut parts, &mut control, flags)?.bytes;
     let mut fds = Vec::new();
     for message in control.drain() {
@@ -147,6 +155,12 @@ fn receive(mut socket: &UnixStream) -> io::Result<(Spec, Vec<OwnedFd>)> {
             fds.extend(some);
         }
     }
+    Ok((got, fds))
+}
+
+fn receive(mut socket: &UnixStream) -> io::Result<(Spec, Vec<OwnedFd>)> {
+    let mut head = [0; 4];
+    let (got, fds) = take(socket, &mut head, RecvFlags::WAITALL)?;
     let malformed = || io::Error::other("malformed launch request");
     if got != head.len() {
         return Err(malformed());

@@ -1,22 +1,19 @@
 //! The outer launcher: namespaces, the lock, and the end of everything it started.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
 
 use fork::{Fork, fork};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::RecvFlags;
 use rustix::process::{Pid, Signal, WaitOptions};
 
 use super::limits::{Group, Watch};
 use super::spec::Spec;
 use super::trace::Tracing;
-use super::{GO, Report, told};
-
-/// How often the disk is looked at.
-const LOOK: Duration = Duration::from_secs(1);
+use super::{GO, Report, take, told};
 
 /// What a process became by splitting in two.
 pub(super) enum Role {
@@ -143,9 +140,8 @@ impl Outer {
 
     /// Passes on what the program asks for, until the inner launcher ends or the program wants it to.
     fn attend(&mut self, mut parent: &UnixStream) -> io::Result<String> {
-        let mut inner = &self.socket;
-        let mut watch = Watch::new(&self.spec.bounds.limits);
-        let mut looked = Instant::now();
+        let (mut inner, limits) = (&self.socket, &self.spec.bounds.limits);
+        let mut watch = Watch::new(limits);
         let mut report = String::new();
         loop {
             let soon = self.tracing.as_mut().and_then(Tracing::go_on);
@@ -156,7 +152,7 @@ impl Outer {
             if let Some(tracing) = &self.tracing {
                 ready.push(PollFd::new(tracing, PollFlags::IN));
             }
-            let wait = soon.or_else(|| watch.as_ref().map(|_| LOOK));
+            let wait = soon.into_iter().chain(watch.pause()).min();
             let wait = wait.and_then(|wait| Timespec::try_from(wait).ok());
             match poll(&mut ready, wait.as_ref()) {
                 Err(rustix::io::Errno::INTR) => continue,
@@ -169,11 +165,16 @@ impl Outer {
             let (asked, said) = (is_ready(0), is_ready(1));
             if said {
                 let mut chunk = [0; 4096];
-                let length = inner.read(&mut chunk).unwrap_or(0);
+                let (length, fds) = take(inner, &mut chunk, RecvFlags::empty()).unwrap_or_default();
                 if length == 0 {
                     return Ok(report);
                 }
-                let text = chunk.get(..length).unwrap_or_default();
+                let mut text = chunk.get(..length).unwrap_or_default();
+                #[cfg(target_os = "linux")]
+                for all in fds {
+                    text = text.strip_prefix(super::COUNT).unwrap_or(text);
+                    watch.count(limits, all);
+                }
                 report.push_str(&String::from_utf8_lossy(text));
             }
             if asked {
@@ -183,11 +184,8 @@ impl Outer {
                     _ => return Ok(String::new()),
                 }
             }
-            if looked.elapsed() >= LOOK {
-                looked = Instant::now();
-                if let Some(over) = watch.as_mut().and_then(Watch::over) {
-                    return Ok(Report::Over(over).encode());
-                }
+            if let Some(over) = watch.over() {
+                return Ok(Report::Over(over).encode());
             }
         }
     }

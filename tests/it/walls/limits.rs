@@ -39,6 +39,67 @@ fn what_is_written_to_deleted_files_counts() {
 }
 
 #[test]
+fn what_is_written_out_of_sight_counts() {
+    if !walls() {
+        return;
+    }
+    if !std::path::Path::new(PYTHON).is_file() {
+        return skip("no /usr/bin/python3");
+    }
+    let before = [
+        // A folder whose path is too long for any call.
+        "for _ in range(40): os.mkdir(\"d\" * 200); os.chdir(\"d\" * 200)",
+        "import ctypes; libc = ctypes.CDLL(None)",
+        "import socket; ours, theirs = socket.socketpair()",
+    ];
+    let keep = [
+        "pass",
+        "os.unlink(name); libc.mmap(None, 4096, 1, 1, file.fileno(), 0)",
+        "os.unlink(name); socket.send_fds(ours, [b\"x\"], [file.fileno()])",
+    ];
+    for (before, keep) in before.iter().zip(keep) {
+        let script = format!(
+            "import os, time
+{before}
+for number in range(30):
+    name = str(number)
+    with open(name, \"wb+\") as file:
+        file.write(bytes(15_000_000))
+        file.flush()
+        {keep}
+time.sleep(30)"
+        );
+        let script = format!("{PYTHON} -I -c '{script}'");
+        ended_by("disk", "\"40MB\"", "", &script);
+    }
+}
+
+const PYTHON: &str = "/usr/bin/python3";
+
+#[test]
+fn whoever_slows_the_launcher_down_is_still_counted() {
+    if !walls() {
+        return;
+    }
+    if !std::path::Path::new(PYTHON).is_file() {
+        return skip("no /usr/bin/python3");
+    }
+    let script = "import os, time
+for thread in os.listdir(\"/proc/1/task\"):
+    os.sched_setscheduler(int(thread), os.SCHED_IDLE, os.sched_param(0))
+until = time.monotonic() + 5
+for _ in range(150):
+    if os.fork() == 0:
+        while time.monotonic() < until:
+            pass
+        os._exit(0)
+while time.monotonic() < until:
+    pass";
+    let script = format!("{PYTHON} -I -c '{script}'");
+    ended_by("processes", "100", "", &script);
+}
+
+#[test]
 fn a_large_file_and_many_open_files_fail_as_the_kernel_says() {
     let keys = "limits = { file-size = \"100kB\", open-files = 17 }\ntools = [\"head\"]";
     let script = "head -c 200000 /dev/zero 2>/dev/null > big || echo refused; ulimit -n";
@@ -78,7 +139,7 @@ fn a_limit_that_is_no_number_or_size_is_named_with_its_place() {
 
 #[test]
 fn memory_is_bounded_where_the_system_can() {
-    if !std::path::Path::new("/usr/bin/python3").is_file() {
+    if !std::path::Path::new(PYTHON).is_file() {
         return skip("no /usr/bin/python3");
     }
     let keys = "limits = { memory = \"100MB\" }";
