@@ -95,8 +95,8 @@ tables! {
         "env" env: Option<Vec<String>> = texts(users_variable), default "[]";
         /// Environment variables with fixed values. Added to those of a built-in check.
         "set-env" set_env: Option<BTreeMap<String, String>> = map(variable), default "{}";
-        /// Programs it may use in addition to the command; nothing else is on its PATH. Added to those of a built-in
-        /// check.
+        /// Programs it may use in addition to the command. Nothing else is on its PATH, unless its runs are observed: see
+        /// `[trace]`. Added to those of a built-in check.
         "tools" tools: Option<Vec<String>> = texts(tool), default "[]";
         /// Globs (relative to the project root) of the files it writes. They are copied to the project after a run,
         /// restored on a hit, and never inputs of the check. Files that git tracks are compared, not overwritten; other

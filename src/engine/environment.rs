@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use crate::env::{Env, HOME, PATH};
 use crate::plan::Command;
@@ -16,7 +17,8 @@ const TMPDIR: &str = "TMPDIR";
 /// Variables that the room sets even if declared: a user's value would be in the key, but what it leads to would not.
 const OURS: [&str; 3] = [HOME, PATH, TMPDIR];
 
-/// All variables of a check whose room is visible at `room`, sorted by name.
+/// All variables of a check whose room is visible at `room`, sorted by name. Programs are looked for in the room, then
+/// in `folders`.
 ///
 /// Does not force colours: `CLICOLOR_FORCE` would also affect the programs a script calls and thereby verdicts (`ls`
 /// and `grep` in pipes). A check that wants colours passes an argument.
@@ -25,6 +27,7 @@ pub(crate) fn environment(
     room: &Layout,
     command: &Command,
     user: &Env,
+    folders: &[PathBuf],
 ) -> Vec<(OsString, OsString)> {
     let home = room.home();
     let mut vars: BTreeMap<OsString, OsString> = BTreeMap::new();
@@ -44,7 +47,12 @@ pub(crate) fn environment(
     set("GIT_CONFIG_NOSYSTEM", "1".into());
     set(HOME, home.clone().into());
     set(TMPDIR, room.tmp().into());
-    set(PATH, room.bin().into());
+    let mut path: OsString = room.bin().into();
+    for folder in folders {
+        path.push(":");
+        path.push(folder);
+    }
+    set(PATH, path);
     set("XDG_CONFIG_HOME", home.join(".config").into());
     set("XDG_CACHE_HOME", home.join(".cache").into());
     set("XDG_DATA_HOME", home.join(".local/share").into());

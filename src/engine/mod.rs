@@ -118,10 +118,19 @@ pub(crate) struct Request<'a> {
     /// Whether it must really run, even if the Dagger engine has the run cached, because a cached result is suspect,
     /// too old or unwanted.
     pub(crate) again: bool,
-    /// Whether to observe what it does with files, if the engine can.
-    pub(crate) trace: bool,
+    pub(crate) trace: Trace,
     /// Receives its output as it comes.
     pub(crate) live: Option<Live<'a>>,
+}
+
+/// Whether to observe what a run does with files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trace {
+    Off,
+    /// If the engine can. Then the run also finds the system's programs on its PATH.
+    On,
+    /// Not, but it finds the same programs as if it were.
+    Unseen,
 }
 
 /// What was observed of a run.

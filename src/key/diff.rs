@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::key::facts::{States, names_in};
+use crate::key::facts::{Place, States, names_in};
 use crate::key::fingerprint::{Fingerprint, Part, PartKind};
 use crate::key::tree::{self, Change, Leaf, Tree};
 use crate::process::launcher::trace::Uses;
@@ -275,8 +275,13 @@ pub(crate) fn asked_differences(
 ) -> Vec<Miss> {
     let mut all = Vec::new();
     for (path, uses, [before, now]) in old.changes(new) {
+        let (path, is_program) = match Place::of(path) {
+            Place::Project(path) | Place::Host(path) => (path, false),
+            Place::Program(name) => (name, true),
+        };
         // The first letter is the kind; digests follow where more counts.
         let kind = match (before.get(..1), now.get(..1)) {
+            _ if is_program => MissKind::ToolChanged,
             (None, _) => MissKind::InputAdded,
             (_, None) => MissKind::InputRemoved,
             (Some("d"), Some("d")) if uses.has(Uses::NAMES) => {
@@ -299,6 +304,14 @@ pub(crate) fn asked_differences(
             ..Miss::about(kind, format!("{path}{slash}"))
         });
     }
+    // Where a program lies is no news beside its name.
+    let programs = all.iter().filter(|miss| miss.kind == MissKind::ToolChanged);
+    let programs: Vec<_> = programs.filter_map(|miss| miss.path.clone()).collect();
+    all.retain(|miss| {
+        let path = miss.path.as_deref().unwrap_or_default();
+        let name = path.rsplit('/').next().unwrap_or_default();
+        !path.starts_with('/') || !programs.iter().any(|program| program == name)
+    });
     // Each once, even if it was looked for and is listed now.
     all.sort_by(|a, b| (rank(a.kind), &a.path).cmp(&(rank(b.kind), &b.path)));
     all.dedup_by(|a, b| a.path == b.path);

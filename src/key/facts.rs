@@ -8,9 +8,13 @@
 //! with the same weak key answers each known set of questions from its snapshot. Equal answers mean that the run would
 //! see the same and thus behave the same. The idea is BuildXL's: weak fingerprint, path set, strong fingerprint.
 //!
+//! Of the host, a run asks which program a name on PATH leads to, and about files that neither the weak key nor the
+//! identity of the platform holds.
+//!
 //! Pure, like all of `key`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
 use crate::key::CheckKey;
@@ -20,11 +24,77 @@ use crate::path::RelPath;
 use crate::process::launcher::trace::Uses;
 use crate::snapshot::{Entry, FileId, Kind, Snapshot};
 
-/// What a run asked about the project's files: by path, what it asked. The root is the empty path.
+/// What a run asked: by path, what about it. Paths of the project are relative to its root, which is empty; those of the
+/// host are absolute; see [`Place`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Facts(pub(crate) BTreeMap<String, Uses>);
 
+/// Before the name of a program; no path starts with it.
+const PROGRAM: &str = "//";
+
+/// What the path of a fact means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place<'a> {
+    /// A file of the project.
+    Project(&'a str),
+    /// A file of the host, by its absolute path.
+    Host(&'a str),
+    /// The program that a name on PATH leads to.
+    Program(&'a str),
+}
+
+impl<'a> Place<'a> {
+    pub(crate) fn of(path: &'a str) -> Self {
+        match path.strip_prefix(PROGRAM) {
+            Some(name) => Self::Program(name),
+            None if path.starts_with('/') => Self::Host(path),
+            None => Self::Project(path),
+        }
+    }
+}
+
+/// Answers questions about the host.
+pub(crate) trait Host {
+    /// What the program of this name is; empty if there is none.
+    fn program(&self, name: &str) -> String;
+
+    /// What is at an absolute path; empty if there is nothing. Has the form of states of the project's files.
+    fn file(&self, path: &Path, uses: Uses) -> String;
+}
+
 impl Facts {
+    /// Adds that a program was looked for on PATH.
+    pub(crate) fn add_program(&mut self, name: &str) {
+        self.0.insert(format!("{PROGRAM}{name}"), Uses::KIND);
+    }
+
+    /// The names of programs that were looked for on PATH.
+    pub(crate) fn programs(&self) -> impl Iterator<Item = &str> {
+        let from = self.0.range(PROGRAM.to_owned()..);
+        from.map_while(|(path, _)| path.strip_prefix(PROGRAM))
+    }
+
+    /// Removes the programs that `known` says are in the weak key.
+    pub(crate) fn forget_programs(&mut self, known: impl Fn(&str) -> bool) {
+        self.0.retain(|path, _| match Place::of(path) {
+            Place::Program(name) => !known(name),
+            _ => true,
+        });
+    }
+
+    /// Removes the places in the folders of PATH where a program is not: where it is counts.
+    pub(crate) fn forget_path(&mut self, folders: &[PathBuf]) {
+        let names: BTreeSet<String> = self.programs().map(str::to_owned).collect();
+        self.0.retain(|path, uses| {
+            let path = Path::new(path);
+            let name = path.file_name().and_then(|name| name.to_str());
+            let mut folders = folders.iter();
+            *uses != Uses::ABSENT
+                || !name.is_some_and(|name| names.contains(name))
+                || !folders.any(|folder| path.parent() == Some(folder))
+        });
+    }
+
     /// One line for each path; the inverse of [`Facts::of_lines`].
     pub(crate) fn lines(&self) -> impl Iterator<Item = String> {
         let all = self.0.iter();
@@ -144,6 +214,7 @@ pub(crate) struct Now<'a, 's> {
     /// Folders that exist without files, sorted.
     pub(crate) folders: &'a [RelPath],
     pub(crate) trees: &'a mut Trees<'s>,
+    pub(crate) host: &'a dyn Host,
     /// Collects the listings that states refer to, by digest.
     pub(crate) listings: Listings,
 }
@@ -177,6 +248,11 @@ enum Found<'a, 's> {
 impl<'a, 's> Now<'a, 's> {
     /// Empty if there is nothing.
     fn state(&mut self, path: &str, uses: Uses) -> String {
+        let path = match Place::of(path) {
+            Place::Project(path) => path,
+            Place::Host(path) => return self.host.file(Path::new(path), uses),
+            Place::Program(name) => return self.host.program(name),
+        };
         match self.find(path) {
             Found::Absent => String::new(),
             // A path may hold line feeds.
@@ -318,11 +394,14 @@ pub(crate) struct WeakKey {
 }
 
 impl WeakKey {
-    /// The weak key of a check with this id and whole key.
+    /// The weak key of a check with this id and whole key, which also finds programs in `folders`.
     #[must_use]
-    pub(crate) fn of(id: &str, key: &CheckKey) -> Self {
+    pub(crate) fn of(id: &str, key: &CheckKey, folders: &[PathBuf]) -> Self {
         let mut print = key.fingerprint.clone();
         print.parts.retain(|part| part.kind != PartKind::Inputs);
+        let folders = folders.iter().map(|folder| folder.to_string_lossy());
+        let folders: Vec<_> = folders.collect();
+        print.push(PartKind::Option, "path", Some(folders.join(":")));
         Self {
             key: print.digest(&format!("traced {id}"), |_| true),
             print,
@@ -342,6 +421,42 @@ impl WeakKey {
 mod tests {
     use super::*;
 
+    struct Nothing;
+
+    impl Host for Nothing {
+        fn program(&self, _: &str) -> String {
+            String::new()
+        }
+
+        fn file(&self, _: &Path, _: Uses) -> String {
+            String::new()
+        }
+    }
+
+    #[test]
+    fn a_program_counts_by_where_it_is_and_not_by_where_it_is_not() {
+        let mut facts = Facts::default();
+        facts.add_program("make");
+        facts
+            .0
+            .insert("/usr/local/bin/make".to_owned(), Uses::ABSENT);
+        facts.0.insert("/usr/local/bin/jq".to_owned(), Uses::ABSENT);
+        facts.0.insert("make".to_owned(), Uses::ABSENT);
+        facts.forget_path(&[PathBuf::from("/usr/local/bin")]);
+        let left: Vec<Place<'_>> = facts.0.keys().map(|path| Place::of(path)).collect();
+        assert_eq!(
+            left,
+            [
+                Place::Program("make"),
+                Place::Host("/usr/local/bin/jq"),
+                Place::Project("make"),
+            ]
+        );
+        assert_eq!(facts.programs().collect::<Vec<_>>(), ["make"]);
+        facts.forget_programs(|name| name == "make");
+        assert_eq!(facts.programs().count(), 0);
+    }
+
     fn states(files: &[(&str, &str)], asked: &[(&str, Uses)]) -> States {
         let snapshot = Snapshot::in_memory(files);
         let visible: Vec<FileId> = (0..).take(files.len()).collect();
@@ -351,6 +466,7 @@ mod tests {
             visible: &visible,
             folders: &[],
             trees: &mut Trees::new(&snapshot),
+            host: &Nothing,
             listings: Listings::new(),
         };
         States::of(&Facts(asked.collect()), &mut now)

@@ -17,7 +17,7 @@ use crate::plan::{Check, Images, Plan, Work};
 use crate::provision::base::{Wanted, base};
 use crate::scope::{PlanError, Scope};
 
-pub(crate) use discovered::add_discovered;
+pub(crate) use discovered::{add_discovered, program_behind};
 pub(crate) use overrides::apply_override;
 
 /// Applies the overrides to `plan` and adds the custom checks.

@@ -44,10 +44,13 @@ pub(super) fn check(
     }
     let mut found = Found::in_folder(working_directory(table));
     let argv = program(scope, id, table, &mut seen, &mut found);
-    let not_cached = found.not_cached.take();
+    let mut not_cached = found.not_cached.take();
     let work = match argv {
         Ok(argv) => {
-            let command = command(scope, table, argv, files.as_ref(), found);
+            let mut command = command(scope, table, argv, files.as_ref(), found);
+            if command.can_be_traced() && !command.append_files {
+                command.unless_traced = not_cached.take();
+            }
             Work::Command(Box::new(command))
         }
         Err(message) => Work::Missing(message),

@@ -325,6 +325,8 @@ pub(crate) struct Command {
     pub(crate) reads: Option<RelPath>,
     /// Whether to observe what it does with files, where the engine can. The key then holds only what it asked about.
     pub(crate) trace: bool,
+    /// Why its result is not stored unless it was observed: nothing else tells what a program of its uses.
+    pub(crate) unless_traced: Option<String>,
     /// Globs of the files it makes, relative to the project root; they are restored on a hit.
     pub(crate) outputs: Vec<String>,
     pub(crate) network: bool,
@@ -373,6 +375,7 @@ impl Command {
             retry: None,
             reads: None,
             trace: false,
+            unless_traced: None,
             outputs: Vec::new(),
             network: false,
             limits: Limits::default(),

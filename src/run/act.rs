@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
-use crate::engine::{Ended, EngineError, Executed, Expected, Prepare, Request, describe};
+use crate::engine::{Ended, EngineError, Executed, Expected, Prepare, Request, Trace, describe};
 use crate::finding::Finding;
 use crate::key::{MissKind, layers_of};
 use crate::path::RelPath;
@@ -90,7 +90,7 @@ pub(super) fn act(
     command: &Command,
     files: &[FileId],
 ) -> Result<Executed, Trouble> {
-    execute(session, pending, command, files, false).and_then(verdict_of)
+    execute(session, pending, command, files, Trace::Off).and_then(verdict_of)
 }
 
 /// Lets the engine run one action.
@@ -99,7 +99,7 @@ pub(super) fn execute(
     pending: &Pending<'_>,
     command: &Command,
     files: &[FileId],
-    trace: bool,
+    trace: Trace,
 ) -> Result<Executed, Trouble> {
     let layers = layers_of(session.plan, pending.check);
     let request = Request {

@@ -4,15 +4,16 @@ use std::time::Instant;
 
 use crate::key::tree::Trees;
 use crate::plan::output::Output;
-use crate::plan::{Build, Builtin, Command, Work};
+use crate::plan::{Build, Builtin, Check, Command, Work};
 use crate::record::{Cache, CheckRecord, Verdict};
 use crate::rule::Rule;
 use crate::run::act::{View, check_builtin, prepare, reports_signal, room};
 use crate::run::hint::out_of_reach;
 use crate::run::lookup::{Pending, find, key_of};
 use crate::run::mask::Mask;
-use crate::run::missing_programs::{TRIALS, missing_programs, needed, refuse, same, with};
+use crate::run::missing_programs::{Suspect, TRIALS, missing_programs, needed, refuse, same, with};
 use crate::run::outputs::{collect, deliver, stored};
+use crate::run::read_keys::Asked;
 use crate::run::result::{
     Done, Trouble, advice, conclude, elapsed_ms, exit_code, kept, quiet_stdout, replay,
 };
@@ -85,7 +86,7 @@ fn settle(
     begun: Instant,
     trials: usize,
 ) -> Finished {
-    let suspects = missing_programs(session, pending.check, &done);
+    let suspects = suspects(session, pending.check, &done);
     if !suspects.is_empty() && session.options.discover && trials < TRIALS {
         let check = with(session, pending.check, &suspects);
         let wider = Pending {
@@ -111,6 +112,14 @@ fn settle(
     finish(session, pending, done, record)
 }
 
+/// Programs that a run may have been missing. A traced run has all that it looked for.
+fn suspects(session: &Session<'_>, check: &Check, done: &Done) -> Vec<Suspect> {
+    match done.asked {
+        Some(Asked::Facts(_)) => Vec::new(),
+        _ => missing_programs(session, check, done),
+    }
+}
+
 /// Saves and reports a result.
 fn finish(
     session: &Session<'_>,
@@ -120,7 +129,7 @@ fn finish(
 ) -> Finished {
     let check = pending.check;
     record.there = there(session, pending, &record.built);
-    let missing = missing_programs(session, check, &done);
+    let missing = suspects(session, check, &done);
     if let (0, Some(program)) = (done.exit_code, missing.first()) {
         let reason = format!("it passed without `{}`, which you have", program.name);
         done.not_stored.get_or_insert(reason);
@@ -224,6 +233,11 @@ fn run_command(
         let names = || out_of_reach(session, command, &executed.output).filter(|_| failed);
         (reports_signal(&executed.output).then_some(signal)).or_else(names)
     };
+    if !matches!(asked, Some(Asked::Facts(_)))
+        && let Some(why) = &command.unless_traced
+    {
+        not_stored.get_or_insert(why.clone());
+    }
     let outputs = collect(
         pending.check,
         command,

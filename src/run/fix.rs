@@ -1,7 +1,7 @@
 //! Applies fixes: runs the tool in a room and returns the changed files. Writes none of the user's files.
 
 use crate::digest::Digest;
-use crate::engine::{Ended, Prepare, Request};
+use crate::engine::{Ended, Prepare, Request, Trace};
 use crate::fs::beneath::{Found, look};
 use crate::key::layers_of;
 use crate::plan::{Check, Command};
@@ -64,7 +64,7 @@ pub(crate) fn apply(
             product_key: Digest::of(b"mend"),
             timeout: check.timeout,
             again: true,
-            trace: false,
+            trace: Trace::Off,
             live: None,
         };
         let executed = interrupt.block_on(engine.run(&request, interrupt.token()));

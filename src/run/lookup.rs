@@ -175,7 +175,7 @@ pub(super) fn find(
         return Err(Some(Miss::about(MissKind::NotCached, "cache = false")));
     }
     let mut why = None;
-    for key in read_keys::keys(session, check, key) {
+    for (key, traced) in read_keys::keys(session, check, key) {
         match sources::lookup(session, &key) {
             Lookup::Hit(entry) if expired(check, &entry) => {
                 why = Some(Miss::of(MissKind::Expired));
@@ -185,6 +185,8 @@ pub(super) fn find(
                 let reason = "one of its outputs is missing or damaged";
                 why = Some(Miss::about(MissKind::Damaged, reason));
             }
+            // What a traced run looked for is in its key.
+            Lookup::Hit(entry) if traced => return Ok(entry),
             Lookup::Hit(entry) => match appeared(session, check, &*entry) {
                 Some(miss) => why = Some(miss),
                 None => return Ok(entry),

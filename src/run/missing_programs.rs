@@ -17,7 +17,6 @@ use crate::plan::{Check, Command, Tool};
 use crate::rule::Rule;
 use crate::run::Session;
 use crate::run::result::Done;
-use crate::scope::{Scope, Strange};
 use crate::store::entry::Entry;
 use crate::store::parts::PartResult;
 use crate::tool::discovered::MOST;
@@ -223,22 +222,20 @@ fn is_program_name(name: &str) -> bool {
 
 /// The check, planned with programs that it may have been missing.
 pub(super) fn with(session: &Session<'_>, check: &Check, suspects: &[Suspect]) -> Check {
-    let scope = Scope {
-        snapshot: session.snapshot,
-        excluded: &[],
-        facts: session.facts,
-        tools: session.tools,
-        env: session.env,
-        secrets_baseline: None,
-        strange: Strange::default(),
-        trusted: crate::plan::trust::Trusted::default(),
-        images: None,
-    };
+    with_programs(session, check, names(suspects))
+}
+
+/// The check, planned with further programs.
+pub(super) fn with_programs(
+    session: &Session<'_>,
+    check: &Check,
+    names: impl Iterator<Item = String>,
+) -> Check {
     let mut check = check.clone();
     let known = check.work.command().map(|command| &command.discovered);
     let known = known.into_iter().flatten().cloned();
-    let names: BTreeSet<String> = known.chain(names(suspects)).collect();
-    add_discovered(&mut check, names.into_iter().collect(), &scope);
+    let names: BTreeSet<String> = known.chain(names).collect();
+    add_discovered(&mut check, names.into_iter().collect(), &session.scope());
     check
 }
 

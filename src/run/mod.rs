@@ -4,7 +4,7 @@
 //! - [`sources`]: where else a result may come from.
 //! - [`execute`], [`part_runs`]: one miss, from lock to saved result. - [`pool`]: runs misses in parallel.
 //! - [`act`]: one action on an engine. - [`result`]: the result of a check, and storing it.
-//! - [`traced`]: one action that is observed, and again where that disturbed it.
+//! - [`traced`]: one action that is observed, and again where that disturbed it. - [`host`]: what it asks about this host.
 //! - [`parts`]: results of per-file checks. - [`read_keys`]: keys of checks whose reads are known.
 //! - [`outputs`]: files that checks make. - [`fix`]: files that tools fix. - [`mask`]: masks secrets.
 //! - [`audit`]: re-runs cached checks. - [`missing_programs`]: programs that a run did not find.
@@ -19,6 +19,7 @@ pub(crate) mod cancel;
 pub(crate) mod execute;
 pub(crate) mod fix;
 pub(crate) mod hint;
+mod host;
 pub(crate) mod lookup;
 mod mask;
 mod missing_programs;
@@ -40,12 +41,14 @@ use crate::env::Env;
 use crate::event::{Emit, Event};
 use crate::facts::Facts;
 use crate::key::tree::Trees;
+use crate::plan::trust::Trusted;
 use crate::plan::{Check, Plan, Work};
 use crate::record::{Cache, CheckLine, CheckRecord, RunRecord, Verdict};
 use crate::run::cancel::Interrupt;
 use crate::run::lookup::{Pending, State};
 use crate::run::result::Trouble;
 use crate::run::sources::Sources;
+use crate::scope::{Scope, Strange};
 use crate::snapshot::Snapshot;
 use crate::store::Store;
 use crate::store::last::Last;
@@ -134,6 +137,21 @@ pub(crate) struct Session<'a> {
 }
 
 impl Session<'_> {
+    /// What planning may use, for checks that are planned anew.
+    pub(crate) fn scope(&self) -> Scope<'_> {
+        Scope {
+            snapshot: self.snapshot,
+            excluded: &[],
+            facts: self.facts,
+            tools: self.tools,
+            env: self.env,
+            secrets_baseline: None,
+            strange: Strange::default(),
+            trusted: Trusted::default(),
+            images: None,
+        }
+    }
+
     pub(crate) fn emit(&self, event: &Event<'_>) {
         self.sink.emit(event);
     }

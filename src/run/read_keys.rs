@@ -2,6 +2,8 @@
 //!
 //! Does not look up entries.
 
+use std::collections::BTreeSet;
+
 use crate::digest::Digest;
 use crate::key::diff;
 use crate::key::facts::{Facts, Listings, Now, States, WeakKey};
@@ -11,14 +13,16 @@ use crate::key::tree::{self, NO_CONTENT, Objects, Trees};
 use crate::key::{CheckKey, Fingerprint, Miss};
 use crate::plan::{Check, Work};
 use crate::run::Session;
+use crate::run::host::ThisHost;
 use crate::snapshot::{FileId, Snapshot};
+use crate::tool::search_path;
 
-/// The possible keys of a check's result, most likely first.
+/// The possible keys of a check's result, most likely first, and whether each is of a traced run.
 pub(super) fn keys<'a>(
     session: &'a Session<'_>,
     check: &'a Check,
     key: &'a CheckKey,
-) -> impl Iterator<Item = Digest> + 'a {
+) -> impl Iterator<Item = (Digest, bool)> + 'a {
     let snapshot = session.snapshot;
     let traced = traced_keys(session, check, key);
     let mut trees = Trees::new(snapshot);
@@ -28,7 +32,9 @@ pub(super) fn keys<'a>(
         sets.map(move |set| (weak.clone(), present(snapshot, check, set.iter())))
     });
     let narrow = narrow.map(move |(weak, read)| weak.strong(&mut trees, &read).whole);
-    traced.chain(narrow).chain(std::iter::once(key.whole))
+    let untraced = narrow.chain(std::iter::once(key.whole));
+    let untraced = untraced.map(|key| (key, false));
+    traced.map(|key| (key, true)).chain(untraced)
 }
 
 /// What a run asked, if that is known.
@@ -45,13 +51,13 @@ fn traced_keys<'a>(
     key: &'a CheckKey,
 ) -> impl Iterator<Item = Digest> + 'a {
     let mut trees = Trees::new(session.snapshot);
-    let weak = weak_traced(check, key).into_iter();
+    let weak = weak_traced(session, check, key).into_iter();
     let sets = weak.flat_map(move |weak| {
         let sets = sets(session, weak.key, key);
         sets.map(move |set| (weak.clone(), Facts::of_lines(&set)))
     });
     sets.filter_map(move |(weak, facts)| {
-        let (states, _) = states(session.snapshot, check, &facts?, &mut trees);
+        let (states, _) = states(session, check, &facts?, &mut trees)?;
         Some(weak.strong(&states).whole)
     })
 }
@@ -79,26 +85,43 @@ fn add_set(
     Ok(())
 }
 
+/// The answers now, for a check that runs a command.
 fn states<'s>(
-    snapshot: &'s Snapshot,
+    session: &Session<'s>,
     check: &Check,
     facts: &Facts,
     trees: &mut Trees<'s>,
-) -> (States, Listings) {
+) -> Option<(States, Listings)> {
+    let host = ThisHost::new(session, &check.work.command()?.dir);
     let mut now = Now {
-        snapshot,
+        snapshot: session.snapshot,
         visible: &check.inputs.shared,
         folders: &check.inputs.folders,
         trees,
+        host: &host,
         listings: Listings::new(),
     };
-    (States::of(facts, &mut now), now.listings)
+    let states = States::of(facts, &mut now);
+    Some((states, now.listings))
 }
 
 /// The weak key of a check whose runs may be traced.
-pub(crate) fn weak_traced(check: &Check, key: &CheckKey) -> Option<WeakKey> {
+pub(crate) fn weak_traced(session: &Session<'_>, check: &Check, key: &CheckKey) -> Option<WeakKey> {
     let command = check.work.command()?;
-    (command.can_be_traced() && check.inputs.parts.is_none()).then(|| WeakKey::of(&check.id, key))
+    let may = command.can_be_traced() && check.inputs.parts.is_none();
+    may.then(|| WeakKey::of(&check.id, key, &search_path::of_system(session.env)))
+}
+
+/// The programs that known runs of a check looked for.
+pub(super) fn known_programs(
+    session: &Session<'_>,
+    weak: &WeakKey,
+    key: &CheckKey,
+) -> BTreeSet<String> {
+    let sets = sets(session, weak.key, key);
+    let sets = sets.filter_map(|set| Facts::of_lines(&set));
+    sets.flat_map(|facts| facts.programs().map(str::to_owned).collect::<Vec<_>>())
+        .collect()
 }
 
 /// The key of a run that asked this.
@@ -116,8 +139,8 @@ pub(super) fn key_of_run(
             Some(weak.strong(&mut trees, &read))
         }
         Asked::Facts(facts) => {
-            let weak = weak_traced(check, key)?;
-            let (states, _) = states(session.snapshot, check, facts, &mut trees);
+            let weak = weak_traced(session, check, key)?;
+            let (states, _) = states(session, check, facts, &mut trees)?;
             Some(weak.strong(&states))
         }
     }
@@ -143,12 +166,14 @@ fn remember_facts(
     key: &CheckKey,
     facts: &Facts,
 ) -> std::io::Result<()> {
-    let Some(weak) = weak_traced(check, key) else {
+    let Some(weak) = weak_traced(session, check, key) else {
         return Ok(());
     };
     let store = session.store;
     let mut trees = Trees::new(session.snapshot);
-    let (states, listings) = states(session.snapshot, check, facts, &mut trees);
+    let Some((states, listings)) = states(session, check, facts, &mut trees) else {
+        return Ok(());
+    };
     for listing in listings.values() {
         store.put_blob(listing)?;
     }
@@ -189,8 +214,9 @@ pub(super) fn key_like(
     key: &CheckKey,
     old: &Fingerprint,
 ) -> (CheckKey, Vec<FileId>) {
-    if let Some((before, weak)) = states_in(session, old).zip(weak_traced(check, key)) {
-        let (now, _) = states_like(session, check, &before);
+    let before = states_in(session, old);
+    let now = before.and_then(|before| states_like(session, check, &before));
+    if let Some(((now, _), weak)) = now.zip(weak_traced(session, check, key)) {
         return (weak.strong(&now), Vec::new());
     }
     let narrow = || {
@@ -220,7 +246,9 @@ pub(super) fn asked_differences(
     let Some(before) = states_in(session, old) else {
         return Vec::new();
     };
-    let (now, listings) = states_like(session, check, &before);
+    let Some((now, listings)) = states_like(session, check, &before) else {
+        return Vec::new();
+    };
     let listing = |digest: &Digest| {
         let new = listings.get(digest).cloned();
         new.or_else(|| session.store.blob(digest))
@@ -229,9 +257,13 @@ pub(super) fn asked_differences(
 }
 
 /// The answers now.
-fn states_like(session: &Session<'_>, check: &Check, before: &States) -> (States, Listings) {
+fn states_like(
+    session: &Session<'_>,
+    check: &Check,
+    before: &States,
+) -> Option<(States, Listings)> {
     let mut trees = Trees::new(session.snapshot);
-    states(session.snapshot, check, &before.facts(), &mut trees)
+    states(session, check, &before.facts(), &mut trees)
 }
 
 /// The objects of the trees in the current narrowed key.

@@ -213,6 +213,12 @@ pub(crate) fn first_on_path(env: &Env, name: &str) -> Option<PathBuf> {
     candidates(&folders(env), name).next()
 }
 
+/// The first executable of this name in folders.
+#[must_use]
+pub(crate) fn first_in(folders: &[PathBuf], name: &str) -> Option<PathBuf> {
+    candidates(folders, name).next()
+}
+
 /// The absolute folders of PATH, in order.
 fn folders(env: &Env) -> Vec<PathBuf> {
     let path = env.var_os(env::PATH).map(std::env::split_paths);

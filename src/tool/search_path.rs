@@ -60,6 +60,35 @@ pub(crate) fn without_strangers(env: &Env) -> (Env, Vec<PathBuf>) {
     (env.with(env::PATH, kept.into_os_string()), strange)
 }
 
+/// Where the system has programs for everybody, in the usual order.
+const USUAL: [&str; 6] = [
+    "/usr/local/sbin",
+    "/usr/local/bin",
+    "/usr/sbin",
+    "/usr/bin",
+    "/sbin",
+    "/bin",
+];
+
+/// The folders of the system that are on the user's PATH, each once: always in the same order, so that they are the same
+/// for most users.
+#[must_use]
+pub(crate) fn of_system(env: &Env) -> Vec<PathBuf> {
+    let path = env.var_os(env::PATH).map(std::env::split_paths);
+    let given: Vec<PathBuf> = path.into_iter().flatten().collect();
+    let mut real = Vec::new();
+    let usual = USUAL.iter().map(PathBuf::from);
+    let usual = usual.filter(|folder| given.contains(folder));
+    usual
+        .filter(|folder| {
+            let folder = folder.canonicalize().ok();
+            let is_new = folder.is_some() && !real.contains(&folder);
+            real.push(folder);
+            is_new
+        })
+        .collect()
+}
+
 /// What to say of folders that were left out.
 #[must_use]
 pub(crate) fn named(strange: &[PathBuf]) -> String {
@@ -98,5 +127,16 @@ mod tests {
         assert_eq!(kept(&path, ""), (own.to_owned(), vec![open.into()]));
         assert_eq!(kept(&path, open), (format!("{own}:{open}"), Vec::new()));
         assert_eq!(kept("/:.", ".").0, "/");
+    }
+
+    #[test]
+    fn folders_of_the_system_come_in_the_usual_order() {
+        let of = |path: &str| of_system(&Env::from_pairs(&[("PATH", path)]));
+        assert_eq!(
+            of("/home/x/bin:/usr/bin:/usr/sbin:/usr/bin"),
+            [Path::new("/usr/sbin"), Path::new("/usr/bin")]
+        );
+        assert!(of("/home/x/bin").is_empty());
+        assert!(of_system(&Env::from_pairs(&[])).is_empty());
     }
 }

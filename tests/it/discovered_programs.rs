@@ -1,11 +1,11 @@
-//! Programs that nobody declared: a check that is missing one that the user has is run again with it, and from then on
-//! the program is part of its key.
+//! Programs that nobody declared, where nothing is traced: a check that is missing one that the user has is run again with
+//! it, and from then on the program is part of its key.
 
 use crate::support::{Json, Sandbox, have};
 
 /// A project with one check `own`, which runs this script.
 fn sandbox(keys: &str, script: &str) -> Sandbox {
-    let config = format!("[checks.own]\ncommand = [\"./check.sh\"]\n{keys}\n");
+    let config = format!("[checks.own]\ncommand = [\"./check.sh\"]\ntrace = false\n{keys}\n");
     let sandbox = Sandbox::with(&[("dagcache.toml", &config), ("src/a", "one\n")]);
     sandbox.script("check.sh", script);
     sandbox
@@ -147,8 +147,7 @@ fn a_pass_in_which_a_shell_did_not_find_it_does_not_count() {
 
 #[test]
 fn a_condition_on_a_program_that_is_not_declared_is_no_stored_green() {
-    let config =
-        "[checks.own]\ncommand = [\"sh\", \"-c\", \"if grep -q BAD a.txt; then exit 1; fi\"]\n";
+    let config = "[checks.own]\ncommand = [\"sh\", \"-c\", \"if grep -q BAD a.txt; then exit 1; fi\"]\ntrace = false\n";
     let sandbox = Sandbox::with(&[("dagcache.toml", config), ("a.txt", "BAD\n")]);
     own(&sandbox).expect(1);
     own(&sandbox).expect(1).expect_fresh();
@@ -258,7 +257,8 @@ fn a_failure_that_findings_explain_leads_to_no_second_run() {
 fn other_checks_are_not_given_it() {
     let sandbox = sandbox("inputs = []", CALL);
     let config = sandbox.read("dagcache.toml");
-    let other = "[checks.other]\ncommand = [\"sh\", \"-c\", \"command -v mytool || :\"]\n";
+    let other =
+        "[checks.other]\ncommand = [\"sh\", \"-c\", \"command -v mytool || :\"]\ntrace = false\n";
     sandbox.write("dagcache.toml", format!("{config}{other}"));
     sandbox.tool("mytool", "one");
     let both = || sandbox.json(&["lint", "--only", "own", "--only", "other"]);

@@ -233,14 +233,14 @@ fn its_umask_is_not_the_users() {
 }
 
 #[test]
-fn only_declared_tools_are_on_its_path() {
+fn untraced_only_declared_tools_are_on_its_path() {
     let script =
         "for tool in sleep git cat; do command -v $tool > /dev/null && echo $tool; done; :";
     assert_eq!(
-        stdout("tools = [\"sleep\", \"cat\"]", script),
+        stdout("trace = false\ntools = [\"sleep\", \"cat\"]", script),
         "sleep\ncat\n"
     );
-    assert_eq!(stdout("", script), "");
+    assert_eq!(stdout("trace = false", script), "");
 }
 
 #[test]
@@ -459,8 +459,11 @@ fn a_script_that_is_not_there_or_not_executable_is_an_error() {
 }
 
 #[test]
-fn a_program_that_is_a_script_is_run_but_not_stored() {
-    let sandbox = Sandbox::with(&[("dagcache.toml", "[checks.own]\ncommand = [\"scripted\"]\n")]);
+fn untraced_a_program_that_is_a_script_is_run_but_not_stored() {
+    let sandbox = Sandbox::with(&[(
+        "dagcache.toml",
+        "[checks.own]\ncommand = [\"scripted\"]\ntrace = false\n",
+    )]);
     sandbox.program("scripted", "#!/bin/sh\necho hi\n");
     for _ in 0..2 {
         let json = own(&sandbox).expect(0);

@@ -1,5 +1,7 @@
 //! A check runs again only for what it used, and always for that.
 
+mod programs;
+
 use std::path::Path;
 
 use crate::support::{Json, Sandbox, skip};
@@ -509,9 +511,9 @@ fn what_was_used_is_shown() {
     let text = sandbox.run(&["explain", "own"]).expect(0).stdout;
     for line in [
         "  stored   ",
-        "    listed   src\n",
-        "    missing  none\n",
-        "    read     src/a\n",
+        "    listed     src\n",
+        "    missing    none\n",
+        "    read       src/a\n",
     ] {
         assert!(text.contains(line), "{line}\n{text}");
     }

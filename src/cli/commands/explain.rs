@@ -192,7 +192,7 @@ impl Explained<'_, '_> {
 
 /// Why the check cannot be traced, if that was found out.
 fn untraceable(session: &Session<'_>, check: &Check, key: &CheckKey) -> Option<String> {
-    let weak = weak_traced(check, key)?;
+    let weak = weak_traced(session, check, key)?;
     session.store.notes(&weak.key).untraceable
 }
 

@@ -10,7 +10,7 @@ use crate::cli::args::ShellArgs;
 use crate::cli::context::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::digest::Digest;
-use crate::engine::{Engine as _, Prepare, Request, quoted};
+use crate::engine::{Engine as _, Prepare, Request, Trace, quoted};
 use crate::env::{self, SHELL};
 use crate::key::tree::Trees;
 use crate::key::{check_key, layers_of};
@@ -72,7 +72,11 @@ fn open(
         product_key: key.products,
         timeout: None,
         again: false,
-        trace: false,
+        trace: if command.can_be_traced() {
+            Trace::Unseen
+        } else {
+            Trace::Off
+        },
         live: None,
     };
     let prepare = Prepare {

@@ -314,7 +314,7 @@ fn arguments(request: &Request<'_>) -> Vec<String> {
 fn plain_environment(request: &Request<'_>, layout: &Layout) -> Vec<(String, String)> {
     let command = request.command;
     let secret = |name: &str| command.secrets.iter().any(|secret| secret.name == name);
-    let env = environment(layout, command, request.env).into_iter();
+    let env = environment(layout, command, request.env, &[]).into_iter();
     let env = env.filter(|(name, _)| name != PATH && !name.to_str().is_some_and(secret));
     let text = |word: std::ffi::OsString| word.to_string_lossy().into_owned();
     env.map(|(name, value)| (text(name), text(value))).collect()

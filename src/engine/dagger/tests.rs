@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::client::Recorder;
 use super::program::Program;
 use super::*;
-use crate::engine::Ended;
+use crate::engine::{Ended, Trace};
 use crate::env::Env;
 use crate::path::RelPath;
 use crate::plan::output::NoFindings;
@@ -136,7 +136,7 @@ impl Bench {
             product_key: Digest::of(b""),
             timeout,
             again: self.again,
-            trace: false,
+            trace: Trace::Off,
             live: None,
         };
         self.engine.run(&request, &self.cancel).await
@@ -844,7 +844,7 @@ async fn pipeline(command: &Command) -> String {
         product_key: Digest::of(b"products"),
         timeout: Some(Duration::from_secs(7)),
         again: true,
-        trace: false,
+        trace: Trace::Off,
         live: None,
     };
     let action = Action::new(&request, &settings(&env), &place, Path::new("/scratch"));

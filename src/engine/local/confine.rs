@@ -165,9 +165,16 @@ impl Confiner {
         let traced = traced && support.trace.is_ok();
         let offline = !command.network && support.offline.is_ok();
         let mut needs = Needs::new(&self.host);
+        let mut unknown = Needs::new(&self.host);
         for tool in &command.tools {
             match tool {
-                Tool::Host { path, .. } => needs.program(path, false),
+                Tool::Host { name, path, .. } => {
+                    needs.program(path, false);
+                    let found = command.discovered.contains(name);
+                    if traced && (found || command.unless_traced.is_some()) {
+                        unknown.program(path, false);
+                    }
+                }
                 Tool::Layer { layer: name, .. } => {
                     if let Some(folder) = layer(name) {
                         needs.installation(&folder);
@@ -204,7 +211,7 @@ impl Confiner {
                 root,
                 files,
                 calls: support.calls.is_ok(),
-                trace: traced.then(|| vec![inside.tree()]),
+                trace: traced.then(|| watched(&inside, unknown.real)),
                 limits: limits(command, room),
             },
             moved,
@@ -241,6 +248,19 @@ impl Confiner {
         outer
     }
 }
+
+/// Where a traced command's uses of files are noted: its files, the folder of its tools, and what neither the key nor the
+/// identity of the platform holds, such as the installations of programs that are `unknown` to the key.
+fn watched(inside: &Layout, unknown: BTreeSet<PathBuf>) -> Vec<PathBuf> {
+    let others = WATCHED.iter().map(PathBuf::from).chain(unknown);
+    [inside.tree(), inside.bin()]
+        .into_iter()
+        .chain(others)
+        .collect()
+}
+
+/// Parts of system directories that are not of the distribution's packages.
+const WATCHED: [&str; 3] = ["/usr/local", "/opt", ETC];
 
 /// Configured limits, and those that keep the machine usable.
 fn limits(command: &Command, room: &Layout) -> Limits {

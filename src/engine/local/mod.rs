@@ -12,11 +12,10 @@ use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
 
 use crate::digest::Digest;
-use crate::engine::environment::environment;
 use crate::engine::folder::Folder;
 use crate::engine::relative::Relative;
 use crate::engine::{
-    Ended, Engine, EngineError, Executed, Pending, Place, Prepare, Prepared, Request, after,
+    Ended, Engine, EngineError, Executed, Pending, Place, Prepare, Prepared, Request, Trace, after,
     blocking, failed_before, no_verdict, verdict,
 };
 use crate::plan::check::Next;
@@ -24,6 +23,7 @@ use crate::plan::{Build, Output, Tool};
 use crate::process::{self, Launch, Limits};
 use crate::room::{Contents, Room, RoomError};
 use crate::rule::Rule;
+use crate::tool::search_path;
 
 mod action;
 pub(crate) mod confine;
@@ -176,7 +176,7 @@ impl LocalEngine {
         say: &(dyn Fn(&Path, &Path) + Sync),
     ) -> Result<Ended, EngineError> {
         let setup = blocking(|| self.set_up(request, true))?;
-        let env = environment(&setup.seen, request.command, request.env);
+        let env = setup.environment(request);
         let dir = &request.command.dir;
         let (host, seen) = (
             dir.under(&setup.held.room.tree()),
@@ -209,7 +209,7 @@ impl LocalEngine {
         let setup = blocking(|| self.set_up(request, seeds))?;
         let room = &setup.held.room;
         let relative = Relative::new(&[room.layout(), setup.seen.clone()]);
-        let env = environment(&setup.seen, request.command, request.env);
+        let env = setup.environment(request);
         let mut action = Action {
             setup: &setup,
             launcher: self.confiner.as_ref().map(Confiner::launcher),
@@ -234,7 +234,7 @@ impl LocalEngine {
         let traced = action
             .answer
             .take()
-            .map(|answer| traced::facts(answer, &setup.seen));
+            .map(|answer| traced::facts(answer, &setup.traced()));
         let listed = request
             .lacking
             .is_some_and(|folder| !watched || room.is_listed(folder));
@@ -306,9 +306,17 @@ impl LocalEngine {
             .map_err(|source| EngineError::Io { path: bin, source })?;
         let place = room.layout();
         let confiner = self.confiner.as_ref();
-        let drawn = confiner.map(|confiner| confiner.draw(command, &place, request.trace, layer));
+        let traced = request.trace == Trace::On;
+        let drawn = confiner.map(|confiner| confiner.draw(command, &place, traced, layer));
+        let traced = drawn
+            .as_ref()
+            .is_some_and(|drawn| drawn.bounds.trace.is_some());
         let moved = drawn.as_ref().is_some_and(|drawn| drawn.moved);
         Ok(RoomSetup {
+            folders: match traced || request.trace == Trace::Unseen {
+                true => search_path::of_system(request.env),
+                false => Vec::new(),
+            },
             seen: if moved { place.moved(ROOM) } else { place },
             held: Held {
                 room,

@@ -2,10 +2,12 @@
 //!
 //! Starts no processes.
 
+use std::ffi::OsString;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::engine::Request;
+use crate::engine::environment::environment;
 use crate::path::RelPath;
 use crate::plan::check::Changes;
 use crate::plan::{Build, Command};
@@ -38,9 +40,16 @@ pub(super) struct RoomSetup {
     pub(crate) seen: Layout,
     /// The confinement, if any.
     pub(crate) drawn: Option<Drawn>,
+    /// Where it finds programs besides its tools.
+    pub(crate) folders: Vec<PathBuf>,
 }
 
 impl RoomSetup {
+    /// The variables of the command.
+    pub(crate) fn environment(&self, request: &Request<'_>) -> Vec<(OsString, OsString)> {
+        environment(&self.seen, request.command, request.env, &self.folders)
+    }
+
     /// The confinement of a command started by this launcher. `answer` takes what tracing saw.
     pub(crate) fn confined<'a>(
         &'a self,
@@ -54,6 +63,15 @@ impl RoomSetup {
             bounds: &drawn.bounds,
             hold: self.held.room.lock(),
         })
+    }
+
+    /// What to make of what tracing saw.
+    pub(crate) fn traced(&self) -> super::traced::Room<'_> {
+        super::traced::Room {
+            seen: &self.seen,
+            moved: self.drawn.as_ref().is_some_and(|drawn| drawn.moved),
+            folders: &self.folders,
+        }
     }
 
     /// An empty file in memory for what tracing sees, if it is to be traced.

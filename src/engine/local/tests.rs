@@ -85,7 +85,7 @@ impl Bench {
             product_key: Digest::of(b""),
             timeout: self.timeout,
             again: false,
-            trace: false,
+            trace: Trace::Off,
             live: None,
         };
         self.engine.run(&request, &self.cancel).await

@@ -2,11 +2,11 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::engine::Traced;
 use crate::key::facts::Facts;
-use crate::process::launcher::trace::Seen;
+use crate::process::launcher::trace::{Seen, Uses};
 use crate::room::Layout;
 
 /// A file that nobody else can see.
@@ -21,25 +21,62 @@ pub(super) fn file() -> io::Result<File> {
     tempfile::tempfile()
 }
 
+/// Tells nothing: the libraries it leads to are the platform's, or inputs.
+const LIBRARIES: &str = "/etc/ld.so.cache";
+
+/// The same in every room with a file system of its own; with network access some are the host's, and in no key.
+const OURS: [&str; 7] = [
+    "/etc/group",
+    "/etc/hostname",
+    "/etc/hosts",
+    "/etc/machine-id",
+    "/etc/nsswitch.conf",
+    "/etc/passwd",
+    "/etc/resolv.conf",
+];
+
+/// The room of a traced run.
+pub(super) struct Room<'a> {
+    /// Its paths as the check sees them.
+    pub(crate) seen: &'a Layout,
+    /// Whether it has a file system of its own.
+    pub(crate) moved: bool,
+    /// Where programs are looked for besides.
+    pub(crate) folders: &'a [PathBuf],
+}
+
 /// What a run in this room asked about. Whatever is not the project's (temporary files, what its layers laid) has the
 /// same state in every run.
-pub(super) fn facts(answer: File, seen_from_inside: &Layout) -> Traced {
+pub(super) fn facts(answer: File, room: &Room<'_>) -> Traced {
     let Some(seen) = read(answer) else {
         return Traced::Lost("ended before it was known what it did".to_owned());
     };
     if let Some(why) = seen.lost {
         return Traced::Lost(why);
     }
-    let tree = seen_from_inside.tree();
+    let (tree, bin) = (room.seen.tree(), room.seen.bin());
+    let is_ours = |path: &str| path == LIBRARIES || room.moved && OURS.contains(&path);
     let mut facts = Facts::default();
     for (path, uses) in seen.paths {
-        let Some(path) = inside(&tree, &path) else {
+        let Some(text) = path.to_str() else {
             return Traced::Lost("uses names that are not UTF-8".to_owned());
         };
-        if path != ".git" && !path.starts_with(".git/") {
-            facts.0.insert(path, uses);
+        if let Ok(name) = path.strip_prefix(&bin) {
+            if name.as_os_str().is_empty() && uses.has(Uses::NAMES) {
+                return Traced::Lost("lists the programs on its PATH".to_owned());
+            }
+            if !name.as_os_str().is_empty() {
+                facts.add_program(&name.to_string_lossy());
+            }
+        } else if let Some(path) = inside(&tree, &path) {
+            if path != ".git" && !path.starts_with(".git/") {
+                facts.0.insert(path, uses);
+            }
+        } else if !is_ours(text) {
+            facts.0.insert(text.to_owned(), uses);
         }
     }
+    facts.forget_path(room.folders);
     Traced::Facts(facts)
 }
 

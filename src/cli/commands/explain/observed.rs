@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::key::facts::States;
+use crate::key::facts::{Place, States};
 use crate::process::launcher::trace::Uses;
 use crate::report::text::count;
 use crate::visible;
@@ -28,20 +28,36 @@ fn words(uses: Uses) -> &'static str {
 
 /// Lines for one check.
 pub(super) fn text(states: &States) -> String {
-    let mut kinds: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for (path, uses, _) in states.iter() {
-        kinds.entry(words(uses)).or_default().push(path);
+    let (mut project, mut host) = (Kinds::new(), Kinds::new());
+    for (path, uses, state) in states.iter() {
+        let (kinds, kind, path) = match Place::of(path) {
+            Place::Program(name) if state.is_empty() => (&mut host, "no program", name),
+            Place::Program(name) => (&mut host, "program", name),
+            Place::Host(path) => (&mut host, words(uses), path),
+            Place::Project(path) => (&mut project, words(uses), path),
+        };
+        kinds.entry(kind).or_default().push(path);
     }
+    lines("used", "path", &project) + &lines("of host", "program or file", &host)
+}
+
+/// Paths by what was done with them.
+type Kinds<'a> = BTreeMap<&'static str, Vec<&'a str>>;
+
+fn lines(title: &str, of: &str, kinds: &Kinds<'_>) -> String {
     let mut text = String::new();
     let total = kinds.values().map(Vec::len).sum();
-    let _ = writeln!(text, "  used     {}", count(total, "path", "paths"));
+    if total == 0 {
+        return text;
+    }
+    let _ = writeln!(text, "  {title:<8} {}", count(total, of, &format!("{of}s")));
     for (kind, paths) in kinds {
         for path in paths.iter().take(LINES) {
             let shown = if path.is_empty() { "." } else { path };
-            let _ = writeln!(text, "    {kind:<8} {}", visible::name(shown));
+            let _ = writeln!(text, "    {kind:<10} {}", visible::name(shown));
         }
         if let Some(more @ 1..) = paths.len().checked_sub(LINES) {
-            let _ = writeln!(text, "    {kind:<8} … and {more} more");
+            let _ = writeln!(text, "    {kind:<10} … and {more} more");
         }
     }
     text
@@ -52,6 +68,9 @@ pub(super) fn text(states: &States) -> String {
 pub(super) fn of_file(states: &States, file: &str) -> Option<&'static str> {
     let mut found = None;
     for (path, uses, _) in states.iter() {
+        let Place::Project(path) = Place::of(path) else {
+            continue;
+        };
         if path == file {
             return Some(match words(uses) {
                 "made" => "makes it",

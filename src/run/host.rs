@@ -1,0 +1,125 @@
+//! What traced runs ask about this host: which programs the names on PATH lead to, and files that are neither the project's
+//! nor the platform's.
+//!
+//! Starts nothing. Does not know what was asked.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FileType;
+
+use crate::digest::Digest;
+use crate::key::facts::Host;
+use crate::own_checks::program_behind;
+use crate::path::RelPath;
+use crate::process::launcher::trace::Uses;
+use crate::run::Session;
+use crate::scope::Scope;
+use crate::snapshot::stat::Stat;
+use crate::tool::{first_in, search_path};
+
+/// This host as it is for a check.
+pub(super) struct ThisHost<'a> {
+    scope: Scope<'a>,
+    /// Where the check runs.
+    dir: &'a RelPath,
+    /// Where a traced run finds programs besides its tools.
+    folders: Vec<PathBuf>,
+}
+
+impl<'a> ThisHost<'a> {
+    pub(super) fn new(session: &'a Session<'_>, dir: &'a RelPath) -> Self {
+        Self {
+            scope: session.scope(),
+            dir,
+            folders: search_path::of_system(session.env),
+        }
+    }
+
+    /// Whether a run that finds programs in the folders of the system gets the user's program of this name, or none if the
+    /// user has none.
+    ///
+    /// # Errors
+    /// Why it cannot be told what the user's program is.
+    pub(super) fn has_users(&self, name: &str) -> Result<bool, String> {
+        let given = first_in(&self.folders, name);
+        let given = given.and_then(|path| path.canonicalize().ok().zip(Some(path)));
+        let users = program_behind(&self.scope, self.dir, name)?;
+        Ok(match (given, users) {
+            (None, None) => true,
+            // Programs with many names look at the one they are called by.
+            (Some((real, path)), Some(users)) => {
+                real == users.real && path.file_name() == users.path.file_name()
+            }
+            // The user may not read it.
+            (Some(_), None) => return Err(format!("cannot read `{name}`")),
+            (None, Some(_)) => false,
+        })
+    }
+
+    fn look(&self, path: &Path, uses: Uses) -> std::io::Result<String> {
+        let stat = Stat::of_link(path)?;
+        match stat.file_type() {
+            FileType::Directory if uses.has(Uses::NAMES.and(Uses::TREE)) => {
+                Ok(format!("d {}", names(path)?))
+            }
+            FileType::Directory => Ok("d".to_owned()),
+            FileType::Symlink => {
+                let target = std::fs::read_link(path)?;
+                let target = Digest::of(target.as_os_str().as_encoded_bytes());
+                Ok(format!("l {target}"))
+            }
+            FileType::RegularFile => {
+                let letter = if stat.is_executable_by_any() {
+                    'x'
+                } else {
+                    'f'
+                };
+                Ok(match uses.has(Uses::CONTENT.and(Uses::SIZE)) {
+                    true => format!("{letter} {}", self.scope.tools.digest(path)?),
+                    false => letter.to_string(),
+                })
+            }
+            _ => Ok("o".to_owned()),
+        }
+    }
+}
+
+impl Host for ThisHost<'_> {
+    fn program(&self, name: &str) -> String {
+        match program_behind(&self.scope, self.dir, name) {
+            Ok(None) => String::new(),
+            Ok(Some(program)) => format!("x {}", program.digest),
+            Err(_) => "unknown".to_owned(),
+        }
+    }
+
+    fn file(&self, path: &Path, uses: Uses) -> String {
+        match self.look(path, uses) {
+            Ok(state) => state,
+            Err(error) => match error.kind() {
+                ErrorKind::NotFound | ErrorKind::NotADirectory => String::new(),
+                _ => "unreadable".to_owned(),
+            },
+        }
+    }
+}
+
+/// The names and kinds of a folder's entries.
+fn names(folder: &Path) -> std::io::Result<Digest> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        let letter = if kind.is_dir() { b'd' } else { b'f' };
+        all.push((entry.file_name(), letter));
+    }
+    all.sort_unstable();
+    let mut text = Vec::new();
+    for (name, letter) in all {
+        text.push(letter);
+        text.extend_from_slice(name.as_encoded_bytes());
+        text.push(0);
+    }
+    Ok(Digest::of(&text))
+}
