@@ -11,7 +11,9 @@ use crate::run::act::{View, check_builtin, prepare, reports_signal, room};
 use crate::run::hint::out_of_reach;
 use crate::run::lookup::{Pending, find, key_of};
 use crate::run::mask::Mask;
-use crate::run::missing_programs::{Suspect, TRIALS, missing_programs, needed, refuse, same, with};
+use crate::run::missing_programs::{
+    Suspect, TRIALS, missing_programs, needed, not_in_image, refuse, same, with,
+};
 use crate::run::outputs::{collect, deliver, stored};
 use crate::run::read_keys::Asked;
 use crate::run::result::{
@@ -120,6 +122,20 @@ fn suspects(session: &Session<'_>, check: &Check, done: &Done) -> Vec<Suspect> {
     }
 }
 
+/// Why a pass does not count: it was missing a program.
+fn passed_without(session: &Session<'_>, check: &Check, done: &Done) -> Option<String> {
+    if let Some(program) = suspects(session, check, done).first() {
+        return Some(format!(
+            "it passed without `{}`, which you have",
+            program.name
+        ));
+    }
+    let name = not_in_image(session, check, done)?;
+    Some(format!(
+        "it passed without `{name}`, which you have and the image does not; add it with `[layers.base] packages`"
+    ))
+}
+
 /// Saves and reports a result.
 fn finish(
     session: &Session<'_>,
@@ -129,9 +145,9 @@ fn finish(
 ) -> Finished {
     let check = pending.check;
     record.there = there(session, pending, &record.built);
-    let missing = suspects(session, check, &done);
-    if let (0, Some(program)) = (done.exit_code, missing.first()) {
-        let reason = format!("it passed without `{}`, which you have", program.name);
+    if done.exit_code == 0
+        && let Some(reason) = passed_without(session, check, &done)
+    {
         done.not_stored.get_or_insert(reason);
     }
     let made = std::mem::take(&mut done.outputs);

@@ -141,6 +141,18 @@ pub(super) fn missing_programs<'a>(
     suspects
 }
 
+/// A program of the user's that a shell in a container did not find.
+pub(super) fn not_in_image(session: &Session<'_>, check: &Check, done: &Done) -> Option<String> {
+    let command = check.work.command()?;
+    if session.engine.class() == "local" || !Rule::DiscoveredPrograms.holds() {
+        return None;
+    }
+    let texts = texts(&Said::from(done), command.quiet_stdout);
+    let mut names = texts.iter().flat_map(|text| of_shell(text));
+    let (_, name) = names.find(|(_, name)| is_on_path(session.env, name))?;
+    Some(name.to_owned())
+}
+
 /// What to search, without colours.
 fn texts<'a>(said: &Said<'a>, quiet_stdout: bool) -> Vec<Cow<'a, str>> {
     let stdout = (!quiet_stdout).then_some(said.stdout);

@@ -96,6 +96,37 @@ fn a_program_that_is_not_in_the_image_is_named_with_the_ways_out() {
 }
 
 #[test]
+fn a_pass_without_a_program_that_this_machine_has_does_not_count() {
+    let Some(engine) = engine() else { return };
+    let sandbox = sandbox("", "if mytool -c 'exit 0'; then exit 1; fi");
+    lint(engine, &sandbox).expect(0);
+    lint(engine, &sandbox).expect(0).expect_fresh();
+    sandbox.tool("mytool", "one");
+    sandbox.write("a.txt", "");
+    let json = lint(engine, &sandbox).expect(0);
+    let reason = json.check("own")["not_stored"].as_str().unwrap_or_default();
+    assert!(reason.contains("without `mytool`"), "{reason}");
+    // On this machine it is red, also where the engine is lost.
+    sandbox.json(&["lint", "--engine", "local"]).expect(1);
+}
+
+#[test]
+fn a_condition_that_fails_in_a_container_fails_on_this_machine() {
+    let Some(engine) = engine() else { return };
+    let sandbox = sandbox("", "");
+    let config = sandbox.read("dagcache.toml").replace(
+        "[\"./check.sh\"]",
+        "[\"sh\", \"-c\", \"if grep -q BAD a.txt; then exit 1; fi\"]",
+    );
+    sandbox.write("dagcache.toml", config);
+    sandbox.write("a.txt", "BAD\n");
+    lint(engine, &sandbox).expect(1);
+    let nowhere = Engine::at("unix:///nowhere");
+    nowhere.json(&sandbox, &["lint"]).expect(1);
+    nowhere.json(&sandbox, &["lint"]).expect(1).expect_fresh();
+}
+
+#[test]
 fn nothing_of_the_engine_is_in_the_environment() {
     let Some(engine) = engine() else { return };
     let sandbox = sandbox("", "env");

@@ -51,10 +51,7 @@ impl Engine {
             return Err("dagger is not on PATH".to_owned());
         }
         if let Ok(address) = std::env::var("DAGCACHE_TEST_DAGGER") {
-            return Ok(Self {
-                address,
-                _process: None,
-            });
+            return Ok(Self::at(&address));
         }
         let images = std::env::var_os("DAGCACHE_TEST_IMAGES");
         let images =
@@ -111,6 +108,14 @@ impl Engine {
             address: format!("unix://{}", socket.display()),
             _process: Some(process),
         })
+    }
+
+    /// One at this address.
+    pub(crate) fn at(address: &str) -> Self {
+        Self {
+            address: address.to_owned(),
+            _process: None,
+        }
     }
 
     /// The binary in a sandbox, with this engine's address.
