@@ -293,8 +293,22 @@ impl<'a, 's> Now<'a, 's> {
     }
 
     fn is_empty_folder(&self, path: &str) -> bool {
-        let below = |folder: &RelPath| is_inside(folder.as_str(), path) || folder.as_str() == path;
-        self.folders.iter().any(below)
+        let found = self
+            .folders
+            .binary_search_by(|folder| folder.as_str().cmp(path));
+        found.is_ok() || !self.empty_inside(path).is_empty()
+    }
+
+    /// The folders without files in a folder, at any depth.
+    fn empty_inside(&self, folder: &str) -> &'a [RelPath] {
+        if folder.is_empty() {
+            return self.folders;
+        }
+        let prefix = format!("{folder}/");
+        let first = self.folders.partition_point(|one| one.as_str() < &*prefix);
+        let rest = self.folders.get(first..).unwrap_or_default();
+        let count = rest.partition_point(|one| one.as_str().starts_with(&prefix));
+        rest.get(..count).unwrap_or_default()
     }
 
     fn path(&self, id: FileId) -> &'s str {
@@ -338,12 +352,10 @@ impl<'a, 's> Now<'a, 's> {
             };
             rest = rest.get(taken..).unwrap_or_default();
         }
-        for empty in self.folders {
-            if let Some(name) = empty.as_str().get(base..)
-                && (folder.is_empty() || is_inside(empty.as_str(), folder))
-                && !name.is_empty()
-            {
-                let name = name.split('/').next().unwrap_or_default();
+        for empty in self.empty_inside(folder) {
+            let name = empty.as_str().get(base..).unwrap_or_default();
+            let name = name.split('/').next().unwrap_or_default();
+            if !name.is_empty() {
                 children.entry(name).or_insert(b'd');
             }
         }
@@ -377,11 +389,6 @@ const fn letter(kind: Kind) -> u8 {
         Kind::Executable => b'x',
         Kind::Symlink => b'l',
     }
-}
-
-fn is_inside(path: &str, folder: &str) -> bool {
-    let rest = path.strip_prefix(folder);
-    rest.is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// A check's key without its files.
@@ -509,6 +516,37 @@ mod tests {
         check(asked, base, &[("d/a", "1"), ("d/s", "1")], false);
         check(("", Uses::NAMES), base, &[("d/z", ""), ("e", "2")], true);
         check(("", Uses::NAMES), base, &[("d/a", "1")], false);
+    }
+
+    #[test]
+    fn folders_without_files_are_there() {
+        let folders = ["a", "a-b", "a/b/c", "b"].map(|path| RelPath::new(path).expect("path"));
+        let snapshot = Snapshot::in_memory(&[]);
+        let mut now = Now {
+            snapshot: &snapshot,
+            visible: &[],
+            folders: &folders,
+            host: &Nothing,
+            trees: &mut Trees::new(&snapshot),
+            listings: Listings::new(),
+        };
+        for (path, state) in [
+            ("a", "d"),
+            ("a/b", "d"),
+            ("a/b/c", "d"),
+            ("a-b", "d"),
+            ("a/", ""),
+        ] {
+            assert_eq!(now.state(path, Uses::KIND), state, "{path}");
+        }
+        let mut names = |path| {
+            now.state(path, Uses::NAMES);
+            let listing = now.listings.pop_last().expect("one").1;
+            names_in(&listing).expect("names")
+        };
+        assert_eq!(names(""), ["a/", "a-b/", "b/"]);
+        assert_eq!(names("a"), ["b/"]);
+        assert!(names("b").is_empty());
     }
 
     #[test]

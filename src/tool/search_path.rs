@@ -5,6 +5,7 @@
 //! | relative, which depends on the current folder | never |
 //! | named by `DAGCACHE_PATH_ALLOW` | yes |
 //! | writable by everybody, or owned by a stranger | no, and is named |
+//! | in the project, where only its user can have put it (a virtual environment that is active) | yes |
 //! | anything else that exists | yes |
 
 use std::ffi::OsString;

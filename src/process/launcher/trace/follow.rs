@@ -276,7 +276,7 @@ impl Tracer {
                 Place::Nothing => break,
             }
         }
-        match paths.is_full() {
+        match paths.is_full(&self.notes) {
             true => Err(TOO_MANY.to_owned()),
             false => Ok(()),
         }
@@ -351,7 +351,13 @@ impl Tracer {
         // Another thread than the first may have called.
         let before = ptrace::getevent(Pid::from_raw(process)).ok();
         let before = before.and_then(|id| i32::try_from(id).ok());
-        let entered = self.entering.remove(&before.unwrap_or(process));
+        let before = before.unwrap_or(process);
+        let entered = self.entering.remove(&before);
+        if before != process {
+            // Which has become the first one, and takes its own working directory along.
+            self.forget(before);
+            self.folders.remove(&process);
+        }
         if !entered && !self.is_ours(process) {
             return Err("makes calls that are hidden from this program".to_owned());
         }

@@ -5,11 +5,11 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, openat, readlinkat, statat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fstat, openat, readlinkat, statat};
 
 use super::calls::Use;
 use super::seen::{Notes, Uses};
@@ -127,7 +127,7 @@ pub(super) struct Paths {
     folders: HashSet<Vec<u8>>,
     /// Paths as they were given, and the ways: noting them again would change nothing.
     done: HashSet<Vec<u8>>,
-    /// Bytes of all paths that were noted.
+    /// Bytes of both.
     size: usize,
 }
 
@@ -152,9 +152,9 @@ impl Paths {
         }
     }
 
-    /// Whether more was noted than there is memory for.
-    pub(super) fn is_full(&self) -> bool {
-        self.size > MOST
+    /// Whether more is remembered, here and as notes, than there is memory for.
+    pub(super) const fn is_full(&self, notes: &Notes) -> bool {
+        self.size + notes.size() > MOST
     }
 
     /// Notes a path that is absolute or starts at `base`. Returns the rest of one that leads into `/proc`.
@@ -187,7 +187,7 @@ impl Paths {
             Lead::Here(at, found) => (at, found),
             Lead::Proc(rest) => return Some(rest),
         };
-        self.size += given.len() + at.len();
+        self.size += given.len();
         self.done.insert(given);
         let uses = match found {
             Some(FileType::Directory) => way.directory,
@@ -199,6 +199,7 @@ impl Paths {
         if way.moves && found != Some(FileType::RegularFile) {
             self.folders.clear();
             self.done.clear();
+            self.size = 0;
         }
         None
     }
@@ -218,12 +219,10 @@ impl Paths {
         else {
             return Vec::new();
         };
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let Ok(file) = openat(&self.root, inside(&at), flags, Mode::empty()) else {
-            return Vec::new();
-        };
         let mut head = vec![0; HEAD];
-        let length = rustix::io::read(&file, &mut head).unwrap_or(0);
+        let file = self.open(&at);
+        let length = file.and_then(|file| Ok(rustix::io::read(&file, &mut head)?));
+        let length = length.unwrap_or(0);
         head.truncate(length);
         head
     }
@@ -263,7 +262,7 @@ impl Paths {
         if is_plain && self.folders.contains(folder) {
             let kind = self.kind(&path).ok();
             if kind == Some(FileType::Directory) {
-                self.folders.insert(path.clone());
+                self.keep(&path);
             }
             if kind != Some(FileType::Symlink) || !follow {
                 return Lead::Here(path, kind);
@@ -305,7 +304,7 @@ impl Paths {
             };
             kind = found;
             if found == FileType::Directory {
-                self.folders.insert(at.clone());
+                self.keep(&at);
             }
             if found == FileType::Symlink && (follow || !rest.is_empty()) {
                 self.add(notes, &at, Uses::TARGET);
@@ -325,9 +324,32 @@ impl Paths {
         Lead::Here(at, Some(kind))
     }
 
+    fn keep(&mut self, folder: &[u8]) {
+        if self.folders.insert(folder.to_vec()) {
+            self.size += folder.len();
+        }
+    }
+
     fn kind(&self, path: &[u8]) -> io::Result<FileType> {
         let stat = statat(&self.root, inside(path), AtFlags::SYMLINK_NOFOLLOW)?;
         Ok(FileType::from_raw_mode(stat.st_mode))
+    }
+
+    /// Opens a regular file. Meanwhile the command may have made its path lead to something of the host, where opening a
+    /// device has effects.
+    fn open(&self, path: &[u8]) -> io::Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let place = openat(&self.root, inside(path), flags, Mode::empty())?;
+        if FileType::from_raw_mode(fstat(&place)?.st_mode) != FileType::RegularFile {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let place = format!("/proc/self/fd/{}", place.as_raw_fd());
+        Ok(openat(
+            CWD,
+            place,
+            OFlags::RDONLY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?)
     }
 
     fn target(&self, path: &[u8]) -> io::Result<Vec<u8>> {
@@ -339,7 +361,7 @@ impl Paths {
 pub(super) fn root_of(process: i32) -> io::Result<OwnedFd> {
     let path = format!("/proc/{process}/root");
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    Ok(openat(rustix::fs::CWD, path, flags, Mode::empty())?)
+    Ok(openat(CWD, path, flags, Mode::empty())?)
 }
 
 /// Relative to the root.

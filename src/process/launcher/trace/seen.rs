@@ -86,6 +86,8 @@ pub(super) struct Notes {
     paths: HashMap<Vec<u8>, Uses>,
     /// Whether anything was not there.
     any_gone: bool,
+    /// Bytes of all paths.
+    size: usize,
 }
 
 #[cfg(target_os = "linux")]
@@ -107,7 +109,12 @@ impl Notes {
             return;
         }
         self.any_gone |= is_gone;
+        self.size += path.len();
         self.paths.insert(path.to_owned(), uses);
+    }
+
+    pub(super) const fn size(&self) -> usize {
+        self.size
     }
 
     fn is_gone(&self, path: &[u8]) -> bool {
