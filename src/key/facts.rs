@@ -23,6 +23,7 @@ use crate::key::tree::{self, Trees};
 use crate::path::RelPath;
 use crate::process::launcher::trace::Uses;
 use crate::snapshot::{Entry, FileId, Kind, Snapshot};
+use crate::visible;
 
 /// What a run asked: by path, what about it. Paths of the project are relative to its root, which is empty; those of the
 /// host are absolute; see [`Place`].
@@ -49,6 +50,16 @@ impl<'a> Place<'a> {
             Some(name) => Self::Program(name),
             None if path.starts_with('/') => Self::Host(path),
             None => Self::Project(path),
+        }
+    }
+}
+
+impl std::fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Project("") => f.write_str("the project's root"),
+            Self::Project(path) | Self::Host(path) => f.write_str(&visible::name(path)),
+            Self::Program(name) => write!(f, "the program {}", visible::name(name)),
         }
     }
 }
@@ -115,6 +126,11 @@ impl Facts {
             Some((path.to_owned(), Uses(u8::from_str_radix(uses, 16).ok()?)))
         };
         lines.iter().map(fact).collect::<Option<_>>().map(Self)
+    }
+
+    /// The paths that the run did not make.
+    pub(crate) fn used(&self) -> impl Iterator<Item = &str> {
+        self.asked().map(|(path, _)| path.as_str())
     }
 
     fn asked(&self) -> impl Iterator<Item = (&String, &Uses)> {

@@ -8,12 +8,14 @@ use std::time::Instant;
 use crate::digest::Digest;
 use crate::event::Event;
 use crate::finding::{Finding, Severity};
+use crate::key::facts::{Facts, Place};
 use crate::key::{Miss, MissKind};
 use crate::record::{Cache, CheckRecord, Verdict};
 use crate::rule::Rule;
 use crate::run::execute::{Finished, work};
 use crate::run::lookup::Pending;
 use crate::run::outputs::{Made, deliver};
+use crate::run::read_keys::{Asked, states_in};
 use crate::run::result::{Done, Trouble, elapsed_ms};
 use crate::run::{Caching, Options, Session};
 use crate::store::entry::{Entry, Lookup};
@@ -86,7 +88,7 @@ pub(super) fn audit(session: &Session<'_>, pending: &Pending<'_>, hit: &CheckRec
         Ok(third) => cause(&now, &third),
         Err(_) => "a third run did not finish".to_owned(),
     };
-    let said = first_other_line(&entry, &now);
+    let said = first_other_line(&entry, &now) + &used_otherwise(session, &entry, &now);
     let why = format!("its cached result is wrong: {}", differs.join("; "));
     if Rule::LiesAreQuarantined.holds() {
         let store = session.store;
@@ -212,6 +214,30 @@ fn cause(now: &Done, third: &Done) -> String {
     }
     "two runs on the same inputs differ, so the check is not deterministic; fix that, or set `cache = false`"
         .to_owned()
+}
+
+/// What the new run used and the cached one did not, or the other way round, if both were traced.
+fn used_otherwise(session: &Session<'_>, entry: &Entry, now: &Done) -> String {
+    let Some(Asked::Facts(now)) = &now.asked else {
+        return String::new();
+    };
+    let print = session.store.fingerprint(&entry.fingerprint);
+    let Some(before) = print.and_then(|print| states_in(session, &print)) else {
+        return String::new();
+    };
+    let before = before.facts();
+    let list = |these: &Facts, others: &Facts| {
+        const MOST: usize = 5;
+        let other = these.used().filter(|path| !others.0.contains_key(*path));
+        let shown = other.take(MOST).map(|path| Place::of(path).to_string());
+        shown.collect::<Vec<_>>().join(", ")
+    };
+    let (new, gone) = (list(now, &before), list(&before, now));
+    let said = |paths: &str, whose: &str| match paths {
+        "" => String::new(),
+        paths => format!(". Only {whose} used {paths}"),
+    };
+    said(&new, "the new run") + &said(&gone, "the cached one")
 }
 
 /// The first differing line of output, which often reveals the cause.

@@ -525,6 +525,26 @@ fn what_was_used_is_shown() {
 }
 
 #[test]
+fn an_audit_names_what_only_one_run_used() {
+    let script = "x=$(mktemp -u XXXXXXXXXX); [ -e src/$x ]; echo \"src/a:1: warning: $x\"";
+    let sandbox = sandbox(script);
+    let config = sandbox.read("dagcache.toml");
+    sandbox.write("dagcache.toml", config + "findings = \"gcc\"\n");
+    if !first(&sandbox) {
+        return;
+    }
+    let json = sandbox.json(&["lint", "--only", "own", "--audit", "100"]);
+    let check = json.expect(1);
+    let message = check.check("own")["message"].as_str().expect("a message");
+    for part in [
+        "Only the new run used src/",
+        "Only the cached one used src/",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+#[test]
 fn tracing_can_be_turned_off() {
     let sandbox = sandbox("cat src/a");
     let config = sandbox.read("dagcache.toml");
