@@ -260,8 +260,16 @@ pub(crate) fn differences(
             }),
         }
     }
-    // What differs between engines is no news beside the engine.
-    misses.sort_by_key(|miss| (miss.path.as_deref() != Some(ENGINE), rank(miss.kind)));
+    let is_engine =
+        |miss: &Miss| miss.kind == MissKind::LayerChanged && miss.path.as_deref() == Some(ENGINE);
+    if misses.iter().any(is_engine) {
+        // Programs, variables, layers and what is seen of the project differ between engines. Only edits are news.
+        let is_edit = |miss: &Miss| {
+            miss.kind == MissKind::InputChanged && miss.from.is_some() && miss.to.is_some()
+        };
+        misses.retain(|miss| is_engine(miss) || is_edit(miss));
+    }
+    misses.sort_by_key(|miss| (!is_engine(miss), rank(miss.kind)));
     misses
 }
 
@@ -735,15 +743,16 @@ mod tests {
     }
 
     #[test]
-    fn another_engine_comes_before_what_follows_from_it() {
+    fn of_what_follows_from_another_engine_nothing_is_said() {
         let of = |value: &str| {
             print(&[
                 (PartKind::Option, "o", Some(value)),
+                (PartKind::SetEnv, "CARGO_BUILD_BUILD_DIR", Some(value)),
                 (PartKind::Engine, "", Some(value)),
             ])
         };
         let all = all_of(&of("1"), &of("2"), &Objects::new());
-        assert_eq!(all, ["engine changed: 1 → 2", "option o changed: 1 → 2"]);
+        assert_eq!(all, ["engine changed: 1 → 2"]);
     }
 
     #[test]
