@@ -4,7 +4,7 @@
 //! Starts nothing. Does not know what was asked.
 
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::FileType;
 
@@ -16,15 +16,13 @@ use crate::process::launcher::trace::Uses;
 use crate::run::Session;
 use crate::scope::Scope;
 use crate::snapshot::stat::Stat;
-use crate::tool::{first_in, search_path};
+use crate::tool::first_in;
 
 /// This host as it is for a check.
 pub(super) struct ThisHost<'a> {
     scope: Scope<'a>,
     /// Where the check runs.
     dir: &'a RelPath,
-    /// Where a traced run finds programs besides its tools.
-    folders: Vec<PathBuf>,
 }
 
 impl<'a> ThisHost<'a> {
@@ -32,7 +30,6 @@ impl<'a> ThisHost<'a> {
         Self {
             scope: session.scope(),
             dir,
-            folders: search_path::of_system(session.env),
         }
     }
 
@@ -42,7 +39,7 @@ impl<'a> ThisHost<'a> {
     /// # Errors
     /// Why it cannot be told what the user's program is.
     pub(super) fn has_users(&self, name: &str) -> Result<bool, String> {
-        let given = first_in(&self.folders, name);
+        let given = first_in(self.scope.tools.folders_of_system(), name);
         let given = given.and_then(|path| path.canonicalize().ok().zip(Some(path)));
         let users = program_behind(&self.scope, self.dir, name)?;
         Ok(match (given, users) {

@@ -15,7 +15,6 @@ use crate::plan::{Check, Work};
 use crate::run::Session;
 use crate::run::host::ThisHost;
 use crate::snapshot::{FileId, Snapshot};
-use crate::tool::search_path;
 
 /// The possible keys of a check's result, most likely first, and whether each is of a traced run.
 pub(super) fn keys<'a>(
@@ -109,7 +108,7 @@ fn states<'s>(
 pub(crate) fn weak_traced(session: &Session<'_>, check: &Check, key: &CheckKey) -> Option<WeakKey> {
     let command = check.work.command()?;
     let may = command.can_be_traced() && check.inputs.parts.is_none();
-    may.then(|| WeakKey::of(&check.id, key, &search_path::of_system(session.env)))
+    may.then(|| WeakKey::of(&check.id, key, session.tools.folders_of_system()))
 }
 
 /// The programs that known runs of a check looked for.

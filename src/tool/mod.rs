@@ -15,7 +15,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rustix::fs::FileType;
 
@@ -53,6 +53,8 @@ pub(crate) struct Program {
 pub(crate) struct Tools {
     /// The absolute folders of PATH, in order.
     folders: Vec<PathBuf>,
+    /// Those of the system; see [`search_path::of_system`].
+    of_system: OnceLock<Vec<PathBuf>>,
     memo: Option<PathBuf>,
     began: Time,
     state: Mutex<State>,
@@ -87,6 +89,7 @@ impl Tools {
         let (files, below) = known.unwrap_or_default();
         Self {
             folders: folders(env),
+            of_system: OnceLock::new(),
             memo: Some(memo),
             began,
             state: Mutex::new(State {
@@ -95,6 +98,13 @@ impl Tools {
                 ..State::default()
             }),
         }
+    }
+
+    /// See [`search_path::of_system`].
+    #[must_use]
+    pub(crate) fn folders_of_system(&self) -> &[PathBuf] {
+        let find = || search_path::of_system_in(&self.folders);
+        self.of_system.get_or_init(find)
     }
 
     /// The first executable of this name on the user's PATH. `None` also if it cannot be read, because its identity

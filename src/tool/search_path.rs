@@ -76,7 +76,11 @@ const USUAL: [&str; 6] = [
 #[must_use]
 pub(crate) fn of_system(env: &Env) -> Vec<PathBuf> {
     let path = env.var_os(env::PATH).map(std::env::split_paths);
-    let given: Vec<PathBuf> = path.into_iter().flatten().collect();
+    of_system_in(&path.into_iter().flatten().collect::<Vec<_>>())
+}
+
+/// The same of a given PATH.
+pub(super) fn of_system_in(given: &[PathBuf]) -> Vec<PathBuf> {
     let mut real = Vec::new();
     let usual = USUAL.iter().map(PathBuf::from);
     let usual = usual.filter(|folder| given.contains(folder));
