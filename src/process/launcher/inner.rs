@@ -39,6 +39,9 @@ pub(super) fn serve(outer: &UnixStream, spec: &Spec, stdin: Option<OwnedFd>) -> 
         return report(outer, Report::Exit(0)); // Only a test of what is supported.
     }
     let id = start(spec, stdin)?;
+    // The command may send some: for those that have handlers here, the kernel does not protect this process.
+    #[cfg(target_os = "linux")]
+    nix::sys::signal::SigSet::all().thread_block()?;
     let (others, alone) = (outer.try_clone()?, spec.terminal);
     let watcher = move || watch(&others, id, alone);
     std::thread::Builder::new().spawn(watcher)?;
