@@ -108,7 +108,7 @@ impl Clippy<'_> {
         }
         let command = Command {
             before: vec![clean],
-            retry: Some(Arc::new(Failures)),
+            retry: Some(Arc::new(Failures::default())),
             quiet_stdout: true,
             amend: Some(follow_args),
             ..Command::new(argv, self.dir.clone(), tools, Arc::new(CargoJson))

@@ -20,6 +20,8 @@
 mod deps;
 mod unread;
 
+use std::sync::Arc;
+
 use crate::catalogue;
 use crate::digest::Digest;
 use crate::ecosystem::cargo::workspace::Workspace;
@@ -38,7 +40,8 @@ use crate::visible::Shown as _;
 use super::deps::Lockfile;
 use super::programs::{Programs, environment};
 use super::refresh::Packages;
-use super::{Found, missing_clippy, plan_clippy, rustfmt};
+use super::retry::Failures;
+use super::{Found, git, missing_clippy, plan_clippy, rustfmt};
 
 /// The version of Rust unless the project specifies one.
 const USUAL: (u64, u64) = (1, 95);
@@ -137,6 +140,9 @@ fn plan_dependent(
     let programs = Programs::Image(rust.version.as_deref());
     let mut check = plan_clippy(found, plan, programs, &lockfile);
     if let Work::Command(command) = &mut check.work {
+        command.retry = Some(Arc::new(Failures {
+            without_git: git::is_asked(scope, found.workspace, &lockfile, dir),
+        }));
         let keep = images.incremental();
         let packages = keep.then(|| Packages::of(scope, found.workspace));
         let laid = matches!(lockfile, Lockfile::Resolved(_)) || lock.is_some();

@@ -48,13 +48,23 @@ pub(crate) fn commit(
     lockfile: &Lockfile,
     dir: &RelPath,
 ) -> Option<Commit> {
-    let packages = lockfile.packages(scope, dir).unwrap_or_default();
-    let known = |(name, _): &(String, String)| PACKAGES.contains(&name.as_str());
-    if !packages.iter().any(known) && !scripts_contain(scope, workspace, "rust-asks-git/1", asks) {
+    if !is_asked(scope, workspace, lockfile, dir) {
         return None;
     }
     let repository = Repository::around(scope.snapshot.root(), scope.env)?;
     read(&repository)
+}
+
+/// Whether code that runs when the workspace is built may call git.
+pub(super) fn is_asked(
+    scope: &Scope<'_>,
+    workspace: &Workspace,
+    lockfile: &Lockfile,
+    dir: &RelPath,
+) -> bool {
+    let packages = lockfile.packages(scope, dir).unwrap_or_default();
+    let known = |(name, _): &(String, String)| PACKAGES.contains(&name.as_str());
+    packages.iter().any(known) || scripts_contain(scope, workspace, "rust-asks-git/1", asks)
 }
 
 /// Whether the text of a build script, or of a file beside it, which may be its module, passes a test. The answers are

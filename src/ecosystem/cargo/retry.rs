@@ -18,7 +18,7 @@ const WITHOUT_NETWORK: [&str; 3] = [
 const OF_ARTIFACTS: [&str; 6] = [
     r#""code":{"code":"E0"#,
     r#""code":"E0"#,
-    "failed to run custom build command",
+    OF_SCRIPT,
     "could not execute process",
     "invalid ELF header",
     "file too short",
@@ -36,9 +36,15 @@ pub(super) fn refuses_lockfile(output: &str) -> bool {
     output.contains("--locked was passed to prevent this")
 }
 
+/// What cargo says if a build script failed.
+const OF_SCRIPT: &str = "failed to run custom build command";
+
 /// The failures of a cargo command.
-#[derive(Debug)]
-pub(super) struct Failures;
+#[derive(Debug, Default)]
+pub(super) struct Failures {
+    /// Whether code that runs at build time asks git, which is not there.
+    pub(super) without_git: bool,
+}
 
 impl Retry for Failures {
     fn after(&self, failure: &Failure<'_>) -> Option<Next> {
@@ -54,6 +60,11 @@ impl Retry for Failures {
             Some(Next::WithNewLayers)
         } else if failure.seeded && OF_ARTIFACTS.iter().any(says) && Rule::SeedsAreDoubted.holds() {
             Some(Next::WithoutSeed)
+        } else if self.without_git && says(&OF_SCRIPT) {
+            Some(Next::NoVerdict(
+                "a build script that asks git failed; in containers there is neither git nor the repository\n\
+                 help: run it on the host with `--engine local`",
+            ))
         } else if says(&NO_TARGET) {
             Some(Next::NoVerdict(
                 "the standard library of a target is not installed\nhelp: run `rustup target add TARGET`",
@@ -73,6 +84,20 @@ impl Retry for Failures {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_script_that_lacks_git_gives_no_verdict() {
+        let failure = Failure {
+            before: false,
+            seeded: false,
+            stdout: "",
+            stderr: "error: failed to run custom build command for `app v0.1.0`",
+        };
+        assert_eq!(Failures::default().after(&failure), None);
+        let without_git = Failures { without_git: true };
+        let after = without_git.after(&failure);
+        assert!(matches!(after, Some(Next::NoVerdict(_))), "{after:?}");
+    }
 
     #[test]
     fn only_what_the_host_can_bring_about_is_tried_again() {
@@ -146,7 +171,7 @@ mod tests {
                 None,
             ),
         ] {
-            let after = match Failures.after(&failure) {
+            let after = match Failures::default().after(&failure) {
                 Some(Next::NoVerdict(_)) => Some(Next::NoVerdict("")),
                 after => after,
             };
