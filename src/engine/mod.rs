@@ -2,7 +2,7 @@
 //!
 //! - [`local`]: on this host, in rooms. - [`dagger`]: in containers of a Dagger engine.
 //! - [`mod@environment`]: the variables of a check. - [`relative`]: its captured output.
-//! - [`folder`]: the fallback if the store is not writable.
+//! - [`folder`]: the fallback if the store is not writable. - [`mod@start`]: why a program does not start.
 //!
 //! An engine receives content and returns what happened. It knows neither entries of the store, nor the meaning of
 //! keys (it only compares them), nor verdicts: callers decide what to store.
@@ -32,6 +32,7 @@ pub(crate) mod environment;
 pub(crate) mod folder;
 pub(crate) mod local;
 pub(crate) mod relative;
+pub(crate) mod start;
 
 /// Work that runs when awaited. Dropping it kills what it started.
 pub(crate) type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -16,6 +16,7 @@ use super::{PLACE, Settings, nonce, wrapper};
 use crate::digest::Hasher;
 use crate::engine::environment::environment;
 use crate::engine::relative::Relative;
+use crate::engine::start::{TOO_LONG, without_interpreter};
 use crate::engine::{
     Ended, EngineError, Executed, Place, Request, describe, folders, part_arguments, quoted,
     verdict,
@@ -28,6 +29,7 @@ use crate::plan::{Build, Output, Tool};
 use crate::process::Limits;
 use crate::room::Layout;
 use crate::rule::Rule;
+use crate::snapshot::{FileId, Kind};
 use crate::visible::Shown as _;
 
 /// Everything a check needs besides its files, owned, because a pipeline runs as a separate task.
@@ -507,6 +509,10 @@ pub(super) fn failed(
                 image(request)
             )))
         }
+        _ if stderr.contains("argument list too long") => Err(EngineError::Unavailable(format!(
+            "{}; {TOO_LONG}",
+            stderr.trim()
+        ))),
         _ => Err(EngineError::Unavailable(format!(
             "the container could not run the check (exit code {exit_code})\n{stdout}{stderr}"
         ))),
@@ -515,7 +521,14 @@ pub(super) fn failed(
 
 fn missing(request: &Request<'_>, program: &str) -> String {
     if program.contains('/') {
-        return "not found or not executable".to_owned();
+        let path = request.command.dir.join(program).ok();
+        let script = path.and_then(|path| request.snapshot.find(&path));
+        let can_start = |id: &FileId| request.snapshot.entry(*id).kind == Kind::Executable;
+        let script = script
+            .filter(can_start)
+            .and_then(|id| request.snapshot.read(id).ok());
+        let reason = script.and_then(|bytes| without_interpreter(&bytes));
+        return reason.unwrap_or_else(|| "not found or not executable".to_owned());
     }
     format!(
         "not found in {}; add packages with `[layers.base] packages` or choose another `[layers.base] image`",

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::relative::Relative;
+use crate::engine::start::{HEAD, TOO_LONG, without_interpreter};
 use crate::engine::{Ended, EngineError, Request, describe, part_arguments, quoted};
 use crate::process::{self, Launch, Limits, Ran};
 
@@ -124,28 +125,13 @@ impl Action<'_> {
 fn why_not(error: &str, program: &Path) -> String {
     let number = |number| error.ends_with(&format!("(os error {number})"));
     if number(Errno::TOOBIG.raw_os_error()) {
-        return format!("{error}; its files do not fit on one command line: set `per-file = true`");
+        return format!("{error}; {TOO_LONG}");
     }
-    match interpreter(program).filter(|_| number(Errno::NOENT.raw_os_error())) {
-        Some(name) if name.ends_with('\r') => {
-            let name = name.trim_end();
-            format!(
-                "its lines end in CR LF, so the system looks for an interpreter `{name}\\r`; give it LF line ends"
-            )
-        }
-        Some(name) => format!("its interpreter `{name}` is not there"),
-        None => error.to_owned(),
-    }
-}
-
-/// The interpreter that the first line of a script names.
-fn interpreter(script: &Path) -> Option<String> {
-    let head = crate::fs::head(script, 256).ok()?;
-    let line = head.strip_prefix(b"#!")?;
-    let line = line.split(|byte| *byte == b'\n').next()?;
-    let line = String::from_utf8_lossy(line);
-    let word = line.trim_start().split([' ', '\t']).next()?;
-    Some(word.to_owned())
+    let head = || crate::fs::head(program, HEAD).ok();
+    let absent = number(Errno::NOENT.raw_os_error());
+    let reason = absent.then(head).flatten();
+    let reason = reason.and_then(|head| without_interpreter(&head));
+    reason.unwrap_or_else(|| error.to_owned())
 }
 
 #[cfg(test)]
