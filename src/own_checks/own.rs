@@ -44,12 +44,15 @@ pub(super) fn check(
     }
     let mut found = Found::in_folder(working_directory(table));
     let argv = program(scope, id, table, &mut seen, &mut found);
+    let unless_traced = found.take_unless_traced();
     let mut not_cached = found.not_cached.take();
     let work = match argv {
         Ok(argv) => {
             let mut command = command(scope, table, argv, files.as_ref(), found);
             if command.can_be_traced() && !command.append_files {
-                command.unless_traced = not_cached.take();
+                command.unless_traced = unless_traced;
+            } else {
+                not_cached = not_cached.or(unless_traced);
             }
             Work::Command(Box::new(command))
         }

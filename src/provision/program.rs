@@ -48,6 +48,8 @@ pub(crate) struct Found {
     dir: RelPath,
     /// Why results that depend on them cannot be stored.
     pub(crate) not_cached: Option<String>,
+    /// Whether there is another reason than scripts of which it is unknown what they use.
+    is_hidden: bool,
 }
 
 impl Found {
@@ -66,6 +68,12 @@ impl Found {
 
     pub(crate) fn into_tools(self) -> Vec<Tool> {
         self.by_name.into_values().collect()
+    }
+
+    /// Why results that depend on them can only be stored if the run was observed, if that is enough.
+    pub(crate) fn take_unless_traced(&mut self) -> Option<String> {
+        let enough = !self.is_hidden;
+        enough.then(|| self.not_cached.take()).flatten()
     }
 
     /// Finds a program by name; in an image only the name is known. Returns whether it exists.
@@ -129,6 +137,7 @@ impl Found {
     }
 
     fn take(&mut self, name: &str, behind: Behind) {
+        self.is_hidden |= behind.hidden.is_some() && !behind.is_script;
         if self.not_cached.is_none() {
             self.not_cached = behind.hidden;
         }
@@ -170,6 +179,8 @@ struct Behind {
     needs: Vec<(String, Behind)>,
     /// Why its identity does not determine its behaviour; results must not be stored then.
     hidden: Option<String>,
+    /// Whether the reason is only that it is unknown what a script uses.
+    is_script: bool,
 }
 
 impl Behind {
@@ -179,6 +190,7 @@ impl Behind {
             identity: program.digest,
             needs: Vec::new(),
             hidden: None,
+            is_script: false,
         }
     }
 
@@ -270,15 +282,19 @@ impl Identify<'_> {
             };
         }
         let cannot = || format!("cannot tell which programs and files the script `{name}` uses");
+        let of_script = || Behind {
+            is_script: true,
+            ..Behind::hidden(program, cannot())
+        };
         let Some(interpreter) = shebang(line) else {
-            return Behind::hidden(program, cannot());
+            return of_script();
         };
         let mut found = match node::identity(self.scope, program) {
             Ok(Some(identity)) if is_node(&interpreter) => Behind {
                 identity,
                 ..Behind::plain(program)
             },
-            Ok(_) => Behind::hidden(program, cannot()),
+            Ok(_) => of_script(),
             Err(why) => Behind::hidden(
                 program,
                 format!("cannot identify the packages of `{name}`: {why}"),
@@ -290,6 +306,9 @@ impl Identify<'_> {
             && let Some(behind) = self.interpreter(&interpreter, depth)
         {
             found.identity = Digest::combined([&found.identity, &behind.identity]);
+            if behind.hidden.is_some() {
+                found.is_script &= behind.is_script;
+            }
             if found.hidden.is_none() {
                 found.hidden.clone_from(&behind.hidden);
             }
@@ -378,6 +397,7 @@ fn of_toolchain(name: &str, toolchain: &crate::tool::rustup::Toolchain) -> Resul
         identity: toolchain.identity,
         needs: Vec::new(),
         hidden: None,
+        is_script: false,
     };
     let path = toolchain
         .program(name)

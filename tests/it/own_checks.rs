@@ -233,7 +233,7 @@ fn its_umask_is_not_the_users() {
 }
 
 #[test]
-fn untraced_only_declared_tools_are_on_its_path() {
+fn only_declared_tools_are_on_its_path() {
     let script =
         "for tool in sleep git cat; do command -v $tool > /dev/null && echo $tool; done; :";
     assert_eq!(
@@ -459,7 +459,7 @@ fn a_script_that_is_not_there_or_not_executable_is_an_error() {
 }
 
 #[test]
-fn untraced_a_program_that_is_a_script_is_run_but_not_stored() {
+fn a_program_that_is_a_script_is_run_but_not_stored() {
     let sandbox = Sandbox::with(&[(
         "dagcache.toml",
         "[checks.own]\ncommand = [\"scripted\"]\ntrace = false\n",

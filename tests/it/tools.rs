@@ -522,7 +522,7 @@ fn a_program_of_node_that_loads_a_folder_of_the_project_is_not_stored() {
 fn a_script_that_wraps_another_program_is_run_but_not_stored() {
     let sandbox = Sandbox::with(&[(
         "dagcache.toml",
-        "[checks.own]\ncommand = [\"wrapper\", \"-c\", \"echo hi\"]\ntools = [\"mytool\"]\n",
+        "[checks.own]\ncommand = [\"wrapper\", \"-c\", \"echo hi\"]\ntools = [\"mytool\"]\ntrace = false\n",
     )]);
     sandbox.tool("mytool", "one");
     sandbox.program("wrapper", "#!/usr/bin/env mytool\nexec mytool \"$@\"\n");

@@ -125,7 +125,7 @@ fn users_cat(sandbox: &Sandbox, text: Option<&str>) {
 
 #[test]
 fn checks_that_declare_nothing_are_never_stale() {
-    let (seed, steps) = (seed(), steps("DAGCACHE_TEST_TRACED_STEPS", 8));
+    let (seed, steps) = (seed(), steps("DAGCACHE_TEST_TRACED_STEPS", 4));
     let sandbox = Sandbox::git_repository();
     let mut config = String::new();
     let mut names = Vec::new();
