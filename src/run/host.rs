@@ -34,22 +34,19 @@ impl<'a> ThisHost<'a> {
     }
 
     /// Whether a run that finds programs in the folders of the system gets the user's program of this name, or none if the
-    /// user has none.
-    ///
-    /// # Errors
-    /// Why it cannot be told what the user's program is.
-    pub(super) fn has_users(&self, name: &str) -> Result<bool, String> {
+    /// user has none; `None` if it cannot be told what the user's program is.
+    pub(super) fn has_users(&self, name: &str) -> Option<bool> {
         let given = first_in(self.scope.tools.folders_of_system(), name);
         let given = given.and_then(|path| path.canonicalize().ok().zip(Some(path)));
-        let users = program_behind(&self.scope, self.dir, name)?;
-        Ok(match (given, users) {
+        let users = program_behind(&self.scope, self.dir, name).ok()?;
+        Some(match (given, users) {
             (None, None) => true,
             // Programs with many names look at the one they are called by.
             (Some((real, path)), Some(users)) => {
                 real == users.real && path.file_name() == users.path.file_name()
             }
             // The user may not read it.
-            (Some(_), None) => return Err(format!("cannot read `{name}`")),
+            (Some(_), None) => return None,
             (None, Some(_)) => false,
         })
     }

@@ -88,9 +88,8 @@ enum Outcome {
 impl Run<'_> {
     fn traced(&self) -> Result<Outcome, Trouble> {
         let known = known_programs(self.session, &self.weak, &self.pending.key);
-        let mut programs = match self.not_of_system(known.iter().map(String::as_str)) {
-            Ok(programs) => programs,
-            Err(why) => return Ok(Outcome::Untraceable(why)),
+        let Some(mut programs) = self.not_of_system(known.iter().map(String::as_str)) else {
+            return Ok(Outcome::Plain);
         };
         for _ in 0..ROUNDS {
             let check = self.with(&programs);
@@ -101,9 +100,8 @@ impl Run<'_> {
                 Some(Traced::Facts(facts)) => facts,
             };
             facts.forget_programs(|name| self.is_declared(name));
-            let missing = match self.not_of_system(facts.programs()) {
-                Ok(missing) => missing,
-                Err(why) => return Ok(Outcome::Untraceable(why)),
+            let Some(missing) = self.not_of_system(facts.programs()) else {
+                return Ok(Outcome::Plain);
             };
             if missing.is_subset(&programs) {
                 return self.judge(&check, executed, facts);
@@ -115,18 +113,16 @@ impl Run<'_> {
         ))
     }
 
-    /// The programs of these names that the user has and a traced run does not find by itself.
-    fn not_of_system<'n>(
-        &self,
-        names: impl Iterator<Item = &'n str>,
-    ) -> Result<BTreeSet<String>, String> {
+    /// The programs of these names that the user has and a traced run does not find by itself. `None` if that cannot be
+    /// told of one, which another time may be different.
+    fn not_of_system<'n>(&self, names: impl Iterator<Item = &'n str>) -> Option<BTreeSet<String>> {
         let mut others = BTreeSet::new();
         for name in names.filter(|name| !self.is_declared(name)) {
             if !self.host.has_users(name)? {
                 others.insert(name.to_owned());
             }
         }
-        Ok(others)
+        Some(others)
     }
 
     /// Whether a program is in the weak key.

@@ -311,6 +311,31 @@ fn a_refusal_of_a_manager_is_remembered_until_something_changes() {
 }
 
 #[test]
+fn an_observed_check_finds_what_is_behind_a_shim_as_soon_as_its_manager_answers() {
+    let [pyenv, ..] = MANAGERS;
+    let sandbox = pyenv.sandbox();
+    sandbox.write(
+        "dagcache.toml",
+        "[checks.own]\ncommand = [\"./check.sh\"]\n",
+    );
+    sandbox.script("check.sh", "mytool -c 'echo hi'");
+    let manager = pyenv.root(&sandbox).join("libexec/pyenv");
+    let answer = std::fs::read_to_string(&manager).expect("manager");
+    executable(&manager, "#!/bin/sh\nexit 1\n");
+    pyenv.run(&sandbox);
+    executable(&manager, &answer);
+    let json = pyenv.run(&sandbox).expect(0);
+    assert_eq!(json.check("own")["stdout"], "hi\n");
+    pyenv.run(&sandbox).expect_fresh();
+    pyenv.choose(&sandbox, "2");
+    assert_eq!(pyenv.run(&sandbox).ran(), ["own tool-changed mytool"]);
+    if super::traced::can_be(&sandbox) {
+        sandbox.write("unused", "");
+        pyenv.run(&sandbox).expect_fresh();
+    }
+}
+
+#[test]
 fn a_launcher_that_does_not_say_what_it_starts_is_not_stored_by_any_check() {
     let kustomization = "resources: []\n";
     let config = "[checks.own]\ncommand = [\"kustomize\", \"-c\", \":\"]\ninputs = []\n";

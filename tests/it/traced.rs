@@ -63,6 +63,12 @@ fn first(sandbox: &Sandbox) -> bool {
     traced
 }
 
+/// Whether the system lets programs be traced.
+pub(crate) fn can_be(sandbox: &Sandbox) -> bool {
+    let doctor = sandbox.run(&["doctor"]);
+    !doctor.stderr.contains("not traced")
+}
+
 /// After each edit the check gives what it gives without a cache, and it runs only where that is expected. Every edit is
 /// undone.
 #[track_caller]
@@ -169,6 +175,20 @@ fn what_a_check_makes_is_no_input() {
             // It is in the way.
             ("out/copy", "", true),
             ("temporary", "", true),
+        ],
+    );
+}
+
+#[test]
+fn the_folder_in_which_something_is_made_is_an_input() {
+    let sandbox =
+        sandbox("echo x > other/made && mkdir src/deep/made && mv src/deep/made src/moved");
+    check(
+        &sandbox,
+        &[
+            ("other/x", "-", true),
+            ("src/deep/c", "-", true),
+            ("src/b", "2\n", false),
         ],
     );
 }

@@ -195,6 +195,11 @@ impl Paths {
             Some(_) => way.file,
             None => way.absent,
         };
+        if uses.has(Uses::MADE) {
+            // Nothing is made where there is no folder.
+            let folder = at.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+            self.add(notes, at.get(..folder).unwrap_or_default(), Uses::KIND);
+        }
         self.add(notes, &at, uses);
         if way.moves && found != Some(FileType::RegularFile) {
             self.folders.clear();
