@@ -146,7 +146,7 @@ impl View {
     }
 }
 
-/// The files and links of a folder, and whether there are links.
+/// The files, links and folders in a folder, and whether there are links.
 fn everything_in(project: &Path, folder: &str) -> (Digest, bool) {
     let mut text = String::new();
     let mut has_links = false;
@@ -157,6 +157,9 @@ fn everything_in(project: &Path, folder: &str) -> (Digest, bool) {
         has_links |= entry.path_is_symlink();
         if let Some(File { digest, .. }) = file(project, name) {
             text.push_str(&format!("{name} {digest}\n"));
+        } else if entry.file_type().is_dir() {
+            // A folder without files is another answer than none.
+            text.push_str(&format!("{name}/\n"));
         }
     }
     (Digest::of(text.as_bytes()), has_links)
