@@ -1,6 +1,6 @@
 //! Miss reasons: all differences between two fingerprints, most important first. Does not print.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -281,9 +281,18 @@ pub(crate) fn asked_differences(
     is_config: &dyn Fn(&str) -> bool,
     listing: &dyn Fn(&Digest) -> Option<Vec<u8>>,
 ) -> Vec<Miss> {
+    let programs = old
+        .changes(new)
+        .filter_map(|(path, ..)| match Place::of(path) {
+            Place::Program(name) => Some(name),
+            _ => None,
+        });
+    let programs: BTreeSet<&str> = programs.collect();
     let mut all = Vec::new();
     for (path, uses, [before, now]) in old.changes(new) {
         let (path, is_program) = match Place::of(path) {
+            // Where a program lies is no news beside its name.
+            Place::Host(path) if is_one_of(path, &programs) => continue,
             Place::Project(path) | Place::Host(path) => (path, false),
             Place::Program(name) => (name, true),
         };
@@ -312,18 +321,15 @@ pub(crate) fn asked_differences(
             ..Miss::about(kind, format!("{path}{slash}"))
         });
     }
-    // Where a program lies is no news beside its name.
-    let programs = all.iter().filter(|miss| miss.kind == MissKind::ToolChanged);
-    let programs: Vec<_> = programs.filter_map(|miss| miss.path.clone()).collect();
-    all.retain(|miss| {
-        let path = miss.path.as_deref().unwrap_or_default();
-        let name = path.rsplit('/').next().unwrap_or_default();
-        !path.starts_with('/') || !programs.iter().any(|program| program == name)
-    });
     // Each once, even if it was looked for and is listed now.
     all.sort_by(|a, b| (rank(a.kind), &a.path).cmp(&(rank(b.kind), &b.path)));
     all.dedup_by(|a, b| a.path == b.path);
     all
+}
+
+fn is_one_of(path: &str, names: &BTreeSet<&str>) -> bool {
+    let name = path.rsplit('/').next();
+    name.is_some_and(|name| names.contains(name))
 }
 
 /// The children that a folder gained or lost.
@@ -454,7 +460,7 @@ fn layer_differences(before: Option<&Part>, now: Option<&Part>, part: &Part) -> 
             .unwrap_or_default()
     };
     let (old, new) = (detail(before), detail(now));
-    let names: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     let mut misses: Vec<Miss> = names
         .into_iter()
         .filter(|name| old.get(*name) != new.get(*name))

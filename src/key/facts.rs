@@ -238,6 +238,17 @@ pub(crate) struct Now<'a, 's> {
 /// Names and kinds of the direct children of folders, encoded, by digest.
 pub(crate) type Listings = BTreeMap<Digest, Vec<u8>>;
 
+/// Encodes the names of children and the letters of their kinds, sorted by name.
+pub(crate) fn listing<'n>(children: impl Iterator<Item = (&'n [u8], u8)>) -> Vec<u8> {
+    let mut listing = Vec::new();
+    for (name, kind) in children {
+        listing.push(kind);
+        listing.extend_from_slice(name);
+        listing.push(0);
+    }
+    listing
+}
+
 /// Decodes a listing: names, folders with a slash.
 #[must_use]
 pub(crate) fn names_in(listing: &[u8]) -> Option<Vec<String>> {
@@ -375,12 +386,8 @@ impl<'a, 's> Now<'a, 's> {
                 children.entry(name).or_insert(b'd');
             }
         }
-        let mut listing = Vec::new();
-        for (name, kind) in children {
-            listing.push(kind);
-            listing.extend_from_slice(name.as_bytes());
-            listing.push(0);
-        }
+        let children = children.iter();
+        let listing = listing(children.map(|(name, kind)| (name.as_bytes(), *kind)));
         let digest = Digest::of(&listing);
         self.listings.insert(digest, listing);
         digest

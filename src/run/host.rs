@@ -9,7 +9,7 @@ use std::path::Path;
 use rustix::fs::FileType;
 
 use crate::digest::Digest;
-use crate::key::facts::Host;
+use crate::key::facts::{Host, listing};
 use crate::own_checks::program_behind;
 use crate::path::RelPath;
 use crate::process::launcher::trace::Uses;
@@ -109,11 +109,7 @@ fn names(folder: &Path) -> std::io::Result<Digest> {
         all.push((entry.file_name(), letter));
     }
     all.sort_unstable();
-    let mut text = Vec::new();
-    for (name, letter) in all {
-        text.push(letter);
-        text.extend_from_slice(name.as_encoded_bytes());
-        text.push(0);
-    }
-    Ok(Digest::of(&text))
+    let all = all.iter();
+    let listing = listing(all.map(|(name, letter)| (name.as_encoded_bytes(), *letter)));
+    Ok(Digest::of(&listing))
 }

@@ -117,7 +117,7 @@ impl Run<'_> {
     /// told of one, which another time may be different.
     fn not_of_system<'n>(&self, names: impl Iterator<Item = &'n str>) -> Option<BTreeSet<String>> {
         let mut others = BTreeSet::new();
-        for name in names.filter(|name| !self.is_declared(name)) {
+        for name in names {
             if !self.host.has_users(name)? {
                 others.insert(name.to_owned());
             }

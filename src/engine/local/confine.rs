@@ -105,6 +105,15 @@ pub(crate) struct Drawn {
     pub(crate) confined: bool,
 }
 
+impl Drawn {
+    /// Files that are the same in every room with a file system of its own. With network access some are the host's, and
+    /// in no key.
+    pub(crate) fn unkeyed(&self) -> Vec<PathBuf> {
+        let all = self.moved.then(|| fixed(false)).into_iter().flatten();
+        all.map(|(path, _)| path).collect()
+    }
+}
+
 impl Confiner {
     #[must_use]
     pub(crate) fn new(host: Host) -> Self {

@@ -69,7 +69,7 @@ impl RoomSetup {
     pub(crate) fn traced(&self) -> super::traced::Room<'_> {
         super::traced::Room {
             seen: &self.seen,
-            moved: self.drawn.as_ref().is_some_and(|drawn| drawn.moved),
+            unkeyed: self.drawn.as_ref().map_or_else(Vec::new, Drawn::unkeyed),
             folders: &self.folders,
         }
     }

@@ -24,23 +24,12 @@ pub(super) fn file() -> io::Result<File> {
 /// Tells nothing: the libraries it leads to are the platform's, or inputs.
 const LIBRARIES: &str = "/etc/ld.so.cache";
 
-/// The same in every room with a file system of its own; with network access some are the host's, and in no key.
-const OURS: [&str; 7] = [
-    "/etc/group",
-    "/etc/hostname",
-    "/etc/hosts",
-    "/etc/machine-id",
-    "/etc/nsswitch.conf",
-    "/etc/passwd",
-    "/etc/resolv.conf",
-];
-
 /// The room of a traced run.
 pub(super) struct Room<'a> {
     /// Its paths as the check sees them.
     pub(crate) seen: &'a Layout,
-    /// Whether it has a file system of its own.
-    pub(crate) moved: bool,
+    /// Files of the host that are in no key.
+    pub(crate) unkeyed: Vec<PathBuf>,
     /// Where programs are looked for besides.
     pub(crate) folders: &'a [PathBuf],
 }
@@ -55,7 +44,6 @@ pub(super) fn facts(answer: File, room: &Room<'_>) -> Traced {
         return Traced::Lost(why);
     }
     let (tree, bin) = (room.seen.tree(), room.seen.bin());
-    let is_ours = |path: &str| path == LIBRARIES || room.moved && OURS.contains(&path);
     let mut facts = Facts::default();
     for (path, uses) in seen.paths {
         let Some(text) = path.to_str() else {
@@ -72,7 +60,7 @@ pub(super) fn facts(answer: File, room: &Room<'_>) -> Traced {
             if path != ".git" && !path.starts_with(".git/") {
                 facts.0.insert(path, uses);
             }
-        } else if !is_ours(text) {
+        } else if text != LIBRARIES && !room.unkeyed.contains(&path) {
             facts.0.insert(text.to_owned(), uses);
         }
     }
